@@ -1,0 +1,1 @@
+//! bondlab: bonds, VLANs and VFs, broken on purpose, with an account of every frame.
