@@ -1,0 +1,292 @@
+//! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::{DeviceRef, NsName};
+use crate::record::When;
+use crate::scenario::{Fault, Flow, Qdisc, Step};
+use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
+
+/// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
+const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+/// Everything a guest has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The topology's name.
+    pub topology: String,
+    /// What the kernel has to offer; probed before anything is made.
+    pub needs: Vec<Need>,
+    /// Whether IPv6 is switched on in the namespaces.
+    pub ipv6: bool,
+    /// Flows, by number.
+    pub flows: Vec<FlowPlan>,
+    /// Trials, by number. Each stands in namespaces of its own.
+    pub trials: Vec<Trial>,
+}
+
+/// A feature of the kernel under test.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A kind of link.
+    Link(String),
+    /// A kind of queueing discipline.
+    Qdisc(String),
+    /// A traffic control classifier.
+    Classifier(String),
+}
+
+impl Need {
+    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
+    pub fn modules(&self) -> Vec<String> {
+        match self {
+            Self::Link(kind) => match kind.as_str() {
+                "bond" => vec!["bonding".into()],
+                "vlan" => vec!["8021q".into()],
+                other => vec![other.into()],
+            },
+            Self::Qdisc(kind) => match kind.as_str() {
+                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
+                "pfifo" | "bfifo" | "noqueue" => Vec::new(),
+                "clsact" => vec!["sch_ingress".into()],
+                other => vec![format!("sch_{other}")],
+            },
+            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+        }
+    }
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link(kind) => write!(f, "links of kind {kind}"),
+            Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
+            Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+        }
+    }
+}
+
+/// A flow with everything its sender and receiver need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowPlan {
+    /// As in the topology.
+    pub flow: Flow,
+    /// The sender's address.
+    pub source: Ipv4Addr,
+    /// The receiver's address.
+    pub destination: Ipv4Addr,
+}
+
+/// One run of the topology from nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// What it is for.
+    pub role: Role,
+    /// In order.
+    pub ops: Vec<Op>,
+}
+
+/// What a trial is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The steps as written.
+    Main,
+    /// The report's flows with nothing broken: if they do not arrive, no hypothesis means anything.
+    Control,
+    /// The report's flows under one hypothesis.
+    Hypothesis(String),
+}
+
+/// One thing the agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Make a namespace, held by a file descriptor.
+    Namespace(NsName),
+    /// Make a link, down; a cable is made with both ends.
+    Create { link: Link, peer: Option<Link> },
+    /// Make a device a port.
+    Join { port: DeviceRef, controller: DeviceRef },
+    /// Set a link up.
+    Up(DeviceRef),
+    /// Put a queueing discipline at the root of a device.
+    Qdisc { device: DeviceRef, qdisc: Qdisc },
+    /// Give a device its addresses.
+    Addresses(Link),
+    /// Add a route.
+    Route { ns: NsName, route: Route },
+    /// Add a permanent neighbour.
+    Neighbour { ns: NsName, neighbour: Neighbour },
+    /// Wait until these devices can carry frames.
+    Ready { devices: Vec<DeviceRef> },
+    /// Read the links back and compare them with what was asked for.
+    Verify { links: Vec<Link> },
+    /// Read all counters.
+    Count(When),
+    /// Break something.
+    Inject { name: String, fault: Fault },
+    /// Mend it.
+    Clear { name: String, fault: Fault },
+    /// Send a flow, by number, and wait until nothing moves any more.
+    Flood { flow: u16 },
+}
+
+/// Lowers a checked topology.
+pub fn lower(topology: &Topology) -> Plan {
+    let scenario = &topology.scenario;
+    let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
+    let mut trials = Vec::new();
+    if scenario.report.is_none() || !scenario.steps.is_empty() {
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
+    }
+    if let Some(report) = &scenario.report {
+        let floods = || report.floods.iter().map(|flow| flood(topology, flow));
+        trials.push(trial(topology, Role::Control, floods()));
+        for hypothesis in &scenario.hypotheses {
+            let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
+            trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
+        }
+    }
+    Plan {
+        topology: topology.name.clone(),
+        needs: needs(topology),
+        ipv6: topology.uses_ipv6(),
+        flows,
+        trials,
+    }
+}
+
+fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
+    let destination =
+        topology.ipv4_of(&flow.to).expect("checked: the receiver of a flow has an IPv4 address");
+    FlowPlan {
+        flow: flow.clone(),
+        source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
+        destination,
+    }
+}
+
+fn act(topology: &Topology, step: &Step) -> Op {
+    match step {
+        Step::Inject(name) => inject(topology, name),
+        Step::Clear(name) => Op::Clear { name: name.clone(), fault: topology.scenario.faults[name].clone() },
+        Step::Flood(name) => flood(topology, name),
+    }
+}
+
+fn inject(topology: &Topology, name: &str) -> Op {
+    Op::Inject { name: name.into(), fault: topology.scenario.faults[name].clone() }
+}
+
+fn flood(topology: &Topology, name: &str) -> Op {
+    let number = topology.scenario.flows.get_index_of(name).expect("checked: the flow exists");
+    Op::Flood {
+        flow: u16::try_from(number)
+            .expect("a file with 65536 flows is over the mistakes that are looked for"),
+    }
+}
+
+fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
+    let mut ops = build(topology);
+    ops.push(Op::Count(When::Before));
+    ops.extend(acts);
+    ops.push(Op::Count(When::After));
+    Trial { role, ops }
+}
+
+/// The operations that make a topology stand.
+fn build(topology: &Topology) -> Vec<Op> {
+    let links = &topology.links;
+    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
+    let mut made: BTreeSet<&DeviceRef> = BTreeSet::new();
+    for (device, link) in links {
+        if !made.insert(device) {
+            continue;
+        }
+        let peer = match &link.kind {
+            LinkKind::Veth { peer } => {
+                made.insert(peer);
+                links.get(peer).cloned()
+            }
+            _ => None,
+        };
+        ops.push(Op::Create { link: link.clone(), peer });
+        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
+        if let LinkKind::Bond(_) | LinkKind::Bridge { .. } = link.kind {
+            let ports = link.kind.below().into_iter().map(|name| DeviceRef::new(&device.ns, name));
+            ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
+        }
+    }
+    ops.extend(links.values().filter(|link| link.up).map(|link| Op::Up(link.device.clone())));
+    for link in links.values() {
+        if let Some(qdisc) = &link.qdisc {
+            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
+        }
+        if !link.addresses.is_empty() {
+            ops.push(Op::Addresses(link.clone()));
+        }
+    }
+    for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
+        let neighbours = tables.neighbours.iter();
+        ops.extend(
+            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
+        );
+    }
+    ops.push(Op::Ready {
+        devices: links
+            .values()
+            .filter(|link| can_carry(topology, link))
+            .map(|link| link.device.clone())
+            .collect(),
+    });
+    ops.push(Op::Verify { links: links.values().cloned().collect() });
+    ops
+}
+
+/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
+fn can_carry(topology: &Topology, link: &Link) -> bool {
+    if !link.up {
+        return false;
+    }
+    let below = |name| topology.links.get(&DeviceRef::new(&link.device.ns, name));
+    match &link.kind {
+        LinkKind::Dummy => true,
+        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        LinkKind::Vlan { parent, .. } => below(parent).is_some_and(|parent| can_carry(topology, parent)),
+        LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
+            link.kind.below().into_iter().filter_map(below).any(|port| can_carry(topology, port))
+        }
+    }
+}
+
+fn needs(topology: &Topology) -> Vec<Need> {
+    let mut needs = BTreeSet::new();
+    let qdisc = |qdisc: &Qdisc| Need::Qdisc(qdisc.kind().into());
+    for link in topology.links.values() {
+        needs.insert(Need::Link(link.kind.word().into()));
+        needs.extend(link.qdisc.as_ref().map(qdisc));
+    }
+    for fault in topology.scenario.faults.values() {
+        match fault {
+            Fault::Qdisc { qdisc: discipline, .. } => {
+                needs.insert(qdisc(discipline));
+            }
+            Fault::Filter { vlan, .. } => {
+                needs.insert(Need::Qdisc("clsact".into()));
+                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
+                needs.insert(Need::Classifier(classifier.into()));
+            }
+            Fault::Down { .. } => {}
+        }
+    }
+    needs.into_iter().collect()
+}

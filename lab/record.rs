@@ -1,0 +1,146 @@
+//! What crosses between host and guest: one JSON document a line, in both directions.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::frames::Frames;
+use crate::link::DeviceRef;
+use crate::plan::Plan;
+
+/// Version of this file's types; both ends are the same binary, so a difference is a mixed-up initramfs.
+pub const PROTOCOL: u32 = 1;
+
+/// Host to guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Carry out a plan, then finish.
+    Run(Plan),
+}
+
+/// Guest to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Record {
+    /// The agent waits for a request.
+    Ready {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// `uname -r`.
+        release: String,
+        /// Kernel modules loaded.
+        modules: u32,
+    },
+    /// The running kernel lacks what the plan needs; nothing else was done.
+    Missing {
+        /// One sentence each.
+        what: Vec<String>,
+    },
+    /// A trial begins, by its number in the plan.
+    TrialStarted { trial: u16 },
+    /// An operation was carried out and read back.
+    OpDone { trial: u16, op: u32 },
+    /// An operation failed; the trial ends here.
+    OpFailed { trial: u16, op: u32, error: OpError },
+    /// What became of a flow's sends.
+    Sent {
+        trial: u16,
+        flow: u16,
+        /// Sends the kernel accepted.
+        accepted: Frames,
+        /// Sends it refused, by errno.
+        refused: BTreeMap<String, Frames>,
+    },
+    /// What a flow's receiver saw.
+    Seen {
+        trial: u16,
+        flow: u16,
+        /// Each number once.
+        frames: Frames,
+        /// Frames that came more than once.
+        duplicated: u32,
+        /// Frames the receiving socket lost itself (PACKET_STATISTICS); not 0 makes the run worthless.
+        overrun: u32,
+    },
+    /// Frames of a flow freed by the kernel as lost (skb:kfree_skb), all at one place.
+    Dropped { trial: u16, flow: u16, frames: Frames, place: DropPlace },
+    /// Frames that are not the lab's, lost at one place.
+    DroppedForeign { trial: u16, count: u32, place: DropPlace },
+    /// The drop observer's own account for a trial.
+    Observed {
+        trial: u16,
+        /// Events that did not fit its buffer; not 0 makes the run worthless.
+        lost: u64,
+        /// Why there is no observer.
+        unavailable: Option<String>,
+    },
+    /// All counters of a trial's namespaces.
+    Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
+    /// The last record of a run.
+    Finished {
+        /// Records before this one, [`Record::Ready`] included: a lost one is noticed.
+        records: u32,
+    },
+}
+
+/// Where the kernel freed a frame.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropPlace {
+    /// The device the frame was on, if it is one of the topology's.
+    pub device: Option<DeviceRef>,
+    /// `enum skb_drop_reason` by name; `None` before 5.17.
+    pub reason: Option<String>,
+    /// The function that freed it.
+    pub location: String,
+    /// Its callers, nearest first.
+    pub stack: Vec<String>,
+}
+
+/// A moment of a trial at which everything is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// The topology stands; nothing was broken or sent.
+    Before,
+    /// Everything was sent and has settled.
+    After,
+}
+
+/// A device's counters at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceState {
+    /// `struct rtnl_link_stats64`, by field name.
+    pub counters: BTreeMap<String, u64>,
+    /// The root queueing discipline, and those of clsact.
+    pub qdiscs: Vec<QdiscState>,
+}
+
+/// A queueing discipline's counters at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QdiscState {
+    /// `TCA_KIND`.
+    pub kind: String,
+    /// Where it hangs: `root`, `clsact`, or a class as `1:2`.
+    pub parent: String,
+    /// Its own handle: a replaced discipline starts to count anew, and its handle tells.
+    pub handle: u32,
+    /// By name; backlog is a level, all others only grow.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpError {
+    /// What was tried, in words.
+    pub what: String,
+    /// The errno's name, when the kernel refused.
+    pub errno: Option<String>,
+    /// What the kernel says about it (extended ack), or what differs from what was asked.
+    pub text: Option<String>,
+}

@@ -1,0 +1,304 @@
+//! What happens on a topology: flows, faults, steps, what is expected, and rival explanations.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::link::{DeviceRef, VlanId};
+
+/// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
+pub const FRAMES_MAX: u32 = 1_000_000;
+
+/// Through which door frames enter the stack; each hides or shows errors in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Socket {
+    /// AF_PACKET, through the queueing discipline: `packet_snd()` returns `net_xmit_errno()`.
+    Packet,
+    /// AF_PACKET with PACKET_QDISC_BYPASS: `dev_direct_xmit()`.
+    PacketBypass,
+    /// UDP: `udp_send_skb()` hides ENOBUFS.
+    Udp,
+    /// UDP with IP_RECVERR: ENOBUFS is shown.
+    UdpRecverr,
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packet => "packet",
+            Self::PacketBypass => "packet-bypass",
+            Self::Udp => "udp",
+            Self::UdpRecverr => "udp-recverr",
+        })
+    }
+}
+
+/// Numbered frames from one device to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Its name in the topology.
+    pub name: String,
+    /// The device that sends.
+    pub from: DeviceRef,
+    /// The device at which frames count as delivered.
+    pub to: DeviceRef,
+    /// How they are sent.
+    pub socket: Socket,
+    /// How many.
+    pub frames: u32,
+    /// Length on the sending device in bytes, without FCS.
+    pub len: usize,
+    /// A tag in the frame itself.
+    pub tag: Option<VlanId>,
+}
+
+/// A queueing discipline with its options. Rates in bit/s, sizes in bytes, times in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Qdisc {
+    /// First in, first out, at most `limit` packets.
+    Pfifo { limit: u32 },
+    /// First in, first out, at most `limit` bytes.
+    Bfifo { limit: u32 },
+    /// Holds everything, up to `limit` bytes, until it is released (net/sched/sch_plug.c).
+    Plug { limit: u32 },
+    /// Token bucket.
+    Tbf { rate: u64, burst: u32, limit: u32 },
+    /// Delay and a queue of `limit` packets.
+    Netem { limit: u32, delay_us: u32 },
+    /// Fair queueing with CoDel: hides every drop from the sender (NET_XMIT_CN).
+    FqCodel { limit: Option<u32> },
+    /// No queue at all: what the device's driver says reaches the sender.
+    Noqueue,
+}
+
+impl Qdisc {
+    /// The word the kernel and `tc` use.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Pfifo { .. } => "pfifo",
+            Self::Bfifo { .. } => "bfifo",
+            Self::Plug { .. } => "plug",
+            Self::Tbf { .. } => "tbf",
+            Self::Netem { .. } => "netem",
+            Self::FqCodel { .. } => "fq_codel",
+            Self::Noqueue => "noqueue",
+        }
+    }
+}
+
+/// Which hook a filter hangs on: `sch_handle_ingress()` or `sch_handle_egress()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// On the way in.
+    Ingress,
+    /// On the way out.
+    Egress,
+}
+
+/// Something broken on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A queueing discipline at the root of a device.
+    Qdisc { device: DeviceRef, qdisc: Qdisc },
+    /// A clsact filter that drops; with `vlan`, only frames that carry that tag as metadata.
+    Filter { device: DeviceRef, hook: Hook, vlan: Option<VlanId> },
+    /// A device taken down.
+    Down { device: DeviceRef },
+}
+
+impl Fault {
+    /// The device that is broken.
+    pub fn device(&self) -> &DeviceRef {
+        match self {
+            Self::Qdisc { device, .. } | Self::Filter { device, .. } | Self::Down { device } => device,
+        }
+    }
+}
+
+/// One thing done, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Break something, by the fault's name.
+    Inject(String),
+    /// Mend it again.
+    Clear(String),
+    /// Send a flow's frames and wait until they have arrived or are accounted for.
+    Flood(String),
+}
+
+/// A number that a run produces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A number of a flow's account.
+    Flow { flow: String, field: FlowField },
+    /// Sends refused with this errno.
+    Errno { flow: String, errno: String },
+    /// Frames lost at a layer, on one device or any.
+    Fate { flow: String, layer: String, device: Option<DeviceRef> },
+    /// A counter of `struct rtnl_link_stats64`, as a difference over the trial.
+    Device { device: DeviceRef, counter: String },
+    /// A counter of a root queueing discipline, as a difference over the trial.
+    Qdisc { device: DeviceRef, counter: String },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow { flow, field } => write!(f, "flow {flow} {field}"),
+            Self::Errno { flow, errno } => write!(f, "flow {flow} {errno}"),
+            Self::Fate { flow, layer, device: Some(device) } => {
+                write!(f, "flow {flow} lost at {layer} of {device}")
+            }
+            Self::Fate { flow, layer, device: None } => write!(f, "flow {flow} lost at {layer}"),
+            Self::Device { device, counter } => write!(f, "{device} {counter}"),
+            Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
+        }
+    }
+}
+
+/// A number of a flow's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowField {
+    /// Sends tried.
+    Asked,
+    /// Sends the kernel accepted.
+    Sent,
+    /// Sends refused with an errno.
+    Refused,
+    /// Frames seen at the receiver, each number once.
+    Delivered,
+    /// `asked - delivered`.
+    Lost,
+    /// Frames seen more than once.
+    Duplicated,
+}
+
+impl fmt::Display for FlowField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked",
+            Self::Sent => "sent",
+            Self::Refused => "refused",
+            Self::Delivered => "delivered",
+            Self::Lost => "lost",
+            Self::Duplicated => "duplicated",
+        })
+    }
+}
+
+/// Bounds on a number, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Smallest accepted value.
+    pub at_least: u64,
+    /// Largest accepted value; `None` means no limit.
+    pub at_most: Option<u64>,
+}
+
+impl Bounds {
+    /// Whether `value` lies within.
+    pub fn hold(&self, value: u64) -> bool {
+        value >= self.at_least && self.at_most.is_none_or(|most| value <= most)
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.at_least, self.at_most) {
+            (least, Some(most)) if least == most => write!(f, "{least}"),
+            (0, Some(most)) => write!(f, "at most {most}"),
+            (least, Some(most)) => write!(f, "{least} to {most}"),
+            (least, None) => write!(f, "at least {least}"),
+        }
+    }
+}
+
+/// A statement about a run that holds or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Its name in reports.
+    pub name: String,
+    /// Which number.
+    pub subject: Subject,
+    /// What it must be.
+    pub bounds: Bounds,
+}
+
+/// A bug report's own words, as conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Flows sent under each hypothesis, in order.
+    pub floods: Vec<String>,
+    /// What the report observed.
+    pub evidence: Vec<Condition>,
+}
+
+/// One explanation of a report: faults that would have to produce its evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hypothesis {
+    /// Its name.
+    pub name: String,
+    /// The explanation in plain words.
+    pub about: String,
+    /// Faults injected before the report's flows.
+    pub inject: Vec<String>,
+    /// Whether the author expects it to fit all the evidence; a check when given.
+    pub fits: Option<bool>,
+}
+
+/// Everything that happens on a topology.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// By name, in the order of the file.
+    pub flows: IndexMap<String, Flow>,
+    /// By name, in the order of the file.
+    pub faults: IndexMap<String, Fault>,
+    /// The main run.
+    pub steps: Vec<Step>,
+    /// What must hold after it.
+    pub expect: Vec<Condition>,
+    /// The report, if the topology reproduces one.
+    pub report: Option<Report>,
+    /// Rival explanations of the report.
+    pub hypotheses: Vec<Hypothesis>,
+}
+
+/// Fields of `struct rtnl_link_stats64` (include/uapi/linux/if_link.h), in its order.
+pub const DEVICE_COUNTERS: [&str; 24] = [
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+    "multicast",
+    "collisions",
+    "rx_length_errors",
+    "rx_over_errors",
+    "rx_crc_errors",
+    "rx_frame_errors",
+    "rx_fifo_errors",
+    "rx_missed_errors",
+    "tx_aborted_errors",
+    "tx_carrier_errors",
+    "tx_fifo_errors",
+    "tx_heartbeat_errors",
+    "tx_window_errors",
+    "rx_compressed",
+    "tx_compressed",
+    "rx_nohandler",
+];
+
+/// Counters of a queueing discipline: `struct gnet_stats_basic` and `gnet_stats_queue`.
+pub const QDISC_COUNTERS: [&str; 7] =
+    ["packets", "bytes", "drops", "requeues", "overlimits", "backlog_packets", "backlog_bytes"];

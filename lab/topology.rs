@@ -1,0 +1,218 @@
+//! A topology: read from TOML, checked as a whole, resolved to a graph of namespaces and links.
+
+mod check;
+mod diagnostic;
+pub mod file;
+mod links;
+mod read;
+mod scenario;
+
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+pub use diagnostic::{Diagnostic, TopologyErrors};
+
+use crate::link::{
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, NsName,
+    PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
+};
+use crate::scenario::{Qdisc, Scenario};
+
+/// A checked topology. Every reference in it leads somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// The file's name without ending.
+    pub name: String,
+    /// What it shows, in plain words.
+    pub about: Option<String>,
+    /// The kernel it was written for: an id of kernels.toml.
+    pub kernel: Option<String>,
+    /// Namespaces in the order of the file.
+    pub namespaces: IndexMap<NsName, Namespace>,
+    /// Links, those below before those above.
+    pub links: IndexMap<DeviceRef, Link>,
+    /// What happens on it.
+    pub scenario: Scenario,
+}
+
+/// A namespace's tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// `None` is the default route.
+    pub to: Option<Cidr>,
+    /// The next hop.
+    pub via: Option<IpAddr>,
+    /// The device.
+    pub dev: Option<IfName>,
+}
+
+/// A permanent neighbour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its address.
+    pub to: IpAddr,
+    /// The device it is reached by.
+    pub dev: IfName,
+    /// Its Ethernet address.
+    pub mac: MacSource,
+}
+
+/// Where an Ethernet address comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MacSource {
+    /// Written out.
+    Literal(Mac),
+    /// Whatever that device has when the topology stands.
+    Of(DeviceRef),
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its namespace and name.
+    pub device: DeviceRef,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Ethernet address, where it does not come from the link below.
+    pub mac: Option<Mac>,
+    /// Largest packet in bytes; `None` leaves the kernel's choice.
+    pub mtu: Option<u32>,
+    /// In packets; `None` leaves the kernel's choice.
+    pub txqueuelen: Option<u32>,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Addresses.
+    pub addresses: Vec<Cidr>,
+    /// Queueing discipline at the root; `None` leaves the kernel's choice.
+    pub qdisc: Option<Qdisc>,
+}
+
+/// What a link is, with what only that kind has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// A device that swallows what it is given.
+    Dummy,
+    /// One end of a cable.
+    Veth { peer: DeviceRef },
+    /// A bond.
+    Bond(Box<Bond>),
+    /// A VLAN.
+    Vlan { parent: IfName, id: VlanId, protocol: VlanProtocol },
+    /// A bridge.
+    Bridge { ports: Vec<IfName>, vlan_filtering: bool },
+}
+
+impl LinkKind {
+    /// `IFLA_INFO_KIND`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Dummy => "dummy",
+            Self::Veth { .. } => "veth",
+            Self::Bond(_) => "bond",
+            Self::Vlan { .. } => "vlan",
+            Self::Bridge { .. } => "bridge",
+        }
+    }
+
+    /// The links it stands on, in its own namespace.
+    pub fn below(&self) -> Vec<&IfName> {
+        match self {
+            Self::Dummy | Self::Veth { .. } => Vec::new(),
+            Self::Bond(bond) => bond.ports.iter().collect(),
+            Self::Vlan { parent, .. } => vec![parent],
+            Self::Bridge { ports, .. } => ports.iter().collect(),
+        }
+    }
+}
+
+/// A bond's options; `None` leaves the kernel's choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bond {
+    /// The mode.
+    pub mode: BondMode,
+    /// In the order they join.
+    pub ports: Vec<IfName>,
+    /// In ms.
+    pub miimon: Option<u32>,
+    /// In ms.
+    pub updelay: Option<u32>,
+    /// In ms.
+    pub downdelay: Option<u32>,
+    /// Refused as `false` from 6.18.
+    pub use_carrier: Option<bool>,
+    /// In ms.
+    pub arp_interval: Option<u32>,
+    /// Targets of the ARP monitor.
+    pub arp_ip_target: Vec<std::net::Ipv4Addr>,
+    /// Which ARP traffic counts.
+    pub arp_validate: Option<ArpValidate>,
+    /// The preferred port.
+    pub primary: Option<IfName>,
+    /// When it takes over again.
+    pub primary_reselect: Option<PrimaryReselect>,
+    /// Which Ethernet address the bond shows.
+    pub fail_over_mac: Option<FailOverMac>,
+    /// How a port is chosen for a frame.
+    pub xmit_hash_policy: Option<XmitHashPolicy>,
+    /// How often LACPDUs are asked for.
+    pub lacp_rate: Option<LacpRate>,
+    /// Whether LACPDUs are sent unasked.
+    pub lacp_active: Option<bool>,
+    /// How an aggregator is chosen.
+    pub ad_select: Option<AdSelect>,
+    /// Fewest ports for carrier.
+    pub min_links: Option<u32>,
+    /// Whether frames on inactive ports are accepted.
+    pub all_slaves_active: Option<bool>,
+    /// Whether balance-tlb moves flows by load.
+    pub tlb_dynamic_lb: Option<bool>,
+    /// Gratuitous ARPs after a failover.
+    pub num_grat_arp: Option<u8>,
+}
+
+impl Topology {
+    /// Reads and checks a topology file's text. `name` is the file's name without ending; `path` is for messages.
+    ///
+    /// # Errors
+    /// All that is wrong with the text, each with its place and a hint.
+    pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
+        let read = read::read(text);
+        let mut problems = read.problems;
+        let topology = read.file.map(|file| check::check(name, &file, &read.lost, &mut problems));
+        match topology {
+            Some(topology) if problems.is_empty() => Ok(topology),
+            _ => Err(TopologyErrors::new(path, text, problems)),
+        }
+    }
+
+    /// The IPv4 addresses of a device, in the order of the file.
+    pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
+        self.links.get(device)?.addresses.iter().find_map(|cidr| match cidr.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Whether any address of the topology is of IPv6; if none is, IPv6 stays off and sends nothing of its own.
+    pub fn uses_ipv6(&self) -> bool {
+        self.links.values().any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
+    }
+
+    /// The JSON Schema of the file, from the same types that read it.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(file::TopologyFile)
+    }
+}

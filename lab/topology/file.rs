@@ -1,0 +1,451 @@
+//! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+use std::ops::Range;
+
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+use crate::link::{
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, NsName,
+    PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
+};
+use crate::scenario::{FlowField, Hook, Socket};
+
+/// A value with its place in the file, in bytes.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = serde_spanned::Spanned::<T>::deserialize(deserializer)?;
+        let span = spanned.span();
+        Ok(Self { value: spanned.into_inner(), span })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+impl<T: Eq> Eq for At<T> {}
+impl<T: Hash> Hash for At<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+    }
+}
+
+/// A table whose keys are names, in the order of the file.
+pub type Named<T> = IndexMap<At<String>, T>;
+/// A table whose keys are device names, in the order of the file.
+pub type Links<T> = IndexMap<At<IfName>, T>;
+
+/// A topology file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopologyFile {
+    /// One or two sentences for somebody who has not read the kernel.
+    pub about: Option<String>,
+    /// The kernel it runs on unless one is named: an id of kernels.toml.
+    pub kernel: Option<String>,
+    /// Namespaces with their links.
+    #[serde(default)]
+    pub ns: IndexMap<At<NsName>, NsTable>,
+    /// Flows of numbered frames.
+    #[serde(default)]
+    pub flow: Named<FlowTable>,
+    /// Things to break, keyed by kind.
+    #[serde(default)]
+    pub fault: FaultTables,
+    /// What happens, in order.
+    #[serde(default)]
+    pub step: Vec<At<StepTable>>,
+    /// What must hold after the steps.
+    #[serde(default)]
+    pub expect: Vec<At<ConditionTable>>,
+    /// A bug report's evidence.
+    pub report: Option<At<ReportTable>>,
+    /// Rival explanations of the report.
+    #[serde(default)]
+    pub hypothesis: Named<HypothesisTable>,
+}
+
+/// A namespace: its links, keyed by kind, and its routes and neighbours.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NsTable {
+    /// Routes.
+    #[serde(default)]
+    pub routes: Vec<RouteTable>,
+    /// Permanent neighbours.
+    #[serde(default)]
+    pub neighbours: Vec<NeighbourTable>,
+    /// Cables: each has two ends.
+    #[serde(default)]
+    pub veth: Links<VethTable>,
+    /// Devices that swallow what they are given.
+    #[serde(default)]
+    pub dummy: Links<DummyTable>,
+    /// Bonds.
+    #[serde(default)]
+    pub bond: Links<BondTable>,
+    /// VLANs.
+    #[serde(default)]
+    pub vlan: Links<VlanTable>,
+    /// Bridges.
+    #[serde(default)]
+    pub bridge: Links<BridgeTable>,
+}
+
+/// A route. Unlike `ip route`, nothing is guessed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTable {
+    /// `default` or a network.
+    pub to: At<RouteTo>,
+    /// The next hop.
+    pub via: Option<At<IpAddr>>,
+    /// The device.
+    pub dev: Option<At<IfName>>,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum RouteTo {
+    /// 0.0.0.0/0 or ::/0, by the family of the next hop.
+    Default,
+    /// One network.
+    Network(Cidr),
+}
+
+impl TryFrom<String> for RouteTo {
+    type Error = crate::link::ValueError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "default" { Ok(Self::Default) } else { text.parse().map(Self::Network) }
+    }
+}
+
+/// A permanent neighbour: no ARP is needed to reach it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NeighbourTable {
+    /// Its address.
+    pub to: At<IpAddr>,
+    /// The device it is reached by.
+    pub dev: At<IfName>,
+    /// Its Ethernet address, or the device that has it (`gateway:eth0`).
+    pub mac: At<NeighbourMac>,
+}
+
+/// Where a neighbour's Ethernet address comes from.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum NeighbourMac {
+    /// Written out.
+    Literal(Mac),
+    /// Whatever that device has when the topology stands.
+    Of(DeviceRef),
+}
+
+impl TryFrom<String> for NeighbourMac {
+    type Error = crate::link::ValueError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if let Ok(mac) = text.parse() { Ok(Self::Literal(mac)) } else { text.parse().map(Self::Of) }
+    }
+}
+
+/// What every kind of link may say; written once, so that no kind forgets a key.
+macro_rules! link_table {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// Ethernet address; without it the lab gives one by position, the same in each run.
+            pub mac: Option<Mac>,
+            /// Largest packet in bytes.
+            pub mtu: Option<At<u32>>,
+            /// Length of a queue that has no length of its own, in packets.
+            pub txqueuelen: Option<u32>,
+            /// Whether it is set up; it is unless you say no.
+            pub up: Option<bool>,
+            /// Addresses with prefix length.
+            #[serde(default)]
+            pub addresses: Vec<At<Cidr>>,
+            /// Queueing discipline at the root.
+            pub qdisc: Option<At<QdiscTable>>,
+        }
+        impl $name {
+            /// What every link has.
+            pub fn attributes(&self) -> LinkAttributes<'_> {
+                LinkAttributes {
+                    mac: self.mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
+                    up: self.up.unwrap_or(true), addresses: &self.addresses, qdisc: self.qdisc.as_ref(),
+                }
+            }
+        }
+    };
+}
+
+/// What every kind of link may say.
+#[derive(Debug)]
+pub struct LinkAttributes<'a> {
+    /// Ethernet address.
+    pub mac: Option<Mac>,
+    /// Largest packet in bytes.
+    pub mtu: Option<&'a At<u32>>,
+    /// In packets.
+    pub txqueuelen: Option<u32>,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Addresses with prefix length.
+    pub addresses: &'a [At<Cidr>],
+    /// Queueing discipline at the root.
+    pub qdisc: Option<&'a At<QdiscTable>>,
+}
+
+link_table! {
+    /// One end of a cable.
+    VethTable {
+        /// The other end, `namespace:device`. It may have a table of its own, which must then point back.
+        peer: At<DeviceRef>,
+    }
+}
+link_table! {
+    /// A device that swallows what it is given.
+    DummyTable {}
+}
+link_table! {
+    /// A bond. Keys are the words of `ip link ... type bond`.
+    BondTable {
+        /// `BOND_MODE_*`.
+        mode: At<BondMode>,
+        /// Ports, in the order they join.
+        #[serde(default)]
+        ports: Vec<At<IfName>>,
+        /// Link monitoring interval in ms.
+        miimon: Option<u32>,
+        /// Delay before a link that came back is used, in ms.
+        updelay: Option<At<u32>>,
+        /// Delay before a link that went away is left, in ms.
+        downdelay: Option<At<u32>>,
+        /// Whether carrier is read from the device; refused as `false` from 6.18.
+        use_carrier: Option<bool>,
+        /// ARP monitoring interval in ms.
+        arp_interval: Option<u32>,
+        /// ARP monitoring targets.
+        #[serde(default)]
+        arp_ip_target: Vec<std::net::Ipv4Addr>,
+        /// Which ARP traffic counts.
+        arp_validate: Option<ArpValidate>,
+        /// The preferred port.
+        primary: Option<At<IfName>>,
+        /// When the preferred port takes over again.
+        primary_reselect: Option<PrimaryReselect>,
+        /// Which Ethernet address an active-backup bond shows.
+        fail_over_mac: Option<FailOverMac>,
+        /// How a port is chosen for a frame.
+        xmit_hash_policy: Option<XmitHashPolicy>,
+        /// How often LACPDUs are asked for.
+        lacp_rate: Option<LacpRate>,
+        /// Whether LACPDUs are sent unasked.
+        lacp_active: Option<bool>,
+        /// How an aggregator is chosen.
+        ad_select: Option<AdSelect>,
+        /// Fewest ports for carrier.
+        min_links: Option<u32>,
+        /// Whether frames on inactive ports are accepted.
+        all_slaves_active: Option<bool>,
+        /// Whether balance-tlb moves flows by load.
+        tlb_dynamic_lb: Option<bool>,
+        /// Gratuitous ARPs after a failover.
+        num_grat_arp: Option<u8>,
+    }
+}
+link_table! {
+    /// A VLAN.
+    VlanTable {
+        /// The device below.
+        parent: At<IfName>,
+        /// 0 to 4094.
+        id: VlanId,
+        /// The tag's EtherType.
+        protocol: Option<VlanProtocol>,
+    }
+}
+link_table! {
+    /// A bridge.
+    BridgeTable {
+        /// Its ports.
+        #[serde(default)]
+        ports: Vec<At<IfName>>,
+        /// Whether it looks at tags.
+        vlan_filtering: Option<bool>,
+    }
+}
+
+/// A queueing discipline; which keys go with which kind is checked.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QdiscTable {
+    /// `pfifo`, `bfifo`, `plug`, `tbf`, `netem`, `fq_codel`, `noqueue`.
+    pub kind: At<String>,
+    /// Packets (pfifo, netem, fq_codel) or bytes (bfifo, plug, tbf).
+    pub limit: Option<At<u32>>,
+    /// Bits per second (tbf).
+    pub rate: Option<At<u64>>,
+    /// Bytes (tbf).
+    pub burst: Option<At<u32>>,
+    /// Microseconds (netem).
+    pub delay_us: Option<At<u32>>,
+}
+
+/// A flow of numbered frames.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowTable {
+    /// The device that sends.
+    pub from: At<DeviceRef>,
+    /// The device at which frames count as delivered.
+    pub to: At<DeviceRef>,
+    /// How they are sent; `packet` unless you say otherwise.
+    pub socket: Option<Socket>,
+    /// How many.
+    pub frames: At<u32>,
+    /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
+    pub len: Option<At<usize>>,
+    /// A tag in the frame itself, as a sender without VLAN device writes it.
+    pub tag: Option<VlanId>,
+}
+
+/// Faults, keyed by kind.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultTables {
+    /// A queueing discipline at the root of a device.
+    #[serde(default)]
+    pub qdisc: Named<QdiscFaultTable>,
+    /// A clsact filter that drops.
+    #[serde(default)]
+    pub filter: Named<FilterFaultTable>,
+    /// A device taken down.
+    #[serde(default)]
+    pub down: Named<DownFaultTable>,
+}
+
+/// A queueing discipline put at the root of a device.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QdiscFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// Which discipline.
+    pub qdisc: At<QdiscTable>,
+}
+
+/// A clsact filter that drops.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// `egress` or `ingress`.
+    pub hook: Hook,
+    /// Drop only frames whose VLAN tag is this.
+    pub vlan: Option<VlanId>,
+}
+
+/// A device taken down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DownFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+}
+
+/// One step: exactly one verb.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepTable {
+    /// Break something, by the fault's name.
+    pub inject: Option<At<String>>,
+    /// Mend it again.
+    pub clear: Option<At<String>>,
+    /// Send a flow.
+    pub flood: Option<At<String>>,
+}
+
+/// A condition: what to look at, and what it must be.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionTable {
+    /// Its name in reports; made from the rest when not given.
+    pub name: Option<String>,
+    /// Look at this flow: with `field`, `errno` or `layer`.
+    pub flow: Option<At<String>>,
+    /// A number of the flow's account.
+    pub field: Option<FlowField>,
+    /// Sends refused with this errno.
+    pub errno: Option<String>,
+    /// Frames lost at this layer, with `device` on that device only.
+    pub layer: Option<String>,
+    /// Look at this device: with `counter`.
+    pub device: Option<At<DeviceRef>>,
+    /// Look at the root queueing discipline of this device: with `counter`.
+    pub qdisc: Option<At<DeviceRef>>,
+    /// Which counter.
+    pub counter: Option<At<String>>,
+    /// Exactly this.
+    pub equals: Option<u64>,
+    /// This or more.
+    pub at_least: Option<u64>,
+    /// This or less.
+    pub at_most: Option<u64>,
+}
+
+/// A bug report's evidence.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportTable {
+    /// Flows sent under each hypothesis.
+    pub floods: Vec<At<String>>,
+    /// What the report observed.
+    pub evidence: Vec<At<ConditionTable>>,
+}
+
+/// An explanation of the report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HypothesisTable {
+    /// The explanation in plain words.
+    pub about: String,
+    /// Faults that would have to produce the evidence.
+    pub inject: Vec<At<String>>,
+    /// Whether it is expected to fit all of it.
+    pub fits: Option<bool>,
+}
