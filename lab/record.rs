@@ -9,9 +9,6 @@ use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::Plan;
 
-/// Version of this file's types; both ends are the same binary, so a difference is a mixed-up initramfs.
-pub const PROTOCOL: u32 = 1;
-
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -24,15 +21,6 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {
-    /// The agent waits for a request.
-    Ready {
-        /// [`PROTOCOL`].
-        protocol: u32,
-        /// `uname -r`.
-        release: String,
-        /// Kernel modules loaded.
-        modules: u32,
-    },
     /// The running kernel lacks what the plan needs; nothing else was done.
     Missing {
         /// One sentence each.
@@ -80,7 +68,7 @@ pub enum Record {
     Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
     /// The last record of a run.
     Finished {
-        /// Records before this one, [`Record::Ready`] included: a lost one is noticed.
+        /// Records before this one: a lost one is noticed.
         records: u32,
     },
 }
@@ -143,4 +131,14 @@ pub struct OpError {
     pub errno: Option<String>,
     /// What the kernel says about it (extended ack), or what differs from what was asked.
     pub text: Option<String>,
+}
+
+impl std::fmt::Display for OpError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)?;
+        for part in [&self.errno, &self.text].into_iter().flatten() {
+            write!(f, ": {part}")?;
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,282 @@
+//! The machine-readable result: a contract. Fields may be added, never renamed.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+use crate::outcome::Outcome;
+use crate::scenario::Socket;
+use crate::verdict::{Check, Tried, Verdict, title};
+
+/// Device counters that are shown even when they did not move: a zero here is half of an answer.
+const ALWAYS_SHOWN: [&str; 4] = ["rx_packets", "tx_packets", "rx_dropped", "tx_dropped"];
+
+/// The result of one topology on one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The topology's name.
+    pub topology: String,
+    /// What it ran on.
+    pub kernel: KernelDocument,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// What ended the run early, with what to do next; absent for a run that came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Everything that had to hold.
+    pub checks: Vec<CheckDocument>,
+    /// Flows of the main trial, or of the control where there are no steps.
+    pub flows: Vec<FlowDocument>,
+    /// Device counters of the same trial that moved, and packets and drops in any case.
+    pub devices: IndexMap<String, BTreeMap<String, u64>>,
+    /// Root queueing disciplines of the same trial.
+    pub qdiscs: IndexMap<String, QdiscDocument>,
+    /// clsact hooks of the same trial.
+    pub hooks: IndexMap<String, QdiscDocument>,
+    /// Explanations tried; the control is not one of them.
+    pub hypotheses: Vec<HypothesisDocument>,
+    /// All trials, the control included.
+    pub trials: Vec<TrialDocument>,
+    /// Wall-clock times. They are in no snapshot.
+    pub timing_ms: Timing,
+}
+
+/// What a run ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelDocument {
+    /// Its id in kernels.toml, or `host`.
+    pub id: String,
+    /// `uname -r`.
+    pub release: String,
+    /// `vm` or `host`.
+    pub backend: String,
+    /// `tcg`, `kvm`, or `none` on this kernel.
+    pub accelerator: String,
+}
+
+/// One thing that had to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of verdict::Check")]
+pub struct CheckDocument {
+    pub name: String,
+    pub outcome: Outcome,
+    pub expected: String,
+    pub observed: String,
+}
+
+/// One flow's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of ledger::FlowAccount")]
+pub struct FlowDocument {
+    pub name: String,
+    pub from: String,
+    pub to: String,
+    pub socket: Socket,
+    pub asked: u32,
+    pub sent: u32,
+    pub errors: BTreeMap<String, u32>,
+    pub delivered: u32,
+    pub duplicated: u32,
+    pub unattributed: u32,
+    pub fates: Vec<FateDocument>,
+}
+
+/// Where frames were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of ledger::Fate")]
+pub struct FateDocument {
+    pub layer: String,
+    pub device: Option<String>,
+    pub reason: String,
+    pub frames: u32,
+}
+
+/// A queueing discipline: its kind beside its counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QdiscDocument {
+    /// `TCA_KIND`.
+    pub kind: String,
+    /// By name.
+    #[serde(flatten)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HypothesisDocument {
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// Whether all the evidence shows.
+    pub fits: bool,
+    /// Piece by piece.
+    pub evidence: Vec<EvidenceDocument>,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceDocument {
+    /// The statement.
+    pub item: String,
+    /// Whether it holds.
+    pub fits: bool,
+    /// The number that says so.
+    pub observed: Option<u64>,
+}
+
+/// One trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialDocument {
+    /// `main`, `control`, or the hypothesis.
+    pub name: String,
+    /// What the kernel refused, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Its flows.
+    pub flows: Vec<FlowDocument>,
+    /// Device counters that moved.
+    pub devices: IndexMap<String, BTreeMap<String, u64>>,
+    /// Root queueing disciplines.
+    pub qdiscs: IndexMap<String, QdiscDocument>,
+    /// clsact hooks.
+    pub hooks: IndexMap<String, QdiscDocument>,
+    /// Frames lost that are not the lab's.
+    pub foreign_drops: u32,
+    /// Why the drop tracepoint was not read, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unobserved: Option<String>,
+}
+
+/// Wall-clock times in ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Until the agent waited for work.
+    pub start: u64,
+    /// Until the first topology stood.
+    pub build: u64,
+    /// From there to the last record.
+    pub run: u64,
+    /// From the command's start to the verdict.
+    pub total: u64,
+}
+
+impl Document {
+    /// A run that came to its end.
+    pub fn finished(topology: &str, kernel: KernelDocument, account: &Account, verdict: &Verdict, timing: Timing) -> Self {
+        let trials: Vec<TrialDocument> = account.trials.iter().map(trial_document).collect();
+        let first = trials.first().cloned();
+        let (flows, devices, qdiscs, hooks) = first
+            .map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks))
+            .unwrap_or_default();
+        Self {
+            topology: topology.into(),
+            kernel,
+            outcome: verdict.outcome,
+            reason: None,
+            checks: verdict.checks.iter().map(check_document).collect(),
+            flows,
+            devices,
+            qdiscs,
+            hooks,
+            hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
+            trials,
+            timing_ms: timing,
+        }
+    }
+
+    /// A run that did not.
+    pub fn unfinished(topology: &str, kernel: KernelDocument, outcome: Outcome, reason: String, timing: Timing) -> Self {
+        Self {
+            topology: topology.into(),
+            kernel,
+            outcome,
+            reason: Some(reason),
+            checks: Vec::new(),
+            flows: Vec::new(),
+            devices: IndexMap::new(),
+            qdiscs: IndexMap::new(),
+            hooks: IndexMap::new(),
+            hypotheses: Vec::new(),
+            trials: Vec::new(),
+            timing_ms: timing,
+        }
+    }
+}
+
+fn check_document(check: &Check) -> CheckDocument {
+    CheckDocument {
+        name: check.name.clone(),
+        outcome: check.outcome,
+        expected: check.expected.clone(),
+        observed: check.observed.clone(),
+    }
+}
+
+fn trial_document(trial: &TrialAccount) -> TrialDocument {
+    let moved = |counters: &BTreeMap<String, u64>| {
+        let shown = |name: &str, value: u64| value > 0 || ALWAYS_SHOWN.contains(&name);
+        let counters = counters.iter().filter(|(name, value)| shown(name, **value));
+        counters.map(|(name, value)| (name.clone(), *value)).collect()
+    };
+    let qdiscs = |all: &IndexMap<crate::link::DeviceRef, QdiscAccount>| {
+        all.iter()
+            .map(|(device, qdisc)| {
+                let entry = QdiscDocument { kind: qdisc.kind.clone(), counters: qdisc.counters.clone() };
+                (device.to_string(), entry)
+            })
+            .collect()
+    };
+    TrialDocument {
+        name: title(&trial.role).into(),
+        refused: trial.refused.as_ref().map(|error| error.to_string()),
+        flows: trial.flows.iter().map(flow_document).collect(),
+        devices: trial.devices.iter().map(|(device, counters)| (device.to_string(), moved(counters))).collect(),
+        qdiscs: qdiscs(&trial.qdiscs),
+        hooks: qdiscs(&trial.hooks),
+        foreign_drops: trial.foreign.iter().map(|(_, count)| count).sum(),
+        unobserved: trial.unobserved.clone(),
+    }
+}
+
+fn flow_document(account: &FlowAccount) -> FlowDocument {
+    FlowDocument {
+        name: account.flow.name.clone(),
+        from: account.flow.from.to_string(),
+        to: account.flow.to.to_string(),
+        socket: account.flow.socket,
+        asked: account.asked,
+        sent: account.sent,
+        errors: account.errors.clone(),
+        delivered: account.delivered,
+        duplicated: account.duplicated,
+        unattributed: account.unattributed.len(),
+        fates: account.fates.iter().map(fate_document).collect(),
+    }
+}
+
+fn fate_document(fate: &Fate) -> FateDocument {
+    FateDocument {
+        layer: fate.layer.to_string(),
+        device: fate.device.as_ref().map(ToString::to_string),
+        reason: fate.reason.clone(),
+        frames: fate.frames,
+    }
+}
+
+fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
+    let hypothesis = tried.hypothesis.as_ref()?;
+    let evidence = tried.evidence.iter().map(|item| EvidenceDocument {
+        item: item.item.clone(),
+        fits: item.fits,
+        observed: item.observed,
+    });
+    Some(HypothesisDocument {
+        name: hypothesis.name.clone(),
+        about: hypothesis.about.clone(),
+        fits: tried.fits(),
+        evidence: evidence.collect(),
+    })
+}

@@ -1,0 +1,90 @@
+//! Drop events sorted into the lab's frames, by flow and place, and everybody else's, by place.
+
+use std::collections::BTreeMap;
+
+use super::drops::{DropEvent, DropObserver, ObserveError};
+use crate::frames::Frames;
+use crate::link::{DeviceRef, IfName, NsName};
+use crate::record::{DropPlace, Record};
+use crate::wire::Probe;
+
+/// What was lost in one trial.
+pub struct DropBook {
+    observer: Result<DropObserver, String>,
+    trial: u16,
+    /// Which namespace has which inode number.
+    namespaces: BTreeMap<u32, NsName>,
+    own: BTreeMap<(u16, DropPlace), Frames>,
+    foreign: BTreeMap<DropPlace, u32>,
+}
+
+impl DropBook {
+    /// Starts to watch. Where that is not possible, the book says why and stays empty.
+    pub fn open(trial: u16, namespaces: BTreeMap<u32, NsName>) -> Self {
+        let observer = DropObserver::start().map_err(|error| error.to_string());
+        Self { observer, trial, namespaces, own: BTreeMap::new(), foreign: BTreeMap::new() }
+    }
+
+    /// Takes in what was dropped since the last call; returns how many frames of `flow` were among it.
+    ///
+    /// # Errors
+    /// When the observer cannot be read.
+    pub fn drain(&mut self, flow: u16) -> Result<u32, ObserveError> {
+        let Ok(observer) = &mut self.observer else { return Ok(0) };
+        let mut news = 0;
+        for event in observer.drain()? {
+            let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ipv4(&event.head));
+            match probe {
+                Some(probe) if probe.trial == self.trial => {
+                    let place = place(&self.namespaces, &event);
+                    self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
+                    news += u32::from(probe.flow == flow);
+                }
+                None if self.namespaces.contains_key(&event.netns) => {
+                    *self.foreign.entry(place(&self.namespaces, &event)).or_default() += 1;
+                }
+                // Another namespace's frame, or a straggler of an earlier trial.
+                _ => {}
+            }
+        }
+        Ok(news)
+    }
+
+    /// Frames of one flow that were lost so far, wherever.
+    pub fn lost(&self, flow: u16) -> Frames {
+        let of_flow = self.own.iter().filter(|((number, _), _)| *number == flow);
+        of_flow.fold(Frames::default(), |all, (_, frames)| all.union(frames))
+    }
+
+    /// Whether a frame without an event is known not to have been dropped.
+    pub fn observes(&self) -> bool {
+        self.observer.is_ok()
+    }
+
+    /// The book as records.
+    pub fn close(self) -> Vec<Record> {
+        let trial = self.trial;
+        let own = self
+            .own
+            .into_iter()
+            .map(|((flow, place), frames)| Record::Dropped { trial, flow, frames, place });
+        let foreign =
+            self.foreign.into_iter().map(|(place, count)| Record::DroppedForeign { trial, count, place });
+        let (lost, unavailable) = match self.observer {
+            Ok(observer) => (observer.lost(), None),
+            Err(why) => (0, Some(why)),
+        };
+        own.chain(foreign).chain([Record::Observed { trial, lost, unavailable }]).collect()
+    }
+}
+
+fn place(namespaces: &BTreeMap<u32, NsName>, event: &DropEvent) -> DropPlace {
+    let ns = namespaces.get(&event.netns);
+    let name = event.device.parse::<IfName>().ok();
+    DropPlace {
+        device: ns.zip(name).map(|(ns, name)| DeviceRef { ns: ns.clone(), name }),
+        reason: event.reason.clone(),
+        location: event.location.to_string(),
+        stack: event.stack.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,122 @@
+//! Sends numbered frames through a chosen kind of socket and keeps the kernel's answer to each.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use super::sockopt;
+use crate::frames::Frames;
+use crate::link::Mac;
+use crate::plan::FlowPlan;
+use crate::scenario::Socket;
+use crate::wire::{FrameError, FrameTemplate, HEADERS_LEN, PROBE_PORT, Probe};
+
+/// Room for frames a queue below holds on to; with less, the sender would meet its own limit before the queue's.
+const SEND_BUFFER_BYTES: usize = 64 << 20;
+
+/// Bound with protocol 0, a packet socket receives no copy of anything.
+const SENDS_ONLY: u16 = 0;
+
+/// A socket that sends one flow.
+pub struct Sender {
+    door: Door,
+    accepted: Frames,
+    refused: BTreeMap<String, Frames>,
+}
+
+enum Door {
+    Packet { socket: OwnedFd, template: FrameTemplate },
+    Udp { socket: UdpSocket, payload_len: usize },
+}
+
+/// Why a flow's sender could not be made, or gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// A socket call failed before the first frame.
+    #[error("{call} for flow {flow}: {source}")]
+    Socket { call: &'static str, flow: String, source: io::Error },
+    /// The frame cannot be built.
+    #[error("flow {flow}: {source}")]
+    Frame { flow: String, source: FrameError },
+}
+
+impl Sender {
+    /// Opens the flow's socket. Must run in the sender's namespace.
+    ///
+    /// # Errors
+    /// When a socket call fails; the device must exist.
+    pub fn open(plan: &FlowPlan, ifindex: u32, source: Mac, next_hop: Mac) -> Result<Self, SendError> {
+        let flow = &plan.flow;
+        let failed = |call| move |source| SendError::Socket { call, flow: flow.name.clone(), source };
+        let door = match flow.socket {
+            Socket::Packet | Socket::PacketBypass => {
+                let socket = sockopt::packet_socket(SENDS_ONLY, ifindex).map_err(failed("AF_PACKET socket"))?;
+                sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
+                if flow.socket == Socket::PacketBypass {
+                    sockopt::qdisc_bypass(&socket).map_err(failed("PACKET_QDISC_BYPASS"))?;
+                }
+                let template = FrameTemplate {
+                    source_mac: source,
+                    destination_mac: next_hop,
+                    source: plan.source,
+                    destination: plan.destination,
+                    tag: flow.tag,
+                    len: flow.len,
+                };
+                Door::Packet { socket, template }
+            }
+            Socket::Udp | Socket::UdpRecverr => {
+                let local = SocketAddr::V4(SocketAddrV4::new(plan.source, 0));
+                let socket = UdpSocket::bind(local).map_err(failed("bind"))?;
+                sockopt::bind_to_device(&socket, flow.from.name.as_str()).map_err(failed("SO_BINDTODEVICE"))?;
+                sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
+                if flow.socket == Socket::UdpRecverr {
+                    sockopt::receive_errors(&socket).map_err(failed("IP_RECVERR"))?;
+                }
+                socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;
+                socket.connect((plan.destination, PROBE_PORT)).map_err(failed("connect"))?;
+                Door::Udp { socket, payload_len: flow.len - HEADERS_LEN }
+            }
+        };
+        Ok(Self { door, accepted: Frames::default(), refused: BTreeMap::new() })
+    }
+
+    /// Sends one frame and notes the kernel's answer.
+    ///
+    /// # Errors
+    /// When the frame cannot be built. A refused send is an answer, not an error.
+    pub fn send(&mut self, flow: &str, probe: Probe) -> Result<(), SendError> {
+        let answer = match &self.door {
+            Door::Packet { socket, template } => {
+                let frame =
+                    template.frame(probe).map_err(|source| SendError::Frame { flow: flow.into(), source })?;
+                sockopt::send(socket, &frame)
+            }
+            Door::Udp { socket, payload_len } => socket.send(&probe.emit(*payload_len)).map(|_| ()),
+        };
+        match answer {
+            Ok(()) => self.accepted.insert(probe.sequence),
+            Err(error) => {
+                let errno = errno_name(&error);
+                self.refused.entry(errno).or_default().insert(probe.sequence)
+            }
+        };
+        Ok(())
+    }
+
+    /// What the kernel answered: frames accepted, and frames refused by errno.
+    pub fn answers(self) -> (Frames, BTreeMap<String, Frames>) {
+        (self.accepted, self.refused)
+    }
+}
+
+/// `ENOBUFS` for 105: names are the same on every machine, numbers are not.
+pub fn errno_name(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => format!("{:?}", Errno::from_raw(code)),
+        None => error.to_string(),
+    }
+}

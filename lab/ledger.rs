@@ -1,0 +1,449 @@
+//! The account: every frame is delivered, or lost at exactly one place, or unattributed.
+//!
+//! Verified:
+//! - the records are whole: exactly one last word, none missing, none for a trial or flow that is not in the plan;
+//! - asked = accepted + refused, and no number is in both;
+//! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
+//!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
+//! - a queue holds at least as many packets as are said to be held in it;
+//! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves.
+//!
+//! Not verified:
+//! - the order of frames;
+//! - which frames a queue holds, only how many;
+//! - frames that are not the lab's: they are counted by place, not followed.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use thiserror::Error;
+
+use crate::attribution::{Layer, layer_of};
+use crate::frames::Frames;
+use crate::link::DeviceRef;
+use crate::plan::{Op, Plan, Role};
+use crate::record::{DeviceState, DropPlace, OpError, Record, When};
+use crate::scenario::Flow;
+
+/// The account of a whole run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// By number in the plan.
+    pub trials: Vec<TrialAccount>,
+}
+
+/// The account of one trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialAccount {
+    /// What the trial was for.
+    pub role: Role,
+    /// The operation the kernel refused, if one was; the trial ended there.
+    pub refused: Option<OpError>,
+    /// Flows that were sent, in order.
+    pub flows: Vec<FlowAccount>,
+    /// Counters of each device, as differences.
+    pub devices: IndexMap<DeviceRef, BTreeMap<String, u64>>,
+    /// Root queueing discipline of each device.
+    pub qdiscs: IndexMap<DeviceRef, QdiscAccount>,
+    /// clsact of each device that has one.
+    pub hooks: IndexMap<DeviceRef, QdiscAccount>,
+    /// Frames that are not the lab's, lost.
+    pub foreign: Vec<(DropPlace, u32)>,
+    /// Why the drop tracepoint was not read, if it was not.
+    pub unobserved: Option<String>,
+}
+
+/// A queueing discipline's counters: differences, but for the backlog, which is what it holds at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QdiscAccount {
+    /// `TCA_KIND` at the end.
+    pub kind: String,
+    /// By name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The account of one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowAccount {
+    /// The flow.
+    pub flow: Flow,
+    /// Sends tried.
+    pub asked: u32,
+    /// Sends the kernel accepted.
+    pub sent: u32,
+    /// Sends refused, by errno.
+    pub errors: BTreeMap<String, u32>,
+    /// Frames seen at the receiver, each number once.
+    pub delivered: u32,
+    /// Frames seen again.
+    pub duplicated: u32,
+    /// Lost frames, by place.
+    pub fates: Vec<Fate>,
+    /// Lost frames without a place. Not 0 fails the run.
+    pub unattributed: Frames,
+}
+
+impl FlowAccount {
+    /// Frames that did not arrive.
+    pub fn lost(&self) -> u32 {
+        self.asked - self.delivered
+    }
+}
+
+/// Where frames were lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// Which part of the stack.
+    pub layer: Layer,
+    /// On which device; `None` for the socket, or where the kernel does not tell.
+    pub device: Option<DeviceRef>,
+    /// The kernel's reason by name, the function that freed the frame, an errno, `BACKLOG` for a queue that still
+    /// holds it, or `COUNTED` where only a counter tells.
+    pub reason: String,
+    /// How many.
+    pub frames: u32,
+}
+
+/// Why records are not an account. Every one of these makes the verdict `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// No last word, or more than one, or something after it.
+    #[error("the run has {0} last records, not 1: it was cut short, or two runs were mixed")]
+    Finish(usize),
+    /// The agent counted its records.
+    #[error("the agent wrote {written} records and {received} arrived")]
+    Lost { written: u32, received: u32 },
+    /// A number that the plan does not have.
+    #[error("a record speaks of {0}, which is not in the plan")]
+    Unknown(String),
+    /// Something the plan asks for has no record.
+    #[error("trial {trial}: no record of {what}")]
+    Absent { trial: usize, what: String },
+    /// Records contradict one another.
+    #[error("trial {trial}: {what}")]
+    Contradiction { trial: usize, what: String },
+}
+
+/// Closes the account of a run.
+///
+/// # Errors
+/// When the records are damaged, incomplete, or contradict one another. A lost frame is never an error here: it is
+/// accounted for, or it is in [`FlowAccount::unattributed`].
+pub fn close(plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
+    whole(records)?;
+    let mut by_trial: Vec<Vec<&Record>> = vec![Vec::new(); plan.trials.len()];
+    for record in records {
+        if let Some(trial) = trial_of(record) {
+            by_trial
+                .get_mut(usize::from(trial))
+                .ok_or_else(|| LedgerError::Unknown(format!("trial {trial}")))?
+                .push(record);
+        }
+    }
+    let trials = by_trial.iter().enumerate().map(|(number, records)| close_trial(plan, number, records));
+    Ok(Account { trials: trials.collect::<Result<_, _>>()? })
+}
+
+fn whole(records: &[Record]) -> Result<(), LedgerError> {
+    let finishes = records.iter().filter(|record| matches!(record, Record::Finished { .. })).count();
+    match records.last() {
+        Some(Record::Finished { records: written }) if finishes == 1 => {
+            let received = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
+            if *written == received { Ok(()) } else { Err(LedgerError::Lost { written: *written, received }) }
+        }
+        _ => Err(LedgerError::Finish(finishes)),
+    }
+}
+
+fn trial_of(record: &Record) -> Option<u16> {
+    match record {
+        Record::TrialStarted { trial }
+        | Record::OpDone { trial, .. }
+        | Record::OpFailed { trial, .. }
+        | Record::Sent { trial, .. }
+        | Record::Seen { trial, .. }
+        | Record::Dropped { trial, .. }
+        | Record::DroppedForeign { trial, .. }
+        | Record::Observed { trial, .. }
+        | Record::Counters { trial, .. } => Some(*trial),
+        Record::Missing { .. } | Record::Finished { .. } => None,
+    }
+}
+
+fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
+    let trial = &plan.trials[number];
+    let refused = ops_complete(trial.ops.len(), number, records)?;
+    let mut account = TrialAccount {
+        role: trial.role.clone(),
+        refused,
+        flows: Vec::new(),
+        devices: IndexMap::new(),
+        qdiscs: IndexMap::new(),
+        hooks: IndexMap::new(),
+        foreign: Vec::new(),
+        unobserved: None,
+    };
+    if account.refused.is_some() {
+        return Ok(account);
+    }
+    observers_lost_nothing(number, records, &mut account)?;
+    count(number, records, &mut account)?;
+    let mut pools = Pools::of(&account);
+    for op in &trial.ops {
+        if let Op::Flood { flow } = op {
+            account.flows.push(close_flow(plan, number, *flow, records, &mut pools)?);
+        }
+    }
+    Ok(account)
+}
+
+/// Every operation has one record, in order; the last may be a refusal.
+fn ops_complete(ops: usize, trial: usize, records: &[&Record]) -> Result<Option<OpError>, LedgerError> {
+    let absent = |what: String| Err(LedgerError::Absent { trial, what });
+    if !matches!(records.first(), Some(Record::TrialStarted { .. })) {
+        return absent("its start".into());
+    }
+    let mut next = 0;
+    for record in records {
+        match record {
+            Record::OpDone { op, .. } if *op as usize == next => next += 1,
+            Record::OpFailed { op, error, .. } if *op as usize == next => return Ok(Some(error.clone())),
+            Record::OpDone { op, .. } | Record::OpFailed { op, .. } => {
+                return absent(format!("operation {next}; {op} came instead"));
+            }
+            _ => {}
+        }
+    }
+    if next == ops { Ok(None) } else { absent(format!("operation {next} of {ops}")) }
+}
+
+fn observers_lost_nothing(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Result<(), LedgerError> {
+    let mut observed = false;
+    for record in records {
+        match record {
+            Record::Observed { lost: 0, unavailable, .. } => {
+                observed = true;
+                account.unobserved = unavailable.clone();
+            }
+            Record::Observed { lost, .. } => {
+                let what = format!("the drop observer lost {lost} events");
+                return Err(LedgerError::Contradiction { trial, what });
+            }
+            Record::DroppedForeign { count, place, .. } => account.foreign.push((place.clone(), *count)),
+            _ => {}
+        }
+    }
+    if observed { Ok(()) } else { Err(LedgerError::Absent { trial, what: "the drop observer".into() }) }
+}
+
+fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Result<(), LedgerError> {
+    let at = |wanted: When| {
+        records
+            .iter()
+            .find_map(|record| match record {
+                Record::Counters { when, devices, .. } if *when == wanted => Some(devices),
+                _ => None,
+            })
+            .ok_or_else(|| LedgerError::Absent { trial, what: format!("counters ({wanted:?})") })
+    };
+    let (before, after) = (at(When::Before)?, at(When::After)?);
+    for (device, state) in after {
+        let empty = DeviceState::default();
+        let earlier = before.get(device).unwrap_or(&empty);
+        let deltas = difference(&earlier.counters, &state.counters)
+            .map_err(|counter| LedgerError::Contradiction {
+                trial,
+                what: format!("{counter} of {device} ran backwards"),
+            })?;
+        account.devices.insert(device.clone(), deltas);
+        for qdisc in &state.qdiscs {
+            let same = earlier.qdiscs.iter().find(|q| {
+                q.parent == qdisc.parent && q.kind == qdisc.kind && q.handle == qdisc.handle
+            });
+            let nothing = BTreeMap::new();
+            let earlier = same.map_or(&nothing, |q| &q.counters);
+            let counters = difference(earlier, &qdisc.counters).map_err(|counter| LedgerError::Contradiction {
+                trial,
+                what: format!("{counter} of the {} on {device} ran backwards", qdisc.kind),
+            })?;
+            let entry = QdiscAccount { kind: qdisc.kind.clone(), counters };
+            match qdisc.parent.as_str() {
+                "root" => account.qdiscs.insert(device.clone(), entry),
+                "clsact" => account.hooks.insert(device.clone(), entry),
+                _ => None,
+            };
+        }
+    }
+    Ok(())
+}
+
+fn difference(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> Result<BTreeMap<String, u64>, String> {
+    let mut deltas = BTreeMap::new();
+    for (counter, value) in after {
+        let delta = if counter.starts_with("backlog") {
+            *value
+        } else {
+            let earlier = before.get(counter).copied().unwrap_or(0);
+            value.checked_sub(earlier).ok_or_else(|| counter.clone())?
+        };
+        deltas.insert(counter.clone(), delta);
+    }
+    Ok(deltas)
+}
+
+/// Counted packets that flows may claim as theirs; each is claimed once.
+struct Pools {
+    /// Packets that queues hold at the end.
+    held: Vec<(DeviceRef, u64)>,
+    /// Packets that a counter says were dropped; used only where no drop event can say it better.
+    dropped: Vec<(Layer, DeviceRef, u64)>,
+}
+
+impl Pools {
+    fn of(account: &TrialAccount) -> Self {
+        let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
+        let queues = || account.qdiscs.iter();
+        let held = queues().map(|(device, qdisc)| (device.clone(), value(&qdisc.counters, "backlog_packets")));
+        let dropped_by_queues =
+            queues().map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
+        let dropped_by_hooks =
+            account.hooks.iter().map(|(device, hook)| (Layer::Tc, device.clone(), value(&hook.counters, "drops")));
+        let dropped = if account.unobserved.is_some() {
+            dropped_by_hooks.chain(dropped_by_queues).collect()
+        } else {
+            Vec::new()
+        };
+        Self { held: held.collect(), dropped }
+    }
+}
+
+/// Takes up to `packets` of the frames in `rest` out of it, and out of the pool they are claimed from.
+fn take(rest: &mut Frames, packets: &mut u64) -> u32 {
+    let here: Frames = rest.iter().take(usize::try_from(*packets).unwrap_or(usize::MAX)).collect();
+    *packets -= u64::from(here.len());
+    *rest = rest.difference(&here);
+    here.len()
+}
+
+fn close_flow(
+    plan: &Plan,
+    trial: usize,
+    number: u16,
+    records: &[&Record],
+    pools: &mut Pools,
+) -> Result<FlowAccount, LedgerError> {
+    let flow = &plan
+        .flows
+        .get(usize::from(number))
+        .ok_or_else(|| LedgerError::Unknown(format!("flow {number}")))?
+        .flow;
+    let (accepted, refused) = sent(trial, number, flow, records)?;
+    let (seen, duplicated) = seen(trial, number, flow, records)?;
+    let asked = Frames::first(flow.frames);
+    let mut rest = asked.difference(&seen);
+    let mut fates = Vec::new();
+    for (place, frames) in drops(number, records) {
+        let here = rest.intersection(frames);
+        rest = rest.difference(&here);
+        claim(&mut fates, layer_of(place), place.device.clone(), reason_of(place), here.len());
+    }
+    for (layer, device, packets) in &mut pools.dropped {
+        let frames = take(&mut rest, packets);
+        claim(&mut fates, *layer, Some(device.clone()), "COUNTED".into(), frames);
+    }
+    // An errno without a drop event: the kernel never made a packet of it.
+    for (errno, frames) in &refused {
+        let here = rest.intersection(frames);
+        rest = rest.difference(&here);
+        claim(&mut fates, Layer::Socket, None, errno.clone(), here.len());
+    }
+    for (device, packets) in &mut pools.held {
+        let frames = take(&mut rest, packets);
+        claim(&mut fates, Layer::Qdisc, Some(device.clone()), "BACKLOG".into(), frames);
+    }
+    Ok(FlowAccount {
+        flow: flow.clone(),
+        asked: flow.frames,
+        sent: accepted.len(),
+        errors: refused.iter().map(|(errno, frames)| (errno.clone(), frames.len())).collect(),
+        delivered: seen.len(),
+        duplicated,
+        fates,
+        unattributed: rest,
+    })
+}
+
+/// Adds frames to the account of one place; places that differ only in what the account does not show are one.
+fn claim(fates: &mut Vec<Fate>, layer: Layer, device: Option<DeviceRef>, reason: String, frames: u32) {
+    if frames == 0 {
+        return;
+    }
+    match fates.iter_mut().find(|f| f.layer == layer && f.device == device && f.reason == reason) {
+        Some(fate) => fate.frames += frames,
+        None => fates.push(Fate { layer, device, reason, frames }),
+    }
+}
+
+fn reason_of(place: &DropPlace) -> String {
+    place.reason.clone().unwrap_or_else(|| place.location.clone())
+}
+
+fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a DropPlace, &'a Frames)> {
+    records.iter().filter_map(move |record| match record {
+        Record::Dropped { flow, frames, place, .. } if *flow == number => Some((place, frames)),
+        _ => None,
+    })
+}
+
+type Refused = BTreeMap<String, Frames>;
+
+fn sent(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, Refused), LedgerError> {
+    let found: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Sent { flow, accepted, refused, .. } if *flow == number => Some((accepted, refused)),
+            _ => None,
+        })
+        .collect();
+    let [(accepted, refused)] = found[..] else {
+        let what = format!("what flow {} sent ({} records)", flow.name, found.len());
+        return Err(LedgerError::Absent { trial, what });
+    };
+    let all = refused.values().fold(accepted.clone(), |all, frames| all.union(frames));
+    let count: u32 = accepted.len() + refused.values().map(Frames::len).sum::<u32>();
+    let sound = accepted.is_sound() && refused.values().all(Frames::is_sound);
+    if !sound || all != Frames::first(flow.frames) || count != flow.frames {
+        let what = format!("flow {}: {} asked, but {count} accepted and refused", flow.name, flow.frames);
+        return Err(LedgerError::Contradiction { trial, what });
+    }
+    Ok((accepted.clone(), refused.clone()))
+}
+
+fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, u32), LedgerError> {
+    let found: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Seen { flow, frames, duplicated, overrun, .. } if *flow == number => {
+                Some((frames, *duplicated, *overrun))
+            }
+            _ => None,
+        })
+        .collect();
+    let contradiction = |what: String| Err(LedgerError::Contradiction { trial, what });
+    match found[..] {
+        [(_, _, overrun)] if overrun > 0 => {
+            contradiction(format!("the receiver of flow {} lost {overrun} frames itself", flow.name))
+        }
+        [(frames, duplicated, _)] => {
+            if !frames.is_sound() || !frames.difference(&Frames::first(flow.frames)).is_empty() {
+                return contradiction(format!("flow {} received frames that were never asked for", flow.name));
+            }
+            Ok((frames.clone(), duplicated))
+        }
+        _ => Err(LedgerError::Absent { trial, what: format!("what flow {} delivered", flow.name) }),
+    }
+}
+

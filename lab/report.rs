@@ -1,0 +1,3 @@
+//! Renderings of a result: values in, text out.
+
+pub mod terminal;

@@ -1,0 +1,172 @@
+//! A result for a reader who has not read the kernel, in under 40 lines.
+
+use std::fmt::Write;
+
+use crate::document::{Document, EvidenceDocument, FateDocument, FlowDocument, TrialDocument};
+use crate::outcome::Outcome;
+
+/// Lines are kept within this many columns.
+const WIDTH: usize = 100;
+
+/// Renders a result. `about` is the topology's own explanation.
+pub fn render(document: &Document, about: Option<&str>) -> String {
+    let mut out = String::new();
+    let kernel = &document.kernel;
+    let place = match kernel.backend.as_str() {
+        "vm" => format!("microVM, {}", kernel.accelerator.to_uppercase()),
+        _ => "this kernel".into(),
+    };
+    let seconds = document.timing_ms.total as f64 / 1000.0;
+    let head = format!("{} on Linux {} ({place})", document.topology, kernel.release);
+    let _ = writeln!(out, "{head}: {} in {seconds:.1} s", document.outcome.word().to_uppercase());
+    if let Some(about) = about {
+        out += &wrap(about, 2);
+    }
+    if let Some(reason) = &document.reason {
+        let _ = writeln!(out, "\n{reason}");
+        return out;
+    }
+    if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
+        out.push('\n');
+        trial(&mut out, main);
+    }
+    hypotheses(&mut out, document);
+    checks(&mut out, document);
+    out
+}
+
+fn trial(out: &mut String, trial: &TrialDocument) {
+    if let Some(refused) = &trial.refused {
+        let _ = writeln!(out, "The kernel refused: {refused}");
+    }
+    for account in &trial.flows {
+        flow(out, account);
+    }
+    let counted: Vec<String> = trial
+        .devices
+        .iter()
+        .filter_map(|(device, counters)| {
+            let dropped: Vec<String> = counters
+                .iter()
+                .filter(|(name, value)| name.ends_with("dropped") && **value > 0)
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            (!dropped.is_empty()).then(|| format!("{device} {}", dropped.join(", ")))
+        })
+        .chain(trial.qdiscs.iter().chain(&trial.hooks).filter_map(|(device, qdisc)| {
+            let drops = *qdisc.counters.get("drops")?;
+            (drops > 0).then(|| format!("{} of {device} drops {drops}", qdisc.kind))
+        }))
+        .collect();
+    if !counted.is_empty() {
+        out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
+    }
+    if let Some(why) = &trial.unobserved {
+        out.push_str(&wrap(&format!("Attributed by counters only; the drop tracepoint is not read: {why}"), 2));
+    }
+}
+
+fn flow(out: &mut String, flow: &FlowDocument) {
+    let refused: Vec<String> = flow.errors.iter().map(|(errno, n)| format!("{n} refused ({errno})")).collect();
+    let refused = if refused.is_empty() { "none refused".into() } else { refused.join(", ") };
+    let _ = writeln!(
+        out,
+        "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered",
+        flow.name, flow.asked, flow.from, flow.to, flow.socket, flow.sent, flow.delivered
+    );
+    for fate in &flow.fates {
+        let _ = writeln!(out, "  {:>7} {}", fate.frames, fate_in_words(fate));
+    }
+    if flow.duplicated > 0 {
+        let _ = writeln!(out, "  {:>7} came more than once", flow.duplicated);
+    }
+    if flow.unattributed > 0 {
+        let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nobody accounts for them", flow.unattributed);
+    }
+}
+
+fn fate_in_words(fate: &FateDocument) -> String {
+    let device = fate.device.as_deref().unwrap_or("a device the kernel does not name");
+    match (fate.layer.as_str(), fate.reason.as_str()) {
+        ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
+        ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
+        ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
+        ("socket", reason) => format!("never left the socket ({reason})"),
+        (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
+    }
+}
+
+/// One row an explanation, one column a piece of evidence; and what it comes to, in words.
+fn hypotheses(out: &mut String, document: &Document) {
+    if document.hypotheses.is_empty() {
+        return;
+    }
+    out.push_str("\nWhich explanation fits the report?\n");
+    let letters = ('a'..='z').map(String::from);
+    let items: Vec<&EvidenceDocument> = document.hypotheses[0].evidence.iter().collect();
+    for (letter, item) in letters.clone().zip(&items) {
+        let _ = writeln!(out, "  {letter}  {}", item.item);
+    }
+    let width = document.hypotheses.iter().map(|one| one.name.len()).max().unwrap_or(0);
+    let columns: Vec<String> = letters.take(items.len()).collect();
+    let _ = writeln!(out, "  {:width$}  {}", "", columns.join("   "));
+    for one in &document.hypotheses {
+        let cells: Vec<&str> = one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
+        let mark = if one.fits { "  <- fits all of it" } else { "" };
+        let _ = writeln!(out, "  {:width$}  {}{mark}", one.name, cells.join(" "));
+    }
+    let fitting: Vec<_> = document.hypotheses.iter().filter(|one| one.fits).collect();
+    match fitting[..] {
+        [] => out.push_str("  None of them produces everything that was reported.\n"),
+        [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2)),
+        _ => {
+            let names: Vec<String> = fitting.iter().map(|one| format!("`{}`", one.name)).collect();
+            out.push_str(&wrap(&format!("These cannot be told apart by the report: {}.", names.join(", ")), 2));
+        }
+    }
+}
+
+/// Everything that held is one line; everything that did not is told in full.
+fn checks(out: &mut String, document: &Document) {
+    let failed: Vec<_> = document.checks.iter().filter(|check| check.outcome != Outcome::Pass).collect();
+    let held = document.checks.len() - failed.len();
+    let unattributed: u32 =
+        document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.unattributed).sum();
+    let frames: u32 = document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.asked).sum();
+    let _ = writeln!(
+        out,
+        "\n{held} of {} checks hold; {frames} frames in {} trials, {unattributed} unattributed",
+        document.checks.len(),
+        document.trials.len()
+    );
+    for check in failed {
+        let _ = writeln!(
+            out,
+            "  {} {}\n    expected {}, observed {}",
+            check.outcome.word().to_uppercase(),
+            check.name,
+            check.expected,
+            check.observed
+        );
+    }
+}
+
+/// Breaks a text into lines, each indented.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.len() + word.len() + 1 + indent > WIDTH {
+            let _ = writeln!(out, "{:indent$}{line}", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "{:indent$}{line}", "");
+    }
+    out
+}

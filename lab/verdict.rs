@@ -1,0 +1,209 @@
+//! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
+
+use crate::ledger::{Account, FlowAccount, TrialAccount};
+use crate::outcome::Outcome;
+use crate::plan::Role;
+use crate::scenario::{Condition, FlowField, Hypothesis, Subject};
+use crate::topology::Topology;
+
+/// One thing that had to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// `pass`, `fail`, or `error` when the run has no such number.
+    pub outcome: Outcome,
+    /// In words.
+    pub expected: String,
+    /// In words.
+    pub observed: String,
+}
+
+/// One explanation held against a report's evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The explanation; `None` is the control, in which nothing is broken.
+    pub hypothesis: Option<Hypothesis>,
+    /// Number of its trial.
+    pub trial: usize,
+    /// Each piece of evidence: whether it shows, and the number that says so.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Tried {
+    /// Whether all the evidence shows.
+    pub fn fits(&self) -> bool {
+        self.evidence.iter().all(|item| item.fits)
+    }
+}
+
+/// One piece of evidence under one explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The statement's name.
+    pub item: String,
+    /// Whether it holds.
+    pub fits: bool,
+    /// The number; `None` when the run has no such number.
+    pub observed: Option<u64>,
+}
+
+/// The verdict on one run that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The worst of the checks.
+    pub outcome: Outcome,
+    /// In the order of the file, the lab's own last.
+    pub checks: Vec<Check>,
+    /// The control first.
+    pub tried: Vec<Tried>,
+}
+
+/// Judges a closed account.
+pub fn judge(topology: &Topology, account: &Account) -> Verdict {
+    let scenario = &topology.scenario;
+    let mut checks = Vec::new();
+    for trial in &account.trials {
+        checks.extend(built(trial));
+        if trial.role == Role::Main && trial.refused.is_none() {
+            checks.extend(scenario.expect.iter().map(|condition| check(condition, trial)));
+        }
+    }
+    let tried = try_hypotheses(topology, account);
+    for one in &tried {
+        checks.extend(expectation(one, &account.trials[one.trial]));
+    }
+    checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
+    let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
+        Outcome::Error
+    } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
+        Outcome::Fail
+    } else {
+        Outcome::Pass
+    };
+    Verdict { outcome, checks, tried }
+}
+
+/// The name of a trial in reports.
+pub fn title(role: &Role) -> &str {
+    match role {
+        Role::Main => "main",
+        Role::Control => "control",
+        Role::Hypothesis(name) => name,
+    }
+}
+
+/// Reads a number out of a trial; `None` when the trial has no such number.
+pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
+    let flow_named = |name: &str| trial.flows.iter().find(|account| account.flow.name == name);
+    match subject {
+        Subject::Flow { flow, field } => flow_named(flow).map(|account| field_of(*field, account)),
+        Subject::Errno { flow, errno } => {
+            flow_named(flow).map(|account| account.errors.get(errno).copied().unwrap_or(0).into())
+        }
+        Subject::Fate { flow, layer, device } => flow_named(flow).map(|account| {
+            let here = account.fates.iter().filter(|fate| {
+                fate.layer.to_string() == *layer && (device.is_none() || fate.device == *device)
+            });
+            here.map(|fate| u64::from(fate.frames)).sum()
+        }),
+        Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
+        Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
+    }
+}
+
+fn field_of(field: FlowField, account: &FlowAccount) -> u64 {
+    u64::from(match field {
+        FlowField::Asked => account.asked,
+        FlowField::Sent => account.sent,
+        FlowField::Refused => account.asked - account.sent,
+        FlowField::Delivered => account.delivered,
+        FlowField::Lost => account.lost(),
+        FlowField::Duplicated => account.duplicated,
+    })
+}
+
+fn check(condition: &Condition, trial: &TrialAccount) -> Check {
+    let value = value_of(&condition.subject, trial);
+    let (outcome, observed) = match value {
+        Some(value) if condition.bounds.hold(value) => (Outcome::Pass, value.to_string()),
+        Some(value) => (Outcome::Fail, value.to_string()),
+        None => (Outcome::Error, format!("the run has no number for: {}", condition.subject)),
+    };
+    Check { name: condition.name.clone(), outcome, expected: condition.bounds.to_string(), observed }
+}
+
+/// A refused operation is what the kernel did; unless it is expected, the run differs.
+fn built(trial: &TrialAccount) -> Option<Check> {
+    let refused = trial.refused.as_ref()?;
+    Some(Check {
+        name: format!("{}: the kernel does what the topology asks for", title(&trial.role)),
+        outcome: Outcome::Fail,
+        expected: "every operation carried out and read back".into(),
+        observed: refused.to_string(),
+    })
+}
+
+fn accounted(trial: &TrialAccount) -> Check {
+    let missing: Vec<String> = trial
+        .flows
+        .iter()
+        .filter(|flow| !flow.unattributed.is_empty())
+        .map(|flow| format!("{} of {}: {}", flow.unattributed.len(), flow.flow.name, flow.unattributed))
+        .collect();
+    Check {
+        name: format!("{}: every frame is accounted for", title(&trial.role)),
+        outcome: if missing.is_empty() { Outcome::Pass } else { Outcome::Fail },
+        expected: "0 unattributed".into(),
+        observed: if missing.is_empty() { "0 unattributed".into() } else { missing.join("; ") },
+    }
+}
+
+fn try_hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
+    let Some(report) = &topology.scenario.report else { return Vec::new() };
+    let mut tried = Vec::new();
+    for (number, trial) in account.trials.iter().enumerate() {
+        let hypothesis = match &trial.role {
+            Role::Main => continue,
+            Role::Control => None,
+            Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
+        };
+        let evidence = report.evidence.iter().map(|condition| {
+            let observed = value_of(&condition.subject, trial);
+            let fits = observed.is_some_and(|value| condition.bounds.hold(value));
+            Evidence { item: condition.name.clone(), fits, observed }
+        });
+        tried.push(Tried { hypothesis, trial: number, evidence: evidence.collect() });
+    }
+    tried
+}
+
+/// The control must deliver everything; a hypothesis must fit, or not, where its author says so.
+fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
+    if trial.refused.is_some() {
+        return None;
+    }
+    let Some(hypothesis) = &tried.hypothesis else {
+        let lost: u32 = trial.flows.iter().map(FlowAccount::lost).sum();
+        return Some(Check {
+            name: "control: with nothing broken, every frame arrives".into(),
+            outcome: if lost == 0 { Outcome::Pass } else { Outcome::Fail },
+            expected: "0 lost".into(),
+            observed: format!("{lost} lost"),
+        });
+    };
+    let expected = hypothesis.fits?;
+    let word = |fits| if fits { "fits all the evidence" } else { "does not fit all the evidence" };
+    let against: Vec<&str> =
+        tried.evidence.iter().filter(|item| !item.fits).map(|item| item.item.as_str()).collect();
+    let mut observed = word(tried.fits()).to_owned();
+    if !against.is_empty() {
+        observed += &format!(" (not: {})", against.join(", "));
+    }
+    Some(Check {
+        name: format!("hypothesis {}", hypothesis.name),
+        outcome: if tried.fits() == expected { Outcome::Pass } else { Outcome::Fail },
+        expected: word(expected).into(),
+        observed,
+    })
+}
