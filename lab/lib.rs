@@ -1,1 +1,3 @@
 //! bondlab: bonds, VLANs and VFs, broken on purpose, with an account of every frame.
+
+pub mod host;
