@@ -1,0 +1,1 @@
+//! Makes a pin for a kernel from the archive's signed indexes.
