@@ -1,0 +1,11 @@
+//! The host's side: starts a kernel in a machine, watches it, and says how it ended.
+
+//ACC
+pub mod console;
+pub mod death;
+pub mod install;
+pub mod qemu;
+pub mod qmp;
+pub mod vm;
+pub mod wait;
+//WARM
