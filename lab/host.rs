@@ -1,22 +1,31 @@
-//! The machine that starts the kernel under test, and what it keeps for it.
+//! The host's side: kernels and what is kept of them, machines, verdicts on how they ended.
 //!
 //! From a kernel's name to what QEMU boots, in reading order: [`kernels`] names the pin, [`store`] has it
 //! on disk (by way of [`mirror`], [`download`], [`deb`], [`vmlinux`]), [`modules`] finds what has to be
-//! loaded, [`initramfs`] packs that with the lab's own binary.
+//! loaded, [`initramfs`] packs that with the lab's own binary; [`qemu`] and [`vm`] start it, [`console`] and
+//! [`death`] say how it ended.
 
+pub mod kernels;
+pub mod store;
+pub mod mirror;
 pub mod archive;
+pub mod download;
 pub mod cache;
-pub mod child;
 pub mod deb;
 pub mod decompress;
-pub mod download;
-pub mod file;
-pub mod initramfs;
-pub mod kernels;
 pub mod lz4;
-pub mod mirror;
-pub mod modules;
-pub mod store;
-pub mod version;
 pub mod vmlinux;
+pub mod modules;
+pub mod initramfs;
+pub mod version;
+pub mod file;
+pub mod child;
+
+pub mod install;
+pub mod qemu;
+pub mod qmp;
+pub mod vm;
+pub mod console;
+pub mod death;
+
 pub mod wait;

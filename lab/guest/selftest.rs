@@ -1,0 +1,69 @@
+//! An agent that misbehaves on request, so that the host's verdicts are tested on the real thing.
+//!
+//! Only there with `lab.selftest` on the kernel command line; a plan cannot ask for any of it.
+
+use std::error::Error;
+use std::fs;
+use std::io::{BufRead, Write};
+
+use crate::guest::channel::{Reader, Writer};
+
+/// The word on the kernel command line.
+pub const WORD: &str = "lab.selftest";
+
+/// Whether this boot is a test of the lab itself.
+#[must_use]
+pub fn is_asked_for() -> bool {
+    fs::read_to_string("/proc/cmdline")
+        .is_ok_and(|line| line.split_whitespace().any(|word| word == WORD))
+}
+
+/// Does what each line names; any other line is echoed. Returns at the end of input or at `finish`.
+///
+/// # Errors
+/// When the channel breaks, and for `fail`.
+pub fn serve(reader: Reader, mut writer: Writer) -> Result<(), Box<dyn Error + Send + Sync>> {
+    for line in reader.lines() {
+        let line = line?;
+        match line.as_str() {
+            "finish" => return Ok(()),
+            "fail" => return Err("asked to fail".into()),
+            "agent-panic" => panic!("asked to panic"),
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(3),
+            "kernel-panic" => fs::write("/proc/sysrq-trigger", "c")?,
+            "power-off" => fs::write("/proc/sysrq-trigger", "o")?,
+            "hang" => hang(),
+            "freeze" => freeze(),
+            "garbage" => writer.write_all(b"\xff\xfe not JSON, not even text\n")?,
+            "truncate" => {
+                writer.write_all(b"{\"truncated\":")?;
+                return Ok(());
+            }
+            "uptime" => writer.write_all(fs::read_to_string("/proc/uptime")?.as_bytes())?,
+            "random" => {
+                writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?
+            }
+            "console" => writeln!(std::io::stderr(), "{}", "x".repeat(200_000))?,
+            other => writeln!(writer, "{other}")?,
+        }
+    }
+    Ok(())
+}
+
+/// An endless loop in user space: the kernel is well, the agent says nothing.
+fn hang() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Interrupts off and an endless loop, which iopl(3) grants no more since Linux 5.5. What still stops the only CPU is
+/// a real-time task that never yields, with throttling off: not even the kernel's own threads run.
+fn freeze() -> ! {
+    let _ = fs::write("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+    let param = libc::sched_param { sched_priority: 99 };
+    // SAFETY: the struct is valid for the call, and 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) };
+    hang()
+}

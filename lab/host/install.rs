@@ -1,0 +1,241 @@
+//! Installs a Debian package the lab needs, or says which command does, without changing the machine's apt setup.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// The package with QEMU for x86-64 guests.
+pub const QEMU_PACKAGE: &str = "qemu-system-x86";
+
+const OS_RELEASE: &str = "/etc/os-release";
+
+/// Debian's own keys: what a suite that the machine does not know yet is signed with.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// QEMU 7.2 of Debian 12 cannot save machines with mapped-ram and has no igb.
+const BACKPORTED: [(&str, &str); 1] = [("bookworm", "bookworm-backports")];
+
+/// Why a package could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Only root may.
+    #[error("not root; type: {command}")]
+    NotRoot {
+        /// What to type.
+        command: String,
+    },
+    /// No mirror in the machine's own configuration.
+    #[error("apt knows no mirror with the suite {suite}; install {package} by hand")]
+    NoMirror {
+        /// The suite that was looked for.
+        suite: String,
+        /// What was to be installed.
+        package: String,
+    },
+    /// apt ran and failed.
+    #[error("{command}: {reason}")]
+    Apt {
+        /// What was run.
+        command: String,
+        /// The end of what it said.
+        reason: String,
+    },
+    /// apt, or a temporary file, is not to be had.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The one command to type for `package`.
+#[must_use]
+pub fn command_line(package: &str) -> String {
+    match backports_of(&fs::read_to_string(OS_RELEASE).unwrap_or_default()) {
+        Some(suite) => format!("apt-get install --no-install-recommends -t {suite} {package}"),
+        None => format!("apt-get install --no-install-recommends {package}"),
+    }
+}
+
+/// Installs `package`; on Debian 12 from its backports, with sources that apt is shown for this one call.
+///
+/// # Errors
+/// When not root, without a mirror, or when apt fails.
+pub fn install(package: &str) -> Result<(), InstallError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(InstallError::NotRoot {
+            command: format!("sudo {}", command_line(package)),
+        });
+    }
+    let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
+    match backports_of(&os_release) {
+        Some(suite) => install_from(package, suite),
+        None => {
+            apt_get(&[], &["update"])?;
+            apt_get(&[], &["install", "-y", "--no-install-recommends", package])
+        }
+    }
+}
+
+fn install_from(package: &str, suite: &str) -> Result<(), InstallError> {
+    let (release, _) = suite.split_once('-').unwrap_or((suite, ""));
+    let sources =
+        sources_for(&index_targets()?, release, suite).ok_or_else(|| InstallError::NoMirror {
+            suite: release.to_owned(),
+            package: package.to_owned(),
+        })?;
+    let failed = |source| InstallError::Io {
+        what: "temporary apt directory".to_owned(),
+        source,
+    };
+    let dir = tempfile::tempdir().map_err(failed)?;
+    let (list, lists) = (dir.path().join("sources.list"), dir.path().join("lists"));
+    fs::write(&list, sources)
+        .and_then(|()| fs::create_dir_all(lists.join("partial")))
+        .map_err(failed)?;
+    let options = [
+        format!("Dir::Etc::SourceList={}", list.display()),
+        "Dir::Etc::SourceParts=/dev/null".to_owned(),
+        format!("Dir::State::lists={}", lists.display()),
+        // apt's download user cannot look into a directory of root's.
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    apt_get(&options, &["update"])?;
+    apt_get(
+        &options,
+        &[
+            "install",
+            "-y",
+            "--no-install-recommends",
+            "-t",
+            suite,
+            package,
+        ],
+    )
+}
+
+/// Where the machine gets its packages from, as apt itself understands its configuration.
+fn index_targets() -> Result<String, InstallError> {
+    let mut command = Command::new("apt-get");
+    command.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE)",
+        "Created-By: Packages",
+    ]);
+    let output = command.output().map_err(|source| InstallError::Io {
+        what: "apt-get".to_owned(),
+        source,
+    })?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// One-line sources for the mirrors that carry `release` and its updates, with `suite` beside the former.
+fn sources_for(targets: &str, release: &str, suite: &str) -> Option<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (mirror, known) in targets.lines().filter_map(|line| line.split_once(' ')) {
+        let suites: &[&str] = match known.strip_prefix(release) {
+            Some("") => &[known, suite],
+            Some("-security" | "-updates") => &[known],
+            _ => continue,
+        };
+        for suite in suites {
+            let line = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines
+        .iter()
+        .any(|line| line.contains(&format!(" {suite} ")))
+        .then(|| lines.concat())
+}
+
+fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
+    for option in options {
+        command.args(["-o", option]);
+    }
+    command.args(arguments);
+    let shown = format!("apt-get {}", arguments.join(" "));
+    let output = command.output().map_err(|source| InstallError::Io {
+        what: shown.clone(),
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let reason = stderr
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("E:"))
+        .unwrap_or("it failed without a reason");
+    Err(InstallError::Apt {
+        command: shown,
+        reason: reason.to_owned(),
+    })
+}
+
+fn backports_of(os_release: &str) -> Option<&'static str> {
+    let codename = os_release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    let found = BACKPORTED
+        .iter()
+        .find(|(release, _)| *release == codename.trim_matches('"'));
+    found.map(|(_, suite)| *suite)
+}
+
+/// Whether apt is how packages come onto this machine.
+#[must_use]
+pub fn has_apt() -> bool {
+    ["/usr/bin/apt-get", "/bin/apt-get"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_release_with_an_old_qemu_takes_backports() {
+        assert_eq!(
+            backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"),
+            Some("bookworm-backports")
+        );
+        assert_eq!(backports_of("VERSION_CODENAME=trixie\n"), None);
+        assert_eq!(backports_of(""), None);
+    }
+
+    #[test]
+    fn the_mirror_is_the_machines_own() {
+        let targets = "http://mirror.test/debian/ bookworm\nhttp://mirror.test/debian/ bookworm\n\
+                       http://mirror.test/debian-security/ bookworm-security\nhttps://other.test/x/ nodistro\n";
+        let sources = sources_for(targets, "bookworm", "bookworm-backports").unwrap();
+        let lines: Vec<&str> = sources.lines().collect();
+        assert_eq!(lines.len(), 3, "{sources}");
+        assert!(
+            lines[1].ends_with("http://mirror.test/debian/ bookworm-backports main"),
+            "{sources}"
+        );
+        assert!(
+            lines[2].ends_with("http://mirror.test/debian-security/ bookworm-security main"),
+            "{sources}"
+        );
+        assert_eq!(
+            sources_for(
+                "https://other.test/x/ nodistro\n",
+                "bookworm",
+                "bookworm-backports"
+            ),
+            None
+        );
+    }
+}
