@@ -1,0 +1,269 @@
+//! One topology on one kernel: starts the agent, hands it the plan, collects its records, judges them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::cache::Cache;
+use super::death::{Cause, Death, Exit};
+use super::initramfs::{self, InitramfsError};
+use super::local::{self, LocalAgent};
+use super::modules::ModulesError;
+use super::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use super::store::Kernel;
+use super::vm::{Next, Timeouts, Vm};
+use super::warm::{self, Note, StartError};
+use crate::document::{Document, KernelDocument, Timing};
+use crate::ledger::{self, Account};
+use crate::outcome::Outcome;
+use crate::plan::{self, Plan};
+use crate::record::{Record, Request, When};
+use crate::topology::Topology;
+use crate::verdict;
+
+/// What every guest has, whatever its topology: one saved machine then serves all of them.
+const STANDARD_MODULES: [&str; 15] = [
+    "virtio_pci", "virtio_console", "bonding", "8021q", "veth", "dummy", "bridge", "sch_plug", "sch_tbf",
+    "sch_netem", "sch_fq_codel", "sch_ingress", "cls_matchall", "cls_flower", "act_gact",
+];
+
+/// A machine to run topologies in.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// Who starts it.
+    pub qemu: &'a Qemu,
+    /// Who runs its instructions.
+    pub accelerator: Accelerator,
+    /// The binary that becomes its `/init`.
+    pub init: &'a Path,
+    /// Where initramfs and saved machines are kept.
+    pub cache: &'a Cache,
+    /// Whether to boot anew instead of restoring a saved machine.
+    pub cold: bool,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+/// How one run ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The result.
+    pub document: Document,
+    /// The account, when there is one.
+    pub account: Option<Account>,
+    /// What the kernel lacks; then nothing was run.
+    pub missing: Vec<String>,
+    /// What the user should know about how it was run.
+    pub notes: Vec<String>,
+}
+
+/// Why there was no run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// QEMU did not start.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    /// No initramfs.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// The kernel's modules cannot be read.
+    #[error(transparent)]
+    Modules(#[from] ModulesError),
+    /// The agent on this kernel did not start.
+    #[error("start the agent: {0}")]
+    Agent(#[source] std::io::Error),
+}
+
+/// Records as they come, with the times of the milestones among them.
+struct Collected {
+    records: Vec<Record>,
+    built: Option<Instant>,
+    garbage: Option<String>,
+}
+
+impl Collected {
+    fn new() -> Self {
+        Self { records: Vec::new(), built: None, garbage: None }
+    }
+
+    /// Takes a line in; what is no record is remembered, and makes the run an error.
+    fn line(&mut self, line: &str) {
+        match serde_json::from_str(line) {
+            Ok(record) => {
+                if matches!(record, Record::Counters { when: When::Before, .. }) {
+                    self.built.get_or_insert_with(Instant::now);
+                }
+                self.records.push(record);
+            }
+            Err(error) => {
+                let head: String = line.chars().take(120).collect();
+                self.garbage.get_or_insert(format!("a line that is no record ({error}): {head}"));
+            }
+        }
+    }
+}
+
+/// Runs a topology in a machine.
+///
+/// # Errors
+/// When no machine could be started for a reason that is not the kernel's.
+pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
+    let begun = Instant::now();
+    let plan = plan::lower(topology);
+    let mut kernel = KernelDocument {
+        id: machine.kernel.id.clone(),
+        release: machine.kernel.release.clone(),
+        backend: "vm".into(),
+        accelerator: machine.accelerator.name().into(),
+    };
+    let spec = spec(&plan, machine)?;
+    let (mut vm, notes) = match start(machine, &spec) {
+        Ok(started) => started,
+        Err(StartError::Qemu(error)) => return Err(error.into()),
+        Err(StartError::Death(death)) => {
+            return Ok(died(topology, kernel, &death, Timing { start: millis(begun), total: millis(begun), ..Timing::default() }));
+        }
+    };
+    kernel.release = notes.0;
+    let started = Instant::now();
+    let mut collected = Collected::new();
+    let sent = vm.send(&request(&plan));
+    let exit = match sent {
+        Ok(()) => {
+            while let Next::Line(line) = vm.next_line() {
+                collected.line(&line);
+            }
+            vm.finish()
+        }
+        Err(death) => Exit::Died(death),
+    };
+    let timing = timing(begun, started, &collected);
+    let mut run = match exit {
+        Exit::Finished { .. } => conclude(topology, &plan, kernel, collected, timing),
+        Exit::Died(death) => died(topology, kernel, &death, timing),
+    };
+    run.notes = notes.1;
+    Ok(run)
+}
+
+type ReleaseAndNotes = (String, Vec<String>);
+
+fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), StartError> {
+    if machine.cold {
+        let mut vm = Vm::boot(machine.qemu, spec, machine.timeouts)?;
+        let ready = vm.wait_ready().map_err(Box::new)?;
+        return Ok((vm, (ready.release, Vec::new())));
+    }
+    let states = machine.cache.path("machines");
+    let started = warm::start(machine.qemu, spec, machine.timeouts, &states)?;
+    let notes = started.note.iter().map(Note::to_string).collect();
+    Ok((started.vm, (started.ready.release, notes)))
+}
+
+fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
+    let needed: Vec<String> = plan.needs.iter().flat_map(plan::Need::modules).collect();
+    let mut names: Vec<&str> = STANDARD_MODULES.to_vec();
+    names.extend(needed.iter().map(String::as_str).filter(|name| !STANDARD_MODULES.contains(name)));
+    // What a kernel does not have cannot be packed; the agent says so if the plan needs it.
+    let names = machine.kernel.modules.available(&names)?;
+    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names)?;
+    let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
+    spec.accelerator = machine.accelerator;
+    Ok(spec)
+}
+
+/// Runs a topology on this kernel, in namespaces of its own.
+///
+/// # Errors
+/// When the agent could not be started.
+pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError> {
+    let begun = Instant::now();
+    let plan = plan::lower(topology);
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let kernel = KernelDocument { id: "host".into(), release, backend: "host".into(), accelerator: "none".into() };
+    let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
+    let started = Instant::now();
+    let mut collected = Collected::new();
+    // An agent that died before its request has its last words to say.
+    let _ = agent.send(&request(&plan));
+    let hung = loop {
+        match agent.next() {
+            local::Next::Line(line) => collected.line(&line),
+            local::Next::Closed => break false,
+            local::Next::TimedOut => break true,
+        }
+    };
+    let (status, last_words) = agent.finish(hung).map_err(RunError::Agent)?;
+    let timing = timing(begun, started, &collected);
+    if hung || !status.success() {
+        let outcome = if hung { Outcome::Hang } else { Outcome::Error };
+        let what = if hung { "the agent hung and was ended".into() } else { format!("the agent ended with {status}") };
+        let reason = format!("{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at", last_words);
+        return Ok(unfinished(topology, kernel, outcome, reason, timing));
+    }
+    Ok(conclude(topology, &plan, kernel, collected, timing))
+}
+
+fn request(plan: &Plan) -> String {
+    serde_json::to_string(&Request::Run(plan.clone())).expect("a plan has text keys only, and no map that could fail")
+}
+
+fn timing(begun: Instant, started: Instant, collected: &Collected) -> Timing {
+    let built = collected.built.unwrap_or(started);
+    let between = |from: Instant, to: Instant| saturating_millis(to.saturating_duration_since(from));
+    let now = Instant::now();
+    Timing { start: between(begun, started), build: between(started, built), run: between(built, now), total: between(begun, now) }
+}
+
+fn millis(since: Instant) -> u64 {
+    saturating_millis(since.elapsed())
+}
+
+fn saturating_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The agent came to its end: now its records must be whole.
+fn conclude(topology: &Topology, plan: &Plan, kernel: KernelDocument, collected: Collected, timing: Timing) -> Run {
+    if let Some(garbage) = collected.garbage {
+        let reason = format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
+        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+    }
+    if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
+        let reason = format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, what.join("\n  "));
+        let mut run = unfinished(topology, kernel, Outcome::Skip, reason, timing);
+        run.missing = what.clone();
+        return run;
+    }
+    match ledger::close(plan, &collected.records) {
+        Ok(account) => {
+            let verdict = verdict::judge(topology, &account);
+            let document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
+            Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
+        }
+        Err(error) => {
+            let reason = format!("{error}\nnext: run it again; if it repeats, report it with the topology");
+            unfinished(topology, kernel, Outcome::Error, reason, timing)
+        }
+    }
+}
+
+fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timing) -> Run {
+    let outcome = match &death.cause {
+        Cause::Panic { .. } => Outcome::Panic,
+        Cause::Hang { .. } => Outcome::Hang,
+        Cause::BootFail { .. } => Outcome::BootFail,
+        Cause::AgentDied { .. } | Cause::Garbage { .. } | Cause::QemuKilled { .. } | Cause::QemuExited { .. } => {
+            Outcome::Error
+        }
+    };
+    unfinished(topology, kernel, outcome, death.to_string(), timing)
+}
+
+fn unfinished(topology: &Topology, kernel: KernelDocument, outcome: Outcome, reason: String, timing: Timing) -> Run {
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing);
+    Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
+}
