@@ -122,12 +122,7 @@ pub fn fetch(
         package: name,
         size: package.size,
     });
-    if let Some(local) = url.strip_prefix("file://") {
-        fs::copy(local, partial).at("copy", local)?;
-    } else {
-        transfer(url, package, partial, on_event)?;
-    }
-    let (size, sha256) = measure(partial)?;
+    let (size, sha256) = fetch_unpinned(url, name, package.size, partial, on_event)?;
     if (size, &sha256) != (package.size, &package.sha256) {
         fs::remove_file(partial).at("remove", partial)?;
         let say = |size: u64, hash: &Sha256Hex| format!("{size} bytes, sha256 {}", hash.as_str());
@@ -142,8 +137,24 @@ pub fn fetch(
     Ok(())
 }
 
+/// Fetches `url` to `partial` and says what came; the time it is given is enough for `size_max` bytes.
+pub fn fetch_unpinned(
+    url: &str,
+    package: &str,
+    size_max: u64,
+    partial: &Path,
+    on_event: &mut dyn FnMut(DownloadEvent),
+) -> Result<(u64, Sha256Hex), DownloadError> {
+    if let Some(local) = url.strip_prefix("file://") {
+        fs::copy(local, partial).at("copy", local)?;
+    } else {
+        transfer(url, package, size_max, partial, on_event)?;
+    }
+    Ok(measure(partial)?)
+}
+
 /// Size and SHA-256 of a file.
-pub fn measure(path: &Path) -> Result<(u64, Sha256Hex), FileError> {
+fn measure(path: &Path) -> Result<(u64, Sha256Hex), FileError> {
     let mut file = File::open(path).at("open", path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -160,7 +171,8 @@ pub fn measure(path: &Path) -> Result<(u64, Sha256Hex), FileError> {
 
 fn transfer(
     url: &str,
-    package: &PinnedPackage,
+    package: &str,
+    size: u64,
     partial: &Path,
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<(), DownloadError> {
@@ -176,7 +188,7 @@ fn transfer(
     die_with_parent(&mut command);
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
 
-    let seconds = CONNECT_TIMEOUT_S + package.size / BYTES_PER_SECOND_MIN;
+    let seconds = CONNECT_TIMEOUT_S + size / BYTES_PER_SECOND_MIN;
     let mut received = 0;
     let ended = wait::until(
         Instant::now() + Duration::from_secs(seconds),
@@ -185,10 +197,7 @@ fn transfer(
             let now = fs::metadata(partial).map_or(0, |metadata| metadata.len());
             if now != received {
                 received = now;
-                on_event(DownloadEvent::Progress {
-                    package: &package.package,
-                    received,
-                });
+                on_event(DownloadEvent::Progress { package, received });
             }
             child.try_wait().transpose()
         },
@@ -206,7 +215,7 @@ fn transfer(
                 url,
                 seconds,
                 received,
-                size: package.size,
+                size,
             })
         }
     }
@@ -269,6 +278,7 @@ mod tests {
             path: "pool/linux-image.deb".to_owned(),
             size: content.len() as u64,
             sha256: Sha256Hex::of(&Sha256::digest(content)),
+            unindexed: false,
         }
     }
 

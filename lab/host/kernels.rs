@@ -99,6 +99,9 @@ pub struct PinnedPackage {
     pub size: u64,
     /// Hash of the file.
     pub sha256: Sha256Hex,
+    /// Size and hash are of the pool's file, for the signed index had dropped it when the pin was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unindexed: bool,
 }
 
 /// One kernel, exactly.
