@@ -1,6 +1,7 @@
 //! The host's side: starts a kernel in a machine, watches it, and says how it ended.
 
-//ACC
+pub mod accel;
+pub mod checksum;
 pub mod console;
 pub mod death;
 pub mod install;
@@ -8,4 +9,4 @@ pub mod qemu;
 pub mod qmp;
 pub mod vm;
 pub mod wait;
-//WARM
+pub mod warm;

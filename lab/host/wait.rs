@@ -1,21 +1,41 @@
-//! The one place of the host that sleeps: wait for something, never for ever.
+//! The one bounded wait of the host's code.
 
 use std::time::{Duration, Instant};
 
-/// Asks `probe` every `interval` until it gives a value; `None` when `deadline` passed without one.
+/// Asks `ready` every `interval` until it answers or `deadline` has passed; asks at least once.
+///
+/// `None` means the deadline passed without an answer.
 pub fn until<T>(
     deadline: Instant,
     interval: Duration,
-    mut probe: impl FnMut() -> Option<T>,
+    mut ready: impl FnMut() -> Option<T>,
 ) -> Option<T> {
     loop {
-        if let Some(value) = probe() {
-            return Some(value);
+        if let Some(answer) = ready() {
+            return Some(answer);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
+        let left = deadline.checked_duration_since(Instant::now())?;
         std::thread::sleep(interval.min(left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_or_gives_up() {
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let mut asked = 0;
+        let third = until(soon(), Duration::from_millis(1), || {
+            asked += 1;
+            (asked == 3).then_some(asked)
+        });
+        assert_eq!(third, Some(3));
+        assert_eq!(until(soon(), Duration::from_millis(1), || None::<()>), None);
+        assert_eq!(
+            until(Instant::now(), Duration::from_secs(9), || Some(1)),
+            Some(1)
+        );
     }
 }
