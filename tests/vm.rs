@@ -4,14 +4,19 @@
 //! says why it is skipped; where CI is true that is a failure.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::guest::selftest;
+use lab::host::accel::{self, Choice};
 use lab::host::death::{Cause, Exit, Phase};
-use lab::host::qemu::{Qemu, VmSpec};
+use lab::host::qemu::{Accelerator, Qemu, VmSpec};
 use lab::host::vm::{Next, Timeouts, Vm};
+use lab::host::wait;
+use lab::host::warm::{self, Note, Started};
 
 /// The kernel, and an initramfs with nothing but the lab in it.
 fn kernel_and_initramfs() -> Result<(PathBuf, PathBuf), String> {
@@ -148,16 +153,15 @@ fn silence_is_a_hang_at_work() {
     let Some(cause) = cause_after("hang", impatient()) else {
         return;
     };
-    assert!(
-        matches!(
-            &cause,
-            Cause::Hang {
-                phase: Phase::Work,
-                ..
-            }
-        ),
-        "{cause}"
-    );
+    let Cause::Hang {
+        phase: Phase::Work,
+        notice,
+        ..
+    } = &cause
+    else {
+        panic!("{cause}")
+    };
+    assert!(notice.contains("user space"), "{notice}");
 }
 
 #[test]
@@ -319,5 +323,253 @@ fn a_device_qemu_does_not_know_is_qemus_to_say() {
     assert!(
         matches!(&death.cause, Cause::QemuExited { stderr, .. } if stderr.contains("no-such-device")),
         "{death}"
+    );
+}
+
+fn started(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Started {
+    warm::start(qemu, spec, Timeouts::default(), cache).unwrap()
+}
+
+/// One question to a guest that waits for work.
+fn ask(vm: &mut Vm, question: &str) -> String {
+    vm.send(question).unwrap();
+    match vm.next_line() {
+        Next::Line(line) => line,
+        other => panic!("{question}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_warm_start_is_a_copy_of_the_first_boot() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let Started {
+            mut vm,
+            ready,
+            is_warm,
+            note,
+        } = started(&qemu, &spec, cache.path());
+        let waits = start.elapsed();
+        assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
+        assert_eq!(ready.protocol, lab::handshake::PROTOCOL);
+        let answer = ask(&mut vm, "random");
+        eprintln!(
+            "waits for work after {waits:?}, answered after {:?}: {answer}",
+            start.elapsed()
+        );
+        answers.push(answer);
+        vm.send("finish").unwrap();
+        assert_eq!(vm.next_line(), Next::Closed);
+        assert!(matches!(vm.finish(), Exit::Finished { .. }));
+    }
+    if qemu.has_mapped_ram() {
+        assert_eq!(
+            fs::read_dir(cache.path()).unwrap().count(),
+            1,
+            "one saved machine and nothing else"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    if !qemu.has_mapped_ram() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let path = warm::state_path(&qemu, &spec, cache.path()).unwrap();
+    type Damage = fn(&File);
+    let damages: [(&str, Damage); 4] = [
+        ("one bit of the guest's memory", |file| {
+            let at = file.metadata().unwrap().len() / 16;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        }),
+        ("its end", |file| {
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap()
+        }),
+        ("its device state", |file| {
+            file.write_all_at(&[0xff; 64], 1024 * 1024).unwrap()
+        }),
+        ("its header", |file| file.write_all_at(b"#", 0).unwrap()),
+    ];
+    for (what, damage) in damages {
+        drop(started(&qemu, &spec, cache.path()));
+        damage(&File::options().read(true).write(true).open(&path).unwrap());
+        let mut cold = started(&qemu, &spec, cache.path());
+        assert!(
+            matches!(&cold.note, Some(Note::Discarded { .. })),
+            "{what}: {:?}",
+            cold.note
+        );
+        eprintln!("{what}: {}", cold.note.unwrap());
+        assert!(!cold.is_warm && !path.exists(), "{what}");
+        assert_eq!(ask(&mut cold.vm, "hello"), "hello");
+    }
+}
+
+#[test]
+fn a_crash_after_a_warm_start_is_the_same_crash() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let mut vm = started(&qemu, &spec, cache.path()).vm;
+    vm.send("kernel-panic").unwrap();
+    assert_eq!(vm.next_line(), Next::Closed);
+    let Exit::Died(death) = vm.finish() else {
+        panic!("finished")
+    };
+    assert!(
+        matches!(&death.cause, Cause::Panic { fingerprint, .. } if fingerprint.0[0] == "sysrq_handle_crash")
+    );
+}
+
+#[test]
+fn an_accelerator_is_used_only_where_a_guest_boots_with_it() {
+    let Some((qemu, mut spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let decision = accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap();
+    eprintln!("{decision:?}");
+    let start = Instant::now();
+    assert_eq!(
+        accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap(),
+        decision
+    );
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "the answer is remembered"
+    );
+    assert_eq!(
+        decision.note.is_some(),
+        decision.accelerator == Accelerator::Tcg,
+        "{decision:?}"
+    );
+    if decision.accelerator == Accelerator::Tcg {
+        let error = accel::decide(Choice::Kvm, &qemu, &spec, cache.path())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--accel tcg"), "{error}");
+    }
+    spec.accelerator = decision.accelerator;
+    drop(booted(&qemu, &spec, Timeouts::default()));
+}
+
+/// `LAB_TEST_SOAK=30,100` for as many cold boots and restores in a row.
+fn soak_counts() -> (usize, usize) {
+    let counts = std::env::var("LAB_TEST_SOAK").unwrap_or_else(|_| "2,5".to_owned());
+    let (cold, warm) = counts.split_once(',').expect("two numbers and a comma");
+    (
+        cold.parse().expect("a number"),
+        warm.parse().expect("a number"),
+    )
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    eprintln!(
+        "{what}: {} times, median {:?}, max {:?}",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+}
+
+#[test]
+fn no_boot_and_no_restore_in_a_row_hangs() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let (cold, restores) = soak_counts();
+    let finish = |mut vm: Vm| {
+        vm.send("finish").unwrap();
+        assert_eq!(vm.next_line(), Next::Closed);
+        assert!(matches!(vm.finish(), Exit::Finished { .. }));
+    };
+    let mut ready = Vec::new();
+    let mut ended = Vec::new();
+    for _ in 0..cold {
+        let start = Instant::now();
+        let vm = booted(&qemu, &spec, Timeouts::default());
+        ready.push(start.elapsed());
+        finish(vm);
+        ended.push(start.elapsed());
+    }
+    report("cold boot to ready", ready);
+    report("cold boot to the end", ended);
+
+    let cache = tempfile::tempdir().unwrap();
+    drop(started(&qemu, &spec, cache.path()));
+    let (mut restored, mut answered, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..restores {
+        let start = Instant::now();
+        let mut copy = started(&qemu, &spec, cache.path());
+        assert!(copy.is_warm || !qemu.has_mapped_ram(), "{:?}", copy.note);
+        restored.push(start.elapsed());
+        assert_eq!(ask(&mut copy.vm, "hello"), "hello");
+        answered.push(start.elapsed());
+        finish(copy.vm);
+        ended.push(start.elapsed());
+    }
+    report("restore to cont", restored);
+    report("restore to the first line", answered);
+    report("restore to the end", ended);
+}
+
+/// Not a test: the process that the next one kills. It holds a machine until then.
+#[test]
+fn held_machine() {
+    if std::env::var_os("LAB_TEST_HOLD").is_none() {
+        return;
+    }
+    let (qemu, spec) = machine().expect("the caller has looked");
+    let vm = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap();
+    println!("qemu={}", vm.qemu_id());
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn qemu_dies_with_a_lab_that_is_killed() {
+    if machine().is_none() {
+        return;
+    }
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args(["held_machine", "--exact", "--nocapture"])
+        .env("LAB_TEST_HOLD", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let id = lines
+        .find_map(|line| line.split_once("qemu=").map(|(_, id)| id.to_owned()))
+        .expect("a machine");
+    let process = PathBuf::from("/proc").join(id);
+    assert!(process.exists());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    // Gone, or dead and waiting for whoever adopted it.
+    let is_dead = || {
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    };
+    assert!(
+        wait::until(deadline, Duration::from_millis(5), is_dead).is_some(),
+        "{} lives",
+        process.display()
     );
 }

@@ -141,7 +141,14 @@ impl fmt::Display for Cause {
                 phase,
                 notice,
                 fingerprint,
-            } => write!(f, "the guest hung {phase}: {notice} ({fingerprint})"),
+            } if fingerprint.0.is_empty() => write!(f, "the guest hung {phase}: {notice}"),
+            Self::Hang {
+                phase,
+                notice,
+                fingerprint,
+            } => {
+                write!(f, "the guest hung {phase}: {notice} ({fingerprint})")
+            }
             Self::BootFail { reason } => write!(f, "the guest did not boot: {reason}"),
             Self::AgentDied { reason } => write!(f, "the agent died: {reason}"),
             Self::Garbage { what } => write!(f, "garbage on the channel: {what}"),

@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::handshake::{EXIT_PORT, PORT_NAME};
 use crate::host::install;
+use crate::host::qmp::Qmp;
 
 /// The program's name, as on PATH.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -323,7 +324,7 @@ impl Qemu {
             child,
             console,
             agent,
-            qmp,
+            qmp: Qmp::new(qmp),
             stderr,
         })
     }
@@ -354,7 +355,7 @@ pub struct Process {
     /// The agent's virtio-serial port.
     pub agent: UnixStream,
     /// QEMU's own control.
-    pub qmp: UnixStream,
+    pub qmp: Qmp,
     stderr: File,
 }
 

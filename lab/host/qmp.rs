@@ -41,30 +41,23 @@ pub enum QmpError {
     },
 }
 
-/// A connection past the handshake.
-pub struct Qmp<'a> {
-    stream: &'a UnixStream,
+/// A connection to QEMU's control socket.
+#[derive(Debug)]
+pub struct Qmp {
+    stream: UnixStream,
     pending: Vec<u8>,
+    is_negotiated: bool,
 }
 
-impl<'a> Qmp<'a> {
-    /// Reads the greeting and leaves negotiation mode. Once for each QEMU.
-    ///
-    /// # Errors
-    /// When QEMU does not answer.
-    pub fn connect(stream: &'a UnixStream) -> Result<Self, QmpError> {
-        let mut qmp = Self {
+impl Qmp {
+    /// The host's end of the socket. Nothing is said yet: most machines live and die without a word of QMP.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
+        Self {
             stream,
             pending: Vec::new(),
-        };
-        let deadline = Instant::now() + REPLY_TIMEOUT;
-        qmp.read_value(deadline)
-            .map_err(|source| QmpError::Silent {
-                command: "the connection".to_owned(),
-                source,
-            })?;
-        qmp.execute("qmp_capabilities", json!({}))?;
-        Ok(qmp)
+            is_negotiated: false,
+        }
     }
 
     /// Gives one command and returns its result. Events that come in between are of no use here.
@@ -72,15 +65,23 @@ impl<'a> Qmp<'a> {
     /// # Errors
     /// When QEMU refuses, or does not answer.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        if !self.is_negotiated {
+            let deadline = Instant::now() + REPLY_TIMEOUT;
+            let greeting = self.read_value(deadline);
+            greeting.map_err(|source| QmpError::Silent {
+                command: command.to_owned(),
+                source,
+            })?;
+            self.is_negotiated = true;
+            self.execute("qmp_capabilities", json!({}))?;
+        }
         let silent = |source| QmpError::Silent {
             command: command.to_owned(),
             source,
         };
         let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
         line.push('\n');
-        (&mut &*self.stream)
-            .write_all(line.as_bytes())
-            .map_err(silent)?;
+        self.stream.write_all(line.as_bytes()).map_err(silent)?;
         let deadline = Instant::now() + REPLY_TIMEOUT;
         loop {
             let mut reply = self.read_value(deadline).map_err(silent)?;
@@ -146,7 +147,7 @@ impl<'a> Qmp<'a> {
             }
             self.stream.set_read_timeout(Some(left))?;
             let mut chunk = [0; 4096];
-            match (&mut &*self.stream).read(&mut chunk) {
+            match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => self.pending.extend_from_slice(&chunk[..length]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -162,7 +163,7 @@ mod tests {
     use std::thread;
 
     /// A QEMU that answers from a script: greeting, then a text for each command.
-    fn with_replies(replies: &'static [&'static str], check: impl FnOnce(&UnixStream)) {
+    fn with_replies(replies: &'static [&'static str], check: impl FnOnce(&mut Qmp)) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let qemu = thread::spawn(move || {
             use std::io::{BufRead, BufReader};
@@ -173,7 +174,7 @@ mod tests {
                 write!(&theirs, "{reply}\r\n").unwrap();
             }
         });
-        check(&ours);
+        check(&mut Qmp::new(ours));
         qemu.join().unwrap();
     }
 
@@ -184,8 +185,7 @@ mod tests {
                 r#"{"return":{}}"#,
                 "{\"event\":\"STOP\"}\r\n{\"return\":{\"a\":1}}",
             ],
-            |stream| {
-                let mut qmp = Qmp::connect(stream).unwrap();
+            |qmp| {
                 assert_eq!(qmp.execute("stop", json!({})).unwrap(), json!({"a": 1}));
             },
         );
@@ -198,11 +198,8 @@ mod tests {
                 r#"{"return":{}}"#,
                 r#"{"error":{"class":"X","desc":"no such thing"}}"#,
             ],
-            |stream| {
-                let error = Qmp::connect(stream)
-                    .unwrap()
-                    .execute("leap", json!({}))
-                    .unwrap_err();
+            |qmp| {
+                let error = qmp.execute("leap", json!({})).unwrap_err();
                 assert_eq!(error.to_string(), "qemu refused leap: no such thing");
             },
         );
@@ -210,11 +207,8 @@ mod tests {
 
     #[test]
     fn a_closed_socket_is_said_at_once() {
-        with_replies(&[r#"{"return":{}}"#], |stream| {
-            let error = Qmp::connect(stream)
-                .unwrap()
-                .execute("stop", json!({}))
-                .unwrap_err();
+        with_replies(&[r#"{"return":{}}"#], |qmp| {
+            let error = qmp.execute("stop", json!({})).unwrap_err();
             assert!(
                 error.to_string().starts_with("qemu does not answer stop"),
                 "{error}"

@@ -14,7 +14,6 @@ use crate::handshake::{Hello, PROTOCOL, Ready};
 use crate::host::console::{self, Console};
 use crate::host::death::{Cause, Death, Exit, Phase, judge};
 use crate::host::qemu::{Process, Qemu, QemuError, VmSpec};
-use crate::host::qmp::Qmp;
 use crate::host::wait;
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
@@ -201,7 +200,7 @@ impl Vm {
             }
             if !self.pump(deadline, false) {
                 let idle = deadline.saturating_duration_since(self.started).as_secs();
-                self.fault = Some(self.hang(&format!("no record before second {idle} of the run")));
+                self.fault = Some(self.hang(&format!("silent until second {idle} of the run")));
                 return Next::TimedOut;
             }
         }
@@ -347,9 +346,12 @@ impl Vm {
         let before = console::cause_of_death(&self.console.lines());
         let fault = match fault {
             Cause::Hang { phase, notice, .. } => {
-                if before.is_none() {
-                    self.ask_where();
-                }
+                let more = if before.is_none() {
+                    self.ask_where()
+                } else {
+                    None
+                };
+                let notice = more.map_or(notice.clone(), |more| format!("{notice}; {more}"));
                 let found = console::cause_of_death(&self.console.lines());
                 let fingerprint = found.map(|finding| finding.fingerprint).unwrap_or_default();
                 Cause::Hang {
@@ -367,14 +369,26 @@ impl Vm {
     }
 
     /// An NMI that nobody claims makes the kernel panic with the stack of what it interrupted (unknown_nmi_panic),
-    /// interrupts on or off.
-    fn ask_where(&mut self) {
-        let Ok(mut qmp) = Qmp::connect(&self.process.qmp) else {
-            return;
-        };
-        if qmp.execute("inject-nmi", json!({})).is_ok() {
-            self.drain_until_closed(Instant::now() + TRACE_TIMEOUT);
+    /// interrupts on or off. Returns what the stack does not say.
+    fn ask_where(&mut self) -> Option<String> {
+        let status = self.process.qmp.execute("query-status", json!({})).ok()?;
+        match status["status"].as_str()? {
+            "running" => {}
+            stopped => {
+                return Some(format!(
+                    "qemu stopped it: {stopped} {}",
+                    self.process.stderr()
+                ));
+            }
         }
+        self.process.qmp.execute("inject-nmi", json!({})).ok()?;
+        self.drain_until_closed(Instant::now() + TRACE_TIMEOUT);
+        let is_user = self
+            .console
+            .lines()
+            .iter()
+            .any(|line| line.starts_with("RIP: 0033:"));
+        is_user.then(|| "the cpu was in user space".to_owned())
     }
 
     /// True when both ends are closed: QEMU has exited, or is about to.
