@@ -1,1 +1,4 @@
 //! bondlab: bonds, VLANs and VFs, broken on purpose, with an account of every frame.
+
+pub mod attribution;
+pub mod guest;
