@@ -1,0 +1,99 @@
+//! Where this kernel keeps what the drop program reads, and what it calls its drop reasons.
+
+use std::collections::BTreeMap;
+
+use crate::guest::bpf::btf::{Btf, BtfError, Struct};
+
+/// Byte offsets in this kernel's structs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Whether `skb:kfree_skb` has a reason: from 5.17, commit c504e5c2f964 "net: skb: introduce
+    /// kfree_skb_reason()".
+    pub has_reason: bool,
+    pub sk_buff_bytes: u32,
+    pub dev: u32,
+    pub len: u32,
+    pub head: u32,
+    pub data: u32,
+    pub tail: u32,
+    pub mac_header: u32,
+    pub protocol: u32,
+    pub vlan_tci: u32,
+    pub vlan_presence: Presence,
+    pub dev_ifindex: u32,
+    pub dev_name: u32,
+    pub dev_net: u32,
+    pub net_inum: u32,
+}
+
+/// How this kernel says that `vlan_tci` holds a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// A bitfield of its own, `vlan_present`: the byte and the bits in it.
+    Bit { offset: u32, mask: u8 },
+    /// `vlan_all`, protocol and tag together, is not zero: from 6.2, commit 354259fa73e2
+    /// "net: remove skb->vlan_present".
+    NotZero { offset: u32 },
+}
+
+impl Layout {
+    pub fn resolve(btf: &Btf) -> Result<Self, BtfError> {
+        let arguments = btf
+            .tracepoint_arguments("kfree_skb")
+            .ok_or_else(|| BtfError::NoType("tracepoint skb:kfree_skb".to_owned()))?;
+        let sk_buff = btf.structure("sk_buff")?;
+        let net_device = btf.structure("net_device")?;
+        let skb = |member| Ok(sk_buff.member(member)?.offset());
+        let dev = |member| Ok(net_device.member(member)?.offset());
+        Ok(Self {
+            // skb, location, then the reason.
+            has_reason: arguments >= 3,
+            sk_buff_bytes: sk_buff.size(),
+            dev: skb("dev")?,
+            len: skb("len")?,
+            head: skb("head")?,
+            data: skb("data")?,
+            tail: skb("tail")?,
+            mac_header: skb("mac_header")?,
+            protocol: skb("protocol")?,
+            vlan_tci: skb("vlan_tci")?,
+            vlan_presence: presence(&sk_buff)?,
+            dev_ifindex: dev("ifindex")?,
+            dev_name: dev("name")?,
+            dev_net: dev("nd_net.net")?,
+            net_inum: btf.structure("net")?.member("ns.inum")?.offset(),
+        })
+    }
+}
+
+fn presence(sk_buff: &Struct<'_>) -> Result<Presence, BtfError> {
+    if let Ok(bit) = sk_buff.member("vlan_present") {
+        let ones = (1_u16 << bit.bits.max(1)) - 1;
+        return Ok(Presence::Bit {
+            offset: bit.offset(),
+            mask: (ones << (bit.bit_offset % 8)) as u8,
+        });
+    }
+    let offset = sk_buff.member("vlan_all")?.offset();
+    Ok(Presence::NotZero { offset })
+}
+
+/// Names of drop reasons by number, as this kernel has them.
+///
+/// The core's reasons lose their prefix. Subsystems have enums of their own whose numbers carry the subsystem in
+/// the upper half (include/net/dropreason.h); of those, the ones built into the kernel are known here.
+pub(super) fn reasons(btf: &Btf) -> BTreeMap<u32, String> {
+    const CORE_PREFIX: &str = "SKB_DROP_REASON_";
+    let mut names = BTreeMap::new();
+    for enumerators in btf.enums_ending_in("drop_reason").into_values() {
+        for (value, name) in enumerators {
+            let short = name.strip_prefix(CORE_PREFIX).unwrap_or(&name);
+            // A subsystem's enum starts with a zero of its own ("QDISC_DROP_UNSPEC"): the core's name stands.
+            let is_core = name.starts_with("SKB_");
+            if is_core || value != 0 {
+                names.insert(value, short.to_owned());
+            }
+        }
+    }
+    names
+}

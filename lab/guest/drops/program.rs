@@ -1,0 +1,299 @@
+//! The program that runs at `skb:kfree_skb`, and the record it writes for each frame.
+
+use std::mem::offset_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::layout::{Layout, Presence};
+use crate::guest::bpf::asm::{Assembler, Helper, Reg, Width};
+
+/// What the program writes: laid out here, read back by [`Raw::at`].
+#[repr(C)]
+pub(super) struct Record {
+    pub skb: u64,
+    pub reason: u32,
+    pub netns: u32,
+    pub ifindex: u32,
+    pub len: u32,
+    /// Bytes from the start of `head` to the end of the frame's linear part.
+    pub linear: u32,
+    /// The byte or word that says whether there is a tag.
+    pub vlan_presence: u32,
+    pub vlan_tci: u16,
+    /// As on the wire, big-endian.
+    pub protocol: u16,
+    pub mac_header: u16,
+    pub _pad: u16,
+    /// Bytes of `stack` that were filled; negative is an error number.
+    pub stack_bytes: i32,
+    pub _pad_too: u32,
+    // The site: location and stack are compared as one run of bytes.
+    pub location: u64,
+    pub stack: [u64; STACK_DEPTH],
+    pub device: [u8; DEVICE_BYTES],
+    pub head: [u8; HEAD_BYTES],
+}
+
+/// Return addresses kept for a drop. The first five or so are the tracepoint's own.
+pub(super) const STACK_DEPTH: usize = 20;
+/// IFNAMSIZ
+pub(super) const DEVICE_BYTES: usize = 16;
+/// Enough for Ethernet, a tag in band, IPv6, UDP and a probe's magic.
+pub(super) const HEAD_BYTES: usize = 128;
+
+/// `mac_header` of a frame that has none yet: `(typeof(skb->mac_header))~0U`.
+pub(super) const NO_MAC_HEADER: u16 = u16::MAX;
+
+/// Which counter of the counters map counts what.
+#[derive(Clone, Copy)]
+pub(super) enum Counter {
+    /// Events there was no room for.
+    Lost = 0,
+}
+
+/// How many counters there are.
+pub(super) const COUNTERS: u32 = 1;
+
+/// What the BPF stack holds: a scratch word on top, the copy of the frame's `struct sk_buff` below.
+const SCRATCH: i16 = -8;
+const BPF_STACK_BYTES: u32 = 512;
+
+/// `struct sk_buff` is larger than a BPF program's stack can hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FrameTooLarge(pub u32);
+
+/// Writes the program for this kernel.
+///
+/// Every read goes through `bpf_probe_read_kernel`, which leaves zeros where an address is not valid: a frame
+/// without a device has ifindex 0 and no name, and no branch is needed for it.
+pub(super) fn write(
+    layout: &Layout,
+    ring: BorrowedFd<'_>,
+    counters: BorrowedFd<'_>,
+) -> Result<Vec<[u8; 8]>, FrameTooLarge> {
+    let copy_bytes = layout.sk_buff_bytes.next_multiple_of(8);
+    if copy_bytes + 8 > BPF_STACK_BYTES {
+        return Err(FrameTooLarge(layout.sk_buff_bytes));
+    }
+    let mut program = Program {
+        asm: Assembler::default(),
+        frame: SCRATCH - copy_bytes as i16,
+    };
+    let asm = &mut program.asm;
+    let no_room = asm.label();
+    // r6 = ctx, r7 = skb, r8 = the record
+    asm.mov(Reg::R6, Reg::R1);
+    asm.load(Width::U64, Reg::R7, Reg::R6, 0);
+    asm.load_map(Reg::R1, ring.as_raw_fd());
+    asm.mov_imm(Reg::R2, size_of::<Record>() as i32);
+    asm.mov_imm(Reg::R3, 0);
+    asm.call(Helper::RingbufReserve);
+    asm.jump_if_eq(Reg::R0, 0, no_room);
+    asm.mov(Reg::R8, Reg::R0);
+    program.arguments(layout);
+    program.frame(layout);
+    program.device(layout);
+    program.head(layout);
+    program.stack();
+    program.submit();
+    program.asm.place(no_room);
+    program.count(Counter::Lost, counters);
+    Ok(program.asm.finish())
+}
+
+struct Program {
+    asm: Assembler,
+    /// Where the copy of the frame starts, from the frame pointer.
+    frame: i16,
+}
+
+impl Program {
+    /// The tracepoint's own arguments.
+    fn arguments(&mut self, layout: &Layout) {
+        let asm = &mut self.asm;
+        asm.store(Width::U64, Reg::R8, offset_of!(Record, skb) as i16, Reg::R7);
+        asm.load(Width::U64, Reg::R1, Reg::R6, 8);
+        asm.store(
+            Width::U64,
+            Reg::R8,
+            offset_of!(Record, location) as i16,
+            Reg::R1,
+        );
+        if layout.has_reason {
+            asm.load(Width::U64, Reg::R1, Reg::R6, 16);
+        } else {
+            asm.mov_imm(Reg::R1, 0);
+        }
+        asm.store(
+            Width::U32,
+            Reg::R8,
+            offset_of!(Record, reason) as i16,
+            Reg::R1,
+        );
+    }
+
+    /// Copies `struct sk_buff` to the stack, and from there what is reported as it stands.
+    fn frame(&mut self, layout: &Layout) {
+        self.asm.mov(Reg::R1, Reg::R10);
+        self.asm.add_imm(Reg::R1, self.frame.into());
+        self.asm.mov_imm(Reg::R2, layout.sk_buff_bytes as i32);
+        self.asm.mov(Reg::R3, Reg::R7);
+        self.asm.call(Helper::ProbeReadKernel);
+        let (presence, width) = match layout.vlan_presence {
+            Presence::Bit { offset, .. } => (offset, Width::U8),
+            Presence::NotZero { offset } => (offset, Width::U32),
+        };
+        self.report(
+            width,
+            presence,
+            Width::U32,
+            offset_of!(Record, vlan_presence),
+        );
+        let u16_fields = [
+            (layout.vlan_tci, offset_of!(Record, vlan_tci)),
+            (layout.protocol, offset_of!(Record, protocol)),
+            (layout.mac_header, offset_of!(Record, mac_header)),
+        ];
+        for (from, to) in u16_fields {
+            self.report(Width::U16, from, Width::U16, to);
+        }
+        self.report(Width::U32, layout.len, Width::U32, offset_of!(Record, len));
+    }
+
+    /// Copies one member of the frame into the record.
+    fn report(&mut self, load: Width, from: u32, store: Width, to: usize) {
+        self.load(load, Reg::R1, from);
+        self.asm.store(store, Reg::R8, to as i16, Reg::R1);
+    }
+
+    /// Loads a member of the frame's copy.
+    fn load(&mut self, width: Width, dst: Reg, member: u32) {
+        self.asm
+            .load(width, dst, Reg::R10, self.frame + member as i16);
+    }
+
+    /// Reads `bytes` from `r3 + offset` into the record.
+    fn probe_read(&mut self, to: usize, bytes: usize, offset: u32) {
+        self.asm.add_imm(Reg::R3, offset as i32);
+        self.asm.mov(Reg::R1, Reg::R8);
+        self.asm.add_imm(Reg::R1, to as i32);
+        self.asm.mov_imm(Reg::R2, bytes as i32);
+        self.asm.call(Helper::ProbeReadKernel);
+    }
+
+    /// The device's number and name, and the inode number of the network namespace it is in.
+    fn device(&mut self, layout: &Layout) {
+        self.load(Width::U64, Reg::R3, layout.dev);
+        self.probe_read(offset_of!(Record, ifindex), 4, layout.dev_ifindex);
+        self.load(Width::U64, Reg::R3, layout.dev);
+        self.probe_read(offset_of!(Record, device), DEVICE_BYTES, layout.dev_name);
+        self.load(Width::U64, Reg::R3, layout.dev);
+        self.asm.add_imm(Reg::R3, layout.dev_net as i32);
+        self.asm.mov(Reg::R1, Reg::R10);
+        self.asm.add_imm(Reg::R1, SCRATCH.into());
+        self.asm.mov_imm(Reg::R2, 8);
+        self.asm.call(Helper::ProbeReadKernel);
+        self.asm.load(Width::U64, Reg::R3, Reg::R10, SCRATCH);
+        self.probe_read(offset_of!(Record, netns), 4, layout.net_inum);
+    }
+
+    /// The first bytes of the frame: from the MAC header, or from `data` where that is not set.
+    fn head(&mut self, layout: &Layout) {
+        let (from_data, copy) = (self.asm.label(), self.asm.label());
+        // r3 = where to read from
+        self.load(Width::U16, Reg::R1, layout.mac_header);
+        self.asm
+            .jump_if_eq(Reg::R1, NO_MAC_HEADER.into(), from_data);
+        self.load(Width::U64, Reg::R3, layout.head);
+        self.asm.add(Reg::R3, Reg::R1);
+        self.asm.jump(copy);
+        self.asm.place(from_data);
+        self.load(Width::U64, Reg::R3, layout.data);
+        self.asm.place(copy);
+        // linear = head + tail - r3; tail is an offset on 64-bit (NET_SKBUFF_DATA_USES_OFFSET).
+        self.load(Width::U64, Reg::R1, layout.head);
+        self.load(Width::U32, Reg::R2, layout.tail);
+        self.asm.add(Reg::R1, Reg::R2);
+        self.asm.sub(Reg::R1, Reg::R3);
+        self.asm.store(
+            Width::U32,
+            Reg::R8,
+            offset_of!(Record, linear) as i16,
+            Reg::R1,
+        );
+        self.probe_read(offset_of!(Record, head), HEAD_BYTES, 0);
+    }
+
+    fn stack(&mut self) {
+        self.asm.mov(Reg::R1, Reg::R6);
+        self.asm.mov(Reg::R2, Reg::R8);
+        self.asm.add_imm(Reg::R2, offset_of!(Record, stack) as i32);
+        self.asm.mov_imm(Reg::R3, (STACK_DEPTH * 8) as i32);
+        self.asm.mov_imm(Reg::R4, 0);
+        self.asm.call(Helper::GetStack);
+        self.asm.store(
+            Width::U32,
+            Reg::R8,
+            offset_of!(Record, stack_bytes) as i16,
+            Reg::R0,
+        );
+    }
+
+    fn submit(&mut self) {
+        /// The reader polls: waking it for every frame would only cost time.
+        const BPF_RB_NO_WAKEUP: i32 = 1;
+        self.asm.mov(Reg::R1, Reg::R8);
+        self.asm.mov_imm(Reg::R2, BPF_RB_NO_WAKEUP);
+        self.asm.call(Helper::RingbufSubmit);
+        self.asm.mov_imm(Reg::R0, 0);
+        self.asm.exit();
+    }
+
+    /// Adds one to a counter, and ends the program.
+    fn count(&mut self, counter: Counter, counters: BorrowedFd<'_>) {
+        let end = self.asm.label();
+        self.asm
+            .store_imm(Width::U32, Reg::R10, SCRATCH, counter as i32);
+        self.asm.load_map(Reg::R1, counters.as_raw_fd());
+        self.asm.mov(Reg::R2, Reg::R10);
+        self.asm.add_imm(Reg::R2, SCRATCH.into());
+        self.asm.call(Helper::MapLookupElem);
+        self.asm.jump_if_eq(Reg::R0, 0, end);
+        self.asm.mov_imm(Reg::R1, 1);
+        self.asm.atomic_add(Reg::R0, 0, Reg::R1);
+        self.asm.place(end);
+        self.asm.mov_imm(Reg::R0, 0);
+        self.asm.exit();
+    }
+}
+
+/// A record as bytes of the ring buffer.
+pub(super) struct Raw<'a>(pub &'a [u8]);
+
+impl Raw<'_> {
+    /// `N` bytes at an offset taken from [`Record`]; zeros if the record were shorter than the program writes it.
+    pub fn at<const N: usize>(&self, offset: usize) -> [u8; N] {
+        self.0
+            .get(offset..offset + N)
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or([0; N])
+    }
+
+    /// Location and stack as bytes: equal for frames that were dropped at one place in one way.
+    pub fn site(&self) -> &[u8] {
+        let start = offset_of!(Record, location);
+        let end = offset_of!(Record, device);
+        self.0.get(start..end).unwrap_or_default()
+    }
+
+    pub fn u16(&self, offset: usize) -> u16 {
+        u16::from_ne_bytes(self.at(offset))
+    }
+
+    pub fn u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(self.at(offset))
+    }
+
+    pub fn u64(&self, offset: usize) -> u64 {
+        u64::from_ne_bytes(self.at(offset))
+    }
+}
