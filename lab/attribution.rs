@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
+    /// The sending socket: the kernel made no frame of what was sent.
+    Socket,
     /// IP: routing, headers, another host's address; on the way out or in.
     Ip,
     /// A packet filter of nftables or iptables, at any hook.
@@ -51,6 +53,7 @@ impl Layer {
     /// The word used in results.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Socket => "socket",
             Self::Ip => "ip",
             Self::Nft => "nft",
             Self::Neighbour => "neighbour",

@@ -58,7 +58,6 @@ pub struct KernelDocument {
 
 /// One thing that had to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of verdict::Check")]
 pub struct CheckDocument {
     pub name: String,
     pub outcome: Outcome,
@@ -68,7 +67,6 @@ pub struct CheckDocument {
 
 /// One flow's account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of ledger::FlowAccount")]
 pub struct FlowDocument {
     pub name: String,
     pub from: String,
@@ -85,7 +83,6 @@ pub struct FlowDocument {
 
 /// Where frames were lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of ledger::Fate")]
 pub struct FateDocument {
     pub layer: String,
     pub device: Option<String>,

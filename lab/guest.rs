@@ -6,4 +6,13 @@ pub mod modules;
 pub mod power;
 pub mod selftest;
 
+pub mod drops;
+pub mod bpf;
+pub mod drop_book;
+pub mod sender;
+pub mod receiver;
+pub mod sockopt;
+pub mod flood;
+pub mod safe_modules;
+
 pub mod wait;

@@ -25,7 +25,13 @@ pub mod install;
 pub mod qemu;
 pub mod qmp;
 pub mod vm;
+pub mod accel;
+pub mod warm;
+pub mod checksum;
 pub mod console;
 pub mod death;
+
+pub mod local;
+pub mod runner;
 
 pub mod wait;

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use crate::attribution::{Layer, layer_of};
+use crate::attribution::{self, Layer};
 use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::{Op, Plan, Role};
@@ -81,6 +81,8 @@ pub struct FlowAccount {
     pub fates: Vec<Fate>,
     /// Lost frames without a place. Not 0 fails the run.
     pub unattributed: Frames,
+    /// Places that lost some of them, but belong to no layer that the lab knows.
+    pub unknown: Vec<DropPlace>,
 }
 
 impl FlowAccount {
@@ -344,11 +346,16 @@ fn close_flow(
     let (seen, duplicated) = seen(trial, number, flow, records)?;
     let asked = Frames::first(flow.frames);
     let mut rest = asked.difference(&seen);
-    let mut fates = Vec::new();
+    let (mut fates, mut unknown) = (Vec::new(), Vec::new());
     for (place, frames) in drops(number, records) {
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
-        claim(&mut fates, layer_of(place), place.device.clone(), reason_of(place), here.len());
+        let stack: Vec<&str> = place.stack.iter().map(String::as_str).collect();
+        match attribution::layer(place.reason.as_deref(), &place.location, &stack) {
+            Some(layer) => claim(&mut fates, layer, place.device.clone(), reason_of(place), here.len()),
+            None if here.is_empty() => {}
+            None => unknown.push((place.clone(), here)),
+        }
     }
     for (layer, device, packets) in &mut pools.dropped {
         let frames = take(&mut rest, packets);
@@ -372,7 +379,8 @@ fn close_flow(
         delivered: seen.len(),
         duplicated,
         fates,
-        unattributed: rest,
+        unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),
+        unknown: unknown.into_iter().map(|(place, _)| place).collect(),
     })
 }
 

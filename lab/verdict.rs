@@ -149,7 +149,11 @@ fn accounted(trial: &TrialAccount) -> Check {
         .flows
         .iter()
         .filter(|flow| !flow.unattributed.is_empty())
-        .map(|flow| format!("{} of {}: {}", flow.unattributed.len(), flow.flow.name, flow.unattributed))
+        .map(|flow| {
+            let clues = flow.unknown.iter().map(|place| format!(" at {} ({})", place.location, place.stack.join(" < ")));
+            let clues: String = clues.collect();
+            format!("{} of {}: {}{clues}", flow.unattributed.len(), flow.flow.name, flow.unattributed)
+        })
         .collect();
     Check {
         name: format!("{}: every frame is accounted for", title(&trial.role)),

@@ -86,7 +86,6 @@ pub struct DropEvent {
 
 /// Why the drop tracepoint is not read. The caller can go on with counters alone.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum ObserveError {
     #[error("reading {BTF_PATH}: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
     NoBtf(#[source] std::io::Error),

@@ -103,14 +103,24 @@ struct ModInfo {
 }
 
 impl ModuleTree {
-    /// The files to load for `wanted`, dependencies first; built-in ones need none.
-    pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
+    /// Those of `names` that this kernel has, as modules or built in.
+    pub fn available<'n>(&self, names: &[&'n str]) -> Result<Vec<&'n str>, ModulesError> {
+        let index = self.read_index()?;
+        Ok(names.iter().copied().filter(|name| index.closure(&[name]).is_ok()).collect())
+    }
+
+    fn read_index(&self) -> Result<ModuleIndex, ModulesError> {
         let bytes = fs::read(&self.index).at("read", &self.index)?;
         let bad = |source| ModulesError::BadIndex {
             path: self.index.clone(),
             source,
         };
-        let index: ModuleIndex = serde_json::from_slice(&bytes).map_err(bad)?;
+        serde_json::from_slice(&bytes).map_err(bad)
+    }
+
+    /// The files to load for `wanted`, dependencies first; built-in ones need none.
+    pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
+        let index = self.read_index()?;
         let names =
             index
                 .closure(wanted)

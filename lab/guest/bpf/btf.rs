@@ -48,7 +48,6 @@ impl Member {
 
 /// Why a question to the type information has no answer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum BtfError {
     #[error("the type information is malformed: {0}")]
     Malformed(&'static str),

@@ -35,7 +35,6 @@ pub struct Symbols {
 
 /// The symbols could not be read.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum SymbolsError {
     #[error("reading {0}: {1}")]
     Read(&'static str, #[source] io::Error),
