@@ -14,5 +14,6 @@ pub mod receiver;
 pub mod sockopt;
 pub mod flood;
 pub mod safe_modules;
+pub mod confine;
 
 pub mod wait;

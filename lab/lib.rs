@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod verdict;
 pub mod document;
+pub mod snapshot;
 pub mod report;
 
 pub mod guest;

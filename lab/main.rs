@@ -1,7 +1,12 @@
-//! Arguments and exit codes only.
+//! The `lab` command: arguments in, exit code out. As PID 1 it is the agent of a guest.
 
-fn main() {
-    if std::process::id() == 1 {
-        lab::guest::init::run(lab::guest::selftest::serve);
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if lab::guest::init::is_init() {
+        lab::guest::init::run(|reader, writer| Ok(lab::guest::agent::serve(reader, writer)?));
     }
+    cli::main()
 }

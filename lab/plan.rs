@@ -133,8 +133,8 @@ pub enum Op {
     Count(When),
     /// Break something.
     Inject { name: String, fault: Fault },
-    /// Mend it.
-    Clear { name: String, fault: Fault },
+    /// Mend it. `standing` is the queueing discipline that the topology itself gives the device.
+    Clear { name: String, fault: Fault, standing: Option<Qdisc> },
     /// Send a flow, by number, and wait until nothing moves any more.
     Flood { flow: u16 },
 }
@@ -177,7 +177,11 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
 fn act(topology: &Topology, step: &Step) -> Op {
     match step {
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => Op::Clear { name: name.clone(), fault: topology.scenario.faults[name].clone() },
+        Step::Clear(name) => {
+            let fault = topology.scenario.faults[name].clone();
+            let standing = topology.links.get(fault.device()).and_then(|link| link.qdisc.clone());
+            Op::Clear { name: name.clone(), fault, standing }
+        }
         Step::Flood(name) => flood(topology, name),
     }
 }

@@ -1,14 +1,16 @@
 //! The agent: carries out a plan inside the kernel under test and tells what happened.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
 use super::counters;
 use super::drop_book::DropBook;
-use super::flood::{FloodError, flood};
+use super::flood::flood;
 use super::receiver::Receiver;
-use super::safe_modules;
 use super::sender::Sender;
-use super::stage::Stage;
+use super::testbed::{Testbed, netns_error};
+use super::{addresses, faults, links, probe, ready, safe_modules, tc, verify};
+use crate::link::NsName;
 use crate::plan::{FlowPlan, Op, Plan, Trial};
 use crate::record::{OpError, Record, Request};
 
@@ -62,7 +64,7 @@ pub fn serve(mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentEr
 async fn run<W: Write>(plan: &Plan, scribe: &mut Scribe<W>) -> Result<(), AgentError> {
     let mut missing = safe_modules::load(&plan.needs);
     if missing.is_empty() {
-        missing = super::probe::missing(&plan.needs).await;
+        missing = probe::missing(&plan.needs).await;
     }
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
@@ -81,33 +83,17 @@ async fn run_trial<W: Write>(
     scribe: &mut Scribe<W>,
 ) -> Result<(), AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
-    let mut stage = Stage::new(plan.ipv6);
+    let mut bed = Testbed::new(plan.ipv6);
     let mut drops: Option<DropBook> = None;
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
-        let done = match op {
-            Op::Count(when) => match counters::count(&mut stage.namespaces).await {
-                Ok(devices) => {
-                    // Watching begins when the topology stands: building it loses frames that nobody asked for.
-                    drops.get_or_insert_with(|| DropBook::open(number, stage.namespaces.inodes()));
-                    scribe.write(&Record::Counters { trial: number, when: *when, devices })?;
-                    Ok(())
+        match perform(plan, number, op, &mut bed, &mut drops).await {
+            Ok(records) => {
+                for record in &records {
+                    scribe.write(record)?;
                 }
-                Err(error) => Err(error),
-            },
-            Op::Flood { flow } => match run_flow(&plan.flows[usize::from(*flow)], (number, *flow), &mut stage, &mut drops).await {
-                Ok(records) => {
-                    for record in &records {
-                        scribe.write(record)?;
-                    }
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            other => stage.perform(other).await,
-        };
-        match done {
-            Ok(()) => scribe.write(&Record::OpDone { trial: number, op: op_number })?,
+                scribe.write(&Record::OpDone { trial: number, op: op_number })?;
+            }
             Err(error) => return scribe.write(&Record::OpFailed { trial: number, op: op_number, error }),
         }
     }
@@ -117,25 +103,62 @@ async fn run_trial<W: Write>(
     Ok(())
 }
 
+/// Carries out one operation; returns what it has to tell.
+async fn perform(
+    plan: &Plan,
+    trial: u16,
+    op: &Op,
+    bed: &mut Testbed,
+    drops: &mut Option<DropBook>,
+) -> Result<Vec<Record>, OpError> {
+    match op {
+        Op::Namespace(ns) => bed.add_namespace(ns).await?,
+        Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
+        Op::Join { port, controller } => links::join(bed, port, controller).await?,
+        Op::Up(device) => links::set_up(bed, device).await?,
+        Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
+        Op::Addresses(link) => addresses::add_all(bed, link).await?,
+        Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,
+        Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await?,
+        Op::Ready { devices } => ready::ready(bed, devices).await?,
+        Op::Verify { links } => verify::verify(bed, links).await?,
+        Op::Inject { fault, .. } => faults::inject(bed, fault).await?,
+        Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
+        Op::Count(when) => {
+            // Watching begins when the topology stands: building it loses frames that nobody asked for.
+            drops.get_or_insert_with(|| DropBook::open(trial, inodes(bed)));
+            return Ok(vec![Record::Counters { trial, when: *when, devices: counters::count(bed).await? }]);
+        }
+        Op::Flood { flow } => {
+            let plan = &plan.flows[usize::from(*flow)];
+            return run_flow(plan, (trial, *flow), bed, drops).await.map(Vec::from);
+        }
+    }
+    Ok(Vec::new())
+}
+
 async fn run_flow(
     plan: &FlowPlan,
     (trial, number): (u16, u16),
-    stage: &mut Stage,
+    bed: &Testbed,
     drops: &mut Option<DropBook>,
 ) -> Result<[Record; 2], OpError> {
     let flow = &plan.flow;
-    let failed = |what: &str, text: String| OpError {
-        what: format!("{what} flow {}", flow.name),
-        errno: None,
-        text: Some(text),
-    };
-    let (from_index, source) = stage.address(&flow.from).await?;
-    let (to_index, next_hop) = stage.address(&flow.to).await?;
-    let opened = stage.namespaces.enter(&flow.to.ns, || Receiver::open(plan, trial, number, to_index));
-    let receiver = opened?.map_err(|error| failed("receive", error.to_string()))?;
-    let opened = stage.namespaces.enter(&flow.from.ns, || Sender::open(plan, from_index, source, next_hop));
-    let sender = opened?.map_err(|error| failed("send", error.to_string()))?;
-    let drops = drops.as_mut().ok_or_else(|| failed("send", "nothing was counted before it".into()))?;
-    flood(plan, (trial, number), sender, receiver, drops)
-        .map_err(|error: FloodError| failed("send", error.to_string()))
+    let what = format!("send flow {}", flow.name);
+    let failed = |text: String| OpError { what: what.clone(), errno: None, text: Some(text) };
+    let (from_index, to_index) = (bed.index(&flow.from).await?, bed.index(&flow.to).await?);
+    let source = addresses::mac_of(bed, &flow.from).await?;
+    let next_hop = addresses::mac_of(bed, &flow.to).await?;
+    let enter = |error| netns_error(&what, &error);
+    let open = || Receiver::open(plan, trial, number, to_index);
+    let receiver = bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
+    let open = || Sender::open(plan, from_index, source, next_hop);
+    let sender = bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
+    let drops = drops.as_mut().ok_or_else(|| failed("nothing was counted before it".into()))?;
+    flood(plan, (trial, number), sender, receiver, drops).map_err(|error| failed(error.to_string()))
+}
+
+/// Which namespace a drop event means.
+fn inodes(bed: &Testbed) -> BTreeMap<u64, NsName> {
+    bed.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
 }

@@ -13,14 +13,14 @@ pub struct DropBook {
     observer: Result<DropObserver, String>,
     trial: u16,
     /// Which namespace has which inode number.
-    namespaces: BTreeMap<u32, NsName>,
+    namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
     foreign: BTreeMap<DropPlace, u32>,
 }
 
 impl DropBook {
     /// Starts to watch. Where that is not possible, the book says why and stays empty.
-    pub fn open(trial: u16, namespaces: BTreeMap<u32, NsName>) -> Self {
+    pub fn open(trial: u16, namespaces: BTreeMap<u64, NsName>) -> Self {
         let observer = DropObserver::start().map_err(|error| error.to_string());
         Self { observer, trial, namespaces, own: BTreeMap::new(), foreign: BTreeMap::new() }
     }
@@ -40,7 +40,7 @@ impl DropBook {
                     self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
                     news += u32::from(probe.flow == flow);
                 }
-                None if self.namespaces.contains_key(&event.netns) => {
+                None if self.namespaces.contains_key(&event.netns.into()) => {
                     *self.foreign.entry(place(&self.namespaces, &event)).or_default() += 1;
                 }
                 // Another namespace's frame, or a straggler of an earlier trial.
@@ -78,8 +78,8 @@ impl DropBook {
     }
 }
 
-fn place(namespaces: &BTreeMap<u32, NsName>, event: &DropEvent) -> DropPlace {
-    let ns = namespaces.get(&event.netns);
+fn place(namespaces: &BTreeMap<u64, NsName>, event: &DropEvent) -> DropPlace {
+    let ns = namespaces.get(&event.netns.into());
     let name = event.device.parse::<IfName>().ok();
     DropPlace {
         device: ns.zip(name).map(|(ns, name)| DeviceRef { ns: ns.clone(), name }),

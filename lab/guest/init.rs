@@ -109,6 +109,11 @@ enum SetupError {
     Fork(#[source] Errno),
 }
 
+/// Whether this process is PID 1 of a guest that the lab made; PID 1 of a container is not.
+pub fn is_init() -> bool {
+    std::process::id() == 1 && Path::new(MODULE_LIST).exists()
+}
+
 /// What PID 1 does, from the first instruction to the end of the machine.
 pub fn run(serve: Serve) -> ! {
     std::panic::set_hook(Box::new(|panic| {

@@ -161,6 +161,16 @@ fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), 
     Ok((started.vm, (started.ready.release, notes)))
 }
 
+/// The smallest machine that comes up: what a probe boots.
+///
+/// # Errors
+/// When no initramfs can be made.
+pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec, RunError> {
+    let names = kernel.modules.available(&STANDARD_MODULES)?;
+    let initramfs = initramfs::build(cache, kernel, init, &names)?;
+    Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
+}
+
 fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let needed: Vec<String> = plan.needs.iter().flat_map(plan::Need::modules).collect();
     let mut names: Vec<&str> = STANDARD_MODULES.to_vec();

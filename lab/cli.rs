@@ -1,0 +1,75 @@
+//! The command line: one command for each thing a user would ask for by that word.
+
+mod doctor;
+mod failure;
+mod kernels;
+mod progress;
+mod provision;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use lab::host::local::AGENT_COMMAND;
+
+use failure::Failure;
+
+/// Reproduce bond, VLAN and VF bug reports on their own kernel, and account for every frame.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a topology on one kernel
+    #[command(after_help = "Example:\n  lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57")]
+    Run(run::RunArgs),
+    /// The pinned kernels: list, fetch
+    #[command(after_help = "Example:\n  lab kernels fetch quick")]
+    Kernels(kernels::KernelsArgs),
+    /// Say what this machine has and lacks; --install puts in what is missing
+    #[command(after_help = "Example:\n  lab doctor")]
+    Doctor(doctor::DoctorArgs),
+    /// Print the JSON Schema of topology files
+    #[command(after_help = "Example:\n  lab schema > topology.schema.json")]
+    Schema,
+    /// What `--kernel host` starts in namespaces of its own
+    #[command(name = AGENT_COMMAND, hide = true)]
+    Agent,
+}
+
+/// How to get what is missing.
+#[derive(Debug, Clone, Args)]
+struct ProvisionArgs {
+    /// Install and download nothing; say what is missing instead
+    #[arg(long)]
+    no_install: bool,
+    /// Address of a Debian mirror (it has the directories dists and pool); else apt's own
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+}
+
+/// Reads the arguments, does what they say, and turns the result into an exit code.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Kernels(args) => kernels::kernels(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Agent => agent(),
+    };
+    done.unwrap_or_else(|failure| failure.report())
+}
+
+fn agent() -> Result<ExitCode, Failure> {
+    lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
+    let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
+    lab::guest::agent::serve(stdin, stdout).map_err(|error| Failure::internal(&error))?;
+    Ok(ExitCode::SUCCESS)
+}

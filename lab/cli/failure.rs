@@ -1,0 +1,75 @@
+//! Why a command could not do its work, and the exit code that says so.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use lab::host::runner::RunError;
+use lab::host::store::StoreError;
+use lab::topology::TopologyErrors;
+
+/// The run differs from what was expected, or a check failed.
+pub const DIFFERS: u8 = 1;
+/// Wrong arguments; clap uses the same.
+const USAGE: u8 = 2;
+/// Invalid input: `EX_DATAERR` of sysexits.h.
+const INVALID: u8 = 65;
+/// Something needed is not to be had: `EX_UNAVAILABLE`.
+pub const UNAVAILABLE: u8 = 69;
+/// The lab itself is at fault: `EX_SOFTWARE`.
+const INTERNAL: u8 = 70;
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    /// Arguments that make no sense.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { code: USAGE, text: text.into() }
+    }
+
+    /// A file that cannot be read, or is not what it should be.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self { code: INVALID, text: text.into() }
+    }
+
+    /// All that is wrong with a topology, shown with its lines.
+    pub fn topology(errors: &TopologyErrors) -> Self {
+        Self::invalid(errors.pretty(std::io::stderr().is_terminal()))
+    }
+
+    /// Something that is not there, and the command that gets it.
+    pub fn unavailable(text: impl Into<String>) -> Self {
+        Self { code: UNAVAILABLE, text: text.into() }
+    }
+
+    /// A fault of the lab.
+    pub fn internal(error: &dyn Error) -> Self {
+        Self { code: INTERNAL, text: error.to_string() }
+    }
+
+    /// Tells the user, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        eprintln!("{}", self.text.trim_end());
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(format!("error: {error}"))
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Qemu(error) => Self::unavailable(format!("error: {error}")),
+            other => Self::internal(&other),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Everything a machine needs, found, or fetched with a line that says what and why.
+
+use std::path::PathBuf;
+
+use lab::host::accel::{self, AccelError, Choice};
+use lab::host::cache::Cache;
+use lab::host::install;
+use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::qemu::{Accelerator, Qemu, QemuError};
+use lab::host::runner::probe_spec;
+use lab::host::store::{InstallPolicy, Kernel, Store};
+
+use super::ProvisionArgs;
+use super::failure::Failure;
+use super::progress::Downloads;
+
+/// The package that has qemu-system-x86_64.
+const QEMU_PACKAGE: &str = "qemu-system-x86";
+
+/// Opens the cache.
+pub fn cache() -> Result<Cache, Failure> {
+    Cache::open().map_err(|error| Failure::unavailable(format!("error: {error}")))
+}
+
+/// Reads the pinned kernels.
+pub fn kernels() -> Result<Kernels, Failure> {
+    Kernels::built_in().map_err(|error| Failure::internal(&error))
+}
+
+/// QEMU, installed if it is missing and that is allowed.
+pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
+    let missing = match Qemu::find() {
+        Ok(qemu) => return Ok(qemu),
+        Err(error @ QemuError::Missing { .. }) => error,
+        Err(error) => return Err(Failure::unavailable(format!("error: {error}"))),
+    };
+    if args.no_install || !nix::unistd::geteuid().is_root() {
+        return Err(Failure::unavailable(format!("error: qemu-system-x86_64 is missing; get it with:\n  {}", command("doctor --install"))));
+    }
+    drop(missing);
+    eprintln!("installing {QEMU_PACKAGE}: it runs the kernel under test ({})", install::command_line(QEMU_PACKAGE));
+    install::install(QEMU_PACKAGE).map_err(|error| Failure::unavailable(format!("error: {error}")))?;
+    Qemu::find().map_err(|error| Failure::unavailable(format!("error: {error}")))
+}
+
+/// The kernel, fetched if it is missing and that is allowed.
+pub fn kernel(pin: &KernelPin, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+    let store = Store::new(cache.clone(), args.mirror.clone());
+    let policy = if args.no_install { InstallPolicy::CachedOnly } else { InstallPolicy::Install };
+    let mut downloads = Downloads::new("the kernel under test");
+    Ok(store.ensure(pin, policy, &mut |event| downloads.show(event))?)
+}
+
+/// The accelerator; the answer of a probe is kept in the cache.
+pub fn accelerator(choice: Choice, qemu: &Qemu, kernel: &Kernel, cache: &Cache) -> Result<(Accelerator, Option<String>), Failure> {
+    let spec = probe_spec(kernel, &init()?, cache)?;
+    let decision = accel::decide(choice, qemu, &spec, &cache.path("")).map_err(|error| match error {
+        AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable(format!("error: {error}")),
+    })?;
+    Ok((decision.accelerator, decision.note))
+}
+
+/// The binary that becomes PID 1: this one.
+pub fn init() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::internal(&error))
+}
+
+/// A command of this very binary, to be typed as root.
+fn command(arguments: &str) -> String {
+    let binary = std::env::current_exe().map_or_else(|_| "lab".into(), |path| path.display().to_string());
+    let sudo = if nix::unistd::geteuid().is_root() { "" } else { "sudo " };
+    format!("{sudo}{binary} {arguments}")
+}

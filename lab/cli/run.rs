@@ -1,0 +1,121 @@
+//! `lab run`: one topology on one kernel.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use lab::host::accel::Choice;
+use lab::host::runner::{self, Machine, Run};
+use lab::host::vm::Timeouts;
+use lab::outcome::Outcome;
+use lab::report::terminal;
+use lab::topology::Topology;
+
+use super::failure::{DIFFERS, Failure, UNAVAILABLE};
+use super::{ProvisionArgs, provision};
+
+/// The kernel for a topology that names none.
+const DEFAULT_KERNELS: &str = "default";
+/// `--kernel host`.
+const THIS_KERNEL: &str = "host";
+
+/// Arguments of `lab run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A topology file
+    topology: PathBuf,
+    /// A version of kernels.toml, or `host` for the running kernel; else the topology's own
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// kvm, tcg, or auto: KVM where a guest has booted with it
+    #[arg(long, default_value = "auto")]
+    accel: Choice,
+    /// Boot the kernel anew instead of restoring a saved machine
+    #[arg(long)]
+    cold: bool,
+    #[command(flatten)]
+    provision: ProvisionArgs,
+}
+
+/// A rendering of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// The machine-readable result, and nothing else on standard output
+    Json,
+}
+
+/// Runs one topology.
+pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let begun = Instant::now();
+    let topology = read(&args.topology)?;
+    let kernel = args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
+    let mut run = if kernel == THIS_KERNEL {
+        runner::run_here(&topology, Timeouts::default())?
+    } else {
+        in_machine(args, &topology, &kernel)?
+    };
+    run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    print(args.format, &topology, &run);
+    Ok(exit_code(&run))
+}
+
+fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
+    let kernels = provision::kernels()?;
+    let pins = kernels.select(kernel).map_err(|error| Failure::usage(format!("error: {error}")))?;
+    let [pin] = pins[..] else {
+        return Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())));
+    };
+    let cache = provision::cache()?;
+    let qemu = provision::qemu(&args.provision)?;
+    let kernel = provision::kernel(pin, &args.provision, &cache)?;
+    let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
+    let init = provision::init()?;
+    let machine = Machine {
+        kernel: &kernel,
+        qemu: &qemu,
+        accelerator,
+        init: &init,
+        cache: &cache,
+        cold: args.cold,
+        timeouts: Timeouts::default(),
+    };
+    let mut run = runner::run_in_machine(topology, &machine)?;
+    run.notes.extend(note);
+    Ok(run)
+}
+
+/// Reads and checks a topology file.
+pub fn read(path: &Path) -> Result<Topology, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
+    let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy().into_owned());
+    Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
+}
+
+fn print(format: Format, topology: &Topology, run: &Run) {
+    match format {
+        Format::Text => {
+            print!("{}", terminal::render(&run.document, topology.about.as_deref()));
+            for note in &run.notes {
+                println!("note: {note}");
+            }
+        }
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+}
+
+fn exit_code(run: &Run) -> ExitCode {
+    match run.document.outcome {
+        outcome if outcome.is_expected() => ExitCode::SUCCESS,
+        Outcome::Skip => ExitCode::from(UNAVAILABLE),
+        _ => ExitCode::from(DIFFERS),
+    }
+}

@@ -1,0 +1,234 @@
+//! The ledger against recordings: a whole one closes, a damaged one is noticed, a lost frame is never overlooked.
+
+use lab::frames::Frames;
+use lab::ledger::{self, LedgerError};
+use lab::plan::{self, Plan};
+use lab::record::{DeviceState, DropPlace, QdiscState, Record, When};
+use lab::topology::Topology;
+
+const TOPOLOGY: &str = r#"
+[ns.a.veth.x]
+peer = "b:y"
+addresses = ["192.0.2.1/24"]
+[ns.b.veth.y]
+peer = "a:x"
+addresses = ["192.0.2.2/24"]
+[flow.f]
+from = "a:x"
+to = "b:y"
+frames = 10
+[[step]]
+flood = "f"
+[[expect]]
+flow = "f"
+field = "lost"
+at_most = 10
+"#;
+
+fn plan() -> Plan {
+    plan::lower(&Topology::parse("t", "t.toml", TOPOLOGY).unwrap())
+}
+
+fn frames(numbers: impl IntoIterator<Item = u32>) -> Frames {
+    numbers.into_iter().collect()
+}
+
+fn counters(backlog: u64) -> Vec<(lab::link::DeviceRef, DeviceState)> {
+    let queue = QdiscState {
+        kind: "plug".into(),
+        parent: "root".into(),
+        handle: 1,
+        counters: [("drops".to_owned(), 3), ("backlog_packets".to_owned(), backlog)].into(),
+    };
+    let counted = DeviceState { counters: [("tx_packets".to_owned(), 7)].into(), qdiscs: vec![queue] };
+    vec![("a:x".parse().unwrap(), counted)]
+}
+
+fn place(reason: &str) -> DropPlace {
+    DropPlace {
+        device: Some("a:x".parse().unwrap()),
+        reason: Some(reason.into()),
+        location: "__dev_queue_xmit".into(),
+        stack: Vec::new(),
+    }
+}
+
+/// Ten asked: seven accepted, of which five arrive and two are held; three refused, because the queue dropped them.
+fn recording() -> Vec<Record> {
+    let plan = plan();
+    let ops = plan.trials[0].ops.len() as u32;
+    let mut records = vec![Record::TrialStarted { trial: 0 }];
+    records.extend((0..ops).map(|op| Record::OpDone { trial: 0, op }));
+    records.extend([
+        Record::Counters { trial: 0, when: When::Before, devices: Default::default() },
+        Record::Counters { trial: 0, when: When::After, devices: counters(2).into_iter().collect() },
+        Record::Sent { trial: 0, flow: 0, accepted: frames(0..7), refused: [("ENOBUFS".to_owned(), frames(7..10))].into() },
+        Record::Seen { trial: 0, flow: 0, frames: frames(0..5), duplicated: 0, overrun: 0 },
+        Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place: place("QDISC_DROP") },
+        Record::Observed { trial: 0, lost: 0, unavailable: None },
+    ]);
+    finish(records)
+}
+
+fn finish(mut records: Vec<Record>) -> Vec<Record> {
+    let count = records.len() as u32;
+    records.push(Record::Finished { records: count });
+    records
+}
+
+/// The recording with one record changed, removed or doubled, and a last word that fits.
+fn changed(change: impl Fn(Record) -> Vec<Record>) -> Vec<Record> {
+    let mut records = recording();
+    records.pop();
+    finish(records.into_iter().flat_map(change).collect())
+}
+
+fn close(records: &[Record]) -> Result<ledger::FlowAccount, LedgerError> {
+    ledger::close(&plan(), records).map(|account| account.trials[0].flows[0].clone())
+}
+
+#[test]
+fn a_whole_recording_closes() {
+    let flow = close(&recording()).unwrap();
+    assert_eq!((flow.asked, flow.sent, flow.delivered), (10, 7, 5));
+    let fates: Vec<_> = flow.fates.iter().map(|f| (f.layer.to_string(), f.reason.as_str(), f.frames)).collect();
+    assert_eq!(fates, [("qdisc".to_owned(), "QDISC_DROP", 3), ("qdisc".to_owned(), "BACKLOG", 2)]);
+    assert!(flow.unattributed.is_empty());
+}
+
+#[test]
+fn one_delivered_frame_removed_is_noticed() {
+    for missing in 0..5 {
+        let records = changed(|record| match record {
+            Record::Seen { .. } => vec![Record::Seen {
+                trial: 0,
+                flow: 0,
+                frames: frames((0..5).filter(|n| *n != missing)),
+                duplicated: 0,
+                overrun: 0,
+            }],
+            other => vec![other],
+        });
+        let flow = close(&records).unwrap();
+        assert_eq!(flow.unattributed.len(), 1, "without frame {missing}: {flow:?}");
+    }
+}
+
+#[test]
+fn one_drop_event_removed_does_not_vanish() {
+    let records = changed(|record| match record {
+        Record::Dropped { place, .. } => {
+            vec![Record::Dropped { trial: 0, flow: 0, frames: frames(7..9), place }]
+        }
+        other => vec![other],
+    });
+    let flow = close(&records).unwrap();
+    let socket: u32 =
+        flow.fates.iter().filter(|f| f.layer.to_string() == "socket").map(|f| f.frames).sum();
+    assert_eq!(socket, 1, "a refused frame without a drop event died in the socket: {flow:?}");
+}
+
+#[test]
+fn a_drop_at_an_unknown_place_is_not_an_account() {
+    let records = changed(|record| match record {
+        Record::Dropped { .. } => {
+            let place = DropPlace { location: "some_new_function".into(), ..place("NOT_SPECIFIED") };
+            vec![Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place }]
+        }
+        other => vec![other],
+    });
+    let flow = close(&records).unwrap();
+    assert_eq!(flow.unattributed, frames(7..10));
+    assert_eq!(flow.unknown.len(), 1);
+}
+
+#[test]
+fn a_queue_cannot_hold_more_than_it_says() {
+    let records = changed(|record| match record {
+        Record::Counters { when: When::After, .. } => {
+            vec![Record::Counters { trial: 0, when: When::After, devices: counters(1).into_iter().collect() }]
+        }
+        other => vec![other],
+    });
+    assert_eq!(close(&records).unwrap().unattributed.len(), 1);
+}
+
+#[test]
+fn without_an_observer_the_counters_answer() {
+    let records = changed(|record| match record {
+        Record::Dropped { .. } => vec![],
+        Record::Observed { .. } => {
+            vec![Record::Observed { trial: 0, lost: 0, unavailable: Some("no permission".into()) }]
+        }
+        other => vec![other],
+    });
+    let flow = close(&records).unwrap();
+    assert!(flow.unattributed.is_empty());
+    assert!(flow.fates.iter().any(|f| f.reason == "COUNTED" && f.frames == 3), "{flow:?}");
+}
+
+#[test]
+fn damage_is_an_error_each_time() {
+    let whole = recording();
+    for at in 0..whole.len() {
+        let mut cut = whole.clone();
+        cut.remove(at);
+        assert!(ledger::close(&plan(), &cut).is_err(), "without record {at}: {:?}", whole[at]);
+        let mut doubled = whole.clone();
+        doubled.insert(at, whole[at].clone());
+        assert!(ledger::close(&plan(), &doubled).is_err(), "with record {at} twice: {:?}", whole[at]);
+    }
+    for len in 0..whole.len() {
+        assert!(ledger::close(&plan(), &whole[..len]).is_err(), "cut after {len}");
+    }
+}
+
+#[test]
+fn even_with_a_last_word_that_fits() {
+    for at in 0..recording().len() - 1 {
+        // A drop event that never came is a frame without a place or a refusal without a packet, not a damaged record.
+        if matches!(recording()[at], Record::Dropped { .. }) {
+            continue;
+        }
+        let mut records = recording();
+        records.pop();
+        let removed = records.remove(at);
+        assert!(ledger::close(&plan(), &finish(records)).is_err(), "without {removed:?}");
+    }
+}
+
+#[test]
+fn contradictions_are_errors() {
+    let sent = |accepted: Frames, refused: Frames| {
+        changed(move |record| match record {
+            Record::Sent { .. } => vec![Record::Sent {
+                trial: 0,
+                flow: 0,
+                accepted: accepted.clone(),
+                refused: [("ENOBUFS".to_owned(), refused.clone())].into(),
+            }],
+            other => vec![other],
+        })
+    };
+    let seen = |frames: Frames, overrun| {
+        changed(move |record| match record {
+            Record::Seen { .. } => {
+                vec![Record::Seen { trial: 0, flow: 0, frames: frames.clone(), duplicated: 0, overrun }]
+            }
+            other => vec![other],
+        })
+    };
+    let lost = changed(|record| match record {
+        Record::Observed { .. } => vec![Record::Observed { trial: 0, lost: 1, unavailable: None }],
+        other => vec![other],
+    });
+    for (what, records) in [
+        ("a frame both accepted and refused", sent(frames(0..8), frames(7..10))),
+        ("a frame neither accepted nor refused", sent(frames(0..6), frames(7..10))),
+        ("a frame that was never asked for", seen(frames([0, 10]), 0)),
+        ("a receiver that lost frames", seen(frames(0..5), 1)),
+        ("an observer that lost events", lost),
+    ] {
+        assert!(matches!(close(&records), Err(LedgerError::Contradiction { .. })), "{what}: {:?}", close(&records));
+    }
+}
