@@ -12,7 +12,7 @@ use std::process::Command;
 use serde::Serialize;
 
 use super::cache::{Cache, CacheError};
-use super::child::die_with_parent;
+use super::child::{APT_AS_CALLER, die_with_parent};
 use super::download::{DownloadError, DownloadEvent, fetch_unpinned};
 use super::file::{At, FileError};
 use super::kernels::{Archive, Flavour, KernelPin, Kernels, KernelsError, PinnedPackage};
@@ -24,8 +24,8 @@ const SUITES: [(&str, Archive); 9] = [
     ("bookworm-backports", Archive::Debian),
     ("trixie-backports", Archive::Debian),
     ("bullseye-security", Archive::DebianSecurity),
-    ("bookworm-security", Archive::DebianSecurity),
     ("trixie-security", Archive::DebianSecurity),
+    ("bookworm-security", Archive::DebianSecurity),
     ("experimental", Archive::Debian),
     ("sid", Archive::Debian),
     ("bookworm", Archive::Debian),
@@ -320,7 +320,7 @@ fn run_apt(
     ] {
         command.args(["-o", &option]);
     }
-    die_with_parent(command.args(arguments));
+    die_with_parent(command.args(APT_AS_CALLER).args(arguments));
     let failed = |message: String| ArchiveError::Apt {
         program,
         suite,

@@ -119,16 +119,19 @@ mod tests {
 
     /// `boot/config-1` with the content `CONFIG_BONDING=m`, as `tar -cJ` has it.
     const DATA: &[u8] = include_bytes!("../../tests/data/config.tar.xz");
+    const DATA_ZST: &[u8] = include_bytes!("../../tests/data/config.tar.zst");
 
     #[test]
     fn finds_the_files() {
-        let deb = deb(&[
-            member("debian-binary", b"2.0\n"),
-            member("control.tar.xz", b"odd"),
-            member("data.tar.xz", DATA),
-        ]);
-        let expected = ("boot/config-1".to_owned(), "CONFIG_BONDING=m\n".to_owned());
-        assert_eq!(files(&deb).unwrap(), [expected]);
+        for (name, data) in [("data.tar.xz", DATA), ("data.tar.zst/", DATA_ZST)] {
+            let deb = deb(&[
+                member("debian-binary", b"2.0\n"),
+                member("control.tar.xz", b"odd"),
+                member(name, data),
+            ]);
+            let expected = ("boot/config-1".to_owned(), "CONFIG_BONDING=m\n".to_owned());
+            assert_eq!(files(&deb).unwrap(), [expected]);
+        }
     }
 
     #[test]

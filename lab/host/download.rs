@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::child::die_with_parent;
+use super::child::{APT_AS_CALLER, die_with_parent};
 use super::file::{At, FileError};
 use super::kernels::{PinnedPackage, Sha256Hex};
 use super::wait;
@@ -224,6 +224,7 @@ fn transfer(
 fn transport(url: &str, partial: &Path) -> Result<Command, DownloadError> {
     if Path::new(APT_HELPER).exists() {
         let mut command = Command::new(APT_HELPER);
+        command.args(APT_AS_CALLER);
         command.args(["download-file", url]).arg(partial);
         return Ok(command);
     }

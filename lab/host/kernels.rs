@@ -17,8 +17,8 @@ const BUILT_IN: &str = include_str!("../../kernels.toml");
 /// The set of every pin; no file defines it.
 const ALL: &str = "all";
 
-/// Part of every [`KernelPin::key`]: a new number where unpacked trees change, so old ones are made anew.
-const TREE_FORMAT: u32 = 1;
+/// Part of every tree's name: a new number where unpacked trees change, so that old ones are made anew.
+pub(super) const TREE_FORMAT: u32 = 1;
 
 /// Why pins could not be read or selected.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use super::file::{At, FileError};
 #[derive(Debug, thiserror::Error)]
 pub enum ModulesError {
     /// The kernel has no such module.
-    #[error("kernel {kernel} has no module {module}{}; choose another kernel or flavour (the cloud flavour lacks most drivers)", needed(.needed_by))]
+    #[error("kernel {kernel} has no module {module}{}; the cloud flavour lacks most drivers (try the generic one), and neither has sound, graphics, wireless and the like here", needed(.needed_by))]
     NotFound {
         /// Release of the kernel.
         kernel: String,

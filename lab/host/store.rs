@@ -11,7 +11,7 @@ use super::cache::{Cache, CacheError};
 use super::deb::{DebError, for_each_file};
 use super::download::{DownloadError, DownloadEvent, fetch};
 use super::file::{At, FileError};
-use super::kernels::{KernelPin, hex};
+use super::kernels::{KernelPin, TREE_FORMAT, hex};
 use super::mirror::{MirrorError, Mirrors};
 use super::modules::{ModuleIndex, ModuleTree, ModulesError, is_module, module_files};
 use super::vmlinux::{self, VmlinuxError};
@@ -19,8 +19,9 @@ use super::vmlinux::{self, VmlinuxError};
 /// Room for the kernels of a user's own builds, of about 60 MB each.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
 
-/// Module directories no test bench for network devices needs: half of a generic kernel's bytes.
-const UNUSED_MODULES: [&str; 16] = [
+/// Module directories no test bench for network devices needs: half of a generic kernel's bytes. Not mtd,
+/// which sfc depends on.
+const UNUSED_MODULES: [&str; 15] = [
     "kernel/sound/",
     "kernel/drivers/comedi/",
     "kernel/drivers/gpu/",
@@ -29,7 +30,6 @@ const UNUSED_MODULES: [&str; 16] = [
     "kernel/drivers/iio/",
     "kernel/drivers/input/",
     "kernel/drivers/media/",
-    "kernel/drivers/mtd/",
     "kernel/drivers/net/can/",
     "kernel/drivers/net/wireless/",
     "kernel/drivers/platform/",
@@ -365,7 +365,7 @@ fn unpack(deb: &Path, release: &str, tree: &Path) -> Result<(), DebError> {
 ///
 /// Until 6.18 one package has boot/ and lib/modules/ (usr/lib/modules/ in later builds). From 6.19 three
 /// have them: linux-binary the image, linux-base the configuration and the built-in names, linux-modules
-/// the modules; and from 7.1 on image and configuration are in usr/lib/modules/ too.
+/// the modules; and by 7.2 image and configuration are in usr/lib/modules/ too.
 fn place_of(path: &str, release: &str) -> Option<PathBuf> {
     if path.split('/').any(|part| part == "..") {
         return None;
@@ -429,6 +429,7 @@ fn finish_tree(pin: &KernelPin, tree: &Path) -> Result<(), StoreError> {
 /// Names an image and its modules as they are now, by what stat(2) says: a rebuild has new times.
 fn image_key(image: &Path, modules: Option<&Path>) -> Result<String, FileError> {
     let mut hash = Sha256::new();
+    hash.update(TREE_FORMAT.to_le_bytes());
     let mut add = |path: &Path| -> Result<(), FileError> {
         let metadata = fs::metadata(path).at("read", path)?;
         hash.update(path.as_os_str().as_encoded_bytes());

@@ -54,17 +54,31 @@ pub fn extract(image: Vec<u8>) -> Result<Vec<u8>, VmlinuxError> {
     Ok(elf)
 }
 
-/// The release a bzImage says it is (`uname -r`), where its header has one.
+/// The release an image says it is (`uname -r`): a bzImage in its header, an ELF file in `linux_banner`.
 pub fn release(image: &[u8]) -> Option<String> {
-    let at = usize::from(u16_at(image, KERNEL_VERSION)?).checked_add(SECTOR_BYTES)?;
-    let text = image
-        .get(at..)?
-        .split(|byte| *byte == 0 || *byte == b' ')
-        .next()?;
+    let text = if image.starts_with(ELF_MAGIC) {
+        after_banner(image)?
+    } else {
+        let at = usize::from(u16_at(image, KERNEL_VERSION)?).checked_add(SECTOR_BYTES)?;
+        image.get(at..)?
+    };
+    let text = text.split(|byte| *byte == 0 || *byte == b' ').next()?;
     let text = std::str::from_utf8(text).ok()?;
-    let is_release =
-        !image.starts_with(ELF_MAGIC) && text.starts_with(|c: char| c.is_ascii_digit());
-    is_release.then(|| text.to_owned())
+    text.starts_with(|c: char| c.is_ascii_digit())
+        .then(|| text.to_owned())
+}
+
+/// What follows "Linux version " where a number does (init/version-timestamp.c).
+fn after_banner(elf: &[u8]) -> Option<&[u8]> {
+    const BANNER: &[u8] = b"Linux version ";
+    let mut rest = elf;
+    loop {
+        rest = &rest[rest.iter().position(|byte| *byte == BANNER[0])?..];
+        match rest.strip_prefix(BANNER) {
+            Some(text) if text.first().is_some_and(u8::is_ascii_digit) => return Some(text),
+            _ => rest = &rest[1..],
+        }
+    }
 }
 
 fn payload(image: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
@@ -170,6 +184,9 @@ mod tests {
         assert_eq!(extract(bzimage(&kernel)).unwrap(), kernel);
         assert_eq!(release(&bzimage(&kernel)).as_deref(), Some("6.12.57"));
         assert_eq!(release(&kernel), None);
+        let text = b"L\0Linux version %s\0Linux version 6.12.57-me (gcc)";
+        let named = [&kernel[..], &text[..]].concat();
+        assert_eq!(release(&named).as_deref(), Some("6.12.57-me"));
     }
 
     #[test]
