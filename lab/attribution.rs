@@ -6,10 +6,9 @@
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: qdisc, tc, nft, bond,
 //! peer, ip and receiver. Not verified: the others, which are read from the sources.
 //!
-//! What the tracepoint cannot tell apart, and this table does not either: a clsact filter from a tcx program
-//! (both are inlined in `__dev_queue_xmit()`), and a full queue from the `noop_qdisc` of a device without carrier.
-//! Before 5.17 also: an ingress filter from a frame no protocol wanted, and a full queue from a stopped queue on a
-//! device without a qdisc. The state of the device tells them.
+//! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
+//! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
+//! an ingress filter from a frame no protocol wanted (both are freed by `__netif_receive_skb_core()`).
 
 use std::fmt;
 
@@ -77,23 +76,40 @@ impl fmt::Display for Layer {
     }
 }
 
+/// What is known of a lost frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drop<'a> {
+    /// The kernel's reason without `SKB_DROP_REASON_`; `None` on kernels without reasons.
+    pub reason: Option<&'a str>,
+    /// The function the tracepoint names.
+    pub location: &'a str,
+    /// The functions that led to it, innermost first.
+    pub stack: &'a [&'a str],
+    /// The kind of qdisc on the frame's transmit queue, where there is one.
+    pub qdisc: Option<&'a str>,
+}
+
 /// The layer that lost a frame; `None` if neither reason nor functions are known here.
-///
-/// `reason` is the kernel's name without `SKB_DROP_REASON_`, `None` on kernels without reasons. `location` is the
-/// function the tracepoint names, `stack` the functions that led to it, innermost first.
-pub fn layer(reason: Option<&str>, location: &str, stack: &[&str]) -> Option<Layer> {
-    if let Some(layer) = reason.and_then(by_reason) {
+pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
+    if let Some(layer) = drop.reason.and_then(by_reason) {
         return Some(layer);
     }
-    let path = if stack.is_empty() {
-        &[location]
+    let path = if drop.stack.is_empty() {
+        &[drop.location]
     } else {
-        up_to_softirq(stack)
+        up_to_softirq(drop.stack)
     };
-    (0..path.len()).find_map(|i| {
-        let untold = reason.is_none().then(|| lookup(WITHOUT_REASON, &path[i..]));
-        untold.flatten().or_else(|| lookup(FUNCTIONS, &path[i..]))
-    })
+    let tables: &[&[_]] = match drop.reason {
+        None => &[WITHOUT_REASON, FUNCTIONS],
+        Some(_) => &[FUNCTIONS],
+    };
+    let found =
+        (0..path.len()).find_map(|i| tables.iter().find_map(|table| lookup(table, &path[i..])));
+    match found {
+        // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
+        Some(Layer::Qdisc) if drop.qdisc == Some("noqueue") => Some(Layer::Driver),
+        other => other,
+    }
 }
 
 /// A name that ends in `*` stands for every name that starts so.
@@ -201,7 +217,8 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["tcx_run"], Layer::Tc),
     // A queue is emptied when its discipline is replaced or its device goes down.
     (&["qdisc_*"], Layer::Qdisc),
-    (&["rtnl_kfree_skbs"], Layer::Qdisc),
+    // rtnl_kfree_skbs() collects what a qdisc's reset throws away; unlocking frees it.
+    (&["__rtnl_unlock"], Layer::Qdisc),
     (&["__qdisc_*"], Layer::Qdisc),
     (&["dev_deactivate*"], Layer::Qdisc),
     (&["do_xdp_generic"], Layer::Xdp),
@@ -230,6 +247,7 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["icmp_rcv"], Layer::Receiver),
     (&["udp_queue_rcv_one_skb"], Layer::Receiver),
     (&["udpv6_queue_rcv_one_skb"], Layer::Receiver),
+    (&["udp_rcv"], Layer::Receiver),
     (&["__udp4_lib_rcv"], Layer::Receiver),
     (&["__udp6_lib_rcv"], Layer::Receiver),
     // Frames still queued on a socket that is closed.
@@ -248,14 +266,13 @@ mod tests {
     /// A case as it was measured: `reason @ functions, innermost first`.
     #[track_caller]
     fn check(reason: &str, functions: &str, expected: Option<Layer>) {
-        let reason = (reason != "-").then_some(reason);
         let stack: Vec<&str> = functions.split(" < ").collect();
-        let location = stack.get(1).copied().unwrap_or(stack[0]);
-        assert_eq!(
-            layer(reason, location, &stack),
-            expected,
-            "{reason:?} {functions}"
-        );
+        let drop = Drop {
+            reason: (reason != "-").then_some(reason),
+            stack: &stack,
+            ..Drop::default()
+        };
+        assert_eq!(layer(&drop), expected, "{drop:?}");
     }
 
     #[test]
@@ -353,6 +370,10 @@ mod tests {
                 Layer::Receiver,
             ),
             (
+                "sk_skb_reason_drop < __rtnl_unlock < netdev_run_todo < rtnetlink_rcv_msg",
+                Layer::Qdisc,
+            ),
+            (
                 "kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit",
                 Layer::Driver,
             ),
@@ -376,7 +397,24 @@ mod tests {
 
     #[test]
     fn without_a_stack_the_location_decides() {
-        assert_eq!(layer(None, "ip_rcv_core", &[]), Some(Layer::Ip));
-        assert_eq!(layer(Some("NOT_SPECIFIED"), "unheard_of", &[]), None);
+        for (location, expected) in [("ip_rcv_core", Some(Layer::Ip)), ("unheard_of", None)] {
+            let drop = Drop {
+                location,
+                ..Drop::default()
+            };
+            assert_eq!(layer(&drop), expected, "{drop:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_without_a_queue_has_none_that_is_full() {
+        for (qdisc, expected) in [("noqueue", Layer::Driver), ("noop", Layer::Qdisc)] {
+            let drop = Drop {
+                stack: &["kfree_skb", "kfree_skb_list", "__dev_queue_xmit"],
+                qdisc: Some(qdisc),
+                ..Drop::default()
+            };
+            assert_eq!(layer(&drop), Some(expected), "{drop:?}");
+        }
     }
 }

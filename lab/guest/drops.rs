@@ -18,8 +18,8 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use self::layout::{Layout, Presence};
-use self::program::{Counter, HEAD_BYTES, NO_MAC_HEADER, Raw, Record, STACK_DEPTH};
+use self::layout::Layout;
+use self::program::{Counter, HEAD_BYTES, NAME_BYTES, NO_MAC_HEADER, Raw, Record, STACK_DEPTH};
 use super::bpf::btf::{Btf, BtfError};
 use super::bpf::ksyms::{Symbols, SymbolsError};
 use super::bpf::ringbuf::Ringbuf;
@@ -61,6 +61,9 @@ pub struct DropEvent {
     pub ifindex: u32,
     /// Name of the device at that moment; empty without a device.
     pub device: String,
+    /// Kind of the root qdisc of the transmit queue chosen for the frame, at that moment: `noop` where the device
+    /// has no carrier, `noqueue` where it has no queue. It says nothing about a frame on its way in.
+    pub qdisc: Option<String>,
     /// Name of the reason: the core's without `SKB_DROP_REASON_`, a subsystem's in full (`QDISC_DROP_OVERLIMIT`).
     /// `None` where the kernel has no reasons (before 5.17), or has no name for this one in its own type
     /// information (reasons of modules: mac80211, openvswitch).
@@ -84,10 +87,18 @@ pub struct DropEvent {
     pub head_has_mac: bool,
 }
 
+impl DropEvent {
+    /// Whether the mark is among the first bytes of the frame: how a caller tells its own frames from the
+    /// kernel's. A tag in band or a header more moves it, so it is looked for at every place.
+    pub fn carries(&self, mark: &[u8]) -> bool {
+        !mark.is_empty() && self.head.windows(mark.len()).any(|bytes| bytes == mark)
+    }
+}
+
 /// Why the drop tracepoint is not read. The caller can go on with counters alone.
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    #[error("reading {BTF_PATH}: {0}; the kernel needs CONFIG_DEBUG_INFO_BTF")]
+    #[error("reading {BTF_PATH}: {0}; needs a mounted sysfs and CONFIG_DEBUG_INFO_BTF")]
     NoBtf(#[source] std::io::Error),
     #[error("{BTF_PATH}: {0}")]
     Btf(#[from] BtfError),
@@ -117,7 +128,7 @@ impl DropObserver {
     pub fn start() -> Result<Self, ObserveError> {
         let btf = Btf::parse(&std::fs::read(BTF_PATH).map_err(ObserveError::NoBtf)?)?;
         let layout = Layout::resolve(&btf)?;
-        let reasons = layout::reasons(&btf);
+        let reasons = layout::reasons(btf.enums_ending_in("drop_reason"));
         bpf::with_locked_memory(|| Self::attach(layout, reasons))
     }
 
@@ -180,7 +191,7 @@ impl DropObserver {
             .layout
             .has_reason
             .then(|| raw.u32(offset_of!(Record, reason)));
-        let name: [u8; program::DEVICE_BYTES] = raw.at(offset_of!(Record, device));
+        let device: [u8; NAME_BYTES] = raw.at(offset_of!(Record, device));
         // Negative for a frame whose MAC header lies behind its data.
         let linear = raw.u32(offset_of!(Record, linear)) as i32;
         let linear = usize::try_from(linear).unwrap_or(0);
@@ -189,7 +200,8 @@ impl DropObserver {
             skb: raw.u64(offset_of!(Record, skb)),
             netns: raw.u32(offset_of!(Record, netns)),
             ifindex: raw.u32(offset_of!(Record, ifindex)),
-            device: until_nul(&name),
+            device: until_nul(&device),
+            qdisc: qdisc(raw),
             reason: reason_number.and_then(|n| self.reasons.get(&n).cloned()),
             reason_number,
             location,
@@ -204,10 +216,7 @@ impl DropObserver {
 
     fn vlan_tci(&self, raw: &Raw<'_>) -> Option<u16> {
         let presence = raw.u32(offset_of!(Record, vlan_presence));
-        let present = match self.layout.vlan_presence {
-            Presence::Bit { mask, .. } => presence & u32::from(mask) != 0,
-            Presence::NotZero { .. } => presence != 0,
-        };
+        let present = self.layout.vlan_presence.holds(presence);
         present.then(|| raw.u16(offset_of!(Record, vlan_tci)))
     }
 
@@ -230,14 +239,10 @@ impl DropObserver {
         let functions: Vec<Symbol> = return_addresses(raw)
             .map(|address| self.symbols.get(address))
             .collect();
-        let own = functions
+        without_tracing(&functions)
             .iter()
-            .rposition(|s| is_tracing(&s.function))
-            .map_or(0, |last| last + 1);
-        functions
-            .into_iter()
-            .skip(own)
             .take(STACK_FUNCTIONS_MAX)
+            .cloned()
             .collect()
     }
 }
@@ -251,9 +256,9 @@ fn return_addresses<'a>(raw: &'a Raw<'_>) -> impl Iterator<Item = u64> + 'a {
         .map(|i| raw.u64(offset_of!(Record, stack) + i * 8).saturating_sub(1))
 }
 
-/// Whether a function is the tracepoint's way to the program, and not the way the frame took.
-fn is_tracing(function: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
+/// The way the frame took, without the tracepoint's own way to the program, which comes first.
+fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
+    const TRACING: [&str; 6] = [
         "bpf_prog_",
         "bpf_trace_run",
         "bpf_get_stack",
@@ -261,10 +266,64 @@ fn is_tracing(function: &str) -> bool {
         "__bpf_trace_",
         "__traceiter_",
     ];
-    PREFIXES.iter().any(|prefix| function.starts_with(prefix))
+    // No further than the tracepoint goes: a BPF program of tc can be on the frame's own way.
+    const TRACING_DEPTH_MAX: usize = 5;
+    let is_tracing = |s: &Symbol| TRACING.iter().any(|prefix| s.function.starts_with(prefix));
+    let own = functions[..functions.len().min(TRACING_DEPTH_MAX)]
+        .iter()
+        .rposition(is_tracing)
+        .map_or(0, |last| last + 1);
+    &functions[own..]
+}
+
+fn qdisc(raw: &Raw<'_>) -> Option<String> {
+    let queue = u32::from(raw.u16(offset_of!(Record, queue)));
+    // Behind the last queue of the array there is anything at all.
+    let is_queue = queue < raw.u32(offset_of!(Record, queues));
+    let kind: [u8; NAME_BYTES] = raw.at(offset_of!(Record, qdisc));
+    Some(until_nul(&kind)).filter(|kind| is_queue && !kind.is_empty())
 }
 
 fn until_nul(name: &[u8]) -> String {
     let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tracepoints_own_functions_are_left_out() {
+        // As bpf_get_stack() returns it on 6.12; the name of a program carries its hash.
+        for (all, expected) in [
+            (
+                "bpf_prog_d1f1a1d1c1b1a111 bpf_trace_run4 __traceiter_kfree_skb sk_skb_reason_drop bond_start_xmit",
+                "sk_skb_reason_drop bond_start_xmit",
+            ),
+            ("kfree_skb ip_rcv_core", "kfree_skb ip_rcv_core"),
+            ("bpf_trace_run3", ""),
+            (
+                "bpf_prog_d1f1a1d1c1b1a111 bpf_trace_run3 __bpf_trace_kfree_skb kfree_skb a b bpf_prog_0 c",
+                "kfree_skb a b bpf_prog_0 c",
+            ),
+        ] {
+            let symbol = |name: &str| Symbol {
+                function: name.into(),
+                module: None,
+            };
+            let functions: Vec<Symbol> = all.split(' ').map(symbol).collect();
+            let left: Vec<&str> = without_tracing(&functions)
+                .iter()
+                .map(|s| &*s.function)
+                .collect();
+            assert_eq!(left.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_ends_at_its_nul() {
+        assert_eq!(until_nul(b"bond0.70\0\0\0\0\0\0\0\0"), "bond0.70");
+        assert_eq!(until_nul(b"fifteen-letters\0"), "fifteen-letters");
+    }
 }

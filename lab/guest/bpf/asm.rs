@@ -95,6 +95,11 @@ impl Assembler {
         self.push(0x0f, dst, src as u8, 0, 0);
     }
 
+    /// `dst *= imm`
+    pub fn mul_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x27, dst, 0, 0, imm);
+    }
+
     /// `dst -= src`
     pub fn sub(&mut self, dst: Reg, src: Reg) {
         self.push(0x1f, dst, src as u8, 0, 0);

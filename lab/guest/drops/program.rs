@@ -22,21 +22,25 @@ pub(super) struct Record {
     /// As on the wire, big-endian.
     pub protocol: u16,
     pub mac_header: u16,
-    pub _pad: u16,
+    /// The transmit queue that was chosen, or on the way in the receive queue plus one.
+    pub queue: u16,
+    /// Transmit queues of the device.
+    pub queues: u32,
     /// Bytes of `stack` that were filled; negative is an error number.
     pub stack_bytes: i32,
-    pub _pad_too: u32,
     // The site: location and stack are compared as one run of bytes.
     pub location: u64,
     pub stack: [u64; STACK_DEPTH],
-    pub device: [u8; DEVICE_BYTES],
+    pub device: [u8; NAME_BYTES],
+    /// Kind of the qdisc of the transmit queue.
+    pub qdisc: [u8; NAME_BYTES],
     pub head: [u8; HEAD_BYTES],
 }
 
 /// Return addresses kept for a drop. The first five or so are the tracepoint's own.
 pub(super) const STACK_DEPTH: usize = 20;
-/// IFNAMSIZ
-pub(super) const DEVICE_BYTES: usize = 16;
+/// IFNAMSIZ: of a device's name and of a qdisc's kind.
+pub(super) const NAME_BYTES: usize = 16;
 /// Enough for Ethernet, a tag in band, IPv6, UDP and a probe's magic.
 pub(super) const HEAD_BYTES: usize = 128;
 
@@ -92,6 +96,7 @@ pub(super) fn write(
     program.arguments(layout);
     program.frame(layout);
     program.device(layout);
+    program.qdisc(layout);
     program.head(layout);
     program.stack();
     program.submit();
@@ -152,6 +157,7 @@ impl Program {
             (layout.vlan_tci, offset_of!(Record, vlan_tci)),
             (layout.protocol, offset_of!(Record, protocol)),
             (layout.mac_header, offset_of!(Record, mac_header)),
+            (layout.queue_mapping, offset_of!(Record, queue)),
         ];
         for (from, to) in u16_fields {
             self.report(Width::U16, from, Width::U16, to);
@@ -185,15 +191,37 @@ impl Program {
         self.load(Width::U64, Reg::R3, layout.dev);
         self.probe_read(offset_of!(Record, ifindex), 4, layout.dev_ifindex);
         self.load(Width::U64, Reg::R3, layout.dev);
-        self.probe_read(offset_of!(Record, device), DEVICE_BYTES, layout.dev_name);
+        self.probe_read(offset_of!(Record, device), NAME_BYTES, layout.dev_name);
         self.load(Width::U64, Reg::R3, layout.dev);
-        self.asm.add_imm(Reg::R3, layout.dev_net as i32);
+        self.follow(layout.dev_net);
+        self.probe_read(offset_of!(Record, netns), 4, layout.net_inum);
+    }
+
+    /// `r3 = *(u64 *)(r3 + offset)`, for a pointer in kernel memory.
+    fn follow(&mut self, offset: u32) {
+        self.asm.add_imm(Reg::R3, offset as i32);
         self.asm.mov(Reg::R1, Reg::R10);
         self.asm.add_imm(Reg::R1, SCRATCH.into());
         self.asm.mov_imm(Reg::R2, 8);
         self.asm.call(Helper::ProbeReadKernel);
         self.asm.load(Width::U64, Reg::R3, Reg::R10, SCRATCH);
-        self.probe_read(offset_of!(Record, netns), 4, layout.net_inum);
+    }
+
+    /// The kind of the qdisc the frame met or would have met: `dev->_tx[queue_mapping].qdisc->ops->id`.
+    ///
+    /// It tells the `noop` of a device without carrier from a full queue, on every kernel; the tracepoint
+    /// `qdisc:qdisc_drop`, which names it too, exists from 7.1.
+    fn qdisc(&mut self, layout: &Layout) {
+        self.load(Width::U64, Reg::R3, layout.dev);
+        self.probe_read(offset_of!(Record, queues), 4, layout.dev_tx_queues_count);
+        self.load(Width::U64, Reg::R3, layout.dev);
+        self.follow(layout.dev_tx_queues);
+        self.load(Width::U16, Reg::R1, layout.queue_mapping);
+        self.asm.mul_imm(Reg::R1, layout.tx_queue_bytes as i32);
+        self.asm.add(Reg::R3, Reg::R1);
+        self.follow(layout.tx_queue_qdisc);
+        self.follow(layout.qdisc_ops);
+        self.probe_read(offset_of!(Record, qdisc), NAME_BYTES, layout.qdisc_ops_id);
     }
 
     /// The first bytes of the frame: from the MAC header, or from `data` where that is not set.
@@ -295,5 +323,68 @@ impl Raw<'_> {
 
     pub fn u64(&self, offset: usize) -> u64 {
         u64::from_ne_bytes(self.at(offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn layout(sk_buff_bytes: u32, has_reason: bool) -> Layout {
+        Layout {
+            has_reason,
+            sk_buff_bytes,
+            dev: 16,
+            len: 112,
+            head: 200,
+            data: 208,
+            tail: 188,
+            mac_header: 186,
+            protocol: 180,
+            queue_mapping: 124,
+            vlan_tci: 158,
+            vlan_presence: Presence::NotZero { offset: 156 },
+            dev_ifindex: 224,
+            dev_name: 304,
+            dev_net: 280,
+            net_inum: 144,
+            dev_tx_queues: 24,
+            dev_tx_queues_count: 1000,
+            tx_queue_bytes: 320,
+            tx_queue_qdisc: 8,
+            qdisc_ops: 24,
+            qdisc_ops_id: 24,
+        }
+    }
+
+    fn write_for(layout: &Layout) -> Result<Vec<[u8; 8]>, FrameTooLarge> {
+        // The numbers of the maps only have to be numbers here.
+        let stdin = std::io::stdin();
+        write(layout, stdin.as_fd(), stdin.as_fd())
+    }
+
+    /// Where no reason is passed, reading one would have the program refused when it is attached.
+    #[test]
+    fn the_third_argument_is_read_only_where_there_is_one() {
+        const LOAD_THIRD_ARGUMENT: [u8; 8] = [0x79, 0x61, 16, 0, 0, 0, 0, 0];
+        for has_reason in [false, true] {
+            let code = write_for(&layout(232, has_reason)).expect("it fits");
+            assert_eq!(code.contains(&LOAD_THIRD_ARGUMENT), has_reason);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_on_the_stack_is_refused() {
+        assert!(write_for(&layout(500, true)).is_ok());
+        assert_eq!(write_for(&layout(520, true)), Err(FrameTooLarge(520)));
+    }
+
+    #[test]
+    fn twenty_thousand_records_fit_into_the_ring() {
+        const HEADER_BYTES: usize = 8;
+        let each = (size_of::<Record>() + HEADER_BYTES).next_multiple_of(8);
+        assert!(20_000 * each < crate::guest::drops::RING_BYTES as usize);
     }
 }
