@@ -59,7 +59,10 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON"));
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON")
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Agent => agent(),

@@ -64,7 +64,8 @@ pub fn serve(mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentEr
 async fn run<W: Write>(plan: &Plan, scribe: &mut Scribe<W>) -> Result<(), AgentError> {
     let mut missing = safe_modules::load(&plan.needs);
     if missing.is_empty() {
-        missing = probe::missing(&plan.needs).await;
+        // Without permission nothing can be found out, and nothing could be run.
+        missing = probe::missing(&plan.needs).await.unwrap_or_else(|error| vec![error.to_string()]);
     }
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
@@ -151,9 +152,11 @@ async fn run_flow(
     let next_hop = addresses::mac_of(bed, &flow.to).await?;
     let enter = |error| netns_error(&what, &error);
     let open = || Receiver::open(plan, trial, number, to_index);
-    let receiver = bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
+    let receiver =
+        bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
     let open = || Sender::open(plan, from_index, source, next_hop);
-    let sender = bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
+    let sender =
+        bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
     let drops = drops.as_mut().ok_or_else(|| failed("nothing was counted before it".into()))?;
     flood(plan, (trial, number), sender, receiver, drops).map_err(|error| failed(error.to_string()))
 }

@@ -64,10 +64,12 @@ impl DropBook {
     /// The book as records.
     pub fn close(self) -> Vec<Record> {
         let trial = self.trial;
-        let own = self
-            .own
-            .into_iter()
-            .map(|((flow, place), frames)| Record::Dropped { trial, flow, frames, place });
+        let own = self.own.into_iter().map(|((flow, place), frames)| Record::Dropped {
+            trial,
+            flow,
+            frames,
+            place,
+        });
         let foreign =
             self.foreign.into_iter().map(|(place, count)| Record::DroppedForeign { trial, count, place });
         let (lost, unavailable) = match self.observer {
@@ -84,6 +86,7 @@ fn place(namespaces: &BTreeMap<u64, NsName>, event: &DropEvent) -> DropPlace {
     DropPlace {
         device: ns.zip(name).map(|(ns, name)| DeviceRef { ns: ns.clone(), name }),
         reason: event.reason.clone(),
+        qdisc: event.qdisc.clone(),
         location: event.location.to_string(),
         stack: event.stack.iter().map(ToString::to_string).collect(),
     }
