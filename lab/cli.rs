@@ -73,6 +73,7 @@ pub fn main() -> ExitCode {
 fn agent() -> Result<ExitCode, Failure> {
     lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    lab::guest::agent::serve(stdin, stdout).map_err(|error| Failure::internal(&error))?;
+    lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout)
+        .map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)
 }

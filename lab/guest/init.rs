@@ -19,8 +19,9 @@ use crate::guest::channel::{self, Reader, Writer};
 use crate::guest::{modules, power, selftest};
 use crate::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
 
-/// The agent's work: reads requests, writes records, returns when there is no more to do.
-pub type Serve = fn(Reader, Writer) -> Result<(), Box<dyn Error + Send + Sync>>;
+/// The agent's work: prepares itself, says that it is ready, reads requests, writes records, returns when there is no
+/// more to do. What it prepares before it is ready is part of a saved machine.
+pub type Serve = fn(Reader, Writer, Ready) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Status of an agent that did its work.
 const AGENT_OK: i32 = 0;
@@ -143,10 +144,9 @@ fn start_agent(serve: Serve, ready: Ready) -> Result<Pid, SetupError> {
 }
 
 fn agent(serve: Serve, ready: Ready) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (reader, mut writer) = channel::open()?;
+    let (reader, writer) = channel::open()?;
     let serve = if selftest::is_asked_for() { selftest::serve } else { serve };
-    channel::say_ready(&mut writer, ready)?;
-    serve(reader, writer)
+    serve(reader, writer, ready)
 }
 
 /// Reaps every orphan until the agent itself is gone.

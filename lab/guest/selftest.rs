@@ -6,7 +6,8 @@ use std::error::Error;
 use std::fs;
 use std::io::{BufRead, Write};
 
-use crate::guest::channel::{Reader, Writer};
+use crate::guest::channel::{self, Reader, Writer};
+use crate::handshake::Ready;
 
 /// The word on the kernel command line.
 pub const WORD: &str = "lab.selftest";
@@ -21,7 +22,8 @@ pub fn is_asked_for() -> bool {
 ///
 /// # Errors
 /// When the channel breaks, and for `fail`.
-pub fn serve(reader: Reader, mut writer: Writer) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box<dyn Error + Send + Sync>> {
+    channel::say_ready(&mut writer, ready)?;
     for line in reader.lines() {
         let line = line?;
         match line.as_str() {
