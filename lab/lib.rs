@@ -4,6 +4,7 @@
 //! (`guest`); then what starts and judges it (`host`).
 
 pub mod frames;
+pub mod guest;
 pub mod link;
 pub mod plan;
 pub mod record;
