@@ -179,9 +179,9 @@ mod tests {
                 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, // tcmsg: device 3, no handle
                 0xf3, 0xff, 0xff, 0xff, 0x81, 0, 72, 0, // egress hook, 802.1Q, priority 72
                 11, 0, 1, 0, b'f', b'l', b'o', b'w', b'e', b'r', 0, 0, // TCA_KIND
-                72, 0, 2, 0, // TCA_OPTIONS
-                52, 0, 3, 0x80, // TCA_FLOWER_ACT
-                48, 0, 1, 0x80, // the first action
+                68, 0, 2, 0, // TCA_OPTIONS
+                48, 0, 3, 0x80, // TCA_FLOWER_ACT
+                44, 0, 1, 0x80, // the first action
                 9, 0, 1, 0, b'g', b'a', b'c', b't', 0, 0, 0, 0, // TCA_ACT_KIND
                 28, 0, 2, 0x80, // TCA_ACT_OPTIONS
                 24, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // tc_gact
