@@ -133,16 +133,17 @@ fn wrong_kind(
         .find(|(serde, _)| expected == *serde || serde.ends_with(' ') && expected.starts_with(serde));
     let expected = kind.map_or(expected, |(_, words)| words);
     let got = match (got, value) {
+        (_, Some(DeValue::Array(_))) | ("invalid type: sequence", _) => "invalid type: array".to_owned(),
         ("invalid type: map", _) => "invalid type: table".to_owned(),
-        ("invalid type: sequence", _) => "invalid type: array".to_owned(),
         ("invalid type", Some(value)) => format!("invalid type: {}", value.type_str()),
-        _ => got.to_owned(),
+        _ => got.replace(" as i128", "").replace(" as u128", ""),
     };
     let hint = match expected {
         "a string" => "put it in quotes",
         "a table" => "give it a header of its own, or write { key = value }",
         "an array" => "put it in brackets: [ ... ]",
         "true or false" => "write true or false, without quotes",
+        _ if got.starts_with("invalid value") => "give one that is allowed here",
         number if number.starts_with("a whole number") => "write it in digits, without quotes",
         _ => "give a value of the kind that is asked for",
     };

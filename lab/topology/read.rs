@@ -60,6 +60,11 @@ impl Lost {
         self.names.insert(name.into());
     }
 
+    fn add_reference(&mut self, text: &str) {
+        self.names.insert(text.into());
+        self.names.extend(text.split_once(':').map(|(_, device)| device.to_owned()));
+    }
+
     /// Remembers everything a value holds that others may refer to.
     fn add_value(&mut self, value: &DeValue<'_>) {
         match value {
@@ -70,8 +75,7 @@ impl Lost {
                     if key.get_ref() == "peer"
                         && let Some(peer) = value.get_ref().as_str()
                     {
-                        self.names.insert(peer.into());
-                        self.names.extend(peer.split_once(':').map(|(_, device)| device.to_owned()));
+                        self.add_reference(peer);
                     }
                     self.add_value(value.get_ref());
                 }
@@ -146,6 +150,12 @@ impl Reader<'_> {
                 }
                 self.put_stand_in(path, key) || self.take_out(path)
             }
+            None if explanation.unknown_key && is_two_names(path) && self.document.join(path).is_some() => {
+                let message = "a name with a dot and without quotes is two names".to_owned();
+                let hint = "write it in quotes, for example: [ns.node.vlan.\"bond0.70\"]".to_owned();
+                self.problems.push(Diagnostic { span: span.clone(), message, hint });
+                true
+            }
             None => {
                 self.tell(span, &explanation);
                 match (is_key, &explanation.meant) {
@@ -159,7 +169,9 @@ impl Reader<'_> {
 
     /// Notes a mistake, unless TOML itself has something to say about the same place.
     fn tell(&mut self, span: &Range<usize>, explanation: &Explanation) {
-        let told = |problem: &Diagnostic| problem.span.start < span.end && span.start < problem.span.end;
+        let told = |problem: &Diagnostic| {
+            problem.span == *span || problem.span.start < span.end && span.start < problem.span.end
+        };
         let is_one_value = explanation.missing.is_none() && !explanation.unknown_key;
         if *span != NOWHERE && !(is_one_value && self.problems.iter().any(told)) {
             self.problems.push(Diagnostic {
@@ -177,6 +189,12 @@ impl Reader<'_> {
         }
         let Some(value) = self.document.remove(path) else { return false };
         self.lost.add_value(value.get_ref());
+        // What stands in the place of a link may be meant as the link's far end.
+        if let ([Part::Key(ns), _, _, _], Some(text)) = (path, value.get_ref().as_str())
+            && ns == "ns"
+        {
+            self.lost.add_reference(text);
+        }
         true
     }
 
@@ -204,6 +222,11 @@ impl Reader<'_> {
         self.document.remove(&path);
         false
     }
+}
+
+/// Whether a table under a link's name may be the second half of that name.
+fn is_two_names(path: &[Part]) -> bool {
+    matches!(path, [Part::Key(ns), _, Part::Key(_), Part::Key(_), Part::Key(second)] if ns == "ns" && second != "qdisc")
 }
 
 /// Values one of which suits any key that cannot be left out.

@@ -38,9 +38,8 @@ pub fn judge(text: &str, errors: &[Error]) -> Syntax {
     let mut quiet_until = 0;
     for (span, message) in errors {
         let line = line_of(text, span.start);
-        if problems.last().is_some_and(|last| line_of(text, last.span.start) == line)
-            || span.start < quiet_until
-        {
+        let told = problems.last().is_some_and(|last| line_of(text, last.span.start) == line);
+        if told || span.start < quiet_until {
             continue;
         }
         if message == "duplicate key" {
@@ -49,10 +48,14 @@ pub fn judge(text: &str, errors: &[Error]) -> Syntax {
             let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let words = text[start..quiet_until].split(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
             lost_names.extend(words.map(str::to_owned));
+        } else if is_open_string(message) {
+            // The next line may be the rest of it.
+            quiet_until = end_of_line(text, end_of_line(text, span.start));
         }
-        let word = text.get(span.clone()).unwrap_or_default();
-        problems.push(Diagnostic { message: describe(message, word), hint: hint(message), span });
-        if SWALLOWING.iter().any(|word| message.contains(word)) {
+        let (message, hint) = put(message, text.get(span.clone()).unwrap_or_default());
+        let swallowing = SWALLOWING.iter().any(|word| message.contains(word));
+        problems.push(Diagnostic { span, message, hint });
+        if swallowing {
             break;
         }
     }
@@ -71,31 +74,44 @@ fn line_of(text: &str, byte: usize) -> usize {
     text[..byte].matches('\n').count()
 }
 
+/// Where the next line begins.
+fn end_of_line(text: &str, byte: usize) -> usize {
+    text[byte..].find('\n').map_or(text.len(), |at| byte + at + 1)
+}
+
 /// Where the entry that begins in this line ends: a table with its keys, or one line.
 fn end_of_entry(text: &str, byte: usize) -> usize {
     let start = text[..byte].rfind('\n').map_or(0, |at| at + 1);
-    let ending = if text[start..].trim_start().starts_with('[') { "\n[" } else { "\n" };
-    text[byte..].find(ending).map_or(text.len(), |at| byte + at + 1)
-}
-
-fn describe(message: &str, word: &str) -> String {
-    match message {
-        "duplicate key" => format!("`{}` is there already", word.escape_debug()),
-        _ => message.into(),
+    if text[start..].trim_start().starts_with('[') {
+        text[byte..].find("\n[").map_or(text.len(), |at| byte + at + 1)
+    } else {
+        end_of_line(text, byte)
     }
 }
 
-fn hint(message: &str) -> String {
-    let hint = if message == "duplicate key" {
-        "give each key and each header once; a list of tables has a header such as [[step]] for each"
+fn is_open_string(message: &str) -> bool {
+    message.starts_with("invalid basic string") || message.starts_with("invalid literal string")
+}
+
+/// The parser's message in the writer's words, with advice.
+fn put(message: &str, word: &str) -> (String, String) {
+    let (message, hint) = if message == "duplicate key" {
+        let hint = "give each key and each header once; items of a list share a header such as [[step]]";
+        (format!("`{}` is there already", word.escape_debug()), hint)
+    } else if message.starts_with("string values must be quoted") && word.is_empty() {
+        ("a key without a value".into(), "write the value after the `=`")
     } else if message.starts_with("string values must be quoted") {
-        "put it in quotes"
+        (format!("`{}` is text without quotes", word.escape_debug()), "put it in quotes")
     } else if message.contains("newline") || message.contains("key with no value") {
-        "write one `key = value` on a line; a name with a dot or a space needs quotes"
+        (message.into(), "write one `key = value` on a line; a name with a dot or a space needs quotes")
+    } else if message.starts_with("unclosed table") {
+        (message.into(), "close the header; a name with a dot or a space needs quotes")
+    } else if is_open_string(message) {
+        (message.into(), "close the text with its quote; three quotes hold several lines")
     } else if SWALLOWING.iter().any(|word| message.contains(word)) {
-        "close it with its bracket or quotes; what follows was not looked at"
+        (message.into(), "close it with its bracket or quotes; what follows was not looked at")
     } else {
-        "the file must be TOML (https://toml.io)"
+        (message.into(), "the file must be TOML: https://toml.io")
     };
-    hint.into()
+    (message, hint.into())
 }
