@@ -85,8 +85,8 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
 }
 
 /// Checks that everything of one kind has a number in the plan.
-fn bounded<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, checker: &mut Checker<'_>) {
-    if let Some(name) = names.skip(NUMBERED_MAX).next() {
+fn bounded<'a>(mut names: impl Iterator<Item = &'a At<String>>, what: &str, checker: &mut Checker<'_>) {
+    if let Some(name) = names.nth(NUMBERED_MAX) {
         let message = format!("more than {NUMBERED_MAX} {what}");
         checker.problem(&name.span, message, "make two topologies of it");
     }
