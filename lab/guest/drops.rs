@@ -259,7 +259,8 @@ fn return_addresses<'a>(raw: &'a Raw<'_>) -> impl Iterator<Item = u64> + 'a {
 
 /// The way the frame took, without the tracepoint's own way to the program, which comes first.
 fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
-    const TRACING: [&str; 6] = [
+    const TRACING: [&str; 7] = [
+        "___bpf_prog_run",
         "bpf_prog_",
         "bpf_trace_run",
         "bpf_get_stack",
