@@ -94,6 +94,7 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
     if let Some(layer) = drop.reason.and_then(by_reason) {
         return Some(layer);
     }
+<<<<<<< HEAD
     let path = if drop.stack.is_empty() { &[drop.location] } else { up_to_softirq(drop.stack) };
     let tables: &[&[_]] = match drop.reason {
         None => &[WITHOUT_REASON, FUNCTIONS],
@@ -105,6 +106,23 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
         Some(Layer::Qdisc) if drop.qdisc == Some("noqueue") => Some(Layer::Driver),
         other => other,
     }
+=======
+    let path = if drop.stack.is_empty() {
+        &[drop.location]
+    } else {
+        up_to_softirq(drop.stack)
+    };
+    // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
+    let is_possible = |layer: &Layer| *layer != Layer::Qdisc || drop.qdisc != Some("noqueue");
+    (0..path.len()).find_map(|i| {
+        let innermost = &path[i..];
+        let untold = match drop.reason {
+            None => lookup(WITHOUT_REASON, innermost).filter(is_possible),
+            Some(_) => None,
+        };
+        untold.or_else(|| lookup(FUNCTIONS, innermost))
+    })
+>>>>>>> drops
 }
 
 /// A name that ends in `*` stands for every name that starts so.
@@ -322,9 +340,16 @@ mod tests {
 
     #[test]
     fn a_device_without_a_queue_has_none_that_is_full() {
-        for (qdisc, expected) in [("noqueue", Layer::Driver), ("noop", Layer::Qdisc)] {
+        const SENT: &[&str] = &["kfree_skb", "kfree_skb_list", "__dev_queue_xmit"];
+        const RESET: &[&str] = &["kfree_skb", "__rtnl_unlock", "netdev_run_todo"];
+        for (stack, qdisc, expected) in [
+            (SENT, "noqueue", Layer::Driver),
+            (SENT, "noop", Layer::Qdisc),
+            // What was queued before the queue was taken away.
+            (RESET, "noqueue", Layer::Qdisc),
+        ] {
             let drop = Drop {
-                stack: &["kfree_skb", "kfree_skb_list", "__dev_queue_xmit"],
+                stack,
                 qdisc: Some(qdisc),
                 ..Drop::default()
             };
