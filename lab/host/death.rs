@@ -259,7 +259,9 @@ fn judge_power_off(stderr: &str, phase: Phase, lines: &[String]) -> Cause {
     }
 }
 
-fn cause_of(
+/// What a line of the kernel's own makes of an end.
+#[must_use]
+pub fn cause_of(
     Finding {
         meaning,
         line,
