@@ -4,7 +4,7 @@
 //! `kfree_skb()` passes) or there is none (before 5.17), the innermost function that is known decides.
 //!
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: ip, nft, neighbour, tc,
-//! qdisc, bond, peer, receiver; on the last and on 6.18.15: driver. Not verified, but read from the sources: vlan,
+//! qdisc, bond, peer, receiver; on the last and on 6.18.15: driver. Not verified by any run: vlan,
 //! switch, backlog, xdp.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
