@@ -94,22 +94,35 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
     if let Some(layer) = drop.reason.and_then(by_reason) {
         return Some(layer);
     }
-    let path = if drop.stack.is_empty() {
-        &[drop.location]
-    } else {
-        up_to_softirq(drop.stack)
-    };
+<<<<<<< HEAD
+    let path = if drop.stack.is_empty() { &[drop.location] } else { up_to_softirq(drop.stack) };
     let tables: &[&[_]] = match drop.reason {
         None => &[WITHOUT_REASON, FUNCTIONS],
         Some(_) => &[FUNCTIONS],
     };
-    let found =
-        (0..path.len()).find_map(|i| tables.iter().find_map(|table| lookup(table, &path[i..])));
+    let found = (0..path.len()).find_map(|i| tables.iter().find_map(|table| lookup(table, &path[i..])));
     match found {
         // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
         Some(Layer::Qdisc) if drop.qdisc == Some("noqueue") => Some(Layer::Driver),
         other => other,
     }
+=======
+    let path = if drop.stack.is_empty() {
+        &[drop.location]
+    } else {
+        up_to_softirq(drop.stack)
+    };
+    // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
+    let is_possible = |layer: &Layer| *layer != Layer::Qdisc || drop.qdisc != Some("noqueue");
+    (0..path.len()).find_map(|i| {
+        let innermost = &path[i..];
+        let untold = match drop.reason {
+            None => lookup(WITHOUT_REASON, innermost).filter(is_possible),
+            Some(_) => None,
+        };
+        untold.or_else(|| lookup(FUNCTIONS, innermost))
+    })
+>>>>>>> drops
 }
 
 /// A name that ends in `*` stands for every name that starts so.
@@ -121,10 +134,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 fn by_reason(reason: &str) -> Option<Layer> {
-    REASONS
-        .iter()
-        .find(|(pattern, ..)| matches(pattern, reason))
-        .map(|(_, layer, _)| *layer)
+    REASONS.iter().find(|(pattern, ..)| matches(pattern, reason)).map(|(_, layer, _)| *layer)
 }
 
 /// The first row whose functions are the innermost of `path`.
@@ -132,21 +142,13 @@ fn lookup(table: &[(&[&str], Layer)], path: &[&str]) -> Option<Layer> {
     let leads = |functions: &[&str]| {
         functions.len() <= path.len() && functions.iter().zip(path).all(|(p, f)| matches(p, f))
     };
-    table
-        .iter()
-        .find(|(functions, _)| leads(functions))
-        .map(|(_, layer)| *layer)
+    table.iter().find(|(functions, _)| leads(functions)).map(|(_, layer)| *layer)
 }
 
 /// Cuts off what was merely interrupted: a softirq runs on the stack of whoever enabled it, which on a veth pair is
 /// the sender of the very frame that is received.
 fn up_to_softirq<'a, 'b>(stack: &'a [&'b str]) -> &'a [&'b str] {
-    const SOFTIRQ: [&str; 4] = [
-        "net_rx_action",
-        "net_tx_action",
-        "__do_softirq",
-        "handle_softirqs",
-    ];
+    const SOFTIRQ: [&str; 4] = ["net_rx_action", "net_tx_action", "__do_softirq", "handle_softirqs"];
     let end = stack.iter().position(|f| SOFTIRQ.contains(f));
     &stack[..end.unwrap_or(stack.len())]
 }
@@ -176,11 +178,7 @@ const REASONS: &[(&str, Layer, &str)] = &[
     ("BPF_CGROUP_EGRESS", Layer::Ip, "ip_finish_output"),
     ("FRAG_*", Layer::Ip, "ip_frag_reinit"),
     ("DUP_FRAG", Layer::Ip, "ip_frag_queue"),
-    (
-        "UNHANDLED_PROTO",
-        Layer::Receiver,
-        "__netif_receive_skb_core",
-    ),
+    ("UNHANDLED_PROTO", Layer::Receiver, "__netif_receive_skb_core"),
     ("NO_SOCKET", Layer::Receiver, "__udp4_lib_rcv"),
     ("SOCKET_*", Layer::Receiver, "udp_queue_rcv_one_skb"),
     ("PACKET_SOCK_ERROR", Layer::Receiver, "packet_rcv"),
@@ -267,11 +265,7 @@ mod tests {
     #[track_caller]
     fn check(reason: &str, functions: &str, expected: Option<Layer>) {
         let stack: Vec<&str> = functions.split(" < ").collect();
-        let drop = Drop {
-            reason: (reason != "-").then_some(reason),
-            stack: &stack,
-            ..Drop::default()
-        };
+        let drop = Drop { reason: (reason != "-").then_some(reason), stack: &stack, ..Drop::default() };
         assert_eq!(layer(&drop), expected, "{drop:?}");
     }
 
@@ -279,34 +273,13 @@ mod tests {
     fn on_5_10_functions_decide() {
         const CORE: &str = "kfree_skb < __netif_receive_skb_core < __netif_receive_skb_one_core";
         for (functions, expected) in [
-            (
-                "kfree_skb < kfree_skb_list < __dev_queue_xmit < bond_start_xmit",
-                Layer::Qdisc,
-            ),
-            (
-                "kfree_skb < __dev_queue_xmit < vlan_dev_hard_start_xmit < dev_hard_start_xmit",
-                Layer::Tc,
-            ),
-            (
-                "kfree_skb < nf_hook_slow < __netif_receive_skb_core",
-                Layer::Nft,
-            ),
-            (
-                "kfree_skb < bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit",
-                Layer::Bond,
-            ),
-            (
-                "kfree_skb < __dev_forward_skb < veth_xmit < dev_hard_start_xmit",
-                Layer::Peer,
-            ),
-            (
-                "kfree_skb < __udp4_lib_rcv < ip_protocol_deliver_rcu",
-                Layer::Receiver,
-            ),
-            (
-                "kfree_skb < udp_queue_rcv_one_skb < udp_unicast_rcv_skb",
-                Layer::Receiver,
-            ),
+            ("kfree_skb < kfree_skb_list < __dev_queue_xmit < bond_start_xmit", Layer::Qdisc),
+            ("kfree_skb < __dev_queue_xmit < vlan_dev_hard_start_xmit < dev_hard_start_xmit", Layer::Tc),
+            ("kfree_skb < nf_hook_slow < __netif_receive_skb_core", Layer::Nft),
+            ("kfree_skb < bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit", Layer::Bond),
+            ("kfree_skb < __dev_forward_skb < veth_xmit < dev_hard_start_xmit", Layer::Peer),
+            ("kfree_skb < __udp4_lib_rcv < ip_protocol_deliver_rcu", Layer::Receiver),
+            ("kfree_skb < udp_queue_rcv_one_skb < udp_unicast_rcv_skb", Layer::Receiver),
             ("kfree_skb < ip_rcv_core < ip_rcv", Layer::Ip),
             (CORE, Layer::Receiver),
         ] {
@@ -317,38 +290,18 @@ mod tests {
     #[test]
     fn a_reason_decides_where_it_says_something() {
         for (reason, functions, expected) in [
-            (
-                "QDISC_DROP",
-                "kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit",
-                Layer::Qdisc,
-            ),
-            (
-                "QDISC_DROP_OVERLIMIT",
-                "__tcf_kfree_skb_list < __dev_queue_xmit",
-                Layer::Qdisc,
-            ),
-            (
-                "TC_EGRESS",
-                "sk_skb_reason_drop < __dev_queue_xmit < vlan_dev_hard_start_xmit",
-                Layer::Tc,
-            ),
+            ("QDISC_DROP", "kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit", Layer::Qdisc),
+            ("QDISC_DROP_OVERLIMIT", "__tcf_kfree_skb_list < __dev_queue_xmit", Layer::Qdisc),
+            ("TC_EGRESS", "sk_skb_reason_drop < __dev_queue_xmit < vlan_dev_hard_start_xmit", Layer::Tc),
             (
                 "NETFILTER_DROP",
                 "sk_skb_reason_drop < nft_do_chain < nft_do_chain_netdev < nf_hook_slow",
                 Layer::Nft,
             ),
-            (
-                "UNHANDLED_PROTO",
-                "sk_skb_reason_drop < __netif_receive_skb_core",
-                Layer::Receiver,
-            ),
+            ("UNHANDLED_PROTO", "sk_skb_reason_drop < __netif_receive_skb_core", Layer::Receiver),
             ("OTHERHOST", "sk_skb_reason_drop < ip_rcv_core", Layer::Ip),
             ("IP_INHDR", "kfree_skb_reason < ip_rcv_core", Layer::Ip),
-            (
-                "SOCKET_RCVBUFF",
-                "kfree_skb_reason < udp_queue_rcv_one_skb",
-                Layer::Receiver,
-            ),
+            ("SOCKET_RCVBUFF", "kfree_skb_reason < udp_queue_rcv_one_skb", Layer::Receiver),
         ] {
             check(reason, functions, Some(expected));
         }
@@ -357,30 +310,12 @@ mod tests {
     #[test]
     fn a_reason_that_says_nothing_leaves_it_to_the_functions() {
         for (functions, expected) in [
-            (
-                "sk_skb_reason_drop < bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit",
-                Layer::Bond,
-            ),
-            (
-                "sk_skb_reason_drop < __dev_forward_skb2 < veth_xmit < dev_hard_start_xmit",
-                Layer::Peer,
-            ),
-            (
-                "sk_skb_reason_drop < udp_destruct_common < udp_destruct_sock",
-                Layer::Receiver,
-            ),
-            (
-                "sk_skb_reason_drop < __rtnl_unlock < netdev_run_todo < rtnetlink_rcv_msg",
-                Layer::Qdisc,
-            ),
-            (
-                "kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit",
-                Layer::Driver,
-            ),
-            (
-                "kfree_skb < e1000_xmit_frame < dev_hard_start_xmit < sch_direct_xmit",
-                Layer::Driver,
-            ),
+            ("sk_skb_reason_drop < bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit", Layer::Bond),
+            ("sk_skb_reason_drop < __dev_forward_skb2 < veth_xmit < dev_hard_start_xmit", Layer::Peer),
+            ("sk_skb_reason_drop < udp_destruct_common < udp_destruct_sock", Layer::Receiver),
+            ("sk_skb_reason_drop < __rtnl_unlock < netdev_run_todo < rtnetlink_rcv_msg", Layer::Qdisc),
+            ("kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit", Layer::Driver),
+            ("kfree_skb < e1000_xmit_frame < dev_hard_start_xmit < sch_direct_xmit", Layer::Driver),
         ] {
             check("NOT_SPECIFIED", functions, Some(expected));
         }
@@ -398,19 +333,23 @@ mod tests {
     #[test]
     fn without_a_stack_the_location_decides() {
         for (location, expected) in [("ip_rcv_core", Some(Layer::Ip)), ("unheard_of", None)] {
-            let drop = Drop {
-                location,
-                ..Drop::default()
-            };
+            let drop = Drop { location, ..Drop::default() };
             assert_eq!(layer(&drop), expected, "{drop:?}");
         }
     }
 
     #[test]
     fn a_device_without_a_queue_has_none_that_is_full() {
-        for (qdisc, expected) in [("noqueue", Layer::Driver), ("noop", Layer::Qdisc)] {
+        const SENT: &[&str] = &["kfree_skb", "kfree_skb_list", "__dev_queue_xmit"];
+        const RESET: &[&str] = &["kfree_skb", "__rtnl_unlock", "netdev_run_todo"];
+        for (stack, qdisc, expected) in [
+            (SENT, "noqueue", Layer::Driver),
+            (SENT, "noop", Layer::Qdisc),
+            // What was queued before the queue was taken away.
+            (RESET, "noqueue", Layer::Qdisc),
+        ] {
             let drop = Drop {
-                stack: &["kfree_skb", "kfree_skb_list", "__dev_queue_xmit"],
+                stack,
                 qdisc: Some(qdisc),
                 ..Drop::default()
             };

@@ -59,7 +59,10 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON"));
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON")
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Agent => agent(),
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
 fn agent() -> Result<ExitCode, Failure> {
     lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    lab::guest::agent::serve(stdin, stdout).map_err(|error| Failure::internal(&error))?;
+    lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout)
+        .map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -87,6 +87,8 @@ pub struct FateDocument {
     pub layer: String,
     pub device: Option<String>,
     pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     pub frames: u32,
 }
 
@@ -162,12 +164,17 @@ pub struct Timing {
 
 impl Document {
     /// A run that came to its end.
-    pub fn finished(topology: &str, kernel: KernelDocument, account: &Account, verdict: &Verdict, timing: Timing) -> Self {
+    pub fn finished(
+        topology: &str,
+        kernel: KernelDocument,
+        account: &Account,
+        verdict: &Verdict,
+        timing: Timing,
+    ) -> Self {
         let trials: Vec<TrialDocument> = account.trials.iter().map(trial_document).collect();
         let first = trials.first().cloned();
-        let (flows, devices, qdiscs, hooks) = first
-            .map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks))
-            .unwrap_or_default();
+        let (flows, devices, qdiscs, hooks) =
+            first.map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks)).unwrap_or_default();
         Self {
             topology: topology.into(),
             kernel,
@@ -185,7 +192,13 @@ impl Document {
     }
 
     /// A run that did not.
-    pub fn unfinished(topology: &str, kernel: KernelDocument, outcome: Outcome, reason: String, timing: Timing) -> Self {
+    pub fn unfinished(
+        topology: &str,
+        kernel: KernelDocument,
+        outcome: Outcome,
+        reason: String,
+        timing: Timing,
+    ) -> Self {
         Self {
             topology: topology.into(),
             kernel,
@@ -230,7 +243,11 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         name: title(&trial.role).into(),
         refused: trial.refused.as_ref().map(|error| error.to_string()),
         flows: trial.flows.iter().map(flow_document).collect(),
-        devices: trial.devices.iter().map(|(device, counters)| (device.to_string(), moved(counters))).collect(),
+        devices: trial
+            .devices
+            .iter()
+            .map(|(device, counters)| (device.to_string(), moved(counters)))
+            .collect(),
         qdiscs: qdiscs(&trial.qdiscs),
         hooks: qdiscs(&trial.hooks),
         foreign_drops: trial.foreign.iter().map(|(_, count)| count).sum(),
@@ -259,6 +276,7 @@ fn fate_document(fate: &Fate) -> FateDocument {
         layer: fate.layer.to_string(),
         device: fate.device.as_ref().map(ToString::to_string),
         reason: fate.reason.clone(),
+        queue: fate.queue.clone(),
         frames: fate.frames,
     }
 }

@@ -1,19 +1,35 @@
 //! What runs inside the kernel under test: as `/init` of a guest, or in namespaces of this host.
 
-pub mod init;
 pub mod channel;
+pub mod init;
 pub mod modules;
 pub mod power;
 pub mod selftest;
 
-pub mod drops;
 pub mod bpf;
-pub mod drop_book;
-pub mod sender;
-pub mod receiver;
-pub mod sockopt;
-pub mod flood;
-pub mod safe_modules;
 pub mod confine;
+pub mod drop_book;
+pub mod drops;
+pub mod flood;
+pub mod receiver;
+pub mod safe_modules;
+pub mod sender;
+pub mod sockopt;
 
 pub mod wait;
+
+pub mod addresses;
+pub mod agent;
+pub mod bond;
+pub mod counters;
+pub mod decoder;
+pub mod extack;
+pub mod faults;
+pub mod links;
+pub mod netns;
+pub mod probe;
+pub mod ready;
+pub mod rtnl;
+pub mod tc;
+pub mod testbed;
+pub mod verify;

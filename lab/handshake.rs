@@ -39,9 +39,7 @@ impl GuestExit {
     /// The exit that made QEMU return `status`, if a guest did.
     #[must_use]
     pub fn from_qemu_status(status: i32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|exit| exit.qemu_status() == status)
+        Self::ALL.into_iter().find(|exit| exit.qemu_status() == status)
     }
 }
 

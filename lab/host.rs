@@ -5,31 +5,31 @@
 //! loaded, [`initramfs`] packs that with the lab's own binary; [`qemu`] and [`vm`] start it, [`console`] and
 //! [`death`] say how it ended.
 
-pub mod kernels;
-pub mod store;
-pub mod mirror;
 pub mod archive;
-pub mod download;
 pub mod cache;
+pub mod child;
 pub mod deb;
 pub mod decompress;
-pub mod lz4;
-pub mod vmlinux;
-pub mod modules;
-pub mod initramfs;
-pub mod version;
+pub mod download;
 pub mod file;
-pub mod child;
+pub mod initramfs;
+pub mod kernels;
+pub mod lz4;
+pub mod mirror;
+pub mod modules;
+pub mod store;
+pub mod version;
+pub mod vmlinux;
 
+pub mod accel;
+pub mod checksum;
+pub mod console;
+pub mod death;
 pub mod install;
 pub mod qemu;
 pub mod qmp;
 pub mod vm;
-pub mod accel;
 pub mod warm;
-pub mod checksum;
-pub mod console;
-pub mod death;
 
 pub mod local;
 pub mod runner;

@@ -102,6 +102,8 @@ pub struct Fate {
     /// The kernel's reason by name, the function that freed the frame, an errno, `BACKLOG` for a queue that still
     /// holds it, or `COUNTED` where only a counter tells.
     pub reason: String,
+    /// The kind of queue that dropped them, where a queue did; `noop` is that of a device without carrier.
+    pub queue: Option<String>,
     /// How many.
     pub frames: u32,
 }
@@ -219,7 +221,11 @@ fn ops_complete(ops: usize, trial: usize, records: &[&Record]) -> Result<Option<
     if next == ops { Ok(None) } else { absent(format!("operation {next} of {ops}")) }
 }
 
-fn observers_lost_nothing(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Result<(), LedgerError> {
+fn observers_lost_nothing(
+    trial: usize,
+    records: &[&Record],
+    account: &mut TrialAccount,
+) -> Result<(), LedgerError> {
     let mut observed = false;
     for record in records {
         match record {
@@ -252,22 +258,22 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
     for (device, state) in after {
         let empty = DeviceState::default();
         let earlier = before.get(device).unwrap_or(&empty);
-        let deltas = difference(&earlier.counters, &state.counters)
-            .map_err(|counter| LedgerError::Contradiction {
-                trial,
-                what: format!("{counter} of {device} ran backwards"),
-            })?;
+        let deltas = difference(&earlier.counters, &state.counters).map_err(|counter| {
+            LedgerError::Contradiction { trial, what: format!("{counter} of {device} ran backwards") }
+        })?;
         account.devices.insert(device.clone(), deltas);
         for qdisc in &state.qdiscs {
-            let same = earlier.qdiscs.iter().find(|q| {
-                q.parent == qdisc.parent && q.kind == qdisc.kind && q.handle == qdisc.handle
-            });
+            let same = earlier
+                .qdiscs
+                .iter()
+                .find(|q| q.parent == qdisc.parent && q.kind == qdisc.kind && q.handle == qdisc.handle);
             let nothing = BTreeMap::new();
             let earlier = same.map_or(&nothing, |q| &q.counters);
-            let counters = difference(earlier, &qdisc.counters).map_err(|counter| LedgerError::Contradiction {
-                trial,
-                what: format!("{counter} of the {} on {device} ran backwards", qdisc.kind),
-            })?;
+            let counters =
+                difference(earlier, &qdisc.counters).map_err(|counter| LedgerError::Contradiction {
+                    trial,
+                    what: format!("{counter} of the {} on {device} ran backwards", qdisc.kind),
+                })?;
             let entry = QdiscAccount { kind: qdisc.kind.clone(), counters };
             match qdisc.parent.as_str() {
                 "root" => account.qdiscs.insert(device.clone(), entry),
@@ -308,11 +314,14 @@ impl Pools {
     fn of(account: &TrialAccount) -> Self {
         let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
         let queues = || account.qdiscs.iter();
-        let held = queues().map(|(device, qdisc)| (device.clone(), value(&qdisc.counters, "backlog_packets")));
+        let held =
+            queues().map(|(device, qdisc)| (device.clone(), value(&qdisc.counters, "backlog_packets")));
         let dropped_by_queues =
             queues().map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
-        let dropped_by_hooks =
-            account.hooks.iter().map(|(device, hook)| (Layer::Tc, device.clone(), value(&hook.counters, "drops")));
+        let dropped_by_hooks = account
+            .hooks
+            .iter()
+            .map(|(device, hook)| (Layer::Tc, device.clone(), value(&hook.counters, "drops")));
         let dropped = if account.unobserved.is_some() {
             dropped_by_hooks.chain(dropped_by_queues).collect()
         } else {
@@ -351,25 +360,40 @@ fn close_flow(
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
         let stack: Vec<&str> = place.stack.iter().map(String::as_str).collect();
-        match attribution::layer(place.reason.as_deref(), &place.location, &stack) {
-            Some(layer) => claim(&mut fates, layer, place.device.clone(), reason_of(place), here.len()),
+        let drop = attribution::Drop {
+            reason: place.reason.as_deref(),
+            location: &place.location,
+            stack: &stack,
+            qdisc: place.qdisc.as_deref(),
+        };
+        match attribution::layer(&drop) {
+            Some(layer) => claim(&mut fates, fate(layer, place, here.len())),
             None if here.is_empty() => {}
             None => unknown.push((place.clone(), here)),
         }
     }
     for (layer, device, packets) in &mut pools.dropped {
         let frames = take(&mut rest, packets);
-        claim(&mut fates, *layer, Some(device.clone()), "COUNTED".into(), frames);
+        let reason = "COUNTED".into();
+        claim(&mut fates, Fate { layer: *layer, device: Some(device.clone()), reason, queue: None, frames });
     }
     // An errno without a drop event: the kernel never made a packet of it.
     for (errno, frames) in &refused {
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
-        claim(&mut fates, Layer::Socket, None, errno.clone(), here.len());
+        let reason = errno.clone();
+        claim(
+            &mut fates,
+            Fate { layer: Layer::Socket, device: None, reason, queue: None, frames: here.len() },
+        );
     }
     for (device, packets) in &mut pools.held {
         let frames = take(&mut rest, packets);
-        claim(&mut fates, Layer::Qdisc, Some(device.clone()), "BACKLOG".into(), frames);
+        let reason = "BACKLOG".into();
+        claim(
+            &mut fates,
+            Fate { layer: Layer::Qdisc, device: Some(device.clone()), reason, queue: None, frames },
+        );
     }
     Ok(FlowAccount {
         flow: flow.clone(),
@@ -385,18 +409,26 @@ fn close_flow(
 }
 
 /// Adds frames to the account of one place; places that differ only in what the account does not show are one.
-fn claim(fates: &mut Vec<Fate>, layer: Layer, device: Option<DeviceRef>, reason: String, frames: u32) {
-    if frames == 0 {
+fn claim(fates: &mut Vec<Fate>, new: Fate) {
+    if new.frames == 0 {
         return;
     }
-    match fates.iter_mut().find(|f| f.layer == layer && f.device == device && f.reason == reason) {
-        Some(fate) => fate.frames += frames,
-        None => fates.push(Fate { layer, device, reason, frames }),
+    let same = |fate: &&mut Fate| {
+        fate.layer == new.layer
+            && fate.device == new.device
+            && fate.reason == new.reason
+            && fate.queue == new.queue
+    };
+    match fates.iter_mut().find(same) {
+        Some(fate) => fate.frames += new.frames,
+        None => fates.push(new),
     }
 }
 
-fn reason_of(place: &DropPlace) -> String {
-    place.reason.clone().unwrap_or_else(|| place.location.clone())
+fn fate(layer: Layer, place: &DropPlace, frames: u32) -> Fate {
+    let reason = place.reason.clone().unwrap_or_else(|| place.location.clone());
+    let queue = if layer == Layer::Qdisc { place.qdisc.clone() } else { None };
+    Fate { layer, device: place.device.clone(), reason, queue, frames }
 }
 
 fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a DropPlace, &'a Frames)> {
@@ -408,7 +440,12 @@ fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a D
 
 type Refused = BTreeMap<String, Frames>;
 
-fn sent(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, Refused), LedgerError> {
+fn sent(
+    trial: usize,
+    number: u16,
+    flow: &Flow,
+    records: &[&Record],
+) -> Result<(Frames, Refused), LedgerError> {
     let found: Vec<_> = records
         .iter()
         .filter_map(|record| match record {
@@ -447,11 +484,13 @@ fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(
         }
         [(frames, duplicated, _)] => {
             if !frames.is_sound() || !frames.difference(&Frames::first(flow.frames)).is_empty() {
-                return contradiction(format!("flow {} received frames that were never asked for", flow.name));
+                return contradiction(format!(
+                    "flow {} received frames that were never asked for",
+                    flow.name
+                ));
             }
             Ok((frames.clone(), duplicated))
         }
         _ => Err(LedgerError::Absent { trial, what: format!("what flow {} delivered", flow.name) }),
     }
 }
-

@@ -3,21 +3,21 @@
 //! Reading order: the pure modules first, values in and values out; then what happens inside the kernel under test
 //! (`guest`); then what starts and judges it (`host`).
 
-pub mod link;
-pub mod wire;
-pub mod scenario;
-pub mod topology;
-pub mod plan;
+pub mod attribution;
+pub mod document;
 pub mod frames;
 pub mod handshake;
-pub mod record;
-pub mod attribution;
 pub mod ledger;
+pub mod link;
 pub mod outcome;
-pub mod verdict;
-pub mod document;
-pub mod snapshot;
+pub mod plan;
+pub mod record;
 pub mod report;
+pub mod scenario;
+pub mod snapshot;
+pub mod topology;
+pub mod verdict;
+pub mod wire;
 
 pub mod guest;
 pub mod host;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if lab::guest::init::is_init() {
-        lab::guest::init::run(|reader, writer| Ok(lab::guest::agent::serve(reader, writer)?));
+        lab::guest::init::run(lab::guest::agent::serve_machine);
     }
     cli::main()
 }

@@ -81,6 +81,8 @@ pub struct DropPlace {
     pub device: Option<DeviceRef>,
     /// `enum skb_drop_reason` by name; `None` before 5.17.
     pub reason: Option<String>,
+    /// The kind of queueing discipline on the frame's transmit queue, `noop` without carrier.
+    pub qdisc: Option<String>,
     /// The function that freed it.
     pub location: String,
     /// Its callers, nearest first.

@@ -22,7 +22,11 @@ pub fn text(document: &Document) -> String {
         let _ = writeln!(out, "{}", reason.lines().next().unwrap_or_default());
     }
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
-        let _ = writeln!(out, "{}: {}: expected {}, observed {}", check.outcome, check.name, check.expected, check.observed);
+        let _ = writeln!(
+            out,
+            "{}: {}: expected {}, observed {}",
+            check.outcome, check.name, check.expected, check.observed
+        );
     }
     for trial in &document.trials {
         trial_text(&mut out, trial);
@@ -34,7 +38,13 @@ pub fn text(document: &Document) -> String {
         let word = |fits| if fits { "yes" } else { "no" };
         let evidence: Vec<String> =
             one.evidence.iter().map(|item| format!("{}: {}", item.item, word(item.fits))).collect();
-        let _ = writeln!(out, "  {}: {} ({})", one.name, if one.fits { "fits" } else { "does not fit" }, evidence.join("; "));
+        let _ = writeln!(
+            out,
+            "  {}: {} ({})",
+            one.name,
+            if one.fits { "fits" } else { "does not fit" },
+            evidence.join("; ")
+        );
     }
     out
 }

@@ -2,10 +2,14 @@
 
 mod check;
 mod diagnostic;
+mod document;
+mod explain;
 pub mod file;
 mod links;
 mod read;
 mod scenario;
+mod stack;
+mod syntax;
 
 use std::net::IpAddr;
 
@@ -106,13 +110,28 @@ pub enum LinkKind {
     /// A device that swallows what it is given.
     Dummy,
     /// One end of a cable.
-    Veth { peer: DeviceRef },
+    Veth {
+        /// The other end.
+        peer: DeviceRef,
+    },
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
-    Vlan { parent: IfName, id: VlanId, protocol: VlanProtocol },
+    Vlan {
+        /// The device below, in the same namespace.
+        parent: IfName,
+        /// The number on the wire.
+        id: VlanId,
+        /// The tag's EtherType.
+        protocol: VlanProtocol,
+    },
     /// A bridge.
-    Bridge { ports: Vec<IfName>, vlan_filtering: bool },
+    Bridge {
+        /// In the order they join.
+        ports: Vec<IfName>,
+        /// Whether it looks at tags.
+        vlan_filtering: bool,
+    },
 }
 
 impl LinkKind {
@@ -191,7 +210,7 @@ impl Topology {
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
         let read = read::read(text);
         let mut problems = read.problems;
-        let topology = read.file.map(|file| check::check(name, &file, &read.lost, &mut problems));
+        let topology = read.file.map(|file| check::check(name, &file, read.lost, &mut problems));
         match topology {
             Some(topology) if problems.is_empty() => Ok(topology),
             _ => Err(TopologyErrors::new(path, text, problems)),

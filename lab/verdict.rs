@@ -150,7 +150,10 @@ fn accounted(trial: &TrialAccount) -> Check {
         .iter()
         .filter(|flow| !flow.unattributed.is_empty())
         .map(|flow| {
-            let clues = flow.unknown.iter().map(|place| format!(" at {} ({})", place.location, place.stack.join(" < ")));
+            let clues = flow
+                .unknown
+                .iter()
+                .map(|place| format!(" at {} ({})", place.location, place.stack.join(" < ")));
             let clues: String = clues.collect();
             format!("{} of {}: {}{clues}", flow.unattributed.len(), flow.flow.name, flow.unattributed)
         })

@@ -48,6 +48,7 @@ fn place(reason: &str) -> DropPlace {
     DropPlace {
         device: Some("a:x".parse().unwrap()),
         reason: Some(reason.into()),
+        qdisc: Some("plug".into()),
         location: "__dev_queue_xmit".into(),
         stack: Vec::new(),
     }
@@ -62,7 +63,12 @@ fn recording() -> Vec<Record> {
     records.extend([
         Record::Counters { trial: 0, when: When::Before, devices: Default::default() },
         Record::Counters { trial: 0, when: When::After, devices: counters(2).into_iter().collect() },
-        Record::Sent { trial: 0, flow: 0, accepted: frames(0..7), refused: [("ENOBUFS".to_owned(), frames(7..10))].into() },
+        Record::Sent {
+            trial: 0,
+            flow: 0,
+            accepted: frames(0..7),
+            refused: [("ENOBUFS".to_owned(), frames(7..10))].into(),
+        },
         Record::Seen { trial: 0, flow: 0, frames: frames(0..5), duplicated: 0, overrun: 0 },
         Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place: place("QDISC_DROP") },
         Record::Observed { trial: 0, lost: 0, unavailable: None },
@@ -91,7 +97,8 @@ fn close(records: &[Record]) -> Result<ledger::FlowAccount, LedgerError> {
 fn a_whole_recording_closes() {
     let flow = close(&recording()).unwrap();
     assert_eq!((flow.asked, flow.sent, flow.delivered), (10, 7, 5));
-    let fates: Vec<_> = flow.fates.iter().map(|f| (f.layer.to_string(), f.reason.as_str(), f.frames)).collect();
+    let fates: Vec<_> =
+        flow.fates.iter().map(|f| (f.layer.to_string(), f.reason.as_str(), f.frames)).collect();
     assert_eq!(fates, [("qdisc".to_owned(), "QDISC_DROP", 3), ("qdisc".to_owned(), "BACKLOG", 2)]);
     assert!(flow.unattributed.is_empty());
 }
@@ -123,8 +130,7 @@ fn one_drop_event_removed_does_not_vanish() {
         other => vec![other],
     });
     let flow = close(&records).unwrap();
-    let socket: u32 =
-        flow.fates.iter().filter(|f| f.layer.to_string() == "socket").map(|f| f.frames).sum();
+    let socket: u32 = flow.fates.iter().filter(|f| f.layer.to_string() == "socket").map(|f| f.frames).sum();
     assert_eq!(socket, 1, "a refused frame without a drop event died in the socket: {flow:?}");
 }
 
@@ -229,6 +235,10 @@ fn contradictions_are_errors() {
         ("a receiver that lost frames", seen(frames(0..5), 1)),
         ("an observer that lost events", lost),
     ] {
-        assert!(matches!(close(&records), Err(LedgerError::Contradiction { .. })), "{what}: {:?}", close(&records));
+        assert!(
+            matches!(close(&records), Err(LedgerError::Contradiction { .. })),
+            "{what}: {:?}",
+            close(&records)
+        );
     }
 }

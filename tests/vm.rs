@@ -28,19 +28,14 @@ fn kernel_and_initramfs() -> Result<(PathBuf, PathBuf), String> {
     let unfinished =
         tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).map_err(|e| e.to_string())?;
     pack(unfinished.as_file()).map_err(|error| error.to_string())?;
-    unfinished
-        .persist(&initramfs)
-        .map_err(|error| error.to_string())?;
+    unfinished.persist(&initramfs).map_err(|error| error.to_string())?;
     Ok((vmlinux.into(), initramfs))
 }
 
 fn pack(mut archive: &File) -> std::io::Result<()> {
     let lab = fs::read(env!("CARGO_BIN_EXE_lab"))?;
     let entry = cpio::newc::Builder::new("init").mode(0o100_755);
-    let mut writer = entry.write(
-        &mut archive,
-        u32::try_from(lab.len()).expect("a binary is under 4 GiB"),
-    );
+    let mut writer = entry.write(&mut archive, u32::try_from(lab.len()).expect("a binary is under 4 GiB"));
     writer.write_all(&lab)?;
     writer.finish()?;
     cpio::newc::trailer(archive)?;
@@ -49,14 +44,12 @@ fn pack(mut archive: &File) -> std::io::Result<()> {
 
 /// What a test needs, or a reason to skip it.
 fn machine() -> Option<(Qemu, VmSpec)> {
-    let found = Qemu::find()
-        .map_err(|error| error.to_string())
-        .and_then(|qemu| {
-            let (vmlinux, initramfs) = kernel_and_initramfs()?;
-            let mut spec = VmSpec::new(vmlinux, initramfs);
-            spec.cmdline_extra.push(selftest::WORD.to_owned());
-            Ok((qemu, spec))
-        });
+    let found = Qemu::find().map_err(|error| error.to_string()).and_then(|qemu| {
+        let (vmlinux, initramfs) = kernel_and_initramfs()?;
+        let mut spec = VmSpec::new(vmlinux, initramfs);
+        spec.cmdline_extra.push(selftest::WORD.to_owned());
+        Ok((qemu, spec))
+    });
     match found {
         Ok(machine) => Some(machine),
         Err(reason) => {
@@ -98,10 +91,7 @@ fn cause_after(request: &str, timeouts: Timeouts) -> Option<Cause> {
 }
 
 fn impatient() -> Timeouts {
-    Timeouts {
-        idle: Duration::from_secs(3),
-        ..Timeouts::default()
-    }
+    Timeouts { idle: Duration::from_secs(3), ..Timeouts::default() }
 }
 
 #[test]
@@ -132,15 +122,9 @@ fn a_crash_of_the_kernel_is_a_panic_with_a_fingerprint() {
     let Some(cause) = cause_after("kernel-panic", Timeouts::default()) else {
         return;
     };
-    let Cause::Panic { line, fingerprint } = &cause else {
-        panic!("{cause}")
-    };
+    let Cause::Panic { line, fingerprint } = &cause else { panic!("{cause}") };
     assert!(line.contains("sysrq triggered crash"), "{line}");
-    assert_eq!(
-        fingerprint.0.first().map(String::as_str),
-        Some("sysrq_handle_crash"),
-        "{fingerprint}"
-    );
+    assert_eq!(fingerprint.0.first().map(String::as_str), Some("sysrq_handle_crash"), "{fingerprint}");
     assert_eq!(
         cause_after("kernel-panic", Timeouts::default()),
         Some(cause),
@@ -153,14 +137,7 @@ fn silence_is_a_hang_at_work() {
     let Some(cause) = cause_after("hang", impatient()) else {
         return;
     };
-    let Cause::Hang {
-        phase: Phase::Work,
-        notice,
-        ..
-    } = &cause
-    else {
-        panic!("{cause}")
-    };
+    let Cause::Hang { phase: Phase::Work, notice, .. } = &cause else { panic!("{cause}") };
     assert!(notice.contains("user space"), "{notice}");
 }
 
@@ -169,16 +146,7 @@ fn a_frozen_kernel_is_a_hang_at_work() {
     let Some(cause) = cause_after("freeze", impatient()) else {
         return;
     };
-    assert!(
-        matches!(
-            &cause,
-            Cause::Hang {
-                phase: Phase::Work,
-                ..
-            }
-        ),
-        "{cause}"
-    );
+    assert!(matches!(&cause, Cause::Hang { phase: Phase::Work, .. }), "{cause}");
 }
 
 #[test]
@@ -194,13 +162,8 @@ fn the_agents_own_faults_are_not_the_kernels() {
         let Some(cause) = cause_after(request, Timeouts::default()) else {
             return;
         };
-        let Cause::AgentDied { reason } = &cause else {
-            panic!("{request}: {cause}")
-        };
-        assert!(
-            reason.contains(want),
-            "{request}: {reason:?} lacks {want:?}"
-        );
+        let Cause::AgentDied { reason } = &cause else { panic!("{request}: {cause}") };
+        assert!(reason.contains(want), "{request}: {reason:?} lacks {want:?}");
     }
 }
 
@@ -210,10 +173,7 @@ fn garbage_and_half_a_line_are_no_records() {
         let Some(cause) = cause_after(request, Timeouts::default()) else {
             return;
         };
-        assert!(
-            matches!(&cause, Cause::Garbage { .. }),
-            "{request}: {cause}"
-        );
+        assert!(matches!(&cause, Cause::Garbage { .. }), "{request}: {cause}");
     }
 }
 
@@ -238,15 +198,8 @@ fn a_killed_qemu_is_said_to_be_killed() {
         let id = nix::unistd::Pid::from_raw(vm.qemu_id().cast_signed());
         nix::sys::signal::kill(id, signal).unwrap();
         assert_eq!(vm.next_line(), Next::Closed);
-        let Exit::Died(death) = vm.finish() else {
-            panic!("finished")
-        };
-        assert_eq!(
-            death.cause,
-            Cause::QemuKilled {
-                signal: signal as i32
-            }
-        );
+        let Exit::Died(death) = vm.finish() else { panic!("finished") };
+        assert_eq!(death.cause, Cause::QemuKilled { signal: signal as i32 });
     }
 }
 
@@ -261,37 +214,18 @@ fn what_is_no_kernel_does_not_boot() {
     bytes[0x40_0000..end].fill(0xcc);
     spec.vmlinux = dir.path().join("vmlinux");
     fs::write(&spec.vmlinux, &bytes).unwrap();
-    let timeouts = Timeouts {
-        boot: Duration::from_secs(15),
-        ..Timeouts::default()
-    };
-    let death = Vm::boot(&qemu, &spec, timeouts)
-        .unwrap()
-        .wait_ready()
-        .unwrap_err();
+    let timeouts = Timeouts { boot: Duration::from_secs(15), ..Timeouts::default() };
+    let death = Vm::boot(&qemu, &spec, timeouts).unwrap().wait_ready().unwrap_err();
     eprintln!("{death}");
     assert!(
-        matches!(
-            death.cause,
-            Cause::BootFail { .. }
-                | Cause::Hang {
-                    phase: Phase::Boot,
-                    ..
-                }
-        ),
+        matches!(death.cause, Cause::BootFail { .. } | Cause::Hang { phase: Phase::Boot, .. }),
         "{death}"
     );
 
     fs::write(&spec.vmlinux, b"not a kernel").unwrap();
-    let death = Vm::boot(&qemu, &spec, timeouts)
-        .unwrap()
-        .wait_ready()
-        .unwrap_err();
+    let death = Vm::boot(&qemu, &spec, timeouts).unwrap().wait_ready().unwrap_err();
     eprintln!("{death}");
-    assert!(
-        matches!(&death.cause, Cause::QemuExited { code: 1, stderr } if !stderr.is_empty()),
-        "{death}"
-    );
+    assert!(matches!(&death.cause, Cause::QemuExited { code: 1, stderr } if !stderr.is_empty()), "{death}");
 }
 
 #[test]
@@ -302,10 +236,7 @@ fn an_initramfs_without_init_does_not_boot() {
     let dir = tempfile::tempdir().unwrap();
     spec.initramfs = dir.path().join("empty.cpio");
     cpio::newc::trailer(File::create(&spec.initramfs).unwrap()).unwrap();
-    let death = Vm::boot(&qemu, &spec, Timeouts::default())
-        .unwrap()
-        .wait_ready()
-        .unwrap_err();
+    let death = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap().wait_ready().unwrap_err();
     eprintln!("{death}");
     assert!(matches!(&death.cause, Cause::BootFail { .. }), "{death}");
 }
@@ -316,10 +247,7 @@ fn a_device_qemu_does_not_know_is_qemus_to_say() {
         return;
     };
     spec.devices.push("no-such-device".to_owned());
-    let death = Vm::boot(&qemu, &spec, Timeouts::default())
-        .unwrap()
-        .wait_ready()
-        .unwrap_err();
+    let death = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap().wait_ready().unwrap_err();
     assert!(
         matches!(&death.cause, Cause::QemuExited { stderr, .. } if stderr.contains("no-such-device")),
         "{death}"
@@ -348,31 +276,19 @@ fn a_warm_start_is_a_copy_of_the_first_boot() {
     let mut answers = Vec::new();
     for _ in 0..3 {
         let start = Instant::now();
-        let Started {
-            mut vm,
-            ready,
-            is_warm,
-            note,
-        } = started(&qemu, &spec, cache.path());
+        let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, cache.path());
         let waits = start.elapsed();
         assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
         assert_eq!(ready.protocol, lab::handshake::PROTOCOL);
         let answer = ask(&mut vm, "random");
-        eprintln!(
-            "waits for work after {waits:?}, answered after {:?}: {answer}",
-            start.elapsed()
-        );
+        eprintln!("waits for work after {waits:?}, answered after {:?}: {answer}", start.elapsed());
         answers.push(answer);
         vm.send("finish").unwrap();
         assert_eq!(vm.next_line(), Next::Closed);
         assert!(matches!(vm.finish(), Exit::Finished { .. }));
     }
     if qemu.has_mapped_ram() {
-        assert_eq!(
-            fs::read_dir(cache.path()).unwrap().count(),
-            1,
-            "one saved machine and nothing else"
-        );
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "one saved machine and nothing else");
     }
 }
 
@@ -394,23 +310,15 @@ fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead() {
             file.read_exact_at(&mut byte, at).unwrap();
             file.write_all_at(&[byte[0] ^ 1], at).unwrap();
         }),
-        ("its end", |file| {
-            file.set_len(file.metadata().unwrap().len() / 2).unwrap()
-        }),
-        ("its device state", |file| {
-            file.write_all_at(&[0xff; 64], 1024 * 1024).unwrap()
-        }),
+        ("its end", |file| file.set_len(file.metadata().unwrap().len() / 2).unwrap()),
+        ("its device state", |file| file.write_all_at(&[0xff; 64], 1024 * 1024).unwrap()),
         ("its header", |file| file.write_all_at(b"#", 0).unwrap()),
     ];
     for (what, damage) in damages {
         drop(started(&qemu, &spec, cache.path()));
         damage(&File::options().read(true).write(true).open(&path).unwrap());
         let mut cold = started(&qemu, &spec, cache.path());
-        assert!(
-            matches!(&cold.note, Some(Note::Discarded { .. })),
-            "{what}: {:?}",
-            cold.note
-        );
+        assert!(matches!(&cold.note, Some(Note::Discarded { .. })), "{what}: {:?}", cold.note);
         eprintln!("{what}: {}", cold.note.unwrap());
         assert!(!cold.is_warm && !path.exists(), "{what}");
         assert_eq!(ask(&mut cold.vm, "hello"), "hello");
@@ -426,9 +334,7 @@ fn a_crash_after_a_warm_start_is_the_same_crash() {
     let mut vm = started(&qemu, &spec, cache.path()).vm;
     vm.send("kernel-panic").unwrap();
     assert_eq!(vm.next_line(), Next::Closed);
-    let Exit::Died(death) = vm.finish() else {
-        panic!("finished")
-    };
+    let Exit::Died(death) = vm.finish() else { panic!("finished") };
     assert!(
         matches!(&death.cause, Cause::Panic { fingerprint, .. } if fingerprint.0[0] == "sysrq_handle_crash")
     );
@@ -443,23 +349,11 @@ fn an_accelerator_is_used_only_where_a_guest_boots_with_it() {
     let decision = accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap();
     eprintln!("{decision:?}");
     let start = Instant::now();
-    assert_eq!(
-        accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap(),
-        decision
-    );
-    assert!(
-        start.elapsed() < Duration::from_millis(100),
-        "the answer is remembered"
-    );
-    assert_eq!(
-        decision.note.is_some(),
-        decision.accelerator == Accelerator::Tcg,
-        "{decision:?}"
-    );
+    assert_eq!(accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap(), decision);
+    assert!(start.elapsed() < Duration::from_millis(100), "the answer is remembered");
+    assert_eq!(decision.note.is_some(), decision.accelerator == Accelerator::Tcg, "{decision:?}");
     if decision.accelerator == Accelerator::Tcg {
-        let error = accel::decide(Choice::Kvm, &qemu, &spec, cache.path())
-            .unwrap_err()
-            .to_string();
+        let error = accel::decide(Choice::Kvm, &qemu, &spec, cache.path()).unwrap_err().to_string();
         assert!(error.contains("--accel tcg"), "{error}");
     }
     spec.accelerator = decision.accelerator;
@@ -470,10 +364,7 @@ fn an_accelerator_is_used_only_where_a_guest_boots_with_it() {
 fn soak_counts() -> (usize, usize) {
     let counts = std::env::var("LAB_TEST_SOAK").unwrap_or_else(|_| "2,5".to_owned());
     let (cold, warm) = counts.split_once(',').expect("two numbers and a comma");
-    (
-        cold.parse().expect("a number"),
-        warm.parse().expect("a number"),
-    )
+    (cold.parse().expect("a number"), warm.parse().expect("a number"))
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {
@@ -551,12 +442,8 @@ fn qemu_dies_with_a_lab_that_is_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(holder.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
-    let id = lines
-        .find_map(|line| line.split_once("qemu=").map(|(_, id)| id.to_owned()))
-        .expect("a machine");
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let id = lines.find_map(|line| line.split_once("qemu=").map(|(_, id)| id.to_owned())).expect("a machine");
     let process = PathBuf::from("/proc").join(id);
     assert!(process.exists());
     holder.kill().unwrap();

@@ -33,7 +33,11 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let qemu = if args.install { Some(provision::qemu(&provision)?) } else { Qemu::find().ok() };
     match &qemu {
         Some(qemu) => {
-            let warm = if qemu.has_mapped_ram() { "saves and restores machines" } else { "boots cold each time; 9.0 would not" };
+            let warm = if qemu.has_mapped_ram() {
+                "saves and restores machines"
+            } else {
+                "boots cold each time; 9.0 would not"
+            };
             println!("qemu      {} ({warm})", qemu.release);
         }
         None => {
@@ -49,7 +53,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
         }
         let here = store.is_cached(pin);
         complete &= here;
-        let state = if here { "cached".to_owned() } else { format!("missing: lab kernels fetch {}", pin.name()) };
+        let state =
+            if here { "cached".to_owned() } else { format!("missing: lab kernels fetch {}", pin.name()) };
         println!("kernel    {} {state}", pin.name());
     }
     println!("processor {}", accel::host_cpu());

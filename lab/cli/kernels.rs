@@ -37,7 +37,8 @@ pub fn kernels(args: &KernelsArgs) -> Result<ExitCode, Failure> {
             let args = ProvisionArgs { no_install: false, mirror: mirror.clone() };
             let kernels = provision::kernels()?;
             let cache = provision::cache()?;
-            let pins = kernels.select(selection).map_err(|error| Failure::usage(format!("error: {error}")))?;
+            let pins =
+                kernels.select(selection).map_err(|error| Failure::usage(format!("error: {error}")))?;
             for pin in pins {
                 let kernel = provision::kernel(pin, &args, &cache)?;
                 println!("{:16} {}", pin.name(), kernel.release);
@@ -51,7 +52,8 @@ fn list() -> Result<ExitCode, Failure> {
     let kernels = provision::kernels()?;
     let store = Store::new(provision::cache()?, None);
     for pin in kernels.pins() {
-        let here = if store.is_cached(pin) { "cached".into() } else { format!("{} MB", pin.size() / 1_000_000) };
+        let here =
+            if store.is_cached(pin) { "cached".into() } else { format!("{} MB", pin.size() / 1_000_000) };
         println!("{:16} {:32} {:20} {here}", pin.name(), pin.release, pin.suite);
     }
     for (name, members) in kernels.sets() {

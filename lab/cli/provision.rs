@@ -35,10 +35,16 @@ pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
         Err(error) => return Err(Failure::unavailable(format!("error: {error}"))),
     };
     if args.no_install || !nix::unistd::geteuid().is_root() {
-        return Err(Failure::unavailable(format!("error: qemu-system-x86_64 is missing; get it with:\n  {}", command("doctor --install"))));
+        return Err(Failure::unavailable(format!(
+            "error: qemu-system-x86_64 is missing; get it with:\n  {}",
+            command("doctor --install")
+        )));
     }
     drop(missing);
-    eprintln!("installing {QEMU_PACKAGE}: it runs the kernel under test ({})", install::command_line(QEMU_PACKAGE));
+    eprintln!(
+        "installing {QEMU_PACKAGE}: it runs the kernel under test ({})",
+        install::command_line(QEMU_PACKAGE)
+    );
     install::install(QEMU_PACKAGE).map_err(|error| Failure::unavailable(format!("error: {error}")))?;
     Qemu::find().map_err(|error| Failure::unavailable(format!("error: {error}")))
 }
@@ -52,7 +58,12 @@ pub fn kernel(pin: &KernelPin, args: &ProvisionArgs, cache: &Cache) -> Result<Ke
 }
 
 /// The accelerator; the answer of a probe is kept in the cache.
-pub fn accelerator(choice: Choice, qemu: &Qemu, kernel: &Kernel, cache: &Cache) -> Result<(Accelerator, Option<String>), Failure> {
+pub fn accelerator(
+    choice: Choice,
+    qemu: &Qemu,
+    kernel: &Kernel,
+    cache: &Cache,
+) -> Result<(Accelerator, Option<String>), Failure> {
     let spec = probe_spec(kernel, &init()?, cache)?;
     let decision = accel::decide(choice, qemu, &spec, &cache.path("")).map_err(|error| match error {
         AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable(format!("error: {error}")),

@@ -54,7 +54,8 @@ enum Format {
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
-    let kernel = args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
+    let kernel =
+        args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let mut run = if kernel == THIS_KERNEL {
         runner::run_here(&topology, Timeouts::default())?
     } else {
@@ -69,7 +70,10 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
     let kernels = provision::kernels()?;
     let pins = kernels.select(kernel).map_err(|error| Failure::usage(format!("error: {error}")))?;
     let [pin] = pins[..] else {
-        return Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())));
+        return Err(Failure::usage(format!(
+            "error: `{kernel}` is {} kernels; `lab run` takes one",
+            pins.len()
+        )));
     };
     let cache = provision::cache()?;
     let qemu = provision::qemu(&args.provision)?;

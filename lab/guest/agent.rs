@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
+use super::channel;
 use super::counters;
 use super::drop_book::DropBook;
+use super::drops::DropObserver;
 use super::flood::flood;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
 use super::{addresses, faults, links, probe, ready, safe_modules, tc, verify};
+use crate::handshake::Ready;
 use crate::link::NsName;
 use crate::plan::{FlowPlan, Op, Plan, Trial};
 use crate::record::{OpError, Record, Request};
@@ -45,33 +48,64 @@ impl<W: Write> Scribe<W> {
     }
 }
 
+/// What takes long enough to be done before there is a plan.
+pub struct Prepared {
+    /// Where the kernel does not let itself be watched, why.
+    observer: Result<DropObserver, String>,
+}
+
+/// Starts to watch for drops, and learns the kernel's symbols.
+pub fn prepare() -> Prepared {
+    let observer = DropObserver::start().and_then(|mut observer| observer.load_symbols().map(|()| observer));
+    Prepared { observer: observer.map_err(|error| error.to_string()) }
+}
+
+/// The agent of a machine: ready only when it is prepared, so that a saved machine is as well.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_machine(
+    reader: channel::Reader,
+    mut writer: channel::Writer,
+    ready: Ready,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let prepared = prepare();
+    channel::say_ready(&mut writer, ready)?;
+    Ok(serve(prepared, reader, writer)?)
+}
+
 /// Reads one request, carries it out, and writes its records; the last one counts the others.
 ///
 /// # Errors
 /// When the line to the host breaks, or carries something else than a request.
-pub fn serve(mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentError> {
+pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentError> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let Request::Run(plan) = serde_json::from_str(&line)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { line: writer, records: 0 };
-    runtime.block_on(run(&plan, &mut scribe))?;
+    runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
     let records = scribe.records;
     scribe.write(&Record::Finished { records })
 }
 
-async fn run<W: Write>(plan: &Plan, scribe: &mut Scribe<W>) -> Result<(), AgentError> {
+async fn run<W: Write>(
+    plan: &Plan,
+    prepared: &mut Prepared,
+    scribe: &mut Scribe<W>,
+) -> Result<(), AgentError> {
     let mut missing = safe_modules::load(&plan.needs);
     if missing.is_empty() {
-        missing = probe::missing(&plan.needs).await;
+        // Without permission nothing can be found out, and nothing could be run.
+        missing = probe::missing(&plan.needs).await.unwrap_or_else(|error| vec![error.to_string()]);
     }
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
     }
     for (number, trial) in plan.trials.iter().enumerate() {
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        run_trial(plan, number, trial, scribe).await?;
+        run_trial(plan, number, trial, prepared, scribe).await?;
     }
     Ok(())
 }
@@ -80,11 +114,12 @@ async fn run_trial<W: Write>(
     plan: &Plan,
     number: u16,
     trial: &Trial,
+    prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
 ) -> Result<(), AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
     let mut bed = Testbed::new(plan.ipv6);
-    let mut drops: Option<DropBook> = None;
+    let mut drops = DropBook::new(&mut prepared.observer, number);
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
         match perform(plan, number, op, &mut bed, &mut drops).await {
@@ -97,7 +132,7 @@ async fn run_trial<W: Write>(
             Err(error) => return scribe.write(&Record::OpFailed { trial: number, op: op_number, error }),
         }
     }
-    for record in drops.map(DropBook::close).unwrap_or_default() {
+    for record in drops.close() {
         scribe.write(&record)?;
     }
     Ok(())
@@ -109,7 +144,7 @@ async fn perform(
     trial: u16,
     op: &Op,
     bed: &mut Testbed,
-    drops: &mut Option<DropBook>,
+    drops: &mut DropBook<'_>,
 ) -> Result<Vec<Record>, OpError> {
     match op {
         Op::Namespace(ns) => bed.add_namespace(ns).await?,
@@ -126,7 +161,7 @@ async fn perform(
         Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
         Op::Count(when) => {
             // Watching begins when the topology stands: building it loses frames that nobody asked for.
-            drops.get_or_insert_with(|| DropBook::open(trial, inodes(bed)));
+            drops.begin(inodes(bed));
             return Ok(vec![Record::Counters { trial, when: *when, devices: counters::count(bed).await? }]);
         }
         Op::Flood { flow } => {
@@ -141,7 +176,7 @@ async fn run_flow(
     plan: &FlowPlan,
     (trial, number): (u16, u16),
     bed: &Testbed,
-    drops: &mut Option<DropBook>,
+    drops: &mut DropBook<'_>,
 ) -> Result<[Record; 2], OpError> {
     let flow = &plan.flow;
     let what = format!("send flow {}", flow.name);
@@ -151,10 +186,11 @@ async fn run_flow(
     let next_hop = addresses::mac_of(bed, &flow.to).await?;
     let enter = |error| netns_error(&what, &error);
     let open = || Receiver::open(plan, trial, number, to_index);
-    let receiver = bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
+    let receiver =
+        bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
     let open = || Sender::open(plan, from_index, source, next_hop);
-    let sender = bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
-    let drops = drops.as_mut().ok_or_else(|| failed("nothing was counted before it".into()))?;
+    let sender =
+        bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
     flood(plan, (trial, number), sender, receiver, drops).map_err(|error| failed(error.to_string()))
 }
 

@@ -23,9 +23,7 @@ pub struct BpfError {
 /// What usually stands behind an answer of the kernel.
 fn hint(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            "; tracing programs need root in the initial user namespace"
-        }
+        Some(libc::EPERM | libc::EACCES) => "; tracing programs need root in the initial user namespace",
         Some(libc::ENOSYS) => "; the kernel is built without CONFIG_BPF_SYSCALL",
         _ => "",
     }
@@ -101,20 +99,13 @@ struct RawTracepointOpen {
 }
 
 /// Makes one call; `attr` must be laid out as `command` expects and point to live memory.
-fn bpf<T>(
-    command: libc::c_long,
-    call: &'static str,
-    attr: &mut T,
-) -> Result<libc::c_long, BpfError> {
+fn bpf<T>(command: libc::c_long, call: &'static str, attr: &mut T) -> Result<libc::c_long, BpfError> {
     let size = size_of::<T>();
     // SAFETY: attr is a repr(C) prefix of union bpf_attr of the size named; every pointer in it was taken by
     // the caller from memory that outlives the call.
     let rc = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size) };
     if rc < 0 {
-        return Err(BpfError {
-            call,
-            source: io::Error::last_os_error(),
-        });
+        return Err(BpfError { call, source: io::Error::last_os_error() });
     }
     Ok(rc)
 }
@@ -130,12 +121,8 @@ pub fn create_map(kind: MapType, value_bytes: u32, entries: u32) -> Result<Owned
         MapType::Array => ("bpf(BPF_MAP_CREATE, array)", 4),
         MapType::Ringbuf => ("bpf(BPF_MAP_CREATE, ringbuf)", 0),
     };
-    let mut attr = MapCreate {
-        map_type: kind as u32,
-        key_size,
-        value_size: value_bytes,
-        max_entries: entries,
-    };
+    let mut attr =
+        MapCreate { map_type: kind as u32, key_size, value_size: value_bytes, max_entries: entries };
     bpf(BPF_MAP_CREATE, call, &mut attr).map(owned)
 }
 
@@ -192,21 +179,13 @@ pub fn load_raw_tracepoint(code: &[[u8; 8]]) -> Result<OwnedFd, BpfError> {
 }
 
 /// Attaches a program to a raw tracepoint; closing the descriptor detaches it.
-pub fn open_raw_tracepoint(
-    name: &std::ffi::CStr,
-    program: BorrowedFd<'_>,
-) -> Result<OwnedFd, BpfError> {
+pub fn open_raw_tracepoint(name: &std::ffi::CStr, program: BorrowedFd<'_>) -> Result<OwnedFd, BpfError> {
     let mut attr = RawTracepointOpen {
         name: name.as_ptr() as u64,
         prog_fd: program.as_raw_fd() as u32,
         ..Default::default()
     };
-    bpf(
-        BPF_RAW_TRACEPOINT_OPEN,
-        "bpf(BPF_RAW_TRACEPOINT_OPEN)",
-        &mut attr,
-    )
-    .map(owned)
+    bpf(BPF_RAW_TRACEPOINT_OPEN, "bpf(BPF_RAW_TRACEPOINT_OPEN)", &mut attr).map(owned)
 }
 
 /// How often the kernel did not run the program because it was already running on that processor.
@@ -220,11 +199,7 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64, BpfError> {
         info_len: size_of_val(&info) as u32,
         info: info.as_mut_ptr() as u64,
     };
-    bpf(
-        BPF_OBJ_GET_INFO_BY_FD,
-        "bpf(BPF_OBJ_GET_INFO_BY_FD)",
-        &mut attr,
-    )?;
+    bpf(BPF_OBJ_GET_INFO_BY_FD, "bpf(BPF_OBJ_GET_INFO_BY_FD)", &mut attr)?;
     Ok(info[RECURSION_MISSES_AT / size_of::<u64>()])
 }
 
@@ -235,11 +210,7 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> Result<u64, BpfError> {
 pub fn with_locked_memory<T>(make: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::RLIMIT_MEMLOCK);
     // Refused without CAP_SYS_RESOURCE: then the call that needs it says so with EPERM.
-    let lifted = setrlimit(
-        Resource::RLIMIT_MEMLOCK,
-        libc::RLIM_INFINITY,
-        libc::RLIM_INFINITY,
-    );
+    let lifted = setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
     let made = make();
     if let (Ok((soft, hard)), Ok(())) = (before, lifted) {
         // Lowering a limit is always allowed.

@@ -49,10 +49,7 @@ pub fn open() -> Result<(Reader, Writer), ChannelError> {
         let writer = reader.try_clone()?;
         Ok((BufReader::new(reader), writer))
     };
-    open().map_err(|source| ChannelError::Port {
-        path: path.clone(),
-        source,
-    })
+    open().map_err(|source| ChannelError::Port { path: path.clone(), source })
 }
 
 /// Says that the guest waits for work.

@@ -12,7 +12,9 @@ use nix::unistd::{getegid, geteuid};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfineError {
     /// Not root, and user namespaces are switched off.
-    #[error("no namespaces of its own ({0}): run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)")]
+    #[error(
+        "no namespaces of its own ({0}): run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
+    )]
     Unshare(#[source] Errno),
     /// The user namespace has no mapping.
     #[error("map the user namespace ({path}): {source}")]

@@ -9,20 +9,40 @@ use crate::record::{DropPlace, Record};
 use crate::wire::Probe;
 
 /// What was lost in one trial.
-pub struct DropBook {
-    observer: Result<DropObserver, String>,
+pub struct DropBook<'a> {
+    observer: &'a mut Result<DropObserver, String>,
     trial: u16,
-    /// Which namespace has which inode number.
+    /// Events the observer had lost when the trial began.
+    lost_before: u64,
+    /// Which namespace has which inode number; none before the trial's counting begins.
     namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
     foreign: BTreeMap<DropPlace, u32>,
 }
 
-impl DropBook {
-    /// Starts to watch. Where that is not possible, the book says why and stays empty.
-    pub fn open(trial: u16, namespaces: BTreeMap<u64, NsName>) -> Self {
-        let observer = DropObserver::start().map_err(|error| error.to_string());
-        Self { observer, trial, namespaces, own: BTreeMap::new(), foreign: BTreeMap::new() }
+impl<'a> DropBook<'a> {
+    /// An empty book. Where the kernel does not let itself be watched, it stays empty and says why.
+    pub fn new(observer: &'a mut Result<DropObserver, String>, trial: u16) -> Self {
+        Self {
+            observer,
+            trial,
+            lost_before: 0,
+            namespaces: BTreeMap::new(),
+            own: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+        }
+    }
+
+    /// The topology stands: what was lost while it was built is forgotten, and these are its namespaces.
+    pub fn begin(&mut self, namespaces: BTreeMap<u64, NsName>) {
+        if self.namespaces.is_empty() {
+            if let Ok(observer) = self.observer {
+                // An observer that cannot be read says so again when the first flow is sent.
+                let _ = observer.drain();
+                self.lost_before = observer.lost();
+            }
+            self.namespaces = namespaces;
+        }
     }
 
     /// Takes in what was dropped since the last call; returns how many frames of `flow` were among it.
@@ -30,7 +50,7 @@ impl DropBook {
     /// # Errors
     /// When the observer cannot be read.
     pub fn drain(&mut self, flow: u16) -> Result<u32, ObserveError> {
-        let Ok(observer) = &mut self.observer else { return Ok(0) };
+        let Ok(observer) = self.observer else { return Ok(0) };
         let mut news = 0;
         for event in observer.drain()? {
             let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ipv4(&event.head));
@@ -56,23 +76,20 @@ impl DropBook {
         of_flow.fold(Frames::default(), |all, (_, frames)| all.union(frames))
     }
 
-    /// Whether a frame without an event is known not to have been dropped.
-    pub fn observes(&self) -> bool {
-        self.observer.is_ok()
-    }
-
     /// The book as records.
     pub fn close(self) -> Vec<Record> {
         let trial = self.trial;
-        let own = self
-            .own
-            .into_iter()
-            .map(|((flow, place), frames)| Record::Dropped { trial, flow, frames, place });
+        let own = self.own.into_iter().map(|((flow, place), frames)| Record::Dropped {
+            trial,
+            flow,
+            frames,
+            place,
+        });
         let foreign =
             self.foreign.into_iter().map(|(place, count)| Record::DroppedForeign { trial, count, place });
         let (lost, unavailable) = match self.observer {
-            Ok(observer) => (observer.lost(), None),
-            Err(why) => (0, Some(why)),
+            Ok(observer) => (observer.lost() - self.lost_before, None),
+            Err(why) => (0, Some(why.clone())),
         };
         own.chain(foreign).chain([Record::Observed { trial, lost, unavailable }]).collect()
     }
@@ -84,7 +101,8 @@ fn place(namespaces: &BTreeMap<u64, NsName>, event: &DropEvent) -> DropPlace {
     DropPlace {
         device: ns.zip(name).map(|(ns, name)| DeviceRef { ns: ns.clone(), name }),
         reason: event.reason.clone(),
-        location: event.location.to_string(),
-        stack: event.stack.iter().map(ToString::to_string).collect(),
+        qdisc: event.qdisc.clone(),
+        location: event.location.function.to_string(),
+        stack: event.stack.iter().map(|symbol| symbol.function.to_string()).collect(),
     }
 }

@@ -164,10 +164,7 @@ impl DropObserver {
         self.ring.drain(|bytes| records.push(bytes.to_vec()));
         self.lost = bpf::read_counter(self.counters.as_fd(), Counter::Lost as u32)?
             + bpf::recursion_misses(self.program.as_fd())?;
-        records
-            .iter()
-            .map(|bytes| self.event(&Raw(bytes)))
-            .collect()
+        records.iter().map(|bytes| self.event(&Raw(bytes))).collect()
     }
 
     /// Reads the kernel's symbols now and not when the first drop has to be named: what is done before a machine
@@ -187,10 +184,7 @@ impl DropObserver {
 
     fn event(&mut self, raw: &Raw<'_>) -> Result<DropEvent, ObserveError> {
         let (location, stack) = self.site(raw)?;
-        let reason_number = self
-            .layout
-            .has_reason
-            .then(|| raw.u32(offset_of!(Record, reason)));
+        let reason_number = self.layout.has_reason.then(|| raw.u32(offset_of!(Record, reason)));
         let device: [u8; NAME_BYTES] = raw.at(offset_of!(Record, device));
         // Negative for a frame whose MAC header lies behind its data.
         let linear = raw.u32(offset_of!(Record, linear)) as i32;
@@ -236,14 +230,8 @@ impl DropObserver {
     }
 
     fn stack(&self, raw: &Raw<'_>) -> Arc<[Symbol]> {
-        let functions: Vec<Symbol> = return_addresses(raw)
-            .map(|address| self.symbols.get(address))
-            .collect();
-        without_tracing(&functions)
-            .iter()
-            .take(STACK_FUNCTIONS_MAX)
-            .cloned()
-            .collect()
+        let functions: Vec<Symbol> = return_addresses(raw).map(|address| self.symbols.get(address)).collect();
+        without_tracing(&functions).iter().take(STACK_FUNCTIONS_MAX).cloned().collect()
     }
 }
 
@@ -252,13 +240,17 @@ impl DropObserver {
 fn return_addresses<'a>(raw: &'a Raw<'_>) -> impl Iterator<Item = u64> + 'a {
     let bytes = raw.u32(offset_of!(Record, stack_bytes)) as i32;
     let depth = usize::try_from(bytes).unwrap_or(0) / 8;
-    (0..depth.min(STACK_DEPTH))
-        .map(|i| raw.u64(offset_of!(Record, stack) + i * 8).saturating_sub(1))
+    (0..depth.min(STACK_DEPTH)).map(|i| raw.u64(offset_of!(Record, stack) + i * 8).saturating_sub(1))
 }
 
 /// The way the frame took, without the tracepoint's own way to the program, which comes first.
 fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
-    const TRACING: [&str; 6] = [
+<<<<<<< HEAD
+    const TRACING: [&str; 6] =
+        ["bpf_prog_", "bpf_trace_run", "bpf_get_stack", "__bpf_prog_run", "__bpf_trace_", "__traceiter_"];
+=======
+    const TRACING: [&str; 7] = [
+        "___bpf_prog_run",
         "bpf_prog_",
         "bpf_trace_run",
         "bpf_get_stack",
@@ -266,6 +258,7 @@ fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
         "__bpf_trace_",
         "__traceiter_",
     ];
+>>>>>>> drops
     // No further than the tracepoint goes: a BPF program of tc can be on the frame's own way.
     const TRACING_DEPTH_MAX: usize = 5;
     let is_tracing = |s: &Symbol| TRACING.iter().any(|prefix| s.function.starts_with(prefix));
@@ -308,15 +301,9 @@ mod tests {
                 "kfree_skb a b bpf_prog_0 c",
             ),
         ] {
-            let symbol = |name: &str| Symbol {
-                function: name.into(),
-                module: None,
-            };
+            let symbol = |name: &str| Symbol { function: name.into(), module: None };
             let functions: Vec<Symbol> = all.split(' ').map(symbol).collect();
-            let left: Vec<&str> = without_tracing(&functions)
-                .iter()
-                .map(|s| &*s.function)
-                .collect();
+            let left: Vec<&str> = without_tracing(&functions).iter().map(|s| &*s.function).collect();
             assert_eq!(left.join(" "), expected);
         }
     }

@@ -51,7 +51,7 @@ pub fn flood(
     (trial, number): (u16, u16),
     mut sender: Sender,
     mut receiver: Receiver,
-    drops: &mut DropBook,
+    drops: &mut DropBook<'_>,
 ) -> Result<[Record; 2], FloodError> {
     let flow = &plan.flow;
     let receive = |source| FloodError::Receive { flow: flow.name.clone(), source };
@@ -77,7 +77,7 @@ fn settle(
     plan: &FlowPlan,
     number: u16,
     receiver: &mut Receiver,
-    drops: &mut DropBook,
+    drops: &mut DropBook<'_>,
 ) -> Result<(), FloodError> {
     let asked = Frames::first(plan.flow.frames);
     let mut quiet = 0;

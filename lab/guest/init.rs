@@ -19,8 +19,9 @@ use crate::guest::channel::{self, Reader, Writer};
 use crate::guest::{modules, power, selftest};
 use crate::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
 
-/// The agent's work: reads requests, writes records, returns when there is no more to do.
-pub type Serve = fn(Reader, Writer) -> Result<(), Box<dyn Error + Send + Sync>>;
+/// The agent's work: prepares itself, says that it is ready, reads requests, writes records, returns when there is no
+/// more to do. What it prepares before it is ready is part of a saved machine.
+pub type Serve = fn(Reader, Writer, Ready) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Status of an agent that did its work.
 const AGENT_OK: i32 = 0;
@@ -47,62 +48,22 @@ enum Need {
 }
 
 const MOUNTS: [Mount; 9] = [
-    Mount {
-        kind: "proc",
-        at: "/proc",
-        need: Need::MustExist,
-    },
-    Mount {
-        kind: "sysfs",
-        at: "/sys",
-        need: Need::MustExist,
-    },
-    Mount {
-        kind: "devtmpfs",
-        at: "/dev",
-        need: Need::MustExist,
-    },
-    Mount {
-        kind: "tmpfs",
-        at: "/run",
-        need: Need::MustExist,
-    },
-    Mount {
-        kind: "tmpfs",
-        at: "/tmp",
-        need: Need::MustExist,
-    },
-    Mount {
-        kind: "tracefs",
-        at: "/sys/kernel/tracing",
-        need: Need::MayBeMissing,
-    },
-    Mount {
-        kind: "debugfs",
-        at: "/sys/kernel/debug",
-        need: Need::MayBeMissing,
-    },
-    Mount {
-        kind: "bpf",
-        at: "/sys/fs/bpf",
-        need: Need::MayBeMissing,
-    },
-    Mount {
-        kind: "cgroup2",
-        at: "/sys/fs/cgroup",
-        need: Need::MayBeMissing,
-    },
+    Mount { kind: "proc", at: "/proc", need: Need::MustExist },
+    Mount { kind: "sysfs", at: "/sys", need: Need::MustExist },
+    Mount { kind: "devtmpfs", at: "/dev", need: Need::MustExist },
+    Mount { kind: "tmpfs", at: "/run", need: Need::MustExist },
+    Mount { kind: "tmpfs", at: "/tmp", need: Need::MustExist },
+    Mount { kind: "tracefs", at: "/sys/kernel/tracing", need: Need::MayBeMissing },
+    Mount { kind: "debugfs", at: "/sys/kernel/debug", need: Need::MayBeMissing },
+    Mount { kind: "bpf", at: "/sys/fs/bpf", need: Need::MayBeMissing },
+    Mount { kind: "cgroup2", at: "/sys/fs/cgroup", need: Need::MayBeMissing },
 ];
 
 /// Why a guest could not be prepared.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
     #[error("mount {kind} at {at}: {errno}")]
-    Mount {
-        kind: &'static str,
-        at: &'static str,
-        errno: Errno,
-    },
+    Mount { kind: &'static str, at: &'static str, errno: Errno },
     #[error("{MODULE_LIST}: {0}")]
     ModuleList(#[source] io::Error),
     #[error("start the agent: {0}")]
@@ -140,51 +101,29 @@ fn prepare() -> Result<Ready, SetupError> {
         mount_one(mount)?;
     }
     raise_limits();
-    let (modules, refused_modules) = modules::load(Path::new(MODULE_LIST), Path::new(MODULE_DIR))
-        .map_err(SetupError::ModuleList)?;
+    let (modules, refused_modules) =
+        modules::load(Path::new(MODULE_LIST), Path::new(MODULE_DIR)).map_err(SetupError::ModuleList)?;
     for module in &refused_modules {
         say(&format!("module {}: {}", module.name, module.reason));
     }
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")
-        .unwrap_or_default()
-        .trim_end()
-        .to_owned();
-    Ok(Ready {
-        protocol: PROTOCOL,
-        release,
-        modules,
-        refused_modules,
-    })
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim_end().to_owned();
+    Ok(Ready { protocol: PROTOCOL, release, modules, refused_modules })
 }
 
 fn mount_one(entry: &Mount) -> Result<(), SetupError> {
     // What is below /sys is made by the kernel or not at all; mount() says so.
     let _ = fs::create_dir(entry.at);
-    match mount(
-        Some(entry.kind),
-        entry.at,
-        Some(entry.kind),
-        MsFlags::empty(),
-        None::<&OsStr>,
-    ) {
+    match mount(Some(entry.kind), entry.at, Some(entry.kind), MsFlags::empty(), None::<&OsStr>) {
         Ok(()) | Err(Errno::EBUSY) => Ok(()),
         Err(_) if entry.need == Need::MayBeMissing => Ok(()),
-        Err(errno) => Err(SetupError::Mount {
-            kind: entry.kind,
-            at: entry.at,
-            errno,
-        }),
+        Err(errno) => Err(SetupError::Mount { kind: entry.kind, at: entry.at, errno }),
     }
 }
 
 /// BPF maps of kernels before 5.11 are charged to RLIMIT_MEMLOCK. A refused limit shows where it is needed.
 fn raise_limits() {
     let _ = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES_MAX, OPEN_FILES_MAX);
-    let _ = setrlimit(
-        Resource::RLIMIT_MEMLOCK,
-        libc::RLIM_INFINITY,
-        libc::RLIM_INFINITY,
-    );
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
 }
 
 fn start_agent(serve: Serve, ready: Ready) -> Result<Pid, SetupError> {
@@ -205,14 +144,9 @@ fn start_agent(serve: Serve, ready: Ready) -> Result<Pid, SetupError> {
 }
 
 fn agent(serve: Serve, ready: Ready) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (reader, mut writer) = channel::open()?;
-    let serve = if selftest::is_asked_for() {
-        selftest::serve
-    } else {
-        serve
-    };
-    channel::say_ready(&mut writer, ready)?;
-    serve(reader, writer)
+    let (reader, writer) = channel::open()?;
+    let serve = if selftest::is_asked_for() { selftest::serve } else { serve };
+    serve(reader, writer, ready)
 }
 
 /// Reaps every orphan until the agent itself is gone.

@@ -26,10 +26,7 @@ pub fn load(list: &Path, dir: &Path) -> io::Result<(usize, Vec<RefusedModule>)> 
     for (name, parameters) in text.lines().filter_map(parse_line) {
         match load_one(&dir.join(name), parameters) {
             Ok(()) => loaded += 1,
-            Err(error) => refused.push(RefusedModule {
-                name: name.to_owned(),
-                reason: error.to_string(),
-            }),
+            Err(error) => refused.push(RefusedModule { name: name.to_owned(), reason: error.to_string() }),
         }
     }
     Ok((loaded, refused))
@@ -61,14 +58,8 @@ mod tests {
 
     #[test]
     fn a_line_is_a_file_name_and_its_parameters() {
-        assert_eq!(
-            parse_line("bonding.ko max_bonds=0"),
-            Some(("bonding.ko", "max_bonds=0"))
-        );
-        assert_eq!(
-            parse_line("  ifb.ko   numifbs=0 x=1 "),
-            Some(("ifb.ko", "numifbs=0 x=1"))
-        );
+        assert_eq!(parse_line("bonding.ko max_bonds=0"), Some(("bonding.ko", "max_bonds=0")));
+        assert_eq!(parse_line("  ifb.ko   numifbs=0 x=1 "), Some(("ifb.ko", "numifbs=0 x=1")));
         assert_eq!(parse_line("veth.ko"), Some(("veth.ko", "")));
         assert_eq!(parse_line("# bonding.ko"), None);
         assert_eq!(parse_line(" "), None);
@@ -82,19 +73,12 @@ mod tests {
         let (loaded, refused) = load(&list, dir.path()).unwrap();
         assert_eq!(loaded, 0);
         assert_eq!(refused[0].name, "absent.ko");
-        assert!(
-            refused[0].reason.contains("No such file"),
-            "{}",
-            refused[0].reason
-        );
+        assert!(refused[0].reason.contains("No such file"), "{}", refused[0].reason);
     }
 
     #[test]
     fn no_list_is_no_module() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            load(&dir.path().join("modules.load"), dir.path()).unwrap(),
-            (0, Vec::new())
-        );
+        assert_eq!(load(&dir.path().join("modules.load"), dir.path()).unwrap(), (0, Vec::new()));
     }
 }

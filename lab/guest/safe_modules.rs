@@ -11,9 +11,9 @@ use crate::plan::Need;
 
 /// Kind of link, its module, and the parameter that keeps it from making devices of its own.
 const MAKES_DEVICES: [(&str, &str, &str); 3] = [
-    ("bond", "bonding", "max_bonds=0"),     // bonding_init(), drivers/net/bonding/bond_main.c
-    ("dummy", "dummy", "numdummies=0"),     // dummy_init_module(), drivers/net/dummy.c
-    ("ifb", "ifb", "numifbs=0"),            // ifb_init_module(), drivers/net/ifb.c
+    ("bond", "bonding", "max_bonds=0"), // bonding_init(), drivers/net/bonding/bond_main.c
+    ("dummy", "dummy", "numdummies=0"), // dummy_init_module(), drivers/net/dummy.c
+    ("ifb", "ifb", "numifbs=0"),        // ifb_init_module(), drivers/net/ifb.c
 ];
 
 /// Loads what is needed and not there yet. Returns a sentence for each module that could not be loaded.

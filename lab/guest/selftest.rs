@@ -6,7 +6,8 @@ use std::error::Error;
 use std::fs;
 use std::io::{BufRead, Write};
 
-use crate::guest::channel::{Reader, Writer};
+use crate::guest::channel::{self, Reader, Writer};
+use crate::handshake::Ready;
 
 /// The word on the kernel command line.
 pub const WORD: &str = "lab.selftest";
@@ -14,15 +15,15 @@ pub const WORD: &str = "lab.selftest";
 /// Whether this boot is a test of the lab itself.
 #[must_use]
 pub fn is_asked_for() -> bool {
-    fs::read_to_string("/proc/cmdline")
-        .is_ok_and(|line| line.split_whitespace().any(|word| word == WORD))
+    fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|word| word == WORD))
 }
 
 /// Does what each line names; any other line is echoed. Returns at the end of input or at `finish`.
 ///
 /// # Errors
 /// When the channel breaks, and for `fail`.
-pub fn serve(reader: Reader, mut writer: Writer) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box<dyn Error + Send + Sync>> {
+    channel::say_ready(&mut writer, ready)?;
     for line in reader.lines() {
         let line = line?;
         match line.as_str() {
@@ -41,9 +42,7 @@ pub fn serve(reader: Reader, mut writer: Writer) -> Result<(), Box<dyn Error + S
                 return Ok(());
             }
             "uptime" => writer.write_all(fs::read_to_string("/proc/uptime")?.as_bytes())?,
-            "random" => {
-                writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?
-            }
+            "random" => writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?,
             "console" => writeln!(std::io::stderr(), "{}", "x".repeat(200_000))?,
             other => writeln!(writer, "{other}")?,
         }

@@ -53,7 +53,8 @@ impl Sender {
         let failed = |call| move |source| SendError::Socket { call, flow: flow.name.clone(), source };
         let door = match flow.socket {
             Socket::Packet | Socket::PacketBypass => {
-                let socket = sockopt::packet_socket(SENDS_ONLY, ifindex).map_err(failed("AF_PACKET socket"))?;
+                let socket =
+                    sockopt::packet_socket(SENDS_ONLY, ifindex).map_err(failed("AF_PACKET socket"))?;
                 sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
                 if flow.socket == Socket::PacketBypass {
                     sockopt::qdisc_bypass(&socket).map_err(failed("PACKET_QDISC_BYPASS"))?;
@@ -71,7 +72,8 @@ impl Sender {
             Socket::Udp | Socket::UdpRecverr => {
                 let local = SocketAddr::V4(SocketAddrV4::new(plan.source, 0));
                 let socket = UdpSocket::bind(local).map_err(failed("bind"))?;
-                sockopt::bind_to_device(&socket, flow.from.name.as_str()).map_err(failed("SO_BINDTODEVICE"))?;
+                sockopt::bind_to_device(&socket, flow.from.name.as_str())
+                    .map_err(failed("SO_BINDTODEVICE"))?;
                 sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
                 if flow.socket == Socket::UdpRecverr {
                     sockopt::receive_errors(&socket).map_err(failed("IP_RECVERR"))?;

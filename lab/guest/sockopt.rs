@@ -25,7 +25,11 @@ pub fn packet_socket(protocol: u16, ifindex: u32) -> io::Result<OwnedFd> {
     address.sll_ifindex = ifindex.cast_signed();
     // SAFETY: the pointer and the length describe `address`.
     let result = unsafe {
-        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as socklen_t)
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as socklen_t,
+        )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
 }
@@ -36,8 +40,9 @@ pub fn packet_socket(protocol: u16, ifindex: u32) -> io::Result<OwnedFd> {
 /// Whatever the stack below answered.
 pub fn send(socket: &impl AsRawFd, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `bytes`.
-    let sent =
-        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast::<c_void>(), bytes.len(), libc::MSG_DONTWAIT) };
+    let sent = unsafe {
+        libc::send(socket.as_raw_fd(), bytes.as_ptr().cast::<c_void>(), bytes.len(), libc::MSG_DONTWAIT)
+    };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -3,11 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Asks `probe` every `interval` until it gives a value; `None` when `deadline` passed without one.
-pub fn until<T>(
-    deadline: Instant,
-    interval: Duration,
-    mut probe: impl FnMut() -> Option<T>,
-) -> Option<T> {
+pub fn until<T>(deadline: Instant, interval: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
         if let Some(value) = probe() {
             return Some(value);

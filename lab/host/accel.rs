@@ -84,17 +84,9 @@ struct Answer {
 ///
 /// # Errors
 /// When KVM is demanded and does not work, or QEMU does not start.
-pub fn decide(
-    choice: Choice,
-    qemu: &Qemu,
-    spec: &VmSpec,
-    cache: &Path,
-) -> Result<Decision, AccelError> {
+pub fn decide(choice: Choice, qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Decision, AccelError> {
     if choice == Choice::Tcg {
-        return Ok(Decision {
-            accelerator: Accelerator::Tcg,
-            note: None,
-        });
+        return Ok(Decision { accelerator: Accelerator::Tcg, note: None });
     }
     let failure = match device_failure() {
         Some(failure) => Some(failure),
@@ -103,15 +95,11 @@ pub fn decide(
         None => remembered_or_probed(qemu, spec, cache)?,
     };
     match failure {
-        None => Ok(Decision {
-            accelerator: Accelerator::Kvm,
-            note: None,
-        }),
+        None => Ok(Decision { accelerator: Accelerator::Kvm, note: None }),
         Some(reason) if choice == Choice::Kvm => Err(AccelError::Kvm { reason }),
-        Some(reason) => Ok(Decision {
-            accelerator: Accelerator::Tcg,
-            note: Some(format!("no kvm: {reason}")),
-        }),
+        Some(reason) => {
+            Ok(Decision { accelerator: Accelerator::Tcg, note: Some(format!("no kvm: {reason}")) })
+        }
     }
 }
 
@@ -119,9 +107,7 @@ pub fn decide(
 #[must_use]
 pub fn host_cpu() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     model.map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
@@ -130,11 +116,7 @@ fn device_failure() -> Option<String> {
     opened.err().map(|error| format!("{KVM_DEVICE}: {error}"))
 }
 
-fn remembered_or_probed(
-    qemu: &Qemu,
-    spec: &VmSpec,
-    cache: &Path,
-) -> Result<Option<String>, QemuError> {
+fn remembered_or_probed(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Option<String>, QemuError> {
     let file = cache.join(ANSWER_FILE);
     let mut answer = question(qemu);
     if let Some(remembered) = recall(&file, &answer) {
@@ -148,24 +130,14 @@ fn remembered_or_probed(
 
 /// What an answer is true for.
 fn question(qemu: &Qemu) -> Answer {
-    let host_release = fs::read_to_string("/proc/sys/kernel/osrelease")
-        .unwrap_or_default()
-        .trim_end()
-        .to_owned();
-    Answer {
-        host_release,
-        host_cpu: host_cpu(),
-        qemu: qemu.release.clone(),
-        failure: None,
-    }
+    let host_release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim_end().to_owned();
+    Answer { host_release, host_cpu: host_cpu(), qemu: qemu.release.clone(), failure: None }
 }
 
 fn recall(file: &Path, question: &Answer) -> Option<Answer> {
     let remembered: Answer = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    let asked = Answer {
-        failure: remembered.failure.clone(),
-        ..question.clone()
-    };
+    let asked = Answer { failure: remembered.failure.clone(), ..question.clone() };
     (remembered == asked).then_some(remembered)
 }
 
@@ -180,21 +152,11 @@ fn remember(file: &Path, answer: &Answer) -> io::Result<()> {
 
 /// Boots to the ready line. Returns what went wrong, if something did.
 fn probe(qemu: &Qemu, spec: &VmSpec) -> Result<Option<String>, QemuError> {
-    let spec = VmSpec {
-        accelerator: Accelerator::Kvm,
-        ..spec.clone()
-    };
-    let timeouts = Timeouts {
-        boot: PROBE_TIMEOUT,
-        ..Timeouts::default()
-    };
+    let spec = VmSpec { accelerator: Accelerator::Kvm, ..spec.clone() };
+    let timeouts = Timeouts { boot: PROBE_TIMEOUT, ..Timeouts::default() };
     let failure = Vm::boot(qemu, &spec, timeouts)?.wait_ready().err();
-    Ok(failure.map(|death| {
-        format!(
-            "{KVM_DEVICE} is there, but a guest does not boot with it: {}",
-            death.cause
-        )
-    }))
+    Ok(failure
+        .map(|death| format!("{KVM_DEVICE} is there, but a guest does not boot with it: {}", death.cause)))
 }
 
 #[cfg(test)]
@@ -211,33 +173,12 @@ mod tests {
             qemu: "10.0.2".to_owned(),
             failure: Some("suberror 1".to_owned()),
         };
-        let question = Answer {
-            failure: None,
-            ..answer.clone()
-        };
+        let question = Answer { failure: None, ..answer.clone() };
         assert_eq!(recall(&file, &question), None);
         remember(&file, &answer).unwrap();
         assert_eq!(recall(&file, &question), Some(answer));
-        assert_eq!(
-            recall(
-                &file,
-                &Answer {
-                    qemu: "10.0.3".to_owned(),
-                    ..question.clone()
-                }
-            ),
-            None
-        );
-        assert_eq!(
-            recall(
-                &file,
-                &Answer {
-                    host_cpu: "other".to_owned(),
-                    ..question.clone()
-                }
-            ),
-            None
-        );
+        assert_eq!(recall(&file, &Answer { qemu: "10.0.3".to_owned(), ..question.clone() }), None);
+        assert_eq!(recall(&file, &Answer { host_cpu: "other".to_owned(), ..question.clone() }), None);
         fs::write(&file, "not json").unwrap();
         assert_eq!(recall(&file, &question), None);
     }
@@ -246,11 +187,6 @@ mod tests {
     fn choices_are_spelled_as_the_command_line_spells_them() {
         assert_eq!("auto".parse(), Ok(Choice::Auto));
         assert_eq!("kvm".parse(), Ok(Choice::Kvm));
-        assert!(
-            "hvf"
-                .parse::<Choice>()
-                .unwrap_err()
-                .contains("tcg, kvm or auto")
-        );
+        assert!("hvf".parse::<Choice>().unwrap_err().contains("tcg, kvm or auto"));
     }
 }

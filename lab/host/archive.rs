@@ -32,10 +32,8 @@ const SUITES: [(&str, Archive); 9] = [
     ("trixie", Archive::Debian),
 ];
 
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// More than the largest module package has.
 const PACKAGE_BYTES_MAX: u64 = 300_000_000;
@@ -110,20 +108,14 @@ pub fn resolve(
     flavour: Flavour,
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<KernelPin, ArchiveError> {
-    let keyring = KEYRINGS
-        .iter()
-        .find(|path| Path::new(path).exists())
-        .ok_or(ArchiveError::NoKeyring)?;
+    let keyring = KEYRINGS.iter().find(|path| Path::new(path).exists()).ok_or(ArchiveError::NoKeyring)?;
     let _held = cache.lock("apt")?;
     let mut known = Vec::new();
     for (suite, archive) in SUITES {
         let entries = read_suite(cache, mirrors.base(archive)?, suite, keyring)?;
         let kernels = kernels_of(&entries, flavour);
         // A version can be there twice, rebuilt: the later Debian revision is the longer or greater text.
-        let found = kernels
-            .iter()
-            .filter(|(version, _)| *version == wanted)
-            .map(|(_, entry)| *entry);
+        let found = kernels.iter().filter(|(version, _)| *version == wanted).map(|(_, entry)| *entry);
         if let Some(image) = found.max_by_key(|entry| (entry.version.len(), &entry.version)) {
             let release = image.package.trim_start_matches("linux-image-").to_owned();
             let mut packages = Vec::new();
@@ -131,35 +123,18 @@ pub fn resolve(
                 let indexed = entries.iter().find(|entry| entry.package == name);
                 packages.push(match indexed {
                     Some(entry) => entry.pin()?,
-                    None => {
-                        hash_from_pool(cache, mirrors, archive, &name, &image.version, on_event)?
-                    }
+                    None => hash_from_pool(cache, mirrors, archive, &name, &image.version, on_event)?,
                 });
             }
             let suite = suite.to_owned();
-            return Ok(KernelPin {
-                id: wanted.to_string(),
-                flavour,
-                release,
-                suite,
-                archive,
-                packages,
-            });
+            return Ok(KernelPin { id: wanted.to_string(), flavour, release, suite, archive, packages });
         }
         known.extend(kernels.into_iter().map(|(version, _)| version));
     }
     known.sort();
     known.dedup();
-    let known = known
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
-    Err(ArchiveError::NotFound {
-        wanted,
-        flavour,
-        known,
-    })
+    let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(ArchiveError::NotFound { wanted, flavour, known })
 }
 
 /// Appends a pin to a file in the format of `kernels.toml`, which stays valid or stays as it is.
@@ -169,24 +144,15 @@ pub fn append(path: &Path, pin: &KernelPin) -> Result<(), ArchiveError> {
         kernel: [&'a KernelPin; 1],
     }
     let old = fs::read_to_string(path).at("read", path)?;
-    let new = format!(
-        "{}\n\n{}",
-        old.trim_end(),
-        toml::to_string(&Fragment { kernel: [pin] })?
-    );
+    let new = format!("{}\n\n{}", old.trim_end(), toml::to_string(&Fragment { kernel: [pin] })?);
     Kernels::parse(&new)?;
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
     file.write_all(new.as_bytes()).at("write", path)?;
     file.as_file().sync_all().at("write", path)?;
     let mode = fs::metadata(path).at("read", path)?.permissions();
     file.as_file().set_permissions(mode).at("write", path)?;
-    file.persist(path)
-        .map_err(|error| error.error)
-        .at("replace", path)?;
+    file.persist(path).map_err(|error| error.error).at("replace", path)?;
     Ok(())
 }
 
@@ -200,31 +166,23 @@ fn kernels_of(entries: &[Entry], flavour: Flavour) -> Vec<(KernelVersion, &Entry
             None if build.ends_with("-rt") => return None,
             None => Flavour::Generic,
         };
-        let is_meta = entry.depends.contains("linux-image-")
-            || !release.starts_with(|c: char| c.is_ascii_digit());
+        let is_meta =
+            entry.depends.contains("linux-image-") || !release.starts_with(|c: char| c.is_ascii_digit());
         (built == flavour && !is_meta).then(|| upstream_version(&entry.version))?
     };
-    entries
-        .iter()
-        .filter_map(|entry| Some((is_kernel(entry)?, entry)))
-        .collect()
+    entries.iter().filter_map(|entry| Some((is_kernel(entry)?, entry))).collect()
 }
 
 /// `6.12.57-1~bpo12+1` is 6.12.57, `7.3~rc7-1~exp1` is 7.3-rc7, `7.3-1` is 7.3.0.
 fn upstream_version(debian: &str) -> Option<KernelVersion> {
     let upstream = debian.rsplit_once('-')?.0.replace('~', "-");
-    upstream
-        .parse()
-        .or_else(|_| format!("{upstream}.0").parse())
-        .ok()
+    upstream.parse().or_else(|_| format!("{upstream}.0").parse()).ok()
 }
 
 /// From 6.19 on linux-image is empty and depends on three packages that have the parts.
 fn package_names(image: &Entry, release: &str) -> Vec<String> {
     if image.depends.contains(&format!("linux-binary-{release}")) {
-        ["binary", "base", "modules"]
-            .map(|part| format!("linux-{part}-{release}"))
-            .to_vec()
+        ["binary", "base", "modules"].map(|part| format!("linux-{part}-{release}")).to_vec()
     } else {
         vec![image.package.clone()]
     }
@@ -250,22 +208,9 @@ fn hash_from_pool(
     let path = format!("{pool}/l/linux/{package}_{version}_amd64.deb");
     let scratch = cache.scratch()?;
     let url = mirrors.url(archive, &path)?;
-    let (size, sha256) = fetch_unpinned(
-        &url,
-        package,
-        PACKAGE_BYTES_MAX,
-        &scratch.path("deb"),
-        on_event,
-    )?;
+    let (size, sha256) = fetch_unpinned(&url, package, PACKAGE_BYTES_MAX, &scratch.path("deb"), on_event)?;
     let (package, version) = (package.to_owned(), version.to_owned());
-    Ok(PinnedPackage {
-        package,
-        version,
-        path,
-        size,
-        sha256,
-        unindexed: true,
-    })
+    Ok(PinnedPackage { package, version, path, size, sha256, unindexed: true })
 }
 
 /// All entries of a suite's index that are named like kernel packages.
@@ -284,19 +229,9 @@ fn read_suite(
     let source = format!("deb [arch=amd64 signed-by={keyring}] {base} {suite} main\n");
     fs::write(&sources, source).at("write", &sources)?;
     // Without this mode apt takes an old index for a new one it could not get, and says it went well.
-    run_apt(
-        "apt-get",
-        suite,
-        &dir,
-        &["-o", "APT::Update::Error-Mode=any", "update"],
-    )?;
+    run_apt("apt-get", suite, &dir, &["-o", "APT::Update::Error-Mode=any", "update"])?;
     let names = "^linux-(image|binary|base|modules)-[0-9].*-amd64$";
-    let text = run_apt(
-        "apt-cache",
-        suite,
-        &dir,
-        &["--names-only", "--full", "search", names],
-    )?;
+    let text = run_apt("apt-cache", suite, &dir, &["--names-only", "--full", "search", names])?;
     Ok(parse_entries(&text))
 }
 
@@ -321,20 +256,10 @@ fn run_apt(
         command.args(["-o", &option]);
     }
     die_with_parent(command.args(APT_AS_CALLER).args(arguments));
-    let failed = |message: String| ArchiveError::Apt {
-        program,
-        suite,
-        message,
-    };
-    let output = command
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
+    let failed = |message: String| ArchiveError::Apt { program, suite, message };
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        return Err(failed(
-            String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .replace('\n', "; "),
-        ));
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -357,10 +282,7 @@ fn parse_entries(text: &str) -> Vec<Entry> {
         }
         entry
     };
-    text.split("\n\n")
-        .map(paragraph)
-        .filter(|entry| !entry.package.is_empty())
-        .collect()
+    text.split("\n\n").map(paragraph).filter(|entry| !entry.package.is_empty()).collect()
 }
 
 impl Entry {
@@ -428,11 +350,9 @@ Depends: kmod, linux-binary-7.3-cloud-amd64 (= 7.3~rc7-1~exp1)
 
     #[test]
     fn upstream_versions() {
-        for (debian, expected) in [
-            ("6.1.192-2", "6.1.192"),
-            ("7.3~rc7-1~exp1", "7.3-rc7"),
-            ("7.3-1~exp1", "7.3.0"),
-        ] {
+        for (debian, expected) in
+            [("6.1.192-2", "6.1.192"), ("7.3~rc7-1~exp1", "7.3-rc7"), ("7.3-1~exp1", "7.3.0")]
+        {
             assert_eq!(upstream_version(debian).unwrap().to_string(), expected);
         }
     }
@@ -446,16 +366,8 @@ Depends: kmod, linux-binary-7.3-cloud-amd64 (= 7.3~rc7-1~exp1)
         // The format wants at least one kernel, so the first comes with the sets.
         append(&path, &pin).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            Kernels::parse(&text).unwrap().select("all").unwrap(),
-            [&pin]
-        );
-        assert!(
-            append(&path, &pin)
-                .unwrap_err()
-                .to_string()
-                .contains("is there twice")
-        );
+        assert_eq!(Kernels::parse(&text).unwrap().select("all").unwrap(), [&pin]);
+        assert!(append(&path, &pin).unwrap_err().to_string().contains("is there twice"));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }

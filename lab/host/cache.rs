@@ -88,17 +88,13 @@ impl Cache {
         let path = self.path("locks").join(name);
         let file = File::create(&path).at("create", &path)?;
         let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
-        Ok(CacheLock {
-            _held: held.at("lock", &path)?,
-        })
+        Ok(CacheLock { _held: held.at("lock", &path)? })
     }
 
     /// Notes that the file or directory `path` is used now.
     pub fn touch(&self, path: &Path) -> Result<(), FileError> {
         let now = SystemTime::now();
-        File::open(path)
-            .and_then(|file| file.set_modified(now))
-            .at("mark as used", path)
+        File::open(path).and_then(|file| file.set_modified(now)).at("mark as used", path)
     }
 
     /// Removes what has not been used for longest from the directory `part`, down to `bytes_max`.
@@ -139,17 +135,10 @@ impl Cache {
                 fs::remove_dir_all(&dir).at("remove", &dir)?;
             }
         }
-        let dir = tempfile::Builder::new()
-            .prefix("")
-            .tempdir_in(&all)
-            .at("create", &all)?
-            .keep();
+        let dir = tempfile::Builder::new().prefix("").tempdir_in(&all).at("create", &all)?.keep();
         let handle = File::open(&dir).at("open", &dir)?;
         let held = Flock::lock(handle, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
-        Ok(Scratch {
-            _held: held.at("lock", &dir)?,
-            dir,
-        })
+        Ok(Scratch { _held: held.at("lock", &dir)?, dir })
     }
 }
 
@@ -171,13 +160,8 @@ impl Scratch {
             source.sync_all().at("sync", from)?;
         }
         fs::rename(from, to).at("rename into place", to)?;
-        let parent = to
-            .parent()
-            .ok_or(io::ErrorKind::InvalidInput)
-            .at("rename into place", to)?;
-        File::open(parent)
-            .and_then(|dir| dir.sync_all())
-            .at("sync", parent)
+        let parent = to.parent().ok_or(io::ErrorKind::InvalidInput).at("rename into place", to)?;
+        File::open(parent).and_then(|dir| dir.sync_all()).at("sync", parent)
     }
 }
 
@@ -191,21 +175,13 @@ impl Drop for Scratch {
 /// Bytes of a file, or of the files in a directory.
 fn size_of(path: &Path) -> u64 {
     match fs::read_dir(path) {
-        Ok(entries) => entries
-            .flatten()
-            .filter_map(|entry| entry.metadata().ok())
-            .map(|m| m.len())
-            .sum(),
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum(),
         Err(_) => fs::metadata(path).map_or(0, |metadata| metadata.len()),
     }
 }
 
 fn root_from(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name| {
-        var(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("LAB_CACHE")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("bondlab")))
         .or_else(|| Some(set("HOME")?.join(".cache/bondlab")))
@@ -222,22 +198,9 @@ mod tests {
     #[test]
     fn place_by_precedence() {
         let path = |text: &str| Some(PathBuf::from(text));
-        assert_eq!(
-            root(&[
-                ("HOME", "/h"),
-                ("XDG_CACHE_HOME", "/x"),
-                ("LAB_CACHE", "/l")
-            ]),
-            path("/l")
-        );
-        assert_eq!(
-            root(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]),
-            path("/x/bondlab")
-        );
-        assert_eq!(
-            root(&[("HOME", "/h"), ("XDG_CACHE_HOME", "")]),
-            path("/h/.cache/bondlab")
-        );
+        assert_eq!(root(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("LAB_CACHE", "/l")]), path("/l"));
+        assert_eq!(root(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), path("/x/bondlab"));
+        assert_eq!(root(&[("HOME", "/h"), ("XDG_CACHE_HOME", "")]), path("/h/.cache/bondlab"));
         assert_eq!(root(&[]), None);
     }
 
@@ -279,12 +242,7 @@ mod tests {
             File::open(&path).unwrap().set_modified(used).unwrap();
             path
         };
-        let files = [
-            put("oldest", 9000),
-            put("old", 8000),
-            put("new", 60),
-            put("newer", 50),
-        ];
+        let files = [put("oldest", 9000), put("old", 8000), put("new", 60), put("newer", 50)];
         let left = || files.iter().filter(|path| path.exists()).count();
         cache.evict("initramfs", 40).unwrap();
         assert_eq!(left(), 4);
@@ -301,9 +259,7 @@ mod tests {
         let scratch = cache.scratch().unwrap();
         fs::create_dir(scratch.path("tree")).unwrap();
         fs::write(scratch.path("tree/file"), "x").unwrap();
-        scratch
-            .publish(&scratch.path("tree"), &cache.path("kernels/k"))
-            .unwrap();
+        scratch.publish(&scratch.path("tree"), &cache.path("kernels/k")).unwrap();
         assert_eq!(fs::read(cache.path("kernels/k/file")).unwrap(), b"x");
     }
 }

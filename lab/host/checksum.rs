@@ -82,15 +82,7 @@ fn next_data(file: &File, at: u64, length: u64) -> io::Result<u64> {
 fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     let [dev, ino, size] = [meta.dev(), meta.ino(), meta.size()].map(u64::cast_signed);
-    Ok([
-        dev,
-        ino,
-        size,
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-    ])
+    Ok([dev, ino, size, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
 }
 
 #[cfg(test)]

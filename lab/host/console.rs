@@ -36,10 +36,7 @@ impl Console {
     pub fn lines(&self) -> Vec<String> {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        text.lines()
-            .map(|line| without_prefix(line).to_owned())
-            .filter(|line| !line.is_empty())
-            .collect()
+        text.lines().map(|line| without_prefix(line).to_owned()).filter(|line| !line.is_empty()).collect()
     }
 }
 
@@ -67,87 +64,23 @@ struct Marker {
 
 /// More specific lines first: a kernel that hangs or has no init says "Kernel panic" in its next breath.
 const MARKERS: [Marker; 16] = [
-    Marker {
-        text: "Unable to mount root fs",
-        meaning: Meaning::BootFail,
-        tolerated: 0,
-    },
-    Marker {
-        text: "No working init found",
-        meaning: Meaning::BootFail,
-        tolerated: 0,
-    },
-    Marker {
-        text: "Requested init",
-        meaning: Meaning::BootFail,
-        tolerated: 0,
-    },
-    Marker {
-        text: "Initramfs unpacking failed",
-        meaning: Meaning::BootFail,
-        tolerated: 0,
-    },
-    Marker {
-        text: "BUG: soft lockup",
-        meaning: Meaning::Hang,
-        tolerated: 0,
-    },
-    Marker {
-        text: "blocked for more than",
-        meaning: Meaning::Hang,
-        tolerated: 0,
-    },
+    Marker { text: "Unable to mount root fs", meaning: Meaning::BootFail, tolerated: 0 },
+    Marker { text: "No working init found", meaning: Meaning::BootFail, tolerated: 0 },
+    Marker { text: "Requested init", meaning: Meaning::BootFail, tolerated: 0 },
+    Marker { text: "Initramfs unpacking failed", meaning: Meaning::BootFail, tolerated: 0 },
+    Marker { text: "BUG: soft lockup", meaning: Meaning::Hang, tolerated: 0 },
+    Marker { text: "blocked for more than", meaning: Meaning::Hang, tolerated: 0 },
     // A host that gives the guest no CPU for 21 s causes one as well.
-    Marker {
-        text: "self-detected stall",
-        meaning: Meaning::Hang,
-        tolerated: 1,
-    },
-    Marker {
-        text: "detected stalls on CPUs",
-        meaning: Meaning::Hang,
-        tolerated: 1,
-    },
-    Marker {
-        text: "rcu_sched kthread starved",
-        meaning: Meaning::Hang,
-        tolerated: 1,
-    },
-    Marker {
-        text: "kernel BUG at",
-        meaning: Meaning::Panic,
-        tolerated: 0,
-    },
-    Marker {
-        text: "BUG:",
-        meaning: Meaning::Panic,
-        tolerated: 0,
-    },
-    Marker {
-        text: "Oops:",
-        meaning: Meaning::Panic,
-        tolerated: 0,
-    },
-    Marker {
-        text: "general protection fault",
-        meaning: Meaning::Panic,
-        tolerated: 0,
-    },
-    Marker {
-        text: "Attempted to kill init",
-        meaning: Meaning::InitDied,
-        tolerated: 0,
-    },
-    Marker {
-        text: "Kernel panic",
-        meaning: Meaning::Panic,
-        tolerated: 0,
-    },
-    Marker {
-        text: "WARNING: ",
-        meaning: Meaning::Warning,
-        tolerated: usize::MAX,
-    },
+    Marker { text: "self-detected stall", meaning: Meaning::Hang, tolerated: 1 },
+    Marker { text: "detected stalls on CPUs", meaning: Meaning::Hang, tolerated: 1 },
+    Marker { text: "rcu_sched kthread starved", meaning: Meaning::Hang, tolerated: 1 },
+    Marker { text: "kernel BUG at", meaning: Meaning::Panic, tolerated: 0 },
+    Marker { text: "BUG:", meaning: Meaning::Panic, tolerated: 0 },
+    Marker { text: "Oops:", meaning: Meaning::Panic, tolerated: 0 },
+    Marker { text: "general protection fault", meaning: Meaning::Panic, tolerated: 0 },
+    Marker { text: "Attempted to kill init", meaning: Meaning::InitDied, tolerated: 0 },
+    Marker { text: "Kernel panic", meaning: Meaning::Panic, tolerated: 0 },
+    Marker { text: "WARNING: ", meaning: Meaning::Warning, tolerated: usize::MAX },
 ];
 
 /// The first functions of a kernel's stack at the point where it failed: the same fault compares equal, whatever the
@@ -187,10 +120,7 @@ pub fn cause_of_death(lines: &[String]) -> Option<Finding> {
 #[must_use]
 pub fn untolerated(lines: &[String]) -> Option<Finding> {
     find(lines, |marker| {
-        let count = lines
-            .iter()
-            .filter(|line| is_of_kernel(line) && line.contains(marker.text))
-            .count();
+        let count = lines.iter().filter(|line| is_of_kernel(line) && line.contains(marker.text)).count();
         count > marker.tolerated
     })
 }
@@ -198,41 +128,26 @@ pub fn untolerated(lines: &[String]) -> Option<Finding> {
 /// Kernel reports that do not end a run, for the record.
 #[must_use]
 pub fn warnings(lines: &[String]) -> Vec<String> {
-    let is_marked = |line: &&String| {
-        is_of_kernel(line) && MARKERS.iter().any(|marker| line.contains(marker.text))
-    };
+    let is_marked =
+        |line: &&String| is_of_kernel(line) && MARKERS.iter().any(|marker| line.contains(marker.text));
     lines.iter().filter(is_marked).cloned().collect()
 }
 
 /// What PID 1 and the agent said, without the mark.
 #[must_use]
 pub fn last_words(lines: &[String]) -> Vec<String> {
-    lines
-        .iter()
-        .filter_map(|line| line.strip_prefix(CONSOLE_MARK))
-        .map(str::to_owned)
-        .collect()
+    lines.iter().filter_map(|line| line.strip_prefix(CONSOLE_MARK)).map(str::to_owned).collect()
 }
 
 /// By line first: what a kernel reports later is often a consequence.
 fn find(lines: &[String], counts: impl Fn(&Marker) -> bool) -> Option<Finding> {
-    let (index, marker) = lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| is_of_kernel(line))
-        .find_map(|(index, line)| {
-            let marker = MARKERS
-                .iter()
-                .find(|marker| line.contains(marker.text) && counts(marker))?;
+    let (index, marker) =
+        lines.iter().enumerate().filter(|(_, line)| is_of_kernel(line)).find_map(|(index, line)| {
+            let marker = MARKERS.iter().find(|marker| line.contains(marker.text) && counts(marker))?;
             Some((index, marker))
         })?;
     let fingerprint = fingerprint(&lines[index..]);
-    Some(Finding {
-        index,
-        meaning: marker.meaning,
-        line: lines[index].clone(),
-        fingerprint,
-    })
+    Some(Finding { index, meaning: marker.meaning, line: lines[index].clone(), fingerprint })
 }
 
 fn is_of_kernel(line: &str) -> bool {
@@ -247,10 +162,7 @@ const FINGERPRINT_FRAMES: usize = 5;
 pub fn fingerprint(lines: &[String]) -> Fingerprint {
     let mut frames: Vec<String> = Vec::new();
     // After the end mark an oops prints its registers once more.
-    for line in lines
-        .iter()
-        .take_while(|line| !line.starts_with("---[ end"))
-    {
+    for line in lines.iter().take_while(|line| !line.starts_with("---[ end")) {
         let Some(frame) = frame(line) else { continue };
         if !is_plumbing(frame) && frames.last().is_none_or(|last| last != frame) {
             frames.push(frame.to_owned());
@@ -269,9 +181,7 @@ fn frame(line: &str) -> Option<&str> {
     let line = line.strip_prefix("RIP: 0010:").unwrap_or(line);
     let symbol = line.split_whitespace().next()?;
     let (name, offset) = symbol.split_once("+0x")?;
-    offset
-        .contains("/0x")
-        .then(|| name.split('.').next().unwrap_or(name))
+    offset.contains("/0x").then(|| name.split('.').next().unwrap_or(name))
 }
 
 /// Functions between the fault and the printout, and between a system call and its work.
@@ -314,9 +224,7 @@ fn is_plumbing(function: &str) -> bool {
         "x64_sys_call",
     ];
     NAMES.contains(&function)
-        || ["exc_", "asm_exc_", "asm_sysvec_", "sysvec_"]
-            .iter()
-            .any(|p| function.starts_with(p))
+        || ["exc_", "asm_exc_", "asm_sysvec_", "sysvec_"].iter().any(|p| function.starts_with(p))
 }
 
 /// Without `[    1.234567]` and, where the kernel prints the caller, `[    T1]`.
@@ -326,9 +234,7 @@ fn without_prefix(line: &str) -> &str {
         let Some((prefix, after)) = inner.split_once(']') else {
             break;
         };
-        let is_prefix = prefix
-            .chars()
-            .all(|c| c.is_ascii_digit() || " .TC".contains(c));
+        let is_prefix = prefix.chars().all(|c| c.is_ascii_digit() || " .TC".contains(c));
         if !is_prefix {
             break;
         }
@@ -387,15 +293,11 @@ mod tests {
 
     #[test]
     fn the_same_crash_has_the_same_fingerprint_whatever_the_offsets() {
-        let moved = SYSRQ
-            .replace("+0x1a/", "+0x99/")
-            .replace("ksys_write+0x6d", "ksys_write.constprop.0+0x11");
+        let moved =
+            SYSRQ.replace("+0x1a/", "+0x99/").replace("ksys_write+0x6d", "ksys_write.constprop.0+0x11");
         let first = cause_of_death(&lines(SYSRQ)).unwrap();
         assert_eq!(first.meaning, Meaning::Panic);
-        assert_eq!(
-            first.line,
-            "Kernel panic - not syncing: sysrq triggered crash"
-        );
+        assert_eq!(first.line, "Kernel panic - not syncing: sysrq triggered crash");
         assert_eq!(
             first.fingerprint.to_string(),
             "sysrq_handle_crash < proc_reg_write < vfs_write < ksys_write"
@@ -408,15 +310,8 @@ mod tests {
     fn an_oops_is_told_by_its_first_line_and_the_faulting_function_comes_first() {
         let found = cause_of_death(&lines(OOPS)).unwrap();
         assert_eq!(found.meaning, Meaning::Panic);
-        assert!(
-            found.line.starts_with("BUG: kernel NULL pointer"),
-            "{}",
-            found.line
-        );
-        assert_eq!(
-            found.fingerprint.to_string(),
-            "bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit"
-        );
+        assert!(found.line.starts_with("BUG: kernel NULL pointer"), "{}", found.line);
+        assert_eq!(found.fingerprint.to_string(), "bond_start_xmit < dev_hard_start_xmit < __dev_queue_xmit");
     }
 
     #[test]
@@ -434,25 +329,15 @@ mod tests {
                 "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b",
                 Some(Meaning::InitDied),
             ),
-            (
-                "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:1]",
-                Some(Meaning::Hang),
-            ),
-            (
-                "INFO: task ip:77 blocked for more than 30 seconds.",
-                Some(Meaning::Hang),
-            ),
+            ("watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [init:1]", Some(Meaning::Hang)),
+            ("INFO: task ip:77 blocked for more than 30 seconds.", Some(Meaning::Hang)),
             ("kernel BUG at net/core/dev.c:1!", Some(Meaning::Panic)),
             ("lab: agent: BUG: not the kernel's", None),
             ("WARNING: CPU: 0 PID: 1 at net/core/dev.c:1", None),
             ("all is well", None),
         ];
         for (line, want) in cases {
-            assert_eq!(
-                cause_of_death(&lines(line)).map(|finding| finding.meaning),
-                want,
-                "{line}"
-            );
+            assert_eq!(cause_of_death(&lines(line)).map(|finding| finding.meaning), want, "{line}");
         }
     }
 
@@ -463,9 +348,7 @@ mod tests {
         assert!(untolerated(&lines(&stall.repeat(2))).is_some());
         assert_eq!(untolerated(&lines(&"WARNING: at x\n".repeat(99))), None);
         assert_eq!(warnings(&lines("WARNING: at x\nfine\n")), ["WARNING: at x"]);
-        assert!(
-            untolerated(&lines("BUG: sleeping function called from invalid context")).is_some()
-        );
+        assert!(untolerated(&lines("BUG: sleeping function called from invalid context")).is_some());
     }
 
     #[test]

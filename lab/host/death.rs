@@ -100,12 +100,8 @@ pub enum Cause {
 impl Cause {
     fn next_step(&self) -> &'static str {
         match self {
-            Self::Panic { .. } => {
-                "the kernel under test crashed; compare the fingerprint on another version"
-            }
-            Self::Hang {
-                phase: Phase::Boot, ..
-            } => {
+            Self::Panic { .. } => "the kernel under test crashed; compare the fingerprint on another version",
+            Self::Hang { phase: Phase::Boot, .. } => {
                 "boot it again; if it hangs each time, give it more time or try another accelerator"
             }
             Self::Hang { .. } => {
@@ -117,9 +113,7 @@ impl Cause {
             Self::AgentDied { .. } => {
                 "this is a fault of the lab, not of the kernel: report it with these lines"
             }
-            Self::Garbage { .. } => {
-                "the records cannot be trusted: run it again, report it if it repeats"
-            }
+            Self::Garbage { .. } => "the records cannot be trusted: run it again, report it if it repeats",
             Self::QemuKilled { .. } => {
                 "see what killed it (out of memory? a signal from outside?) and run it again"
             }
@@ -132,21 +126,13 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic { line, fingerprint } => {
-                let what = line
-                    .strip_prefix("Kernel panic - not syncing: ")
-                    .unwrap_or(line);
+                let what = line.strip_prefix("Kernel panic - not syncing: ").unwrap_or(line);
                 write!(f, "the kernel panicked: {what} ({fingerprint})")
             }
-            Self::Hang {
-                phase,
-                notice,
-                fingerprint,
-            } if fingerprint.0.is_empty() => write!(f, "the guest hung {phase}: {notice}"),
-            Self::Hang {
-                phase,
-                notice,
-                fingerprint,
-            } => {
+            Self::Hang { phase, notice, fingerprint } if fingerprint.0.is_empty() => {
+                write!(f, "the guest hung {phase}: {notice}")
+            }
+            Self::Hang { phase, notice, fingerprint } => {
                 write!(f, "the guest hung {phase}: {notice} ({fingerprint})")
             }
             Self::BootFail { reason } => write!(f, "the guest did not boot: {reason}"),
@@ -186,15 +172,7 @@ impl Death {
     pub fn new(cause: Cause, lines: &[String]) -> Self {
         let last = lines.len().saturating_sub(CONSOLE_LINES_SHOWN);
         let first = console::cause_of_death(lines).map_or(last, |finding| finding.index.min(last));
-        Self {
-            cause,
-            console: lines
-                .iter()
-                .skip(first)
-                .take(CONSOLE_LINES_SHOWN)
-                .cloned()
-                .collect(),
-        }
+        Self { cause, console: lines.iter().skip(first).take(CONSOLE_LINES_SHOWN).cloned().collect() }
     }
 }
 
@@ -206,20 +184,12 @@ pub fn judge(status: ExitStatus, stderr: &str, phase: Phase, lines: &[String]) -
         (None, Some(code)) => match GuestExit::from_qemu_status(code) {
             Some(exit) => judge_guest_exit(exit, phase, lines),
             None if code == 0 => Err(judge_power_off(stderr, phase, lines)),
-            None => Err(Cause::QemuExited {
-                code,
-                stderr: stderr.to_owned(),
-            }),
+            None => Err(Cause::QemuExited { code, stderr: stderr.to_owned() }),
         },
-        (None, None) => Err(Cause::QemuExited {
-            code: status.into_raw(),
-            stderr: stderr.to_owned(),
-        }),
+        (None, None) => Err(Cause::QemuExited { code: status.into_raw(), stderr: stderr.to_owned() }),
     };
     match verdict {
-        Ok(()) => Exit::Finished {
-            warnings: console::warnings(lines),
-        },
+        Ok(()) => Exit::Finished { warnings: console::warnings(lines) },
         Err(cause) => Exit::Died(Death::new(cause, lines)),
     }
 }
@@ -233,9 +203,9 @@ fn judge_guest_exit(exit: GuestExit, phase: Phase, lines: &[String]) -> Result<(
         GuestExit::SetupFailed => Err(Cause::BootFail { reason: reason() }),
         GuestExit::AgentDied if phase == Phase::Boot => Err(Cause::BootFail { reason: reason() }),
         GuestExit::AgentDied => Err(Cause::AgentDied { reason: reason() }),
-        GuestExit::Finished if phase == Phase::Boot => Err(Cause::BootFail {
-            reason: "it ended before it had said that it is ready".to_owned(),
-        }),
+        GuestExit::Finished if phase == Phase::Boot => {
+            Err(Cause::BootFail { reason: "it ended before it had said that it is ready".to_owned() })
+        }
         GuestExit::Finished => match console::untolerated(lines) {
             Some(finding) => Err(cause_of(finding, phase)),
             None => Ok(()),
@@ -250,33 +220,19 @@ fn judge_power_off(stderr: &str, phase: Phase, lines: &[String]) -> Cause {
     }
     match console::cause_of_death(lines) {
         Some(finding) => cause_of(finding, phase),
-        None if phase == Phase::Boot => Cause::BootFail {
-            reason: "it powered off or reset without a word".to_owned(),
-        },
-        None => Cause::AgentDied {
-            reason: "the machine was powered off or reset from within".to_owned(),
-        },
+        None if phase == Phase::Boot => {
+            Cause::BootFail { reason: "it powered off or reset without a word".to_owned() }
+        }
+        None => Cause::AgentDied { reason: "the machine was powered off or reset from within".to_owned() },
     }
 }
 
-fn cause_of(
-    Finding {
-        meaning,
-        line,
-        fingerprint,
-        ..
-    }: Finding,
-    phase: Phase,
-) -> Cause {
+fn cause_of(Finding { meaning, line, fingerprint, .. }: Finding, phase: Phase) -> Cause {
     match meaning {
         Meaning::BootFail => Cause::BootFail { reason: line },
         Meaning::InitDied if phase == Phase::Boot => Cause::BootFail { reason: line },
         Meaning::InitDied => Cause::AgentDied { reason: line },
-        Meaning::Hang => Cause::Hang {
-            phase,
-            notice: line,
-            fingerprint,
-        },
+        Meaning::Hang => Cause::Hang { phase, notice: line, fingerprint },
         Meaning::Panic | Meaning::Warning => Cause::Panic { line, fingerprint },
     }
 }
@@ -284,11 +240,7 @@ fn cause_of(
 /// QEMU catches SIGTERM, SIGINT and SIGHUP and exits with 0 after "terminating on signal 15 from pid 1 (...)".
 fn terminating_signal(stderr: &str) -> Option<i32> {
     let (_, after) = stderr.split_once("terminating on signal ")?;
-    after
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -313,118 +265,25 @@ mod tests {
         let agent_died = exited(GuestExit::AgentDied.qemu_status());
         let setup_failed = exited(GuestExit::SetupFailed.qemu_status());
         let cases: [(ExitStatus, &str, Phase, &[&str], &str); 15] = [
-            (
-                finished,
-                "",
-                Phase::End,
-                &["WARNING: at x"],
-                "finished with 1 warnings",
-            ),
-            (
-                finished,
-                "",
-                Phase::Boot,
-                &[],
-                "did not boot: it ended before",
-            ),
-            (
-                finished,
-                "",
-                Phase::End,
-                &["BUG: scheduling while atomic"],
-                "kernel panicked: BUG: scheduling",
-            ),
-            (
-                agent_died,
-                "",
-                Phase::Work,
-                &["lab: panic: x", "lab: at y"],
-                "agent died: panic: x; at y",
-            ),
-            (
-                agent_died,
-                "",
-                Phase::Work,
-                &[],
-                "agent died: without a word",
-            ),
-            (
-                agent_died,
-                "",
-                Phase::Boot,
-                &["lab: agent: no port"],
-                "did not boot: agent: no port",
-            ),
-            (
-                setup_failed,
-                "",
-                Phase::Boot,
-                &["lab: setup: mount"],
-                "did not boot: setup: mount",
-            ),
-            (
-                exited(0),
-                "",
-                Phase::Work,
-                &["Kernel panic - x"],
-                "kernel panicked: Kernel panic - x",
-            ),
-            (
-                exited(0),
-                "",
-                Phase::Work,
-                &["BUG: soft lockup"],
-                "hung at work: BUG: soft lockup",
-            ),
-            (
-                exited(0),
-                "",
-                Phase::Boot,
-                &[],
-                "did not boot: it powered off",
-            ),
-            (
-                exited(0),
-                "",
-                Phase::Work,
-                &[],
-                "agent died: the machine was powered off",
-            ),
-            (
-                exited(0),
-                "q: terminating on signal 15 from pid 1",
-                Phase::Work,
-                &[],
-                "killed by signal 15",
-            ),
-            (
-                exited(1),
-                "q: no such device",
-                Phase::Boot,
-                &[],
-                "qemu exited with 1: q: no such device",
-            ),
-            (
-                ExitStatus::from_raw(9),
-                "",
-                Phase::Work,
-                &[],
-                "killed by signal 9",
-            ),
-            (
-                exited(0),
-                "",
-                Phase::Boot,
-                &["Attempted to kill init!"],
-                "did not boot: Attempted",
-            ),
+            (finished, "", Phase::End, &["WARNING: at x"], "finished with 1 warnings"),
+            (finished, "", Phase::Boot, &[], "did not boot: it ended before"),
+            (finished, "", Phase::End, &["BUG: scheduling while atomic"], "kernel panicked: BUG: scheduling"),
+            (agent_died, "", Phase::Work, &["lab: panic: x", "lab: at y"], "agent died: panic: x; at y"),
+            (agent_died, "", Phase::Work, &[], "agent died: without a word"),
+            (agent_died, "", Phase::Boot, &["lab: agent: no port"], "did not boot: agent: no port"),
+            (setup_failed, "", Phase::Boot, &["lab: setup: mount"], "did not boot: setup: mount"),
+            (exited(0), "", Phase::Work, &["Kernel panic - x"], "kernel panicked: Kernel panic - x"),
+            (exited(0), "", Phase::Work, &["BUG: soft lockup"], "hung at work: BUG: soft lockup"),
+            (exited(0), "", Phase::Boot, &[], "did not boot: it powered off"),
+            (exited(0), "", Phase::Work, &[], "agent died: the machine was powered off"),
+            (exited(0), "q: terminating on signal 15 from pid 1", Phase::Work, &[], "killed by signal 15"),
+            (exited(1), "q: no such device", Phase::Boot, &[], "qemu exited with 1: q: no such device"),
+            (ExitStatus::from_raw(9), "", Phase::Work, &[], "killed by signal 9"),
+            (exited(0), "", Phase::Boot, &["Attempted to kill init!"], "did not boot: Attempted"),
         ];
         for (status, stderr, phase, console, want) in cases {
             let got = verdict(status, stderr, phase, console);
-            assert!(
-                got.contains(want),
-                "{status:?} {console:?}: {got:?} lacks {want:?}"
-            );
+            assert!(got.contains(want), "{status:?} {console:?}: {got:?} lacks {want:?}");
         }
     }
 
@@ -432,10 +291,7 @@ mod tests {
     fn a_message_has_what_happened_the_evidence_and_what_to_do() {
         let lines: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
         let death = Death::new(Cause::QemuKilled { signal: 9 }, &lines).to_string();
-        assert!(
-            death.starts_with("qemu was killed by signal 9\n  | line 15\n"),
-            "{death}"
-        );
+        assert!(death.starts_with("qemu was killed by signal 9\n  | line 15\n"), "{death}");
         assert!(death.contains("| line 39\nnext: "), "{death}");
     }
 }

@@ -66,9 +66,7 @@ fn find_data(deb: &mut impl Read) -> Result<(String, u64), DebError> {
             }
             read => read?,
         }
-        let field = |range: std::ops::Range<usize>| {
-            String::from_utf8_lossy(&header[range]).trim().to_owned()
-        };
+        let field = |range: std::ops::Range<usize>| String::from_utf8_lossy(&header[range]).trim().to_owned();
         let name = field(0..16).trim_end_matches('/').to_owned();
         let (Ok(size), b"`\n") = (field(48..58).parse::<u64>(), &header[58..]) else {
             return Err(DebError::BadMember(name));
@@ -89,14 +87,7 @@ mod tests {
     use super::*;
 
     fn member(name: &str, content: &[u8]) -> Vec<u8> {
-        let header = format!(
-            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
-            0,
-            0,
-            0,
-            "100644",
-            content.len()
-        );
+        let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len());
         let mut bytes = [header.as_bytes(), content].concat();
         bytes.resize(bytes.len().next_multiple_of(2), b'\n');
         bytes
@@ -137,14 +128,8 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         assert!(matches!(files(b"!<nope>\n"), Err(DebError::NotAr)));
-        assert!(matches!(
-            files(&deb(&[member("debian-binary", b"2.0\n")])),
-            Err(DebError::NoData)
-        ));
-        assert!(matches!(
-            files(&deb(&[member("data.tar.gz", b"")])),
-            Err(DebError::Unsupported(_))
-        ));
+        assert!(matches!(files(&deb(&[member("debian-binary", b"2.0\n")])), Err(DebError::NoData)));
+        assert!(matches!(files(&deb(&[member("data.tar.gz", b"")])), Err(DebError::Unsupported(_))));
         let mut bad = deb(&[member("data.tar.xz", DATA)]);
         bad[8 + 48] = b'x';
         assert!(matches!(files(&bad), Err(DebError::BadMember(_))));

@@ -64,12 +64,9 @@ pub fn decompress(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressError> {
         Format::Plain => return Ok(bytes),
         Format::Other(name) => return Err(DecompressError::Unsupported(name)),
         Format::Lz4 => {
-            return lz4::decompress(&bytes)
-                .map_err(|error| damaged("lz4")(io::Error::other(error)));
+            return lz4::decompress(&bytes).map_err(|error| damaged("lz4")(io::Error::other(error)));
         }
-        Format::Xz => XzReader::new(&bytes[..], false)
-            .read_to_end(&mut out)
-            .map_err(damaged("xz"))?,
+        Format::Xz => XzReader::new(&bytes[..], false).read_to_end(&mut out).map_err(damaged("xz"))?,
         Format::Zstd => zstd_reader(&bytes[..])
             .and_then(|mut reader| reader.read_to_end(&mut out))
             .map_err(damaged("zstd"))?,
@@ -106,10 +103,7 @@ mod tests {
     #[test]
     fn refuses_the_rest() {
         let gzip = decompress(b"\x1f\x8b\x08\0".to_vec()).unwrap_err();
-        assert_eq!(
-            gzip.to_string(),
-            "gzip compression is not supported: xz, zstd and lz4 are"
-        );
+        assert_eq!(gzip.to_string(), "gzip compression is not supported: xz, zstd and lz4 are");
         for bytes in [XZ, ZSTD] {
             assert!(decompress(bytes[..bytes.len() - 6].to_vec()).is_err());
         }

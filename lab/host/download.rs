@@ -65,9 +65,7 @@ pub enum DownloadEvent<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// Neither apt nor curl.
-    #[error(
-        "nothing to download with: neither apt's apt-helper nor curl is installed; install curl"
-    )]
+    #[error("nothing to download with: neither apt's apt-helper nor curl is installed; install curl")]
     NoTransport,
     /// The transport said no.
     #[error("cannot download {url}: {message}")]
@@ -118,20 +116,13 @@ pub fn fetch(
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<(), DownloadError> {
     let name = package.package.as_str();
-    on_event(DownloadEvent::Started {
-        package: name,
-        size: package.size,
-    });
+    on_event(DownloadEvent::Started { package: name, size: package.size });
     let (size, sha256) = fetch_unpinned(url, name, package.size, partial, on_event)?;
     if (size, &sha256) != (package.size, &package.sha256) {
         fs::remove_file(partial).at("remove", partial)?;
         let say = |size: u64, hash: &Sha256Hex| format!("{size} bytes, sha256 {}", hash.as_str());
         let expected = say(package.size, &package.sha256);
-        return Err(DownloadError::Mismatch {
-            url: url.to_owned(),
-            expected,
-            actual: say(size, &sha256),
-        });
+        return Err(DownloadError::Mismatch { url: url.to_owned(), expected, actual: say(size, &sha256) });
     }
     on_event(DownloadEvent::Verified { package: name });
     Ok(())
@@ -176,32 +167,22 @@ fn transfer(
     partial: &Path,
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<(), DownloadError> {
-    let failed = |message: String| DownloadError::Failed {
-        url: url.to_owned(),
-        message,
-    };
+    let failed = |message: String| DownloadError::Failed { url: url.to_owned(), message };
     let mut command = transport(url, partial)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     die_with_parent(&mut command);
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
 
     let seconds = CONNECT_TIMEOUT_S + size / BYTES_PER_SECOND_MIN;
     let mut received = 0;
-    let ended = wait::until(
-        Instant::now() + Duration::from_secs(seconds),
-        POLL_INTERVAL,
-        || {
-            let now = fs::metadata(partial).map_or(0, |metadata| metadata.len());
-            if now != received {
-                received = now;
-                on_event(DownloadEvent::Progress { package, received });
-            }
-            child.try_wait().transpose()
-        },
-    );
+    let ended = wait::until(Instant::now() + Duration::from_secs(seconds), POLL_INTERVAL, || {
+        let now = fs::metadata(partial).map_or(0, |metadata| metadata.len());
+        if now != received {
+            received = now;
+            on_event(DownloadEvent::Progress { package, received });
+        }
+        child.try_wait().transpose()
+    });
     match ended {
         Some(Ok(status)) if status.success() => Ok(()),
         Some(Ok(status)) => Err(failed(last_words(&mut child, status))),
@@ -211,12 +192,7 @@ fn transfer(
             let _ = child.kill();
             let _ = child.wait();
             let url = url.to_owned();
-            Err(DownloadError::TooSlow {
-                url,
-                seconds,
-                received,
-                size,
-            })
+            Err(DownloadError::TooSlow { url, seconds, received, size })
         }
     }
 }
@@ -229,37 +205,21 @@ fn transport(url: &str, partial: &Path) -> Result<Command, DownloadError> {
         return Ok(command);
     }
     let mut command = Command::new(find_in_path("curl").ok_or(DownloadError::NoTransport)?);
-    command.args([
-        "--fail",
-        "--location",
-        "--silent",
-        "--show-error",
-        "--proto",
-        "=http,https",
-        "--output",
-    ]);
+    command.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https", "--output"]);
     command.arg(partial).args(["--", url]);
     Ok(command)
 }
 
 fn find_in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// The error lines of a transport that has failed, without apt's warnings.
 fn last_words(child: &mut Child, status: ExitStatus) -> String {
     let mut text = String::new();
-    let read = child
-        .stderr
-        .as_mut()
-        .map_or(Ok(0), |stderr| stderr.read_to_string(&mut text));
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("W:"));
+    let read = child.stderr.as_mut().map_or(Ok(0), |stderr| stderr.read_to_string(&mut text));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("W:"));
     let said = lines.collect::<Vec<_>>().join("; ");
     match read {
         Ok(_) if !said.is_empty() => said,
@@ -288,18 +248,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (source, partial) = (dir.path().join("source"), dir.path().join("partial"));
         let url = format!("file://{}", source.display());
-        for (pinned, served, good) in [(b"kernel", b"kernel", true), (b"kernel", b"kernes", false)]
-        {
+        for (pinned, served, good) in [(b"kernel", b"kernel", true), (b"kernel", b"kernes", false)] {
             fs::write(&source, served).unwrap();
             let mut events = Vec::new();
             let mut on_event = |event: DownloadEvent| events.push(format!("{event:?}"));
             let fetched = fetch(&url, &package(pinned), &partial, &mut on_event);
             assert_eq!(fetched.is_ok(), good);
             assert_eq!(partial.exists(), good);
-            assert_eq!(
-                events.iter().any(|event| event.starts_with("Verified")),
-                good
-            );
+            assert_eq!(events.iter().any(|event| event.starts_with("Verified")), good);
         }
     }
 }

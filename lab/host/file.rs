@@ -23,10 +23,6 @@ pub trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, FileError> {
-        self.map_err(|source| FileError {
-            doing,
-            path: path.as_ref().to_owned(),
-            source: source.into(),
-        })
+        self.map_err(|source| FileError { doing, path: path.as_ref().to_owned(), source: source.into() })
     }
 }

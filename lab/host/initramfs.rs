@@ -26,18 +26,14 @@ const IMAGE_FORMAT: u32 = 1;
 
 /// Without these the modules make devices of their own at load: bond0 in the first namespace, for one,
 /// which turns a later "create bond0" into EEXIST.
-const PARAMETERS: [(&str, &str); 3] = [
-    ("bonding", "max_bonds=0"),
-    ("dummy", "numdummies=0"),
-    ("ifb", "numifbs=0"),
-];
+const PARAMETERS: [(&str, &str); 3] =
+    [("bonding", "max_bonds=0"), ("dummy", "numdummies=0"), ("ifb", "numifbs=0")];
 
 const DIRECTORIES: [&str; 6] = ["dev", "lab", "lab/modules", "proc", "sys", "tmp"];
 
 /// Device nodes with their major and minor numbers (Documentation/admin-guide/devices.txt). The kernel
 /// opens /dev/console for /init before anything is mounted.
-const DEVICES: [(&str, u32, u32, u32); 2] =
-    [("dev/console", 0o600, 5, 1), ("dev/null", 0o666, 1, 3)];
+const DEVICES: [(&str, u32, u32, u32); 2] = [("dev/console", 0o600, 5, 1), ("dev/null", 0o666, 1, 3)];
 
 const S_IFDIR: u32 = 0o040000;
 const S_IFCHR: u32 = 0o020000;
@@ -72,9 +68,7 @@ pub fn build(
     init: &Path,
     modules: &[&str],
 ) -> Result<PathBuf, InitramfsError> {
-    let path = cache
-        .path("initramfs")
-        .join(format!("{}.cpio", key(kernel, init, modules)?));
+    let path = cache.path("initramfs").join(format!("{}.cpio", key(kernel, init, modules)?));
     if !path.exists() {
         let bytes = fs::read(init).at("read", init)?;
         check_static(init, &bytes)?;
@@ -97,21 +91,14 @@ fn key(kernel: &Kernel, init: &Path, modules: &[&str]) -> Result<String, FileErr
     hash.update(IMAGE_FORMAT.to_le_bytes());
     hash.update(&kernel.key);
     let times = [metadata.mtime() as u64, metadata.mtime_nsec() as u64];
-    for number in [metadata.dev(), metadata.ino(), metadata.size()]
-        .into_iter()
-        .chain(times)
-    {
+    for number in [metadata.dev(), metadata.ino(), metadata.size()].into_iter().chain(times) {
         hash.update(number.to_le_bytes());
     }
     for module in modules {
         hash.update("\n");
         hash.update(module);
     }
-    Ok(format!(
-        "{}-{}",
-        kernel.release,
-        &hex(&hash.finalize())[..16]
-    ))
+    Ok(format!("{}-{}", kernel.release, &hex(&hash.finalize())[..16]))
 }
 
 fn check_static(path: &Path, bytes: &[u8]) -> Result<(), InitramfsError> {
@@ -119,9 +106,7 @@ fn check_static(path: &Path, bytes: &[u8]) -> Result<(), InitramfsError> {
         let header = FileHeader64::<object::Endianness>::parse(bytes)?;
         let endian = header.endian()?;
         let programs = header.program_headers(endian, bytes)?;
-        Ok(programs
-            .iter()
-            .any(|program| program.p_type(endian) == PT_INTERP))
+        Ok(programs.iter().any(|program| program.p_type(endian) == PT_INTERP))
     };
     match interpreter() {
         Ok(false) => Ok(()),
@@ -133,29 +118,18 @@ fn check_static(path: &Path, bytes: &[u8]) -> Result<(), InitramfsError> {
 /// An entry's mode, device number and content.
 type Entry = (u32, (u32, u32), Vec<u8>);
 
-fn pack(
-    out: impl Write,
-    init: Vec<u8>,
-    modules: &[ModuleFile],
-    path: &Path,
-) -> Result<(), InitramfsError> {
+fn pack(out: impl Write, init: Vec<u8>, modules: &[ModuleFile], path: &Path) -> Result<(), InitramfsError> {
     // In the order of their names a directory comes before what is in it.
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     for directory in DIRECTORIES {
         entries.insert(directory.to_owned(), (S_IFDIR | 0o755, (0, 0), Vec::new()));
     }
     for (device, mode, major, minor) in DEVICES {
-        entries.insert(
-            device.to_owned(),
-            (S_IFCHR | mode, (major, minor), Vec::new()),
-        );
+        entries.insert(device.to_owned(), (S_IFCHR | mode, (major, minor), Vec::new()));
     }
     entries.insert("init".to_owned(), (S_IFREG | 0o755, (0, 0), init));
     let load = modules.iter().map(load_line).collect::<String>();
-    entries.insert(
-        "lab/modules.load".to_owned(),
-        (S_IFREG | 0o644, (0, 0), load.into_bytes()),
-    );
+    entries.insert("lab/modules.load".to_owned(), (S_IFREG | 0o644, (0, 0), load.into_bytes()));
     for module in modules {
         let name = format!("lab/modules/{}.ko", module.name);
         entries.insert(name, (S_IFREG | 0o644, (0, 0), module.read()?));
@@ -174,10 +148,7 @@ fn write_cpio(mut out: impl Write, entries: &BTreeMap<String, Entry>) -> io::Res
     for (ino, (name, (mode, (major, minor), content))) in (1..).zip(entries) {
         let header = cpio::newc::Builder::new(name).ino(ino).mode(*mode).nlink(1);
         let size = u32::try_from(content.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut entry = header
-            .rdev_major(*major)
-            .rdev_minor(*minor)
-            .write(&mut out, size);
+        let mut entry = header.rdev_major(*major).rdev_minor(*minor).write(&mut out, size);
         entry.write_all(content)?;
         entry.finish()?;
     }
@@ -209,11 +180,7 @@ mod tests {
             io::Read::read_to_end(&mut reader, &mut content).unwrap();
             assert_eq!(reader.entry().mtime(), 0);
             let entry = (reader.entry().name().to_owned(), reader.entry().mode());
-            found.push((
-                entry.0,
-                entry.1,
-                String::from_utf8_lossy(&content).into_owned(),
-            ));
+            found.push((entry.0, entry.1, String::from_utf8_lossy(&content).into_owned()));
             archive = reader.finish().unwrap();
         }
     }
@@ -224,21 +191,14 @@ mod tests {
         for name in ["bonding.ko", "tls.ko"] {
             fs::write(modules.join(name), elf(1)).unwrap();
         }
-        ModuleIndex::build(&modules)
-            .unwrap()
-            .write(&dir.join("index"))
-            .unwrap();
+        ModuleIndex::build(&modules).unwrap().write(&dir.join("index")).unwrap();
         Kernel {
             id: "6.12.57".into(),
             release: "6.12.57-cloud".into(),
             key: "k".into(),
             vmlinux: "/v".into(),
             config: None,
-            modules: ModuleTree {
-                release: "6.12.57-cloud".into(),
-                dir: modules,
-                index: dir.join("index"),
-            },
+            modules: ModuleTree { release: "6.12.57-cloud".into(), dir: modules, index: dir.join("index") },
         }
     }
 
@@ -258,18 +218,12 @@ mod tests {
             "dev dev/console dev/null init lab lab/modules lab/modules.load lab/modules/bonding.ko \
              lab/modules/tls.ko proc sys tmp"
         );
-        let load = entries
-            .iter()
-            .find(|(name, ..)| name == "lab/modules.load")
-            .unwrap();
+        let load = entries.iter().find(|(name, ..)| name == "lab/modules.load").unwrap();
         assert_eq!(load.2, "bonding.ko max_bonds=0\ntls.ko\n");
         assert_eq!(entries[1].1, 0o020600);
 
         fs::remove_file(&path).unwrap();
-        assert_eq!(
-            build(&cache, &kernel, &init, &["bonding", "tls"]).unwrap(),
-            path
-        );
+        assert_eq!(build(&cache, &kernel, &init, &["bonding", "tls"]).unwrap(), path);
         assert_eq!(fs::read(&path).unwrap(), bytes);
         assert_ne!(build(&cache, &kernel, &init, &["tls"]).unwrap(), path);
     }
@@ -281,9 +235,7 @@ mod tests {
         let init = dir.path().join("lab");
         let refusal = |content: Vec<u8>| {
             fs::write(&init, content).unwrap();
-            build(&cache, &kernel(dir.path()), &init, &[])
-                .unwrap_err()
-                .to_string()
+            build(&cache, &kernel(dir.path()), &init, &[]).unwrap_err().to_string()
         };
         assert!(refusal(elf(PT_INTERP.0)).contains("is dynamically linked"));
         assert!(refusal(b"#!/bin/sh".to_vec()).contains("no 64-bit ELF program"));

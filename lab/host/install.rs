@@ -66,9 +66,7 @@ pub fn command_line(package: &str) -> String {
 /// When not root, without a mirror, or when apt fails.
 pub fn install(package: &str) -> Result<(), InstallError> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(InstallError::NotRoot {
-            command: format!("sudo {}", command_line(package)),
-        });
+        return Err(InstallError::NotRoot { command: format!("sudo {}", command_line(package)) });
     }
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
     match backports_of(&os_release) {
@@ -82,20 +80,12 @@ pub fn install(package: &str) -> Result<(), InstallError> {
 
 fn install_from(package: &str, suite: &str) -> Result<(), InstallError> {
     let (release, _) = suite.split_once('-').unwrap_or((suite, ""));
-    let sources =
-        sources_for(&index_targets()?, release, suite).ok_or_else(|| InstallError::NoMirror {
-            suite: release.to_owned(),
-            package: package.to_owned(),
-        })?;
-    let failed = |source| InstallError::Io {
-        what: "temporary apt directory".to_owned(),
-        source,
-    };
+    let sources = sources_for(&index_targets()?, release, suite)
+        .ok_or_else(|| InstallError::NoMirror { suite: release.to_owned(), package: package.to_owned() })?;
+    let failed = |source| InstallError::Io { what: "temporary apt directory".to_owned(), source };
     let dir = tempfile::tempdir().map_err(failed)?;
     let (list, lists) = (dir.path().join("sources.list"), dir.path().join("lists"));
-    fs::write(&list, sources)
-        .and_then(|()| fs::create_dir_all(lists.join("partial")))
-        .map_err(failed)?;
+    fs::write(&list, sources).and_then(|()| fs::create_dir_all(lists.join("partial"))).map_err(failed)?;
     let options = [
         format!("Dir::Etc::SourceList={}", list.display()),
         "Dir::Etc::SourceParts=/dev/null".to_owned(),
@@ -104,32 +94,15 @@ fn install_from(package: &str, suite: &str) -> Result<(), InstallError> {
         "APT::Sandbox::User=root".to_owned(),
     ];
     apt_get(&options, &["update"])?;
-    apt_get(
-        &options,
-        &[
-            "install",
-            "-y",
-            "--no-install-recommends",
-            "-t",
-            suite,
-            package,
-        ],
-    )
+    apt_get(&options, &["install", "-y", "--no-install-recommends", "-t", suite, package])
 }
 
 /// Where the machine gets its packages from, as apt itself understands its configuration.
 fn index_targets() -> Result<String, InstallError> {
     let mut command = Command::new("apt-get");
-    command.args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(RELEASE)",
-        "Created-By: Packages",
-    ]);
-    let output = command.output().map_err(|source| InstallError::Io {
-        what: "apt-get".to_owned(),
-        source,
-    })?;
+    command.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
+    let output =
+        command.output().map_err(|source| InstallError::Io { what: "apt-get".to_owned(), source })?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -149,10 +122,7 @@ fn sources_for(targets: &str, release: &str, suite: &str) -> Option<String> {
             }
         }
     }
-    lines
-        .iter()
-        .any(|line| line.contains(&format!(" {suite} ")))
-        .then(|| lines.concat())
+    lines.iter().any(|line| line.contains(&format!(" {suite} "))).then(|| lines.concat())
 }
 
 fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
@@ -163,41 +133,26 @@ fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
     }
     command.args(arguments);
     let shown = format!("apt-get {}", arguments.join(" "));
-    let output = command.output().map_err(|source| InstallError::Io {
-        what: shown.clone(),
-        source,
-    })?;
+    let output = command.output().map_err(|source| InstallError::Io { what: shown.clone(), source })?;
     if output.status.success() {
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let reason = stderr
-        .lines()
-        .rev()
-        .find(|line| line.starts_with("E:"))
-        .unwrap_or("it failed without a reason");
-    Err(InstallError::Apt {
-        command: shown,
-        reason: reason.to_owned(),
-    })
+    let reason =
+        stderr.lines().rev().find(|line| line.starts_with("E:")).unwrap_or("it failed without a reason");
+    Err(InstallError::Apt { command: shown, reason: reason.to_owned() })
 }
 
 fn backports_of(os_release: &str) -> Option<&'static str> {
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    let found = BACKPORTED
-        .iter()
-        .find(|(release, _)| *release == codename.trim_matches('"'));
+    let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    let found = BACKPORTED.iter().find(|(release, _)| *release == codename.trim_matches('"'));
     found.map(|(_, suite)| *suite)
 }
 
 /// Whether apt is how packages come onto this machine.
 #[must_use]
 pub fn has_apt() -> bool {
-    ["/usr/bin/apt-get", "/bin/apt-get"]
-        .iter()
-        .any(|path| Path::new(path).exists())
+    ["/usr/bin/apt-get", "/bin/apt-get"].iter().any(|path| Path::new(path).exists())
 }
 
 #[cfg(test)]
@@ -206,10 +161,7 @@ mod tests {
 
     #[test]
     fn only_a_release_with_an_old_qemu_takes_backports() {
-        assert_eq!(
-            backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"),
-            Some("bookworm-backports")
-        );
+        assert_eq!(backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
         assert_eq!(backports_of("VERSION_CODENAME=trixie\n"), None);
         assert_eq!(backports_of(""), None);
     }
@@ -221,21 +173,11 @@ mod tests {
         let sources = sources_for(targets, "bookworm", "bookworm-backports").unwrap();
         let lines: Vec<&str> = sources.lines().collect();
         assert_eq!(lines.len(), 3, "{sources}");
-        assert!(
-            lines[1].ends_with("http://mirror.test/debian/ bookworm-backports main"),
-            "{sources}"
-        );
+        assert!(lines[1].ends_with("http://mirror.test/debian/ bookworm-backports main"), "{sources}");
         assert!(
             lines[2].ends_with("http://mirror.test/debian-security/ bookworm-security main"),
             "{sources}"
         );
-        assert_eq!(
-            sources_for(
-                "https://other.test/x/ nodistro\n",
-                "bookworm",
-                "bookworm-backports"
-            ),
-            None
-        );
+        assert_eq!(sources_for("https://other.test/x/ nodistro\n", "bookworm", "bookworm-backports"), None);
     }
 }

@@ -161,19 +161,12 @@ impl KernelPin {
     }
 
     fn check(&self) -> Result<KernelVersion, String> {
-        let version = self
-            .id
-            .parse::<KernelVersion>()
-            .map_err(|error| error.to_string())?;
+        let version = self.id.parse::<KernelVersion>().map_err(|error| error.to_string())?;
         if self.packages.is_empty() {
             return Err(format!("kernel {} has no packages", self.name()));
         }
         if self.release.contains('/') || self.release.starts_with('.') {
-            return Err(format!(
-                "kernel {}: {:?} is no release",
-                self.name(),
-                self.release
-            ));
+            return Err(format!("kernel {}: {:?} is no release", self.name(), self.release));
         }
         for PinnedPackage { path, .. } in &self.packages {
             if !path.starts_with("pool/") || path.split('/').any(|part| part == "..") {
@@ -193,10 +186,7 @@ impl Kernels {
     /// The pins of a file in the format of `kernels.toml`.
     pub fn parse(text: &str) -> Result<Kernels, KernelsError> {
         let file: KernelsFile = toml::from_str(text)?;
-        let mut kernels = Kernels {
-            sets: file.sets,
-            pins: IndexMap::new(),
-        };
+        let mut kernels = Kernels { sets: file.sets, pins: IndexMap::new() };
         for pin in file.kernel {
             let version = pin.check().map_err(KernelsError::Inconsistent)?;
             let twice = format!("kernel {} is there twice", pin.name());
@@ -207,9 +197,7 @@ impl Kernels {
         kernels.pins.sort_unstable_keys();
         for (set, members) in &kernels.sets {
             if set == ALL || set.contains(['.', '/', ',']) {
-                return Err(KernelsError::Inconsistent(format!(
-                    "no set can be called {set:?}"
-                )));
+                return Err(KernelsError::Inconsistent(format!("no set can be called {set:?}")));
             }
             for member in members {
                 let unknown = |error| KernelsError::Inconsistent(format!("set {set:?}: {error}"));
@@ -262,31 +250,17 @@ impl Kernels {
             return Ok(index);
         }
         match id.parse::<Series>() {
-            Ok(series)
-                if self
-                    .pins
-                    .keys()
-                    .any(|(version, _)| version.series() == series) =>
-            {
+            Ok(series) if self.pins.keys().any(|(version, _)| version.series() == series) => {
                 let known = self.names(|version| version.series() == series);
-                Err(KernelsError::IsSeries {
-                    series: id.to_owned(),
-                    known,
-                })
+                Err(KernelsError::IsSeries { series: id.to_owned(), known })
             }
-            _ => Err(KernelsError::Unknown {
-                wanted: name.to_owned(),
-                known: self.known(),
-            }),
+            _ => Err(KernelsError::Unknown { wanted: name.to_owned(), known: self.known() }),
         }
     }
 
     fn range(&self, range: &str, from: &str, to: &str) -> Result<Vec<usize>, KernelsError> {
         let (to, flavour) = split_flavour(to)?;
-        let unknown = || KernelsError::Unknown {
-            wanted: range.to_owned(),
-            known: self.known(),
-        };
+        let unknown = || KernelsError::Unknown { wanted: range.to_owned(), known: self.known() };
         let from = Bound::parse(from).ok_or_else(unknown)?;
         let to = Bound::parse(to).ok_or_else(unknown)?;
         let inside = |version: &KernelVersion| from.is_at_most(version) && to.is_at_least(version);
@@ -296,19 +270,14 @@ impl Kernels {
             .map(|(index, _)| index)
             .collect();
         if found.is_empty() {
-            return Err(KernelsError::EmptyRange {
-                range: range.to_owned(),
-                known: self.known(),
-            });
+            return Err(KernelsError::EmptyRange { range: range.to_owned(), known: self.known() });
         }
         Ok(found)
     }
 
     fn names(&self, wanted: impl Fn(&KernelVersion) -> bool) -> String {
         let pins = self.pins.iter().filter(|((version, _), _)| wanted(version));
-        pins.map(|(_, pin)| pin.name())
-            .collect::<Vec<_>>()
-            .join(", ")
+        pins.map(|(_, pin)| pin.name()).collect::<Vec<_>>().join(", ")
     }
 
     fn known(&self) -> String {
@@ -364,9 +333,7 @@ impl TryFrom<String> for Sha256Hex {
         if text.len() == 64 && text.bytes().all(digit) {
             Ok(Sha256Hex(text))
         } else {
-            Err(format!(
-                "{text:?} is no SHA-256: 64 lowercase hexadecimal digits are"
-            ))
+            Err(format!("{text:?} is no SHA-256: 64 lowercase hexadecimal digits are"))
         }
     }
 }
@@ -438,24 +405,13 @@ mod tests {
     #[case("all", "5.10.262 6.12.57 6.12.117 6.18.15 7.3-rc7")]
     fn selects(#[case] selection: &str, #[case] expected: &str) {
         let kernels = Kernels::parse(&file(&SOME)).unwrap();
-        let names: Vec<String> = kernels
-            .select(selection)
-            .unwrap()
-            .iter()
-            .map(|pin| pin.name())
-            .collect();
+        let names: Vec<String> = kernels.select(selection).unwrap().iter().map(|pin| pin.name()).collect();
         assert_eq!(names.join(" "), expected);
     }
 
     #[rstest::rstest]
-    #[case(
-        "6.12.58",
-        "no pinned kernel is called \"6.12.58\"; there are: 5.10.262, 6.12.57"
-    )]
-    #[case(
-        "6.12",
-        "6.12 is a series, not one kernel; choose from 6.12.57, 6.12.57/generic, 6.12.117"
-    )]
+    #[case("6.12.58", "no pinned kernel is called \"6.12.58\"; there are: 5.10.262, 6.12.57")]
+    #[case("6.12", "6.12 is a series, not one kernel; choose from 6.12.57, 6.12.57/generic, 6.12.117")]
     #[case("6.13..6.17", "no pinned kernel is in the range 6.13..6.17")]
     #[case("6.12.57/rt", "\"rt\" is no flavour")]
     #[case("6.12.57..x", "no pinned kernel is called \"6.12.57..x\"")]
@@ -472,27 +428,13 @@ mod tests {
         for (from, to, expected) in [
             ("size = 1", "size = 1\nmd5 = 1", "unknown field"),
             ("[sets]", "[sets]\nall = []", "no set can be called \"all\""),
-            (
-                "6.18.15\"]",
-                "6.18.16\"]",
-                "set \"quick\": no pinned kernel",
-            ),
-            (
-                "id = \"6.12.117\"",
-                "id = \"6.12.57\"",
-                "6.12.57 is there twice",
-            ),
+            ("6.18.15\"]", "6.18.16\"]", "set \"quick\": no pinned kernel"),
+            ("id = \"6.12.117\"", "id = \"6.12.57\"", "6.12.57 is there twice"),
             ("pool/p.deb", "pool/../p.deb", "is no pool path"),
             ("000\"", "00\"", "is no SHA-256"),
-            (
-                "id = \"7.3-rc7\"",
-                "id = \"7.3\"",
-                "\"7.3\" is not a kernel version",
-            ),
+            ("id = \"7.3-rc7\"", "id = \"7.3\"", "\"7.3\" is not a kernel version"),
         ] {
-            let error = Kernels::parse(&good.replacen(from, to, 1))
-                .unwrap_err()
-                .to_string();
+            let error = Kernels::parse(&good.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -510,10 +452,7 @@ mod tests {
     #[test]
     fn built_in_pins_are_valid() {
         let kernels = Kernels::built_in().unwrap();
-        assert_eq!(
-            kernels.select("6.12.57").unwrap()[0].release,
-            "6.12.57+deb12-cloud-amd64"
-        );
+        assert_eq!(kernels.select("6.12.57").unwrap()[0].release, "6.12.57+deb12-cloud-amd64");
         for set in kernels.sets().keys() {
             assert!(!kernels.select(set).unwrap().is_empty(), "{set}");
         }

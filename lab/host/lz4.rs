@@ -27,9 +27,7 @@ pub fn decompress(stream: &[u8]) -> Result<Vec<u8>, Lz4Error> {
             break;
         };
         let block_start = stream.len() - after.len();
-        decompress_block(block, &mut out).map_err(|error| Lz4Error {
-            offset: block_start + error.offset,
-        })?;
+        decompress_block(block, &mut out).map_err(|error| Lz4Error { offset: block_start + error.offset })?;
         rest = next;
     }
     Ok(out)
@@ -37,10 +35,7 @@ pub fn decompress(stream: &[u8]) -> Result<Vec<u8>, Lz4Error> {
 
 fn decompress_block(block: &[u8], out: &mut Vec<u8>) -> Result<(), Lz4Error> {
     const MATCH_MIN: usize = 4;
-    let mut input = Input {
-        bytes: block,
-        at: 0,
-    };
+    let mut input = Input { bytes: block, at: 0 };
     while input.at < block.len() {
         let token = input.take(1)?[0];
         let literals = input.length(token >> 4)?;
@@ -75,10 +70,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Lz4Error> {
-        let end = self
-            .at
-            .checked_add(count)
-            .filter(|end| *end <= self.bytes.len());
+        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or(Lz4Error { offset: self.at })?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -127,12 +119,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        for block in [
-            &[0x22, b'a'][..],
-            &[0x10, b'a', 5, 0],
-            &[0x10, b'a', 0, 0],
-            &[0xf0, 255],
-        ] {
+        for block in [&[0x22, b'a'][..], &[0x10, b'a', 5, 0], &[0x10, b'a', 0, 0], &[0xf0, 255]] {
             assert!(decompress(&stream(block)).is_err(), "{block:?}");
         }
         assert!(decompress(b"elf").is_err());

@@ -18,9 +18,7 @@ pub enum MirrorError {
     )]
     NoMirror,
     /// The main archive's address does not tell that of the security archive.
-    #[error(
-        "the address of the security archive cannot be derived from {0}; set LAB_MIRROR_SECURITY"
-    )]
+    #[error("the address of the security archive cannot be derived from {0}; set LAB_MIRROR_SECURITY")]
     NoSecurity(String),
 }
 
@@ -48,9 +46,7 @@ impl Mirrors {
     /// The mirror at `address`; the security archive beside it, if it ends in `/debian`.
     pub fn at(address: &str) -> Mirrors {
         let debian = trim(address);
-        let security = debian
-            .ends_with("/debian")
-            .then(|| format!("{debian}-security"));
+        let security = debian.ends_with("/debian").then(|| format!("{debian}-security"));
         Mirrors { debian, security }
     }
 
@@ -58,10 +54,9 @@ impl Mirrors {
     pub fn base(&self, archive: Archive) -> Result<&str, MirrorError> {
         match archive {
             Archive::Debian => Ok(&self.debian),
-            Archive::DebianSecurity => self
-                .security
-                .as_deref()
-                .ok_or_else(|| MirrorError::NoSecurity(self.debian.clone())),
+            Archive::DebianSecurity => {
+                self.security.as_deref().ok_or_else(|| MirrorError::NoSecurity(self.debian.clone()))
+            }
         }
     }
 
@@ -77,10 +72,7 @@ fn apt_uris() -> Option<String> {
     command.args(["--print-uris", "update"]);
     die_with_parent(&mut command);
     let output = command.output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Reads lines of `'ADDRESS/dists/SUITE/InRelease' NAME SIZE`.
@@ -90,15 +82,10 @@ fn from_uris(lines: &str) -> Option<Mirrors> {
     let mut suites: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
     let mut order = Vec::new();
     for line in lines.lines() {
-        let Some(uri) = line
-            .strip_prefix('\'')
-            .and_then(|rest| rest.split('\'').next())
-        else {
+        let Some(uri) = line.strip_prefix('\'').and_then(|rest| rest.split('\'').next()) else {
             continue;
         };
-        let Some((base, suite)) = uri
-            .strip_suffix("/InRelease")
-            .and_then(|uri| uri.split_once("/dists/"))
+        let Some((base, suite)) = uri.strip_suffix("/InRelease").and_then(|uri| uri.split_once("/dists/"))
         else {
             continue;
         };
@@ -109,22 +96,14 @@ fn from_uris(lines: &str) -> Option<Mirrors> {
         suites.entry((index, base)).or_default().push(suite);
     }
     let named = |name: &'static str| {
-        suites
-            .iter()
-            .filter(move |((_, base), _)| base.rsplit('/').next() == Some(name))
+        suites.iter().filter(move |((_, base), _)| base.rsplit('/').next() == Some(name))
     };
     let ours = |suites: &[&str]| suites.iter().any(|suite| suite.ends_with("-updates"));
-    let ((_, debian), _) = named("debian")
-        .find(|(_, suites)| ours(suites))
-        .or_else(|| named("debian").next())?;
-    let security = named("debian-security")
-        .next()
-        .map(|((_, base), _)| trim(base));
+    let ((_, debian), _) =
+        named("debian").find(|(_, suites)| ours(suites)).or_else(|| named("debian").next())?;
+    let security = named("debian-security").next().map(|((_, base), _)| trim(base));
     let derived = Mirrors::at(debian);
-    Some(Mirrors {
-        security: security.or(derived.security.clone()),
-        ..derived
-    })
+    Some(Mirrors { security: security.or(derived.security.clone()), ..derived })
 }
 
 fn trim(address: &str) -> String {
@@ -148,37 +127,22 @@ mod tests {
             + "'http://mirror.example/debian/dists/bookworm/main/binary-amd64/Packages.xz' x 0 \n";
         let mirrors = from_uris(&lines).unwrap();
         let url = |archive| mirrors.url(archive, "pool/x.deb").unwrap();
-        assert_eq!(
-            url(Archive::Debian),
-            "http://mirror.example/debian/pool/x.deb"
-        );
-        assert_eq!(
-            url(Archive::DebianSecurity),
-            "http://sec.example/debian-security/pool/x.deb"
-        );
+        assert_eq!(url(Archive::Debian), "http://mirror.example/debian/pool/x.deb");
+        assert_eq!(url(Archive::DebianSecurity), "http://sec.example/debian-security/pool/x.deb");
     }
 
     #[test]
     fn one_suite_only() {
         let mirrors = from_uris(&line("http://mirror.example/debian", "bookworm")).unwrap();
         assert_eq!(mirrors, Mirrors::at("http://mirror.example/debian/"));
-        assert_eq!(
-            mirrors.base(Archive::DebianSecurity).unwrap(),
-            "http://mirror.example/debian-security"
-        );
+        assert_eq!(mirrors.base(Archive::DebianSecurity).unwrap(), "http://mirror.example/debian-security");
     }
 
     #[test]
     fn none_at_all() {
-        assert_eq!(
-            from_uris(&line("http://mirror.example/ubuntu", "noble")),
-            None
-        );
+        assert_eq!(from_uris(&line("http://mirror.example/ubuntu", "noble")), None);
         assert_eq!(from_uris(""), None);
         let odd = Mirrors::at("http://mirror.example/pub/deb");
-        assert!(matches!(
-            odd.base(Archive::DebianSecurity),
-            Err(MirrorError::NoSecurity(_))
-        ));
+        assert!(matches!(odd.base(Archive::DebianSecurity), Err(MirrorError::NoSecurity(_))));
     }
 }

@@ -111,30 +111,21 @@ impl ModuleTree {
 
     fn read_index(&self) -> Result<ModuleIndex, ModulesError> {
         let bytes = fs::read(&self.index).at("read", &self.index)?;
-        let bad = |source| ModulesError::BadIndex {
-            path: self.index.clone(),
-            source,
-        };
+        let bad = |source| ModulesError::BadIndex { path: self.index.clone(), source };
         serde_json::from_slice(&bytes).map_err(bad)
     }
 
     /// The files to load for `wanted`, dependencies first; built-in ones need none.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
         let index = self.read_index()?;
-        let names =
-            index
-                .closure(wanted)
-                .map_err(|(module, needed_by)| ModulesError::NotFound {
-                    kernel: self.release.clone(),
-                    module,
-                    needed_by,
-                })?;
+        let names = index.closure(wanted).map_err(|(module, needed_by)| ModulesError::NotFound {
+            kernel: self.release.clone(),
+            module,
+            needed_by,
+        })?;
         let file = |name: &str| {
             let path = self.dir.join(&index.modules.get(name)?.path);
-            Some(ModuleFile {
-                name: name.to_owned(),
-                path,
-            })
+            Some(ModuleFile { name: name.to_owned(), path })
         };
         Ok(names.iter().filter_map(|name| file(name)).collect())
     }
@@ -154,19 +145,10 @@ impl ModuleIndex {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = files.len().div_ceil(threads).max(1);
         let infos = std::thread::scope(|scope| {
-            let read = |part: &[PathBuf]| {
-                part.iter()
-                    .map(|path| read_modinfo(path))
-                    .collect::<Vec<_>>()
-            };
-            let started: Vec<_> = files
-                .chunks(share)
-                .map(|part| scope.spawn(move || read(part)))
-                .collect();
+            let read = |part: &[PathBuf]| part.iter().map(|path| read_modinfo(path)).collect::<Vec<_>>();
+            let started: Vec<_> = files.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
             let ended = started.into_iter().map(|thread| thread.join());
-            ended
-                .flat_map(|infos| infos.expect("reading a module does not panic"))
-                .collect::<Vec<_>>()
+            ended.flat_map(|infos| infos.expect("reading a module does not panic")).collect::<Vec<_>>()
         });
         let mut index = ModuleIndex::default();
         for (path, info) in files.iter().zip(infos) {
@@ -178,9 +160,7 @@ impl ModuleIndex {
 
     /// Stores the index.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let json = serde_json::to_vec(self)
-            .map_err(std::io::Error::from)
-            .at("write", path)?;
+        let json = serde_json::to_vec(self).map_err(std::io::Error::from).at("write", path)?;
         fs::write(path, json).at("write", path)
     }
 
@@ -195,11 +175,7 @@ impl ModuleIndex {
         for alias in info.aliases {
             self.aliases.insert(alias, name.clone());
         }
-        let module = Module {
-            path: path.to_owned(),
-            depends: info.depends,
-            pre: info.pre,
-        };
+        let module = Module { path: path.to_owned(), depends: info.depends, pre: info.pre };
         self.modules.insert(name, module);
     }
 
@@ -208,14 +184,12 @@ impl ModuleIndex {
         let names = dir.join("modules.builtin");
         if names.exists() {
             let text = fs::read_to_string(&names).at("read", &names)?;
-            self.builtin
-                .extend(text.lines().map(|line| module_name(Path::new(line))));
+            self.builtin.extend(text.lines().map(|line| module_name(Path::new(line))));
         }
         let infos = dir.join("modules.builtin.modinfo");
         if infos.exists() {
             let bytes = fs::read(&infos).at("read", &infos)?;
-            let fields =
-                fields(&bytes).filter_map(|(key, value)| Some((key.split_once('.')?.1, value)));
+            let fields = fields(&bytes).filter_map(|(key, value)| Some((key.split_once('.')?.1, value)));
             self.builtin.extend(ModInfo::from_fields(fields).aliases);
         }
         Ok(())
@@ -264,9 +238,7 @@ impl ModInfo {
         let mut info = ModInfo::default();
         for (key, value) in fields {
             match key {
-                "depends" => info
-                    .depends
-                    .extend(value.split(',').filter(|d| !d.is_empty()).map(canonical)),
+                "depends" => info.depends.extend(value.split(',').filter(|d| !d.is_empty()).map(canonical)),
                 "softdep" => info.pre.extend(softdep_pre(value)),
                 // "pci:v00008086d...", "net-pf-*": patterns that match devices, not names.
                 "alias" if !value.contains([':', '*']) => info.aliases.push(canonical(value)),
@@ -291,33 +263,23 @@ fn softdep_pre(value: &str) -> impl Iterator<Item = String> {
 
 /// `key=value` strings with a NUL after each.
 fn fields(section: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    let texts = section
-        .split(|byte| *byte == 0)
-        .filter_map(|field| std::str::from_utf8(field).ok());
+    let texts = section.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok());
     texts.filter_map(|text| text.split_once('='))
 }
 
 fn read_modinfo(path: &Path) -> Result<ModInfo, ModulesError> {
     let bytes = read_module(path)?;
-    let not_elf = |source| ModulesError::NotElf {
-        path: path.to_owned(),
-        source,
-    };
+    let not_elf = |source| ModulesError::NotElf { path: path.to_owned(), source };
     let elf = ElfFile64::<Endianness>::parse(&*bytes).map_err(not_elf)?;
     let Some(section) = elf.section_by_name(".modinfo") else {
         return Ok(ModInfo::default());
     };
-    Ok(ModInfo::from_fields(fields(
-        section.data().map_err(not_elf)?,
-    )))
+    Ok(ModInfo::from_fields(fields(section.data().map_err(not_elf)?)))
 }
 
 fn read_module(path: &Path) -> Result<Vec<u8>, ModulesError> {
     let bytes = fs::read(path).at("read", path)?;
-    decompress(bytes).map_err(|source| ModulesError::Compressed {
-        path: path.to_owned(),
-        source,
-    })
+    decompress(bytes).map_err(|source| ModulesError::Compressed { path: path.to_owned(), source })
 }
 
 /// Every `.ko*` file below `dir`, sorted. Links are not followed: `build` leads out of the tree.
@@ -341,22 +303,14 @@ pub fn module_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// Whether a file is called like a module: `.ko`, perhaps with a compression's suffix.
 pub fn is_module(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy())
-        .unwrap_or_default();
-    let plain = [".xz", ".zst", ".gz"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix));
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let plain = [".xz", ".zst", ".gz"].iter().find_map(|suffix| name.strip_suffix(suffix));
     plain.unwrap_or(&name).ends_with(".ko")
 }
 
 /// The name the kernel gives a module file: up to the first dot, with `_` for `-` (KBUILD_MODNAME).
 fn module_name(path: &Path) -> String {
-    let file = path
-        .file_name()
-        .map(|name| name.to_string_lossy())
-        .unwrap_or_default();
+    let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     canonical(file.split('.').next().unwrap_or_default())
 }
 
@@ -365,8 +319,7 @@ fn canonical(name: &str) -> String {
 }
 
 fn needed(by: &Option<String>) -> String {
-    by.as_ref()
-        .map_or(String::new(), |by| format!(", which {by} needs"))
+    by.as_ref().map_or(String::new(), |by| format!(", which {by} needs"))
 }
 
 #[cfg(test)]
@@ -376,14 +329,9 @@ mod tests {
     fn index(modules: &[(&str, &str)], builtin: &[&str]) -> ModuleIndex {
         let mut index = ModuleIndex::default();
         for (file, modinfo) in modules {
-            index.add(
-                Path::new(file),
-                ModInfo::from_fields(fields(modinfo.as_bytes())),
-            );
+            index.add(Path::new(file), ModInfo::from_fields(fields(modinfo.as_bytes())));
         }
-        index
-            .builtin
-            .extend(builtin.iter().map(|name| canonical(name)));
+        index.builtin.extend(builtin.iter().map(|name| canonical(name)));
         index
     }
 
@@ -399,15 +347,9 @@ mod tests {
                 ("kernel/net/802/garp.ko.xz", "depends=stp\0"),
                 ("kernel/net/802/mrp.ko.xz", "depends=\0"),
                 ("kernel/net/802/stp.ko.xz", "depends=llc\0"),
-                (
-                    "kernel/lib/libcrc32c.ko",
-                    "softdep=pre: crypto-crc32c post: tls\0",
-                ),
+                ("kernel/lib/libcrc32c.ko", "softdep=pre: crypto-crc32c post: tls\0"),
                 ("kernel/arch/crc32c-intel.ko", "alias=crypto-crc32c\0"),
-                (
-                    "kernel/crypto/crc32c_generic.ko",
-                    "alias=crypto-crc32c\0alias=pci:v00*\0",
-                ),
+                ("kernel/crypto/crc32c_generic.ko", "alias=crypto-crc32c\0alias=pci:v00*\0"),
                 ("kernel/arch/sha256-ssse3.ko", "alias=crypto-sha256\0"),
                 ("kernel/fs/btrfs.ko", "softdep=pre: crypto-sha256\0"),
                 ("kernel/a.ko", "softdep=pre: b\0"),
@@ -433,18 +375,12 @@ mod tests {
     fn names_what_is_missing() {
         let missing = |wanted| kernel().closure(&[wanted]).unwrap_err();
         assert_eq!(missing("dummy-hcd"), ("dummy_hcd".to_owned(), None));
-        assert_eq!(
-            missing("broken"),
-            ("absent".to_owned(), Some("broken".to_owned()))
-        );
+        assert_eq!(missing("broken"), ("absent".to_owned(), Some("broken".to_owned())));
     }
 
     #[test]
     fn updates_win() {
-        let both = [
-            ("kernel/x.ko", "depends=a\0"),
-            ("updates/x.ko", "depends=b\0"),
-        ];
+        let both = [("kernel/x.ko", "depends=a\0"), ("updates/x.ko", "depends=b\0")];
         assert_eq!(index(&both, &[]).modules["x"].depends, ["b"]);
     }
 
@@ -453,24 +389,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         kernel().write(&path).unwrap();
-        let tree = ModuleTree {
-            release: "6.12.57".into(),
-            dir: "/m".into(),
-            index: path,
-        };
+        let tree = ModuleTree { release: "6.12.57".into(), dir: "/m".into(), index: path };
         let files = tree.closure(&["tls"]).unwrap();
-        assert_eq!(
-            files,
-            [ModuleFile {
-                name: "tls".into(),
-                path: "/m/kernel/net/tls/tls.ko.xz".into()
-            }]
-        );
+        assert_eq!(files, [ModuleFile { name: "tls".into(), path: "/m/kernel/net/tls/tls.ko.xz".into() }]);
         let error = tree.closure(&["dummy-hcd"]).unwrap_err().to_string();
-        assert!(
-            error.starts_with("kernel 6.12.57 has no module dummy_hcd; "),
-            "{error}"
-        );
+        assert!(error.starts_with("kernel 6.12.57 has no module dummy_hcd; "), "{error}");
     }
 
     #[test]

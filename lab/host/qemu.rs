@@ -146,30 +146,13 @@ impl VmSpec {
         // microvm would start faster, and hangs in up to half of the boots under TCG: with neither PIT nor HPET the
         // kernel calibrates its timer against jiffies that do not advance. q35 also has the slots that igb needs.
         push(&["-M", "q35,hpet=off,vmport=off"]);
-        push(&[
-            "-accel",
-            self.accelerator.name(),
-            "-cpu",
-            self.accelerator.cpu(),
-        ]);
+        push(&["-accel", self.accelerator.name(), "-cpu", self.accelerator.cpu()]);
         push(&["-smp", "1", "-m", &self.memory_mib.to_string()]);
-        push(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
-        push(&[
-            "-device",
-            &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"),
-        ]);
+        push(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        push(&["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")]);
         push(&["-device", "isa-serial,chardev=console,index=0"]);
         push(&["-device", "virtio-serial-pci,max_ports=2"]);
-        push(&[
-            "-device",
-            &format!("virtserialport,chardev=agent,name={PORT_NAME}"),
-        ]);
+        push(&["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
         for device in &self.devices {
             push(&["-device", device]);
         }
@@ -242,22 +225,13 @@ impl Qemu {
     /// # Errors
     /// When it does not run, or answers in an unknown form.
     pub fn at(path: &Path) -> Result<Self, QemuError> {
-        let unusable = |why: String| QemuError::Unusable {
-            path: path.to_owned(),
-            why,
-        };
-        let output = Command::new(path)
-            .arg("--version")
-            .output()
-            .map_err(|error| unusable(error.to_string()))?;
+        let unusable = |why: String| QemuError::Unusable { path: path.to_owned(), why };
+        let output =
+            Command::new(path).arg("--version").output().map_err(|error| unusable(error.to_string()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let (release, version) = parse_version(&text)
             .ok_or_else(|| unusable(format!("unknown version {:?}", text.lines().next())))?;
-        Ok(Self {
-            path: path.to_owned(),
-            release,
-            version,
-        })
+        Ok(Self { path: path.to_owned(), release, version })
     }
 
     /// Whether a machine can be saved to a file and restored from it quickly.
@@ -275,16 +249,10 @@ impl Qemu {
     /// When a file cannot be read or the process cannot be started.
     pub fn spawn(&self, spec: &VmSpec, incoming: bool) -> Result<Process, QemuError> {
         for path in [&spec.vmlinux, &spec.initramfs] {
-            File::open(path).map_err(|source| QemuError::File {
-                path: path.clone(),
-                source,
-            })?;
+            File::open(path).map_err(|source| QemuError::File { path: path.clone(), source })?;
         }
         self.spawn_process(spec, incoming)
-            .map_err(|source| QemuError::Spawn {
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| QemuError::Spawn { path: self.path.clone(), source })
     }
 
     fn spawn_process(&self, spec: &VmSpec, incoming: bool) -> io::Result<Process> {
@@ -296,37 +264,22 @@ impl Qemu {
 
         let mut command = Command::new(&self.path);
         for (name, fd) in ["console", "agent", "qmp"].into_iter().zip(peers) {
-            command
-                .arg("-chardev")
-                .arg(format!("socket,id={name},fd={fd}"));
+            command.arg("-chardev").arg(format!("socket,id={name},fd={fd}"));
         }
         command.args(["-mon", "chardev=qmp,mode=control"]);
         command.args(spec.shape());
-        command
-            .arg("-kernel")
-            .arg(&spec.vmlinux)
-            .arg("-initrd")
-            .arg(&spec.initramfs);
+        command.arg("-kernel").arg(&spec.vmlinux).arg("-initrd").arg(&spec.initramfs);
         if incoming {
             command.args(["-incoming", "defer", "-S"]);
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr.try_clone()?);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.try_clone()?);
         // Out of reach of the terminal's Ctrl-C: the lab ends its machines itself, and by dying if need be.
         command.process_group(0);
         let parent = std::process::id();
         // SAFETY: between fork and exec only prctl, getppid and fcntl are called, all async-signal-safe.
         unsafe { command.pre_exec(move || die_with_parent_and_inherit(parent, &peers)) };
         let child = command.spawn()?;
-        Ok(Process {
-            child,
-            console,
-            agent,
-            qmp: Qmp::new(qmp),
-            stderr,
-        })
+        Ok(Process { child, console, agent, qmp: Qmp::new(qmp), stderr })
     }
 }
 
@@ -384,11 +337,8 @@ impl Process {
     #[must_use]
     pub fn stderr(&mut self) -> String {
         let mut bytes = Vec::new();
-        let _ = self.stderr.rewind().and_then(|()| {
-            (&self.stderr)
-                .take(STDERR_BYTES_MAX)
-                .read_to_end(&mut bytes)
-        });
+        let _ =
+            self.stderr.rewind().and_then(|()| (&self.stderr).take(STDERR_BYTES_MAX).read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).trim_end().to_owned()
     }
 }
@@ -401,9 +351,7 @@ impl Drop for Process {
 
 fn find_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| candidate.is_file())
 }
 
 /// `QEMU emulator version 10.0.2 (Debian ...)` to the text after `version` and its first two numbers.
@@ -422,18 +370,9 @@ mod tests {
     #[test]
     fn versions_as_qemu_prints_them() {
         let cases = [
-            (
-                "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright",
-                Some((10, 0)),
-            ),
-            (
-                "QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7+deb12u15)",
-                Some((7, 2)),
-            ),
-            (
-                "QEMU emulator version 9.1.50 (v9.1.0-123-gabc)",
-                Some((9, 1)),
-            ),
+            ("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright", Some((10, 0))),
+            ("QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7+deb12u15)", Some((7, 2))),
+            ("QEMU emulator version 9.1.50 (v9.1.0-123-gabc)", Some((9, 1))),
             ("something else", None),
             ("", None),
         ];
@@ -450,20 +389,13 @@ mod tests {
         assert_eq!(shape, format!("{:?}", spec.clone().shape()));
         assert!(!shape.contains("fd="), "{shape}");
         let mut other = spec.clone();
-        other
-            .devices
-            .push("pcie-root-port,id=rp0,slot=1".to_owned());
+        other.devices.push("pcie-root-port,id=rp0,slot=1".to_owned());
         assert_ne!(spec.shape(), other.shape());
     }
 
     #[test]
     fn a_missing_qemu_is_unusable_by_name() {
-        let error = Qemu::at(Path::new("/nonexistent/qemu"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/nonexistent/qemu") && error.contains(PROGRAM_VARIABLE),
-            "{error}"
-        );
+        let error = Qemu::at(Path::new("/nonexistent/qemu")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/qemu") && error.contains(PROGRAM_VARIABLE), "{error}");
     }
 }

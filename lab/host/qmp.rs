@@ -53,11 +53,7 @@ impl Qmp {
     /// The host's end of the socket. Nothing is said yet: most machines live and die without a word of QMP.
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            pending: Vec::new(),
-            is_negotiated: false,
-        }
+        Self { stream, pending: Vec::new(), is_negotiated: false }
     }
 
     /// Gives one command and returns its result. Events that come in between are of no use here.
@@ -68,17 +64,11 @@ impl Qmp {
         if !self.is_negotiated {
             let deadline = Instant::now() + REPLY_TIMEOUT;
             let greeting = self.read_value(deadline);
-            greeting.map_err(|source| QmpError::Silent {
-                command: command.to_owned(),
-                source,
-            })?;
+            greeting.map_err(|source| QmpError::Silent { command: command.to_owned(), source })?;
             self.is_negotiated = true;
             self.execute("qmp_capabilities", json!({}))?;
         }
-        let silent = |source| QmpError::Silent {
-            command: command.to_owned(),
-            source,
-        };
+        let silent = |source| QmpError::Silent { command: command.to_owned(), source };
         let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
         line.push('\n');
         self.stream.write_all(line.as_bytes()).map_err(silent)?;
@@ -86,14 +76,8 @@ impl Qmp {
         loop {
             let mut reply = self.read_value(deadline).map_err(silent)?;
             if let Some(error) = reply.get("error") {
-                let reason = error["desc"]
-                    .as_str()
-                    .unwrap_or("no reason given")
-                    .to_owned();
-                return Err(QmpError::Refused {
-                    command: command.to_owned(),
-                    reason,
-                });
+                let reason = error["desc"].as_str().unwrap_or("no reason given").to_owned();
+                return Err(QmpError::Refused { command: command.to_owned(), reason });
             }
             if let Some(result) = reply.get_mut("return") {
                 return Ok(result.take());
@@ -110,28 +94,21 @@ impl Qmp {
         self.execute("migrate-set-capabilities", mapped_ram)?;
         self.execute(command, json!({ "uri": uri }))?;
         let deadline = Instant::now() + timeout;
-        let end = wait::until(deadline, MIGRATION_INTERVAL, || {
-            match self.execute("query-migrate", json!({})) {
+        let end =
+            wait::until(deadline, MIGRATION_INTERVAL, || match self.execute("query-migrate", json!({})) {
                 Err(error) => Some(Err(error)),
                 Ok(info) => match info["status"].as_str().unwrap_or("none") {
                     "completed" => Some(Ok(())),
                     status @ ("failed" | "cancelled") => Some(Err(QmpError::Migration {
                         status: status.to_owned(),
-                        reason: info["error-desc"]
-                            .as_str()
-                            .unwrap_or("no reason given")
-                            .to_owned(),
+                        reason: info["error-desc"].as_str().unwrap_or("no reason given").to_owned(),
                     })),
                     _ => None,
                 },
-            }
-        });
+            });
         end.unwrap_or_else(|| {
             let reason = format!("not done after {}s", timeout.as_secs());
-            Err(QmpError::Migration {
-                status: "stuck".to_owned(),
-                reason,
-            })
+            Err(QmpError::Migration { status: "stuck".to_owned(), reason })
         })
     }
 
@@ -180,39 +157,24 @@ mod tests {
 
     #[test]
     fn events_between_request_and_reply_are_passed_over() {
-        with_replies(
-            &[
-                r#"{"return":{}}"#,
-                "{\"event\":\"STOP\"}\r\n{\"return\":{\"a\":1}}",
-            ],
-            |qmp| {
-                assert_eq!(qmp.execute("stop", json!({})).unwrap(), json!({"a": 1}));
-            },
-        );
+        with_replies(&[r#"{"return":{}}"#, "{\"event\":\"STOP\"}\r\n{\"return\":{\"a\":1}}"], |qmp| {
+            assert_eq!(qmp.execute("stop", json!({})).unwrap(), json!({"a": 1}));
+        });
     }
 
     #[test]
     fn a_refusal_has_qemus_words() {
-        with_replies(
-            &[
-                r#"{"return":{}}"#,
-                r#"{"error":{"class":"X","desc":"no such thing"}}"#,
-            ],
-            |qmp| {
-                let error = qmp.execute("leap", json!({})).unwrap_err();
-                assert_eq!(error.to_string(), "qemu refused leap: no such thing");
-            },
-        );
+        with_replies(&[r#"{"return":{}}"#, r#"{"error":{"class":"X","desc":"no such thing"}}"#], |qmp| {
+            let error = qmp.execute("leap", json!({})).unwrap_err();
+            assert_eq!(error.to_string(), "qemu refused leap: no such thing");
+        });
     }
 
     #[test]
     fn a_closed_socket_is_said_at_once() {
         with_replies(&[r#"{"return":{}}"#], |qmp| {
             let error = qmp.execute("stop", json!({})).unwrap_err();
-            assert!(
-                error.to_string().starts_with("qemu does not answer stop"),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("qemu does not answer stop"), "{error}");
         });
     }
 }

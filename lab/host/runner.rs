@@ -22,8 +22,21 @@ use crate::verdict;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
 const STANDARD_MODULES: [&str; 15] = [
-    "virtio_pci", "virtio_console", "bonding", "8021q", "veth", "dummy", "bridge", "sch_plug", "sch_tbf",
-    "sch_netem", "sch_fq_codel", "sch_ingress", "cls_matchall", "cls_flower", "act_gact",
+    "virtio_pci",
+    "virtio_console",
+    "bonding",
+    "8021q",
+    "veth",
+    "dummy",
+    "bridge",
+    "sch_plug",
+    "sch_tbf",
+    "sch_netem",
+    "sch_fq_codel",
+    "sch_ingress",
+    "cls_matchall",
+    "cls_flower",
+    "act_gact",
 ];
 
 /// A machine to run topologies in.
@@ -122,7 +135,12 @@ pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run,
         Ok(started) => started,
         Err(StartError::Qemu(error)) => return Err(error.into()),
         Err(StartError::Death(death)) => {
-            return Ok(died(topology, kernel, &death, Timing { start: millis(begun), total: millis(begun), ..Timing::default() }));
+            return Ok(died(
+                topology,
+                kernel,
+                &death,
+                Timing { start: millis(begun), total: millis(begun), ..Timing::default() },
+            ));
         }
     };
     kernel.release = notes.0;
@@ -193,7 +211,8 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
-    let kernel = KernelDocument { id: "host".into(), release, backend: "host".into(), accelerator: "none".into() };
+    let kernel =
+        KernelDocument { id: "host".into(), release, backend: "host".into(), accelerator: "none".into() };
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
     let started = Instant::now();
     let mut collected = Collected::new();
@@ -210,22 +229,35 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
     let timing = timing(begun, started, &collected);
     if hung || !status.success() {
         let outcome = if hung { Outcome::Hang } else { Outcome::Error };
-        let what = if hung { "the agent hung and was ended".into() } else { format!("the agent ended with {status}") };
-        let reason = format!("{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at", last_words);
+        let what = if hung {
+            "the agent hung and was ended".into()
+        } else {
+            format!("the agent ended with {status}")
+        };
+        let reason = format!(
+            "{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at",
+            last_words
+        );
         return Ok(unfinished(topology, kernel, outcome, reason, timing));
     }
     Ok(conclude(topology, &plan, kernel, collected, timing))
 }
 
 fn request(plan: &Plan) -> String {
-    serde_json::to_string(&Request::Run(plan.clone())).expect("a plan has text keys only, and no map that could fail")
+    serde_json::to_string(&Request::Run(plan.clone()))
+        .expect("a plan has text keys only, and no map that could fail")
 }
 
 fn timing(begun: Instant, started: Instant, collected: &Collected) -> Timing {
     let built = collected.built.unwrap_or(started);
     let between = |from: Instant, to: Instant| saturating_millis(to.saturating_duration_since(from));
     let now = Instant::now();
-    Timing { start: between(begun, started), build: between(started, built), run: between(built, now), total: between(begun, now) }
+    Timing {
+        start: between(begun, started),
+        build: between(started, built),
+        run: between(built, now),
+        total: between(begun, now),
+    }
 }
 
 fn millis(since: Instant) -> u64 {
@@ -237,13 +269,21 @@ fn saturating_millis(duration: Duration) -> u64 {
 }
 
 /// The agent came to its end: now its records must be whole.
-fn conclude(topology: &Topology, plan: &Plan, kernel: KernelDocument, collected: Collected, timing: Timing) -> Run {
+fn conclude(
+    topology: &Topology,
+    plan: &Plan,
+    kernel: KernelDocument,
+    collected: Collected,
+    timing: Timing,
+) -> Run {
     if let Some(garbage) = collected.garbage {
-        let reason = format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
+        let reason =
+            format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
         return unfinished(topology, kernel, Outcome::Error, reason, timing);
     }
     if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
-        let reason = format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, what.join("\n  "));
+        let reason =
+            format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, what.join("\n  "));
         let mut run = unfinished(topology, kernel, Outcome::Skip, reason, timing);
         run.missing = what.clone();
         return run;
@@ -266,14 +306,21 @@ fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timi
         Cause::Panic { .. } => Outcome::Panic,
         Cause::Hang { .. } => Outcome::Hang,
         Cause::BootFail { .. } => Outcome::BootFail,
-        Cause::AgentDied { .. } | Cause::Garbage { .. } | Cause::QemuKilled { .. } | Cause::QemuExited { .. } => {
-            Outcome::Error
-        }
+        Cause::AgentDied { .. }
+        | Cause::Garbage { .. }
+        | Cause::QemuKilled { .. }
+        | Cause::QemuExited { .. } => Outcome::Error,
     };
     unfinished(topology, kernel, outcome, death.to_string(), timing)
 }
 
-fn unfinished(topology: &Topology, kernel: KernelDocument, outcome: Outcome, reason: String, timing: Timing) -> Run {
+fn unfinished(
+    topology: &Topology,
+    kernel: KernelDocument,
+    outcome: Outcome,
+    reason: String,
+    timing: Timing,
+) -> Run {
     let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
 }

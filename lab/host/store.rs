@@ -67,9 +67,7 @@ pub enum StoreError {
         what: &'static str,
     },
     /// The packages hold another kernel.
-    #[error(
-        "the packages of kernel {kernel} hold release {found}, not {release}: the pin is wrong"
-    )]
+    #[error("the packages of kernel {kernel} hold release {found}, not {release}: the pin is wrong")]
     WrongRelease {
         /// Name of the kernel.
         kernel: String,
@@ -170,16 +168,11 @@ impl Store {
         let tree = self.tree(pin);
         if !is_complete(&tree) {
             if policy == InstallPolicy::CachedOnly {
-                return Err(StoreError::NotCached {
-                    kernel: pin.name(),
-                    size: pin.size(),
-                });
+                return Err(StoreError::NotCached { kernel: pin.name(), size: pin.size() });
             }
             let lock = self.cache.try_lock(&pin.key())?;
             if lock.is_none() {
-                on_event(DownloadEvent::Waiting {
-                    kernel: &pin.name(),
-                });
+                on_event(DownloadEvent::Waiting { kernel: &pin.name() });
             }
             let _held = lock.map_or_else(|| self.cache.lock(&pin.key()), Ok)?;
             // Whoever held the lock may have installed it.
@@ -206,9 +199,7 @@ impl Store {
     /// `modules` is what `make modules_install` makes (`…/lib/modules/RELEASE`) or a build tree.
     pub fn from_image(&self, image: &Path, modules: Option<&Path>) -> Result<Kernel, StoreError> {
         let image = fs::canonicalize(image).at("find", image)?;
-        let modules = modules
-            .map(|dir| fs::canonicalize(dir).at("find", dir))
-            .transpose()?;
+        let modules = modules.map(|dir| fs::canonicalize(dir).at("find", dir)).transpose()?;
         let key = image_key(&image, modules.as_deref())?;
         let tree = self.cache.path("images").join(&key);
         if !tree.is_dir() {
@@ -222,21 +213,14 @@ impl Store {
         let release = fs::read_to_string(&release).at("read", &release)?;
         let extracted = tree.join("vmlinux");
         let dir = modules.unwrap_or_else(|| tree.clone());
-        let configs = [
-            dir.join("config"),
-            dir.join(".config"),
-            image.with_file_name(format!("config-{release}")),
-        ];
+        let configs =
+            [dir.join("config"), dir.join(".config"), image.with_file_name(format!("config-{release}"))];
         Ok(Kernel {
             id: image.display().to_string(),
             key: format!("image-{key}"),
             vmlinux: if extracted.exists() { extracted } else { image },
             config: configs.into_iter().find(|config| config.exists()),
-            modules: ModuleTree {
-                release: release.clone(),
-                dir,
-                index: tree.join("modules.index"),
-            },
+            modules: ModuleTree { release: release.clone(), dir, index: tree.join("modules.index") },
             release,
         })
     }
@@ -246,22 +230,13 @@ impl Store {
         let uname = nix::sys::utsname::uname().at("ask for", "uname")?;
         let release = uname.release().to_string_lossy().into_owned();
         let modules = PathBuf::from(format!("/lib/modules/{release}"));
-        let images = [
-            PathBuf::from(format!("/boot/vmlinuz-{release}")),
-            modules.join("vmlinuz"),
-        ];
+        let images = [PathBuf::from(format!("/boot/vmlinuz-{release}")), modules.join("vmlinuz")];
         let Some(image) = images.iter().find(|image| image.exists()) else {
             let looked_for = images.map(|image| image.display().to_string()).join(", ");
-            return Err(StoreError::NoHostImage {
-                release,
-                looked_for,
-            });
+            return Err(StoreError::NoHostImage { release, looked_for });
         };
         let kernel = self.from_image(image, modules.is_dir().then_some(&modules))?;
-        Ok(Kernel {
-            id: "host".to_owned(),
-            ..kernel
-        })
+        Ok(Kernel { id: "host".to_owned(), ..kernel })
     }
 
     fn tree(&self, pin: &KernelPin) -> PathBuf {
@@ -278,23 +253,14 @@ impl Store {
         let scratch = self.cache.scratch()?;
         for (index, package) in pin.packages.iter().enumerate() {
             let url = mirrors.url(pin.archive, &package.path)?;
-            fetch(
-                &url,
-                package,
-                &scratch.path(format!("{index}.deb")),
-                on_event,
-            )?;
+            fetch(&url, package, &scratch.path(format!("{index}.deb")), on_event)?;
         }
-        on_event(DownloadEvent::Unpacking {
-            kernel: &pin.name(),
-        });
+        on_event(DownloadEvent::Unpacking { kernel: &pin.name() });
         let made = scratch.path("tree");
         for (index, package) in pin.packages.iter().enumerate() {
             let deb = scratch.path(format!("{index}.deb"));
-            unpack(&deb, &pin.release, &made).map_err(|source| StoreError::Deb {
-                package: package.package.clone(),
-                source,
-            })?;
+            unpack(&deb, &pin.release, &made)
+                .map_err(|source| StoreError::Deb { package: package.package.clone(), source })?;
         }
         finish_tree(pin, &made)?;
         if tree.exists() {
@@ -305,23 +271,14 @@ impl Store {
         Ok(())
     }
 
-    fn unpack_image(
-        &self,
-        image: &Path,
-        modules: Option<&Path>,
-        tree: &Path,
-    ) -> Result<(), StoreError> {
+    fn unpack_image(&self, image: &Path, modules: Option<&Path>, tree: &Path) -> Result<(), StoreError> {
         let bytes = fs::read(image).at("read", image)?;
-        let from_dir = modules
-            .and_then(Path::file_name)
-            .map(|name| name.to_string_lossy().into_owned());
+        let from_dir = modules.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         let release = vmlinux::release(&bytes).or(from_dir);
         let release = release.ok_or_else(|| StoreError::UnknownRelease(image.to_owned()))?;
         let is_elf = bytes.starts_with(b"\x7fELF");
-        let elf = vmlinux::extract(bytes).map_err(|source| StoreError::Vmlinux {
-            path: image.to_owned(),
-            source,
-        })?;
+        let elf = vmlinux::extract(bytes)
+            .map_err(|source| StoreError::Vmlinux { path: image.to_owned(), source })?;
         let index = modules.map_or_else(|| Ok(ModuleIndex::default()), ModuleIndex::build)?;
 
         let scratch = self.cache.scratch()?;
@@ -341,9 +298,7 @@ impl Store {
 
 /// The parts [`Kernel`] names; a tree is published whole, so this fails only if someone took a part away.
 fn is_complete(tree: &Path) -> bool {
-    ["vmlinux", "config", "modules.index"]
-        .iter()
-        .all(|part| tree.join(part).is_file())
+    ["vmlinux", "config", "modules.index"].iter().all(|part| tree.join(part).is_file())
 }
 
 /// Takes what is needed out of a package.
@@ -374,18 +329,13 @@ fn place_of(path: &str, release: &str) -> Option<PathBuf> {
         let name = boot.strip_suffix(release)?.strip_suffix('-')?;
         return ["vmlinuz", "config"].contains(&name).then(|| name.into());
     }
-    let modules = path
-        .strip_prefix("usr/")
-        .unwrap_or(path)
-        .strip_prefix("lib/modules/")?;
+    let modules = path.strip_prefix("usr/").unwrap_or(path).strip_prefix("lib/modules/")?;
     let inside = modules.strip_prefix(release)?.strip_prefix('/')?;
     match inside {
         "vmlinuz" | "config" => Some(inside.into()),
         "modules.builtin" | "modules.builtin.modinfo" => Some(Path::new("modules").join(inside)),
         _ => {
-            let unused = UNUSED_MODULES
-                .iter()
-                .any(|prefix| inside.starts_with(prefix));
+            let unused = UNUSED_MODULES.iter().any(|prefix| inside.starts_with(prefix));
             (is_module(Path::new(inside)) && !unused).then(|| Path::new("modules").join(inside))
         }
     }
@@ -401,25 +351,16 @@ fn finish_tree(pin: &KernelPin, tree: &Path) -> Result<(), StoreError> {
     ];
     for (part, what) in parts {
         if !tree.join(part).exists() {
-            return Err(StoreError::Incomplete {
-                kernel: pin.name(),
-                what,
-            });
+            return Err(StoreError::Incomplete { kernel: pin.name(), what });
         }
     }
     let image = tree.join("vmlinuz");
     let bytes = fs::read(&image).at("read", &image)?;
     if let Some(found) = vmlinux::release(&bytes).filter(|found| *found != pin.release) {
-        return Err(StoreError::WrongRelease {
-            kernel: pin.name(),
-            release: pin.release.clone(),
-            found,
-        });
+        return Err(StoreError::WrongRelease { kernel: pin.name(), release: pin.release.clone(), found });
     }
-    let elf = vmlinux::extract(bytes).map_err(|source| StoreError::Vmlinux {
-        path: image.clone(),
-        source,
-    })?;
+    let elf =
+        vmlinux::extract(bytes).map_err(|source| StoreError::Vmlinux { path: image.clone(), source })?;
     write(&tree.join("vmlinux"), &elf)?;
     fs::remove_file(&image).at("remove", &image)?;
     ModuleIndex::build(&tree.join("modules"))?.write(&tree.join("modules.index"))?;
@@ -433,21 +374,15 @@ fn image_key(image: &Path, modules: Option<&Path>) -> Result<String, FileError> 
     let mut add = |path: &Path| -> Result<(), FileError> {
         let metadata = fs::metadata(path).at("read", path)?;
         hash.update(path.as_os_str().as_encoded_bytes());
-        for number in [
-            metadata.ino(),
-            metadata.size(),
-            metadata.mtime() as u64,
-            metadata.mtime_nsec() as u64,
-        ] {
+        for number in [metadata.ino(), metadata.size(), metadata.mtime() as u64, metadata.mtime_nsec() as u64]
+        {
             hash.update(number.to_le_bytes());
         }
         Ok(())
     };
     add(image)?;
     if let Some(dir) = modules {
-        module_files(dir)?
-            .iter()
-            .try_for_each(|module| add(module))?;
+        module_files(dir)?.iter().try_for_each(|module| add(module))?;
         add(dir)?;
     }
     Ok(hex(&hash.finalize())[..16].to_owned())
@@ -470,14 +405,8 @@ mod tests {
     #[case("usr/lib/modules/R/config", Some("config"))]
     #[case("lib/modules/R/modules.builtin", Some("modules/modules.builtin"))]
     #[case("usr/lib/modules/R/modules.order", None)]
-    #[case(
-        "lib/modules/R/kernel/drivers/net/veth.ko",
-        Some("modules/kernel/drivers/net/veth.ko")
-    )]
-    #[case(
-        "usr/lib/modules/R/kernel/net/8021q/8021q.ko.xz",
-        Some("modules/kernel/net/8021q/8021q.ko.xz")
-    )]
+    #[case("lib/modules/R/kernel/drivers/net/veth.ko", Some("modules/kernel/drivers/net/veth.ko"))]
+    #[case("usr/lib/modules/R/kernel/net/8021q/8021q.ko.xz", Some("modules/kernel/net/8021q/8021q.ko.xz"))]
     #[case("lib/modules/R/kernel/sound/soundcore.ko.xz", None)]
     #[case("lib/modules/R/kernel/../../../x.ko", None)]
     #[case("lib/modules/RR/kernel/x.ko", None)]

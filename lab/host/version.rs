@@ -32,9 +32,7 @@ impl FromStr for Series {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let numbers = text
-            .split_once('.')
-            .and_then(|(a, b)| Some(Series(number(a)?, number(b)?)));
+        let numbers = text.split_once('.').and_then(|(a, b)| Some(Series(number(a)?, number(b)?)));
         numbers.ok_or_else(|| VersionError(text.to_owned()))
     }
 }
@@ -46,19 +44,11 @@ impl FromStr for KernelVersion {
         let parse = || {
             if let Some((series, candidate)) = text.split_once("-rc") {
                 let series = series.parse().ok()?;
-                return Some(KernelVersion {
-                    series,
-                    candidate: number(candidate)?,
-                    patch: 0,
-                });
+                return Some(KernelVersion { series, candidate: number(candidate)?, patch: 0 });
             }
             let (series, patch) = text.rsplit_once('.')?;
             let series = series.parse().ok()?;
-            Some(KernelVersion {
-                series,
-                candidate: u32::MAX,
-                patch: number(patch)?,
-            })
+            Some(KernelVersion { series, candidate: u32::MAX, patch: number(patch)? })
         };
         parse().ok_or_else(|| VersionError(text.to_owned()))
     }
@@ -91,12 +81,9 @@ mod tests {
 
     #[test]
     fn sorts_as_released() {
-        let sorted = [
-            "5.10.262", "6.1.192", "6.12.57", "6.12.117", "7.2.12", "7.3-rc1", "7.3-rc7", "7.3.0",
-            "7.3.4",
-        ];
-        let versions: Vec<KernelVersion> =
-            sorted.iter().map(|text| text.parse().unwrap()).collect();
+        let sorted =
+            ["5.10.262", "6.1.192", "6.12.57", "6.12.117", "7.2.12", "7.3-rc1", "7.3-rc7", "7.3.0", "7.3.4"];
+        let versions: Vec<KernelVersion> = sorted.iter().map(|text| text.parse().unwrap()).collect();
         assert!(versions.is_sorted());
         let back: Vec<String> = versions.iter().map(ToString::to_string).collect();
         assert_eq!(back, sorted);
@@ -104,17 +91,7 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in [
-            "",
-            "6",
-            "6.12",
-            "6.12.",
-            "6.12.x",
-            "6.12.+7",
-            "6.012.3",
-            "7.3-rc",
-            "6.12.57.1",
-        ] {
+        for text in ["", "6", "6.12", "6.12.", "6.12.x", "6.12.+7", "6.012.3", "7.3-rc", "6.12.57.1"] {
             assert!(text.parse::<KernelVersion>().is_err(), "{text}");
         }
     }

@@ -97,10 +97,7 @@ impl Vm {
         let process = qemu.spawn(spec, incoming)?;
         for stream in [&process.console, &process.agent] {
             let set = stream.set_nonblocking(true);
-            set.map_err(|source| QemuError::Spawn {
-                path: qemu.path.clone(),
-                source,
-            })?;
+            set.map_err(|source| QemuError::Spawn { path: qemu.path.clone(), source })?;
         }
         Ok(Self {
             process,
@@ -138,14 +135,12 @@ impl Vm {
                     self.phase = Phase::Work;
                     return Ok(hello.ready);
                 }
-                Ok(hello) => format!(
-                    "its agent speaks protocol {}, this lab {PROTOCOL}",
-                    hello.ready.protocol
-                ),
-                Err(error) => format!(
-                    "its first line is not the agent's ({error}): {}",
-                    excerpt(line.as_bytes())
-                ),
+                Ok(hello) => {
+                    format!("its agent speaks protocol {}, this lab {PROTOCOL}", hello.ready.protocol)
+                }
+                Err(error) => {
+                    format!("its first line is not the agent's ({error}): {}", excerpt(line.as_bytes()))
+                }
             },
             Next::Closed | Next::TimedOut => return Err(self.die()),
         };
@@ -236,9 +231,7 @@ impl Vm {
             if self.inbox.len() <= LINE_BYTES_MAX {
                 return None;
             }
-            self.fault = Some(Cause::Garbage {
-                what: format!("a line of more than {LINE_BYTES_MAX} bytes"),
-            });
+            self.fault = Some(Cause::Garbage { what: format!("a line of more than {LINE_BYTES_MAX} bytes") });
             self.inbox_open = false;
             return Some(Next::Closed);
         };
@@ -247,9 +240,7 @@ impl Vm {
         match String::from_utf8(line) {
             Ok(line) => Some(Next::Line(line)),
             Err(error) => {
-                self.fault = Some(Cause::Garbage {
-                    what: excerpt(error.as_bytes()),
-                });
+                self.fault = Some(Cause::Garbage { what: excerpt(error.as_bytes()) });
                 self.inbox_open = false;
                 Some(Next::Closed)
             }
@@ -262,25 +253,14 @@ impl Vm {
         // Rounded up, or the last millisecond would be a busy loop.
         let left_ms = u32::try_from(left.as_millis() + 1).unwrap_or(u32::MAX);
         let timeout = PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX);
-        let agent_events = if to_write {
-            PollFlags::POLLIN | PollFlags::POLLOUT
-        } else {
-            PollFlags::POLLIN
-        };
+        let agent_events = if to_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
         let streams: [(bool, BorrowedFd<'_>, PollFlags); 2] = [
             (self.inbox_open, self.process.agent.as_fd(), agent_events),
-            (
-                self.console_open,
-                self.process.console.as_fd(),
-                PollFlags::POLLIN,
-            ),
+            (self.console_open, self.process.console.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(
-            streams
-                .into_iter()
-                .filter(|(open, ..)| *open)
-                .map(|(_, fd, events)| PollFd::new(fd, events)),
+            streams.into_iter().filter(|(open, ..)| *open).map(|(_, fd, events)| PollFd::new(fd, events)),
         );
         match poll(&mut fds, timeout) {
             Ok(0) => return Instant::now() < deadline,
@@ -294,9 +274,7 @@ impl Vm {
         }
         if self.inbox_open {
             let inbox = &mut self.inbox;
-            self.inbox_open = drain(&mut &self.process.agent, |bytes| {
-                inbox.extend_from_slice(bytes)
-            });
+            self.inbox_open = drain(&mut &self.process.agent, |bytes| inbox.extend_from_slice(bytes));
         }
         true
     }
@@ -324,15 +302,8 @@ impl Vm {
             let fault = self.hang("it closed the channel and did not end the machine");
             return self.end_at_fault(fault);
         }
-        match wait::until(deadline, EXIT_INTERVAL, || {
-            self.process.try_wait().transpose()
-        }) {
-            Some(Ok(status)) => judge(
-                status,
-                &self.process.stderr(),
-                self.phase,
-                &self.console.lines(),
-            ),
+        match wait::until(deadline, EXIT_INTERVAL, || self.process.try_wait().transpose()) {
+            Some(Ok(status)) => judge(status, &self.process.stderr(), self.phase, &self.console.lines()),
             Some(Err(_)) | None => {
                 let fault = self.hang("qemu closed its sockets and did not exit");
                 self.end_at_fault(fault)
@@ -346,19 +317,11 @@ impl Vm {
         let before = console::cause_of_death(&self.console.lines());
         let fault = match fault {
             Cause::Hang { phase, notice, .. } => {
-                let more = if before.is_none() {
-                    self.ask_where()
-                } else {
-                    None
-                };
+                let more = if before.is_none() { self.ask_where() } else { None };
                 let notice = more.map_or(notice.clone(), |more| format!("{notice}; {more}"));
                 let found = console::cause_of_death(&self.console.lines());
                 let fingerprint = found.map(|finding| finding.fingerprint).unwrap_or_default();
-                Cause::Hang {
-                    phase,
-                    notice,
-                    fingerprint,
-                }
+                Cause::Hang { phase, notice, fingerprint }
             }
             other => other,
         };
@@ -375,19 +338,12 @@ impl Vm {
         match status["status"].as_str()? {
             "running" => {}
             stopped => {
-                return Some(format!(
-                    "qemu stopped it: {stopped} {}",
-                    self.process.stderr()
-                ));
+                return Some(format!("qemu stopped it: {stopped} {}", self.process.stderr()));
             }
         }
         self.process.qmp.execute("inject-nmi", json!({})).ok()?;
         self.drain_until_closed(Instant::now() + TRACE_TIMEOUT);
-        let is_user = self
-            .console
-            .lines()
-            .iter()
-            .any(|line| line.starts_with("RIP: 0033:"));
+        let is_user = self.console.lines().iter().any(|line| line.starts_with("RIP: 0033:"));
         is_user.then(|| "the cpu was in user space".to_owned())
     }
 

@@ -40,11 +40,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// The ELF kernel of a bzImage; an ELF file comes back as it is.
 pub fn extract(image: Vec<u8>) -> Result<Vec<u8>, VmlinuxError> {
-    let elf = if image.starts_with(ELF_MAGIC) {
-        image
-    } else {
-        decompress(payload(&image)?)?
-    };
+    let elf = if image.starts_with(ELF_MAGIC) { image } else { decompress(payload(&image)?)? };
     if !elf.starts_with(ELF_MAGIC) {
         return Err(VmlinuxError::NotElf);
     }
@@ -64,8 +60,7 @@ pub fn release(image: &[u8]) -> Option<String> {
     };
     let text = text.split(|byte| *byte == 0 || *byte == b' ').next()?;
     let text = std::str::from_utf8(text).ok()?;
-    text.starts_with(|c: char| c.is_ascii_digit())
-        .then(|| text.to_owned())
+    text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.to_owned())
 }
 
 /// What follows "Linux version " where a number does (init/version-timestamp.c).
@@ -125,17 +120,11 @@ fn has_pvh_note(elf: &[u8]) -> bool {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|chunk| u16::from_le_bytes(*chunk))
+    bytes.get(at..)?.first_chunk().map(|chunk| u16::from_le_bytes(*chunk))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|chunk| u32::from_le_bytes(*chunk) as usize)
+    bytes.get(at..)?.first_chunk().map(|chunk| u32::from_le_bytes(*chunk) as usize)
 }
 
 #[cfg(test)]
@@ -150,15 +139,7 @@ mod tests {
         bytes[52..58].copy_from_slice(&[64, 0, 56, 0, 1, 0]);
         let note = [4, 4, kind].map(u32::to_le_bytes).concat();
         let note = [&note[..], b"Xen\0", &0x100_0000u32.to_le_bytes()].concat();
-        let words = [
-            4u64 << 32 | 4,
-            120,
-            0,
-            0,
-            note.len() as u64,
-            note.len() as u64,
-            4,
-        ];
+        let words = [4u64 << 32 | 4, 120, 0, 0, note.len() as u64, note.len() as u64, 4];
         bytes.extend(words.map(u64::to_le_bytes).concat());
         bytes.extend(note);
         bytes
@@ -171,8 +152,7 @@ mod tests {
         image[PROTOCOL..PROTOCOL + 2].copy_from_slice(&0x20fu16.to_le_bytes());
         image[KERNEL_VERSION..KERNEL_VERSION + 2].copy_from_slice(&0x100u16.to_le_bytes());
         image[0x300..0x30c].copy_from_slice(b"6.12.57 (me)");
-        image[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4]
-            .copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        image[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
         image.extend_from_slice(payload);
         image
     }

@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 /// Asks `ready` every `interval` until it answers or `deadline` has passed; asks at least once.
 ///
 /// `None` means the deadline passed without an answer.
-pub fn until<T>(
-    deadline: Instant,
-    interval: Duration,
-    mut ready: impl FnMut() -> Option<T>,
-) -> Option<T> {
+pub fn until<T>(deadline: Instant, interval: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
         if let Some(answer) = ready() {
             return Some(answer);
@@ -33,9 +29,6 @@ mod tests {
         });
         assert_eq!(third, Some(3));
         assert_eq!(until(soon(), Duration::from_millis(1), || None::<()>), None);
-        assert_eq!(
-            until(Instant::now(), Duration::from_secs(9), || Some(1)),
-            Some(1)
-        );
+        assert_eq!(until(Instant::now(), Duration::from_secs(9), || Some(1)), Some(1));
     }
 }

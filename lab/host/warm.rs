@@ -118,81 +118,38 @@ enum RestoreError {
 ///
 /// # Errors
 /// When a cold boot fails as well.
-pub fn start(
-    qemu: &Qemu,
-    spec: &VmSpec,
-    timeouts: Timeouts,
-    cache: &Path,
-) -> Result<Started, StartError> {
+pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Result<Started, StartError> {
     if !qemu.has_mapped_ram() {
-        let note = Note::NoMappedRam {
-            release: qemu.release.clone(),
-        };
+        let note = Note::NoMappedRam { release: qemu.release.clone() };
         return cold(qemu, spec, timeouts, Some(note));
     }
     let path = match state_path(qemu, spec, cache) {
         Ok(path) => path,
         Err(error) => {
-            return cold(
-                qemu,
-                spec,
-                timeouts,
-                Some(Note::NotSaved {
-                    why: error.to_string(),
-                }),
-            );
+            return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
         }
     };
     if !path.exists() {
         let Started { mut vm, ready, .. } = cold(qemu, spec, timeouts, None)?;
         if let Err(error) = save(&mut vm, ready, &path) {
-            return cold(
-                qemu,
-                spec,
-                timeouts,
-                Some(Note::NotSaved {
-                    why: error.to_string(),
-                }),
-            );
+            return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
         }
         prune(cache);
     }
     match restore(qemu, spec, timeouts, &path) {
-        Ok((vm, ready)) => Ok(Started {
-            vm,
-            ready,
-            is_warm: true,
-            note: None,
-        }),
+        Ok((vm, ready)) => Ok(Started { vm, ready, is_warm: true, note: None }),
         Err(RestoreError::Qemu(error)) => Err(error.into()),
         Err(error) => {
             let _ = fs::remove_file(&path);
-            cold(
-                qemu,
-                spec,
-                timeouts,
-                Some(Note::Discarded {
-                    why: error.to_string(),
-                }),
-            )
+            cold(qemu, spec, timeouts, Some(Note::Discarded { why: error.to_string() }))
         }
     }
 }
 
-fn cold(
-    qemu: &Qemu,
-    spec: &VmSpec,
-    timeouts: Timeouts,
-    note: Option<Note>,
-) -> Result<Started, StartError> {
+fn cold(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, note: Option<Note>) -> Result<Started, StartError> {
     let mut vm = Vm::boot(qemu, spec, timeouts)?;
     let ready = vm.wait_ready().map_err(Box::new)?;
-    Ok(Started {
-        vm,
-        ready,
-        is_warm: false,
-        note,
-    })
+    Ok(Started { vm, ready, is_warm: false, note })
 }
 
 /// Where the machine of this kernel, initramfs, QEMU and shape is kept. Anything that could change a bit of it is in
@@ -233,19 +190,13 @@ pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> io::Result<PathBu
 fn save(vm: &mut Vm, ready: Ready, path: &Path) -> Result<(), RestoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let mut unfinished = tempfile::Builder::new()
-        .prefix(UNFINISHED_PREFIX)
-        .tempfile_in(dir)?;
+    let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(dir)?;
     let qmp = &mut vm.process.qmp;
     qmp.execute("stop", json!({}))?;
     qmp.migrate("migrate", &uri(unfinished.path()), SAVE_TIMEOUT)?;
     let sha256 = checksum::hex(&checksum::of_file(unfinished.as_file(), HEADER_BYTES)?);
-    let mut header = serde_json::to_vec(&Header {
-        format: FORMAT,
-        ready,
-        sha256,
-    })
-    .map_err(io::Error::from)?;
+    let mut header =
+        serde_json::to_vec(&Header { format: FORMAT, ready, sha256 }).map_err(io::Error::from)?;
     header.push(b'\n');
     io::Seek::rewind(&mut unfinished)?;
     unfinished.write_all(&header)?;
@@ -257,12 +208,7 @@ fn uri(path: &Path) -> String {
     format!("file:{},offset={HEADER_BYTES}", path.display())
 }
 
-fn restore(
-    qemu: &Qemu,
-    spec: &VmSpec,
-    timeouts: Timeouts,
-    path: &Path,
-) -> Result<(Vm, Ready), RestoreError> {
+fn restore(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, path: &Path) -> Result<(Vm, Ready), RestoreError> {
     let file = File::open(path)?;
     let header = read_header(&file)?;
     mark_use(&file);
@@ -297,14 +243,9 @@ fn mark_use(file: &File) {
 fn read_header(file: &File) -> Result<Header, RestoreError> {
     let mut bytes = Vec::new();
     file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
-    let line = bytes
-        .split(|&byte| byte == b'\n')
-        .next()
-        .unwrap_or_default();
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let header: Header = serde_json::from_slice(line).map_err(|_| RestoreError::Header)?;
-    (header.format == FORMAT)
-        .then_some(header)
-        .ok_or(RestoreError::Header)
+    (header.format == FORMAT).then_some(header).ok_or(RestoreError::Header)
 }
 
 /// Deletes the least recently used states beyond [`STATES_MAX`], and what killed labs left. A state that another lab
@@ -320,18 +261,11 @@ fn prune(cache: &Path) {
         };
         let path = entry.path();
         let age = modified.elapsed().unwrap_or_default();
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(UNFINISHED_PREFIX.as_bytes())
-        {
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED_PREFIX.as_bytes()) {
             if age > UNFINISHED_AGE_MAX {
                 let _ = fs::remove_file(&path);
             }
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == STATE_SUFFIX)
-        {
+        } else if path.extension().is_some_and(|extension| extension == STATE_SUFFIX) {
             states.push((modified, path));
         }
     }
@@ -350,19 +284,9 @@ mod tests {
         for name in ["vmlinux", "initramfs", "qemu"] {
             fs::write(dir.join(name), name).unwrap();
         }
-        let version = crate::host::qemu::Version {
-            major: 10,
-            minor: 0,
-        };
-        let qemu = Qemu {
-            path: dir.join("qemu"),
-            release: "10.0.2".to_owned(),
-            version,
-        };
-        (
-            qemu,
-            VmSpec::new(dir.join("vmlinux"), dir.join("initramfs")),
-        )
+        let version = crate::host::qemu::Version { major: 10, minor: 0 };
+        let qemu = Qemu { path: dir.join("qemu"), release: "10.0.2".to_owned(), version };
+        (qemu, VmSpec::new(dir.join("vmlinux"), dir.join("initramfs")))
     }
 
     #[test]
@@ -378,56 +302,11 @@ mod tests {
             assert!(!changed.contains(&path), "{what} does not change the name");
             changed.push(path);
         };
-        check(
-            name(
-                &qemu,
-                &VmSpec {
-                    memory_mib: 512,
-                    ..base.clone()
-                },
-            ),
-            "memory",
-        );
-        check(
-            name(
-                &qemu,
-                &VmSpec {
-                    devices: vec!["igb".to_owned()],
-                    ..base.clone()
-                },
-            ),
-            "devices",
-        );
-        check(
-            name(
-                &qemu,
-                &VmSpec {
-                    cmdline_extra: vec!["x".to_owned()],
-                    ..base.clone()
-                },
-            ),
-            "command line",
-        );
-        check(
-            name(
-                &qemu,
-                &VmSpec {
-                    accelerator: Accelerator::Kvm,
-                    ..base.clone()
-                },
-            ),
-            "accelerator",
-        );
-        check(
-            name(
-                &Qemu {
-                    release: "10.0.3".to_owned(),
-                    ..qemu.clone()
-                },
-                &base,
-            ),
-            "qemu",
-        );
+        check(name(&qemu, &VmSpec { memory_mib: 512, ..base.clone() }), "memory");
+        check(name(&qemu, &VmSpec { devices: vec!["igb".to_owned()], ..base.clone() }), "devices");
+        check(name(&qemu, &VmSpec { cmdline_extra: vec!["x".to_owned()], ..base.clone() }), "command line");
+        check(name(&qemu, &VmSpec { accelerator: Accelerator::Kvm, ..base.clone() }), "accelerator");
+        check(name(&Qemu { release: "10.0.3".to_owned(), ..qemu.clone() }, &base), "qemu");
         fs::write(&base.initramfs, "other").unwrap();
         check(name(&qemu, &base), "initramfs");
         fs::write(&base.vmlinux, "another").unwrap();
@@ -450,22 +329,13 @@ mod tests {
         prune(dir.path());
         let exists = |name: &str| dir.path().join(name).exists();
         assert!(exists("0.machine") && exists(&format!("{}.machine", STATES_MAX - 1)));
-        assert!(
-            !exists(&format!("{STATES_MAX}.machine"))
-                && !exists(&format!("{}.machine", STATES_MAX + 1))
-        );
+        assert!(!exists(&format!("{STATES_MAX}.machine")) && !exists(&format!("{}.machine", STATES_MAX + 1)));
         assert!(!exists("unfinished-old") && exists("unfinished-new"));
     }
 
     #[test]
     fn an_old_qemu_is_a_note_with_its_version() {
-        let note = Note::NoMappedRam {
-            release: "7.2.19".to_owned(),
-        }
-        .to_string();
-        assert!(
-            note.contains("7.2.19") && note.contains("boots cold"),
-            "{note}"
-        );
+        let note = Note::NoMappedRam { release: "7.2.19".to_owned() }.to_string();
+        assert!(note.contains("7.2.19") && note.contains("boots cold"), "{note}");
     }
 }

@@ -62,12 +62,16 @@ fn trial(out: &mut String, trial: &TrialDocument) {
         out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
     }
     if let Some(why) = &trial.unobserved {
-        out.push_str(&wrap(&format!("Attributed by counters only; the drop tracepoint is not read: {why}"), 2));
+        out.push_str(&wrap(
+            &format!("Attributed by counters only; the drop tracepoint is not read: {why}"),
+            2,
+        ));
     }
 }
 
 fn flow(out: &mut String, flow: &FlowDocument) {
-    let refused: Vec<String> = flow.errors.iter().map(|(errno, n)| format!("{n} refused ({errno})")).collect();
+    let refused: Vec<String> =
+        flow.errors.iter().map(|(errno, n)| format!("{n} refused ({errno})")).collect();
     let refused = if refused.is_empty() { "none refused".into() } else { refused.join(", ") };
     let _ = writeln!(
         out,
@@ -111,7 +115,8 @@ fn hypotheses(out: &mut String, document: &Document) {
     let columns: Vec<String> = letters.take(items.len()).collect();
     let _ = writeln!(out, "  {:width$}  {}", "", columns.join("   "));
     for one in &document.hypotheses {
-        let cells: Vec<&str> = one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
+        let cells: Vec<&str> =
+            one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
         let mark = if one.fits { "  <- fits all of it" } else { "" };
         let _ = writeln!(out, "  {:width$}  {}{mark}", one.name, cells.join(" "));
     }
@@ -121,7 +126,10 @@ fn hypotheses(out: &mut String, document: &Document) {
         [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2)),
         _ => {
             let names: Vec<String> = fitting.iter().map(|one| format!("`{}`", one.name)).collect();
-            out.push_str(&wrap(&format!("These cannot be told apart by the report: {}.", names.join(", ")), 2));
+            out.push_str(&wrap(
+                &format!("These cannot be told apart by the report: {}.", names.join(", ")),
+                2,
+            ));
         }
     }
 }

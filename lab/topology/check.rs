@@ -1,47 +1,46 @@
 //! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake told.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use indexmap::IndexMap;
 
 use super::diagnostic::Diagnostic;
+use super::document::NOWHERE;
 use super::file::{At, NeighbourMac, NeighbourTable, QdiscTable, RouteTable, RouteTo, TopologyFile};
+use super::read::Lost;
 use super::{Link, MacSource, Namespace, Neighbour, Route, Topology, links, scenario};
-use crate::link::{DeviceRef, IfName, NsName};
+use crate::link::{Cidr, DeviceRef, IfName, NsName};
 use crate::scenario::Qdisc;
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
     problems: &'a mut Vec<Diagnostic>,
-    lost: BTreeSet<&'a str>,
+    /// What the text has and the file that was read has not.
+    pub lost: Lost,
     /// Every device of the topology with its place.
     pub devices: IndexMap<DeviceRef, Range<usize>>,
 }
 
 impl Checker<'_> {
-    /// Notes a problem.
+    /// Notes a problem; one with what stands in for an unreadable value is nobody's.
     pub fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.problems.push(Diagnostic { span: span.clone(), message: message.into(), hint: hint.into() });
+        if *span != NOWHERE {
+            self.problems.push(Diagnostic { span: span.clone(), message: message.into(), hint: hint.into() });
+        }
     }
 
     /// Notes a name that leads nowhere, unless it leads to an entry that was unreadable itself.
-    pub fn dangling<'n>(
-        &mut self,
-        span: &Range<usize>,
-        what: &str,
-        name: &str,
-        known: impl IntoIterator<Item = &'n str>,
-    ) {
+    pub fn dangling(&mut self, span: &Range<usize>, what: &str, name: &str, known: &[String]) {
         let bare = name.split_once(':').map_or(name, |(_, device)| device);
-        if self.lost.contains(name) || self.lost.contains(bare) {
+        if self.lost.name(name) || self.lost.name(bare) {
             return;
         }
-        let known: Vec<&str> = known.into_iter().collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let hint = match nearest(name, known.iter().copied()) {
             Some(word) => format!("did you mean `{word}`?"),
-            None if known.is_empty() => format!("there is no {what} in this topology"),
+            None if known.is_empty() => format!("there is no {what} at all"),
             None => format!("there are: {}", known.join(", ")),
         };
         self.problem(span, format!("no {what} `{name}`"), hint);
@@ -49,30 +48,31 @@ impl Checker<'_> {
 
     /// Checks that a device exists.
     pub fn device(&mut self, reference: &At<DeviceRef>) {
-        if !self.devices.contains_key(&reference.value) {
+        if !self.devices.contains_key(&reference.value) && !self.lost.name(reference.value.ns.as_str()) {
             let known: Vec<String> = self.devices.keys().map(ToString::to_string).collect();
-            let name = reference.value.to_string();
-            self.dangling(&reference.span, "device", &name, known.iter().map(String::as_str));
+            self.dangling(&reference.span, "device", &reference.value.to_string(), &known);
         }
     }
 
     /// Checks that a device of one namespace exists.
-    pub fn device_in(&mut self, ns: &NsName, name: &At<IfName>) -> bool {
-        let found = self.devices.contains_key(&DeviceRef::new(ns, &name.value));
-        if !found {
+    pub fn device_in(&mut self, ns: &NsName, name: &At<IfName>) {
+        if !self.devices.contains_key(&DeviceRef::new(ns, &name.value)) {
             let known: Vec<String> =
                 self.devices.keys().filter(|d| d.ns == *ns).map(|d| d.name.to_string()).collect();
             let what = format!("device in namespace {ns}");
-            self.dangling(&name.span, &what, name.value.as_str(), known.iter().map(String::as_str));
+            self.dangling(&name.span, &what, name.value.as_str(), &known);
         }
-        found
+    }
+
+    /// Whether a device has a key in the text that could not be read.
+    pub fn lost_of(&self, device: &DeviceRef, key: &str) -> bool {
+        self.devices.get(device).is_some_and(|span| self.lost.field(span, key))
     }
 }
 
 /// Checks a file and resolves it. What it returns is a topology only if no problem was noted.
-pub fn check(name: &str, file: &TopologyFile, lost: &[String], problems: &mut Vec<Diagnostic>) -> Topology {
-    let mut checker =
-        Checker { problems, lost: lost.iter().map(String::as_str).collect(), devices: IndexMap::new() };
+pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
+    let mut checker = Checker { problems, lost, devices: IndexMap::new() };
     let links = links::resolve(file, &mut checker);
     let namespaces = namespaces(file, &links, &mut checker);
     let mut topology = Topology {
@@ -94,8 +94,7 @@ fn namespaces(
 ) -> IndexMap<NsName, Namespace> {
     let mut namespaces = IndexMap::new();
     for (ns, table) in &file.ns {
-        let routes =
-            table.routes.iter().map(|route| resolve_route(&ns.value, route, links, checker)).collect();
+        let routes = table.routes.iter().map(|route| resolve_route(ns, route, links, checker)).collect();
         let neighbours = table
             .neighbours
             .iter()
@@ -111,42 +110,53 @@ fn namespaces(
 }
 
 fn resolve_route(
-    ns: &NsName,
-    route: &RouteTable,
+    ns: &At<NsName>,
+    table: &At<RouteTable>,
     links: &IndexMap<DeviceRef, Link>,
     checker: &mut Checker<'_>,
 ) -> Route {
+    let route = &table.value;
     if let Some(dev) = &route.dev {
-        checker.device_in(ns, dev);
+        checker.device_in(&ns.value, dev);
     }
-    if route.via.is_none() && route.dev.is_none() {
-        checker.problem(
-            &route.to.span,
-            "a route without `via` and without `dev`",
-            "name the next hop or the device",
-        );
-    }
-    if let Some(via) = &route.via {
-        let reachable = links
-            .values()
-            .filter(|link| link.device.ns == *ns)
-            .any(|link| link.addresses.iter().any(|net| net.contains(via.value)));
-        if !reachable {
-            checker.problem(
-                &via.span,
-                format!("next hop {} is on no network of namespace {ns}", via.value),
-                "give a device of this namespace an address in the next hop's network",
-            );
-        }
+    if route.via.is_none() && route.dev.is_none() && !checker.lost.any_field(&table.span) {
+        let hint = "name the next hop or the device";
+        checker.problem(&route.to.span, "a route without `via` and without `dev`", hint);
     }
     let to = match route.to.value {
         RouteTo::Default => None,
         RouteTo::Network(network) => Some(network),
     };
+    if let Some(via) = &route.via {
+        check_next_hop(ns, to, via, links, checker);
+    }
     Route {
         to,
         via: route.via.as_ref().map(|via| via.value),
         dev: route.dev.as_ref().map(|dev| dev.value.clone()),
+    }
+}
+
+fn check_next_hop(
+    ns: &At<NsName>,
+    to: Option<Cidr>,
+    via: &At<IpAddr>,
+    links: &IndexMap<DeviceRef, Link>,
+    checker: &mut Checker<'_>,
+) {
+    if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
+        let message = format!("next hop {} is of another family than the network", via.value);
+        checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
+    }
+    let here = || links.values().filter(|link| link.device.ns == ns.value);
+    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)));
+    // An address that could not be read may be in that network.
+    let unknown =
+        checker.lost.any_field(&ns.span) || here().any(|link| checker.lost_of(&link.device, "addresses"));
+    if !reachable && !unknown {
+        let message = format!("next hop {} is on no network of namespace {}", via.value, ns.value);
+        let hint = "give a device of this namespace an address in the next hop's network";
+        checker.problem(&via.span, message, hint);
     }
 }
 
@@ -177,12 +187,8 @@ const QDISC_KEYS: [(&str, &[&str], &[&str]); 7] = [
 pub fn resolve_qdisc(table: &At<QdiscTable>, checker: &mut Checker<'_>) -> Option<Qdisc> {
     let kind = table.value.kind.value.as_str();
     let Some((_, required, optional)) = QDISC_KEYS.iter().find(|(word, _, _)| *word == kind) else {
-        checker.dangling(
-            &table.value.kind.span,
-            "queueing discipline",
-            kind,
-            QDISC_KEYS.iter().map(|(word, _, _)| *word),
-        );
+        let known: Vec<String> = QDISC_KEYS.iter().map(|(word, _, _)| (*word).to_owned()).collect();
+        checker.dangling(&table.value.kind.span, "queueing discipline", kind, &known);
         return None;
     };
     let QdiscTable { limit, rate, burst, delay_us, .. } = &table.value;
@@ -192,23 +198,15 @@ pub fn resolve_qdisc(table: &At<QdiscTable>, checker: &mut Checker<'_>) -> Optio
         ("burst", burst.as_ref().map(|at| &at.span)),
         ("delay_us", delay_us.as_ref().map(|at| &at.span)),
     ];
-    let takes = || join(required.iter().chain(*optional));
+    let takes = join(required.iter().chain(*optional));
+    let hint = if takes.is_empty() { "it takes no keys".into() } else { format!("it takes: {takes}") };
     for (key, span) in given {
         match span {
             Some(span) if !required.contains(&key) && !optional.contains(&key) => {
-                let hint = if takes().is_empty() {
-                    "it takes no keys".into()
-                } else {
-                    format!("it takes: {}", takes())
-                };
-                checker.problem(span, format!("`{kind}` has no `{key}`"), hint);
+                checker.problem(span, format!("`{kind}` has no `{key}`"), hint.as_str());
             }
-            None if required.contains(&key) => {
-                checker.problem(
-                    &table.span,
-                    format!("`{kind}` needs `{key}`"),
-                    format!("it takes: {}", takes()),
-                );
+            None if required.contains(&key) && !checker.lost.any_field(&table.span) => {
+                checker.problem(&table.span, format!("`{kind}` needs `{key}`"), hint.as_str());
             }
             _ => {}
         }

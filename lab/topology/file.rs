@@ -26,10 +26,25 @@ pub struct At<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = serde_spanned::Spanned::<T>::deserialize(deserializer)?;
+        // An error inside an item of an array gets the item's span only on the way through a newtype.
+        #[derive(Deserialize)]
+        struct Item<T>(serde_spanned::Spanned<T>);
+        let Item(spanned) = Item::<T>::deserialize(deserializer)?;
         let span = spanned.span();
         Ok(Self { value: spanned.into_inner(), span })
     }
+}
+
+/// Reads a table whose keys are names in the order of the file; toml hands them out by the alphabet.
+fn in_file_order<'de, D, K, V>(deserializer: D) -> Result<IndexMap<At<K>, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Hash + Eq,
+    V: Deserialize<'de>,
+{
+    let mut table = IndexMap::<At<K>, V>::deserialize(deserializer)?;
+    table.sort_by(|one, _, other, _| one.span.start.cmp(&other.span.start));
+    Ok(table)
 }
 
 impl<T: JsonSchema> JsonSchema for At<T> {
@@ -70,10 +85,10 @@ pub struct TopologyFile {
     /// The kernel it runs on unless one is named: an id of kernels.toml.
     pub kernel: Option<String>,
     /// Namespaces with their links.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub ns: IndexMap<At<NsName>, NsTable>,
     /// Flows of numbered frames.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub flow: Named<FlowTable>,
     /// Things to break, keyed by kind.
     #[serde(default)]
@@ -87,7 +102,7 @@ pub struct TopologyFile {
     /// A bug report's evidence.
     pub report: Option<At<ReportTable>>,
     /// Rival explanations of the report.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
 }
 
@@ -97,24 +112,24 @@ pub struct TopologyFile {
 pub struct NsTable {
     /// Routes.
     #[serde(default)]
-    pub routes: Vec<RouteTable>,
+    pub routes: Vec<At<RouteTable>>,
     /// Permanent neighbours.
     #[serde(default)]
     pub neighbours: Vec<NeighbourTable>,
     /// Cables: each has two ends.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub veth: Links<VethTable>,
     /// Devices that swallow what they are given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub dummy: Links<DummyTable>,
     /// Bonds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub bond: Links<BondTable>,
     /// VLANs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub vlan: Links<VlanTable>,
     /// Bridges.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,
 }
 
@@ -174,7 +189,12 @@ pub enum NeighbourMac {
 impl TryFrom<String> for NeighbourMac {
     type Error = crate::link::ValueError;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if let Ok(mac) = text.parse() { Ok(Self::Literal(mac)) } else { text.parse().map(Self::Of) }
+        // One colon makes a device, more an address.
+        if text.matches(':').count() > 1 {
+            text.parse().map(Self::Literal)
+        } else {
+            text.parse().map(Self::Of)
+        }
     }
 }
 
@@ -293,7 +313,7 @@ link_table! {
         /// The device below.
         parent: At<IfName>,
         /// 0 to 4094.
-        id: VlanId,
+        id: At<VlanId>,
         /// The tag's EtherType.
         protocol: Option<VlanProtocol>,
     }
@@ -340,7 +360,7 @@ pub struct FlowTable {
     /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
     pub len: Option<At<usize>>,
     /// A tag in the frame itself, as a sender without VLAN device writes it.
-    pub tag: Option<VlanId>,
+    pub tag: Option<At<VlanId>>,
 }
 
 /// Faults, keyed by kind.
@@ -348,13 +368,13 @@ pub struct FlowTable {
 #[serde(deny_unknown_fields)]
 pub struct FaultTables {
     /// A queueing discipline at the root of a device.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub qdisc: Named<QdiscFaultTable>,
     /// A clsact filter that drops.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub filter: Named<FilterFaultTable>,
     /// A device taken down.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "in_file_order")]
     pub down: Named<DownFaultTable>,
 }
 
@@ -411,7 +431,7 @@ pub struct ConditionTable {
     /// A number of the flow's account.
     pub field: Option<FlowField>,
     /// Sends refused with this errno.
-    pub errno: Option<String>,
+    pub errno: Option<At<String>>,
     /// Frames lost at this layer, with `device` on that device only.
     pub layer: Option<String>,
     /// Look at this device: with `counter`.
@@ -421,11 +441,11 @@ pub struct ConditionTable {
     /// Which counter.
     pub counter: Option<At<String>>,
     /// Exactly this.
-    pub equals: Option<u64>,
+    pub equals: Option<At<u64>>,
     /// This or more.
-    pub at_least: Option<u64>,
+    pub at_least: Option<At<u64>>,
     /// This or less.
-    pub at_most: Option<u64>,
+    pub at_most: Option<At<u64>>,
 }
 
 /// A bug report's evidence.

@@ -1,12 +1,14 @@
-//! Links of a topology: both ends of cables, who stands on whom, and that nobody stands on itself.
+//! Links of a topology: both ends of cables, and what each kind may say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
 use super::check::{Checker, resolve_qdisc};
+use super::document::NOWHERE;
 use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
-use super::{Bond, Link, LinkKind};
+use super::read::is_lost_name;
+use super::{Bond, Link, LinkKind, stack};
 use crate::link::{BondMode, DeviceRef, IfName, Mac, NsName, VlanProtocol};
 
 /// Resolves all links, those below before those above.
@@ -19,7 +21,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
     let implied = implied_peers(file, checker);
     let mut links = IndexMap::new();
     for (ns, table) in &file.ns {
-        for link in links_of(&ns.value, table, file, checker) {
+        for link in links_of(&ns.value, table, checker) {
             links.insert(link.device.clone(), link);
         }
     }
@@ -29,16 +31,22 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         let link = finish(device, LinkKind::Veth { peer }, &attributes, checker);
         links.insert(link.device.clone(), link);
     }
-    one_controller_each(file, checker);
-    order(links, checker)
+    address_by_position(&mut links);
+    stack::one_controller_each(file, checker);
+    stack::no_rings(file, checker);
+    stack::up_on_up(file, &links, checker);
+    stack::order(links)
 }
 
+/// In the order of the file.
 fn names(table: &NsTable) -> Vec<&At<IfName>> {
     let mut names: Vec<&At<IfName>> = table.veth.keys().collect();
     names.extend(table.dummy.keys());
     names.extend(table.bond.keys());
     names.extend(table.vlan.keys());
     names.extend(table.bridge.keys());
+    names.retain(|name| !is_lost_name(name.value.as_str()));
+    names.sort_by_key(|name| name.span.start);
     names
 }
 
@@ -47,42 +55,64 @@ fn declare(checker: &mut Checker<'_>, ns: &NsName, name: &At<IfName>) {
     if name.value.as_str() == "lo" {
         checker.problem(&name.span, "`lo` is in every namespace already", "choose another name");
     }
-    if checker.devices.insert(device, name.span.clone()).is_some() {
-        checker.problem(
-            &name.span,
-            format!("namespace {ns} has two devices `{}`", name.value),
-            "a device's name must be unique in its namespace, whatever its kind",
-        );
+    if checker.devices.contains_key(&device) {
+        let message = format!("namespace {ns} has two devices `{}`", name.value);
+        let hint = "a device's name must be unique in its namespace, whatever its kind";
+        checker.problem(&name.span, message, hint);
+    } else {
+        checker.devices.insert(device, name.span.clone());
     }
 }
 
 /// The far ends that have no table of their own, with the end that named them.
 fn implied_peers(file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<(DeviceRef, DeviceRef)> {
-    let mut implied: Vec<(DeviceRef, DeviceRef)> = Vec::new();
+    let mut implied: IndexMap<DeviceRef, DeviceRef> = IndexMap::new();
     for (ns, table) in &file.ns {
         for (name, veth) in &table.veth {
             let near = DeviceRef::new(&ns.value, &name.value);
             let far = &veth.peer;
+            if far.span == NOWHERE {
+                continue;
+            }
             if far.value == near {
                 checker.problem(&far.span, "a cable with one end", "name a device that is not this one");
+            } else if far.value.name.as_str() == "lo" {
+                let message = format!("{} is in every namespace already", far.value);
+                checker.problem(&far.span, message, "choose another name");
             } else if let Some(back) = peer_table(file, &far.value) {
-                if back.peer.value != near {
-                    checker.problem(
-                        &far.span,
-                        format!("{} is the peer of {}, not of {near}", far.value, back.peer.value),
-                        "the two ends of a cable must name each other",
-                    );
+                let unreadable = back.peer.span == NOWHERE || is_lost_name(name.value.as_str());
+                if back.peer.value != near && !unreadable {
+                    let message = format!("{} is the peer of {}, not of {near}", far.value, back.peer.value);
+                    checker.problem(&far.span, message, "the two ends of a cable must name each other");
                 }
+            } else if let Some(first) = implied.get(&far.value) {
+                let message = format!("{} is the peer of {first} already", far.value);
+                checker.problem(&far.span, message, "a cable has two ends: name another device");
             } else if checker.devices.contains_key(&far.value) {
                 let what = format!("{} is there already, and it is not the end of a cable", far.value);
                 checker.problem(&far.span, what, "name a device that does not exist yet, or another veth");
             } else {
                 checker.devices.insert(far.value.clone(), far.span.clone());
-                implied.push((far.value.clone(), near));
+                implied.insert(far.value.clone(), near);
             }
         }
     }
-    implied
+    implied.into_iter().collect()
+}
+
+/// Gives the lowest devices their Ethernet addresses by position in the file: the same in each run, and all different.
+fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
+    let mut position_in: IndexMap<NsName, usize> = IndexMap::new();
+    for link in links.values_mut() {
+        let entry = position_in.entry(link.device.ns.clone());
+        let [.., ns_high, ns_low] = entry.index().to_be_bytes();
+        let position = entry.or_insert(0);
+        *position += 1;
+        let [.., high, low] = position.to_be_bytes();
+        if link.mac.is_none() && matches!(link.kind, LinkKind::Dummy | LinkKind::Veth { .. }) {
+            link.mac = Some(Mac([0x02, high, 0x5e, ns_high, ns_low, low]));
+        }
+    }
 }
 
 fn peer_table<'a>(file: &'a TopologyFile, device: &DeviceRef) -> Option<&'a VethTable> {
@@ -90,7 +120,7 @@ fn peer_table<'a>(file: &'a TopologyFile, device: &DeviceRef) -> Option<&'a Veth
     table.iter().find(|(name, _)| name.value == device.name).map(|(_, veth)| veth)
 }
 
-fn links_of(ns: &NsName, table: &NsTable, file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<Link> {
+fn links_of(ns: &NsName, table: &NsTable, checker: &mut Checker<'_>) -> Vec<Link> {
     let mut links = Vec::new();
     let at = |name: &At<IfName>| DeviceRef::new(ns, &name.value);
     for (name, veth) in &table.veth {
@@ -101,18 +131,19 @@ fn links_of(ns: &NsName, table: &NsTable, file: &TopologyFile, checker: &mut Che
         links.push(finish(at(name), LinkKind::Dummy, &dummy.attributes(), checker));
     }
     for (name, bond) in &table.bond {
-        let kind = LinkKind::Bond(Box::new(resolve_bond(ns, bond, checker)));
+        let kind = LinkKind::Bond(Box::new(resolve_bond(ns, name, bond, checker)));
         links.push(finish(at(name), kind, &bond.attributes(), checker));
     }
     let mut ids = BTreeSet::new();
     for (name, vlan) in &table.vlan {
         checker.device_in(ns, &vlan.parent);
         let protocol = vlan.protocol.unwrap_or(VlanProtocol::Ieee8021Q);
-        if !ids.insert((vlan.parent.value.clone(), vlan.id, protocol)) {
-            let message = format!("{} has VLAN {} already", vlan.parent.value, vlan.id.get());
-            checker.problem(&name.span, message, "a device carries each VLAN id once for each protocol");
+        let known = vlan.parent.span != NOWHERE && vlan.id.span != NOWHERE;
+        if known && !ids.insert((vlan.parent.value.clone(), vlan.id.value, protocol)) {
+            let message = format!("{} has VLAN {} already", vlan.parent.value, vlan.id.value.get());
+            checker.problem(&vlan.id.span, message, "a device carries each VLAN id once for each protocol");
         }
-        let kind = LinkKind::Vlan { parent: vlan.parent.value.clone(), id: vlan.id, protocol };
+        let kind = LinkKind::Vlan { parent: vlan.parent.value.clone(), id: vlan.id.value, protocol };
         links.push(finish(at(name), kind, &vlan.attributes(), checker));
     }
     for (name, bridge) in &table.bridge {
@@ -122,13 +153,6 @@ fn links_of(ns: &NsName, table: &NsTable, file: &TopologyFile, checker: &mut Che
         let ports = bridge.ports.iter().map(|port| port.value.clone()).collect();
         let kind = LinkKind::Bridge { ports, vlan_filtering: bridge.vlan_filtering.unwrap_or(false) };
         links.push(finish(at(name), kind, &bridge.attributes(), checker));
-    }
-    // Position in the file gives the address, so that it is the same in each run and in no two places.
-    let ns_number = file.ns.iter().position(|(name, _)| name.value == *ns).unwrap_or(0);
-    for (number, link) in links.iter_mut().enumerate() {
-        if link.mac.is_none() && matches!(link.kind, LinkKind::Dummy | LinkKind::Veth { .. }) {
-            link.mac = Some(Mac([0x02, 0, 0x5e, 0, ns_number as u8, number as u8 + 1]));
-        }
     }
     links
 }
@@ -160,12 +184,13 @@ fn finish(
     }
 }
 
-fn resolve_bond(ns: &NsName, table: &BondTable, checker: &mut Checker<'_>) -> Bond {
+fn resolve_bond(ns: &NsName, name: &At<IfName>, table: &BondTable, checker: &mut Checker<'_>) -> Bond {
     for port in &table.ports {
         checker.device_in(ns, port);
     }
     if let Some(primary) = &table.primary {
-        if !table.ports.iter().any(|port| port.value == primary.value) {
+        let is_port = table.ports.iter().any(|port| port.value == primary.value);
+        if !is_port && !checker.lost.field(&name.span, "ports") {
             checker.problem(
                 &primary.span,
                 format!("`{}` is not a port of this bond", primary.value),
@@ -177,13 +202,14 @@ fn resolve_bond(ns: &NsName, table: &BondTable, checker: &mut Checker<'_>) -> Bo
             checker.problem(&primary.span, message, "use it with active-backup, balance-tlb or balance-alb");
         }
     }
-    for (delay, name) in [(&table.updelay, "updelay"), (&table.downdelay, "downdelay")] {
+    let monitored = table.miimon.unwrap_or(0) > 0 || checker.lost.field(&name.span, "miimon");
+    for (delay, key) in [(&table.updelay, "updelay"), (&table.downdelay, "downdelay")] {
         if let Some(delay) = delay
-            && table.miimon.unwrap_or(0) == 0
+            && !monitored
         {
             checker.problem(
                 &delay.span,
-                format!("`{name}` without `miimon`"),
+                format!("`{key}` without `miimon`"),
                 "the kernel refuses it: set `miimon` too",
             );
         }
@@ -210,61 +236,4 @@ fn resolve_bond(ns: &NsName, table: &BondTable, checker: &mut Checker<'_>) -> Bo
         tlb_dynamic_lb: table.tlb_dynamic_lb,
         num_grat_arp: table.num_grat_arp,
     }
-}
-
-fn one_controller_each(file: &TopologyFile, checker: &mut Checker<'_>) {
-    for (ns, table) in &file.ns {
-        let bonds = table.bond.iter().map(|(name, bond)| (name, &bond.ports));
-        let bridges = table.bridge.iter().map(|(name, bridge)| (name, &bridge.ports));
-        let mut controller_of: BTreeMap<&IfName, &IfName> = BTreeMap::new();
-        for (controller, ports) in bonds.chain(bridges) {
-            for port in ports {
-                if let Some(first) = controller_of.insert(&port.value, &controller.value) {
-                    checker.problem(
-                        &port.span,
-                        format!("`{}` of namespace {} is a port of `{first}` already", port.value, ns.value),
-                        "a device has one controller at the most",
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// Those below before those above; a ring is a problem.
-fn order(mut links: IndexMap<DeviceRef, Link>, checker: &mut Checker<'_>) -> IndexMap<DeviceRef, Link> {
-    let mut ordered: IndexMap<DeviceRef, Link> = IndexMap::new();
-    loop {
-        let ready: Vec<DeviceRef> = links
-            .values()
-            .filter(|link| {
-                let mut below =
-                    link.kind.below().into_iter().map(|name| DeviceRef::new(&link.device.ns, name));
-                below.all(|device| !links.contains_key(&device))
-            })
-            .map(|link| link.device.clone())
-            .collect();
-        if ready.is_empty() {
-            break;
-        }
-        for device in ready {
-            if let Some(link) = links.shift_remove(&device) {
-                ordered.insert(device, link);
-            }
-        }
-    }
-    let rest: BTreeSet<DeviceRef> = links.keys().cloned().collect();
-    for (device, link) in &links {
-        let ring =
-            link.kind.below().into_iter().find(|name| rest.contains(&DeviceRef::new(&device.ns, name)));
-        if let (Some(name), Some(span)) = (ring, checker.devices.get(device).cloned()) {
-            checker.problem(
-                &span,
-                format!("`{}` stands on `{name}`, which stands on `{}`", device.name, device.name),
-                "a device cannot be below itself; the kernel answers such a request with EBUSY or ELOOP",
-            );
-        }
-    }
-    ordered.extend(links);
-    ordered
 }

@@ -5,10 +5,7 @@
 /// A BPF register. `R10` is the read-only frame pointer, `R1` to `R5` do not survive a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[expect(
-    missing_docs,
-    reason = "the names are the instruction set's own and say it all"
-)]
+#[expect(missing_docs, reason = "the names are the instruction set's own and say it all")]
 pub enum Reg {
     R0,
     R1,
@@ -192,42 +189,15 @@ mod tests {
 
     #[test]
     fn instructions_have_the_encoding_of_the_instruction_set() {
-        check(
-            |a| a.mov(Reg::R6, Reg::R1),
-            &[[0xbf, 0x16, 0, 0, 0, 0, 0, 0]],
-        );
-        check(
-            |a| a.mov_imm(Reg::R0, -1),
-            &[[0xb7, 0x00, 0, 0, 0xff, 0xff, 0xff, 0xff]],
-        );
-        check(
-            |a| a.load(Width::U64, Reg::R7, Reg::R6, 8),
-            &[[0x79, 0x67, 8, 0, 0, 0, 0, 0]],
-        );
-        check(
-            |a| a.load(Width::U8, Reg::R1, Reg::R10, -8),
-            &[[0x71, 0xa1, 0xf8, 0xff, 0, 0, 0, 0]],
-        );
-        check(
-            |a| a.store(Width::U32, Reg::R8, 16, Reg::R1),
-            &[[0x63, 0x18, 16, 0, 0, 0, 0, 0]],
-        );
-        check(
-            |a| a.store_imm(Width::U32, Reg::R10, -4, 1),
-            &[[0x62, 0x0a, 0xfc, 0xff, 1, 0, 0, 0]],
-        );
-        check(
-            |a| a.atomic_add(Reg::R0, 0, Reg::R1),
-            &[[0xdb, 0x10, 0, 0, 0, 0, 0, 0]],
-        );
-        check(
-            |a| a.load_map(Reg::R1, 5),
-            &[[0x18, 0x11, 0, 0, 5, 0, 0, 0], [0; 8]],
-        );
-        check(
-            |a| a.call(Helper::RingbufReserve),
-            &[[0x85, 0, 0, 0, 131, 0, 0, 0]],
-        );
+        check(|a| a.mov(Reg::R6, Reg::R1), &[[0xbf, 0x16, 0, 0, 0, 0, 0, 0]]);
+        check(|a| a.mov_imm(Reg::R0, -1), &[[0xb7, 0x00, 0, 0, 0xff, 0xff, 0xff, 0xff]]);
+        check(|a| a.load(Width::U64, Reg::R7, Reg::R6, 8), &[[0x79, 0x67, 8, 0, 0, 0, 0, 0]]);
+        check(|a| a.load(Width::U8, Reg::R1, Reg::R10, -8), &[[0x71, 0xa1, 0xf8, 0xff, 0, 0, 0, 0]]);
+        check(|a| a.store(Width::U32, Reg::R8, 16, Reg::R1), &[[0x63, 0x18, 16, 0, 0, 0, 0, 0]]);
+        check(|a| a.store_imm(Width::U32, Reg::R10, -4, 1), &[[0x62, 0x0a, 0xfc, 0xff, 1, 0, 0, 0]]);
+        check(|a| a.atomic_add(Reg::R0, 0, Reg::R1), &[[0xdb, 0x10, 0, 0, 0, 0, 0, 0]]);
+        check(|a| a.load_map(Reg::R1, 5), &[[0x18, 0x11, 0, 0, 5, 0, 0, 0], [0; 8]]);
+        check(|a| a.call(Helper::RingbufReserve), &[[0x85, 0, 0, 0, 131, 0, 0, 0]]);
     }
 
     #[test]
@@ -240,11 +210,7 @@ mod tests {
                 a.place(end);
                 a.exit();
             },
-            &[
-                [0x15, 0, 1, 0, 0, 0, 0, 0],
-                [0xb7, 0, 0, 0, 1, 0, 0, 0],
-                [0x95, 0, 0, 0, 0, 0, 0, 0],
-            ],
+            &[[0x15, 0, 1, 0, 0, 0, 0, 0], [0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]],
         );
     }
 }

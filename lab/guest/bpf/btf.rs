@@ -91,30 +91,19 @@ impl Btf {
         let header = word(4)?;
         let section = |offset, length| {
             let start = (header + offset) as usize;
-            bytes
-                .get(start..start + length as usize)
-                .ok_or(BtfError::Malformed("a section is cut short"))
+            bytes.get(start..start + length as usize).ok_or(BtfError::Malformed("a section is cut short"))
         };
         let types = section(word(8)?, word(12)?)?.to_vec();
         let strings = section(word(16)?, word(20)?)?.to_vec();
         let index = Index::new(&types)?;
-        Ok(Self {
-            types,
-            strings,
-            index,
-        })
+        Ok(Self { types, strings, index })
     }
 
     /// The struct of this name.
     pub fn structure<'a>(&'a self, name: &'a str) -> Result<Struct<'a>, BtfError> {
-        let id = self
-            .find(&self.index.structs, name)
-            .ok_or_else(|| BtfError::NoType(format!("struct {name}")))?;
-        Ok(Struct {
-            btf: self,
-            name,
-            id,
-        })
+        let id =
+            self.find(&self.index.structs, name).ok_or_else(|| BtfError::NoType(format!("struct {name}")))?;
+        Ok(Struct { btf: self, name, id })
     }
 
     /// How many arguments a raw tracepoint hands to a program, or `None` if the kernel has no such tracepoint.
@@ -141,9 +130,7 @@ impl Btf {
             let enumerators: &mut BTreeMap<u32, String> = enums.entry(name.to_owned()).or_default();
             for i in 0..t.count as usize {
                 let at = t.body + i * 8;
-                if let (Some(n), Some(value)) =
-                    (u32_at(&self.types, at), u32_at(&self.types, at + 4))
-                {
+                if let (Some(n), Some(value)) = (u32_at(&self.types, at), u32_at(&self.types, at + 4)) {
                     enumerators.insert(value, self.string(n).to_owned());
                 }
             }
@@ -169,9 +156,7 @@ impl Btf {
             let end = at + name.len();
             self.strings.get(at..end) == Some(name.as_bytes()) && self.strings.get(end) == Some(&0)
         };
-        ids.iter()
-            .copied()
-            .find(|id| self.get(*id).is_some_and(is_it))
+        ids.iter().copied().find(|id| self.get(*id).is_some_and(is_it))
     }
 
     fn member_of(&self, struct_id: u32, wanted: &str) -> Option<Member> {
@@ -181,25 +166,15 @@ impl Btf {
             let name = self.string(u32_at(&self.types, at)?);
             let type_id = u32_at(&self.types, at + 4)?;
             let encoded = u32_at(&self.types, at + 8)?;
-            let (bit_offset, bits) = if t.flag {
-                (encoded & 0x00ff_ffff, encoded >> 24)
-            } else {
-                (encoded, 0)
-            };
+            let (bit_offset, bits) =
+                if t.flag { (encoded & 0x00ff_ffff, encoded >> 24) } else { (encoded, 0) };
             if name == wanted {
-                return Some(Member {
-                    bit_offset,
-                    bits,
-                    type_id,
-                });
+                return Some(Member { bit_offset, bits, type_id });
             }
             if name.is_empty()
                 && let Some(inner) = self.member_of(type_id, wanted)
             {
-                return Some(Member {
-                    bit_offset: bit_offset + inner.bit_offset,
-                    ..inner
-                });
+                return Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner });
             }
         }
         None
@@ -230,14 +205,8 @@ impl Struct<'_> {
         let first = parts.next().ok_or_else(missing)?;
         let mut member = self.btf.member_of(self.id, first).ok_or_else(missing)?;
         for part in parts {
-            let inner = self
-                .btf
-                .member_of(member.type_id, part)
-                .ok_or_else(missing)?;
-            member = Member {
-                bit_offset: member.bit_offset + inner.bit_offset,
-                ..inner
-            };
+            let inner = self.btf.member_of(member.type_id, part).ok_or_else(missing)?;
+            member = Member { bit_offset: member.bit_offset + inner.bit_offset, ..inner };
         }
         Ok(member)
     }
@@ -357,14 +326,7 @@ mod tests {
         let mut w = Writer::default();
         let (len, present, tci) = (w.name("len"), w.name("vlan_present"), w.name("vlan_tci"));
         w.put("unsigned int", 1, 0, false, 4, &[32]); // 1
-        w.put(
-            "",
-            STRUCT,
-            2,
-            true,
-            8,
-            &[present, 1, (1 << 24) | 3, tci, 1, 32],
-        ); // 2
+        w.put("", STRUCT, 2, true, 8, &[present, 1, (1 << 24) | 3, tci, 1, 32]); // 2
         w.put("", UNION, 1, false, 8, &[0, 2, 0]); // 3
         w.put("sk_buff", STRUCT, 2, false, 12, &[len, 1, 0, 0, 3, 32]); // 4
         w.put("", FUNC_PROTO, 4, false, 0, &[0; 8]); // 5
@@ -385,10 +347,7 @@ mod tests {
         assert_eq!(at("len"), Ok((0, 0)));
         assert_eq!(at("vlan_present"), Ok((35, 1)));
         assert_eq!(at("vlan_tci"), Ok((64, 0)));
-        assert_eq!(
-            at("dev"),
-            Err(BtfError::NoMember("sk_buff".into(), "dev".into()))
-        );
+        assert_eq!(at("dev"), Err(BtfError::NoMember("sk_buff".into(), "dev".into())));
         assert_eq!(skb.size(), 12);
         assert!(btf.structure("sk_bufff").is_err() && btf.structure("sk_buf").is_err());
     }
@@ -416,14 +375,10 @@ mod tests {
 
     #[test]
     fn what_is_not_type_information_is_refused() {
-        for (bytes, expected) in [
-            (vec![0; 3], "the header is cut short"),
-            (vec![0; 24], "the magic number is wrong"),
-        ] {
-            assert_eq!(
-                Btf::parse(&bytes).err(),
-                Some(BtfError::Malformed(expected))
-            );
+        for (bytes, expected) in
+            [(vec![0; 3], "the header is cut short"), (vec![0; 24], "the magic number is wrong")]
+        {
+            assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::Malformed(expected)));
         }
     }
 }

@@ -38,9 +38,7 @@ pub struct Symbols {
 pub enum SymbolsError {
     #[error("reading {0}: {1}")]
     Read(&'static str, #[source] io::Error),
-    #[error(
-        "/proc/kallsyms hides its addresses; root is needed, and kernel.kptr_restrict must not be 2"
-    )]
+    #[error("/proc/kallsyms hides its addresses; root is needed, and kernel.kptr_restrict must not be 2")]
     Hidden,
 }
 
@@ -77,35 +75,23 @@ impl Symbols {
         if functions.last().is_none_or(|(start, _)| *start == 0) {
             return Err(SymbolsError::Hidden);
         }
-        Ok(Self {
-            kallsyms,
-            functions,
-            modules: String::new(),
-        })
+        Ok(Self { kallsyms, functions, modules: String::new() })
     }
 
     /// The function an address lies in: the one that starts last at or before it.
     pub fn get(&self, address: u64) -> Symbol {
-        let after = self
-            .functions
-            .partition_point(|(start, _)| *start <= address);
+        let after = self.functions.partition_point(|(start, _)| *start <= address);
         after
             .checked_sub(1)
             .and_then(|i| symbol(&self.kallsyms[self.functions[i].1 as usize..]))
-            .unwrap_or_else(|| Symbol {
-                function: format!("{address:#x}").into(),
-                module: None,
-            })
+            .unwrap_or_else(|| Symbol { function: format!("{address:#x}").into(), module: None })
     }
 }
 
 /// The address of a line that names a function (`t`, `T`, `w`, `W`): `ffffffff81000000 T _text`.
 fn function_start(line: &str) -> Option<u64> {
     const ADDRESS_DIGITS: usize = 16;
-    if !matches!(
-        line.as_bytes().get(ADDRESS_DIGITS + 1)?,
-        b't' | b'T' | b'w' | b'W'
-    ) {
+    if !matches!(line.as_bytes().get(ADDRESS_DIGITS + 1)?, b't' | b'T' | b'w' | b'W') {
         return None;
     }
     u64::from_str_radix(line.get(..ADDRESS_DIGITS)?, 16).ok()
@@ -117,10 +103,7 @@ fn symbol(lines: &str) -> Option<Symbol> {
     let name = words.next()?;
     let module = words.next().map(|m| m.trim_matches(['[', ']']).into());
     let function = name.split('.').next().filter(|f| !f.is_empty());
-    Some(Symbol {
-        function: function.unwrap_or(name).into(),
-        module,
-    })
+    Some(Symbol { function: function.unwrap_or(name).into(), module })
 }
 
 #[cfg(test)]
@@ -156,10 +139,7 @@ ffffffffc0000000 t vlan_dev_hard_start_xmit\t[8021q]
 
     #[test]
     fn hidden_addresses_are_an_error() {
-        for hidden in [
-            "",
-            "0000000000000000 T _text\n0000000000000000 t kfree_skb\n",
-        ] {
+        for hidden in ["", "0000000000000000 T _text\n0000000000000000 t kfree_skb\n"] {
             let read = Symbols::parse(hidden.to_owned());
             assert!(matches!(read, Err(SymbolsError::Hidden)), "{hidden}");
         }

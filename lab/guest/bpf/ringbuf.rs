@@ -34,13 +34,7 @@ impl Ringbuf {
         let consumer = Mapping::new(&map, 0, page_bytes, libc::PROT_READ | libc::PROT_WRITE)?;
         let length = page_bytes + 2 * data_bytes as usize;
         let producer = Mapping::new(&map, page_bytes, length, libc::PROT_READ)?;
-        Ok(Self {
-            map,
-            consumer,
-            producer,
-            data_bytes: data_bytes.into(),
-            page_bytes,
-        })
+        Ok(Self { map, consumer, producer, data_bytes: data_bytes.into(), page_bytes })
     }
 
     /// The map a program writes to.
@@ -62,10 +56,7 @@ impl Ringbuf {
             }
             let length = header & !DISCARDED;
             if header & DISCARDED == 0 {
-                take(
-                    self.producer
-                        .bytes(offset + HEADER_BYTES as usize, length as usize),
-                );
+                take(self.producer.bytes(offset + HEADER_BYTES as usize, length as usize));
             }
             at += (HEADER_BYTES + u64::from(length)).next_multiple_of(8);
             position.store(at, Ordering::Release);
@@ -83,12 +74,7 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    fn new(
-        map: &OwnedFd,
-        offset: usize,
-        length: usize,
-        protection: libc::c_int,
-    ) -> Result<Self, BpfError> {
+    fn new(map: &OwnedFd, offset: usize, length: usize, protection: libc::c_int) -> Result<Self, BpfError> {
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
         let start = unsafe {
             libc::mmap(
@@ -101,10 +87,7 @@ impl Mapping {
             )
         };
         if start == libc::MAP_FAILED {
-            return Err(BpfError {
-                call: "mmap(ring buffer)",
-                source: io::Error::last_os_error(),
-            });
+            return Err(BpfError { call: "mmap(ring buffer)", source: io::Error::last_os_error() });
         }
         let start = NonNull::new(start.cast()).expect("mmap does not return page zero");
         Ok(Self { start, length })
@@ -118,10 +101,7 @@ impl Mapping {
 
     /// The length word of a record; records are aligned to eight bytes.
     fn header(&self, offset: usize) -> &AtomicU32 {
-        assert!(
-            offset + 4 <= self.length && offset.is_multiple_of(8),
-            "a record lies in the ring"
-        );
+        assert!(offset + 4 <= self.length && offset.is_multiple_of(8), "a record lies in the ring");
         // SAFETY: checked above; the kernel writes this word atomically.
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
     }

@@ -84,10 +84,7 @@ impl Layout {
 fn presence(sk_buff: &Struct<'_>) -> Result<Presence, BtfError> {
     if let Ok(bit) = sk_buff.member("vlan_present") {
         let ones = (1_u16 << bit.bits.max(1)) - 1;
-        return Ok(Presence::Bit {
-            offset: bit.offset(),
-            mask: (ones << (bit.bit_offset % 8)) as u8,
-        });
+        return Ok(Presence::Bit { offset: bit.offset(), mask: (ones << (bit.bit_offset % 8)) as u8 });
     }
     let offset = sk_buff.member("vlan_all")?.offset();
     Ok(Presence::NotZero { offset })
@@ -135,34 +132,19 @@ mod tests {
         core.extend(one(3, "SKB_DROP_REASON_NO_SOCKET"));
         let mut qdisc = one(0, "QDISC_DROP_UNSPEC");
         qdisc.extend(one(0x3_0002, "QDISC_DROP_OVERLIMIT"));
-        let enums = BTreeMap::from([
-            ("skb_drop_reason".to_owned(), core),
-            ("qdisc_drop_reason".to_owned(), qdisc),
-        ]);
-        let expected = [
-            (0, "SKB_NOT_DROPPED_YET"),
-            (3, "NO_SOCKET"),
-            (0x3_0002, "QDISC_DROP_OVERLIMIT"),
-        ];
-        assert_eq!(
-            reasons(enums),
-            BTreeMap::from(expected.map(|(value, name)| (value, name.to_owned())))
-        );
+        let enums =
+            BTreeMap::from([("skb_drop_reason".to_owned(), core), ("qdisc_drop_reason".to_owned(), qdisc)]);
+        let expected = [(0, "SKB_NOT_DROPPED_YET"), (3, "NO_SOCKET"), (0x3_0002, "QDISC_DROP_OVERLIMIT")];
+        assert_eq!(reasons(enums), BTreeMap::from(expected.map(|(value, name)| (value, name.to_owned()))));
     }
 
     #[test]
     fn a_tag_is_present_by_its_bit_or_by_its_value() {
-        let bit = Presence::Bit {
-            offset: 130,
-            mask: 0b100,
-        };
+        let bit = Presence::Bit { offset: 130, mask: 0b100 };
         let value = Presence::NotZero { offset: 156 };
-        for (presence, word, expected) in [
-            (bit, 0b100, true),
-            (bit, 0b011, false),
-            (value, 0x0046_0081, true),
-            (value, 0, false),
-        ] {
+        for (presence, word, expected) in
+            [(bit, 0b100, true), (bit, 0b011, false), (value, 0x0046_0081, true), (value, 0, false)]
+        {
             assert_eq!(presence.holds(word), expected, "{presence:?} {word:#x}");
         }
     }

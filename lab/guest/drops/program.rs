@@ -78,10 +78,7 @@ pub(super) fn write(
     if copy_bytes + 8 > BPF_STACK_BYTES {
         return Err(FrameTooLarge(layout.sk_buff_bytes));
     }
-    let mut program = Program {
-        asm: Assembler::default(),
-        frame: SCRATCH - copy_bytes as i16,
-    };
+    let mut program = Program { asm: Assembler::default(), frame: SCRATCH - copy_bytes as i16 };
     let asm = &mut program.asm;
     let no_room = asm.label();
     // r6 = ctx, r7 = skb, r8 = the record
@@ -117,23 +114,13 @@ impl Program {
         let asm = &mut self.asm;
         asm.store(Width::U64, Reg::R8, offset_of!(Record, skb) as i16, Reg::R7);
         asm.load(Width::U64, Reg::R1, Reg::R6, 8);
-        asm.store(
-            Width::U64,
-            Reg::R8,
-            offset_of!(Record, location) as i16,
-            Reg::R1,
-        );
+        asm.store(Width::U64, Reg::R8, offset_of!(Record, location) as i16, Reg::R1);
         if layout.has_reason {
             asm.load(Width::U64, Reg::R1, Reg::R6, 16);
         } else {
             asm.mov_imm(Reg::R1, 0);
         }
-        asm.store(
-            Width::U32,
-            Reg::R8,
-            offset_of!(Record, reason) as i16,
-            Reg::R1,
-        );
+        asm.store(Width::U32, Reg::R8, offset_of!(Record, reason) as i16, Reg::R1);
     }
 
     /// Copies `struct sk_buff` to the stack, and from there what is reported as it stands.
@@ -147,12 +134,7 @@ impl Program {
             Presence::Bit { offset, .. } => (offset, Width::U8),
             Presence::NotZero { offset } => (offset, Width::U32),
         };
-        self.report(
-            width,
-            presence,
-            Width::U32,
-            offset_of!(Record, vlan_presence),
-        );
+        self.report(width, presence, Width::U32, offset_of!(Record, vlan_presence));
         let u16_fields = [
             (layout.vlan_tci, offset_of!(Record, vlan_tci)),
             (layout.protocol, offset_of!(Record, protocol)),
@@ -173,8 +155,7 @@ impl Program {
 
     /// Loads a member of the frame's copy.
     fn load(&mut self, width: Width, dst: Reg, member: u32) {
-        self.asm
-            .load(width, dst, Reg::R10, self.frame + member as i16);
+        self.asm.load(width, dst, Reg::R10, self.frame + member as i16);
     }
 
     /// Reads `bytes` from `r3 + offset` into the record.
@@ -229,8 +210,7 @@ impl Program {
         let (from_data, copy) = (self.asm.label(), self.asm.label());
         // r3 = where to read from
         self.load(Width::U16, Reg::R1, layout.mac_header);
-        self.asm
-            .jump_if_eq(Reg::R1, NO_MAC_HEADER.into(), from_data);
+        self.asm.jump_if_eq(Reg::R1, NO_MAC_HEADER.into(), from_data);
         self.load(Width::U64, Reg::R3, layout.head);
         self.asm.add(Reg::R3, Reg::R1);
         self.asm.jump(copy);
@@ -242,12 +222,7 @@ impl Program {
         self.load(Width::U32, Reg::R2, layout.tail);
         self.asm.add(Reg::R1, Reg::R2);
         self.asm.sub(Reg::R1, Reg::R3);
-        self.asm.store(
-            Width::U32,
-            Reg::R8,
-            offset_of!(Record, linear) as i16,
-            Reg::R1,
-        );
+        self.asm.store(Width::U32, Reg::R8, offset_of!(Record, linear) as i16, Reg::R1);
         self.probe_read(offset_of!(Record, head), HEAD_BYTES, 0);
     }
 
@@ -258,12 +233,7 @@ impl Program {
         self.asm.mov_imm(Reg::R3, (STACK_DEPTH * 8) as i32);
         self.asm.mov_imm(Reg::R4, 0);
         self.asm.call(Helper::GetStack);
-        self.asm.store(
-            Width::U32,
-            Reg::R8,
-            offset_of!(Record, stack_bytes) as i16,
-            Reg::R0,
-        );
+        self.asm.store(Width::U32, Reg::R8, offset_of!(Record, stack_bytes) as i16, Reg::R0);
     }
 
     fn submit(&mut self) {
@@ -279,8 +249,7 @@ impl Program {
     /// Adds one to a counter, and ends the program.
     fn count(&mut self, counter: Counter, counters: BorrowedFd<'_>) {
         let end = self.asm.label();
-        self.asm
-            .store_imm(Width::U32, Reg::R10, SCRATCH, counter as i32);
+        self.asm.store_imm(Width::U32, Reg::R10, SCRATCH, counter as i32);
         self.asm.load_map(Reg::R1, counters.as_raw_fd());
         self.asm.mov(Reg::R2, Reg::R10);
         self.asm.add_imm(Reg::R2, SCRATCH.into());
@@ -300,10 +269,7 @@ pub(super) struct Raw<'a>(pub &'a [u8]);
 impl Raw<'_> {
     /// `N` bytes at an offset taken from [`Record`]; zeros if the record were shorter than the program writes it.
     pub fn at<const N: usize>(&self, offset: usize) -> [u8; N] {
-        self.0
-            .get(offset..offset + N)
-            .and_then(|bytes| bytes.try_into().ok())
-            .unwrap_or([0; N])
+        self.0.get(offset..offset + N).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; N])
     }
 
     /// Location and stack as bytes: equal for frames that were dropped at one place in one way.

@@ -1,0 +1,32 @@
+//! Faults: break something on purpose, and mend it again.
+
+use crate::guest::testbed::Testbed;
+use crate::guest::{links, tc};
+use crate::record::OpError;
+use crate::scenario::{Fault, Qdisc};
+
+/// Breaks something.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn inject(bed: &Testbed, fault: &Fault) -> Result<(), OpError> {
+    match fault {
+        Fault::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
+        Fault::Filter { device, hook, vlan } => tc::drop_frames(bed, device, *hook, *vlan).await,
+        Fault::Down { device } => links::set_down(bed, device).await,
+    }
+}
+
+/// Mends it. `standing` is the discipline the topology gives the device; without one it is back to its default.
+/// Of a device that was down, see [`links::set_down`] for what does not come back.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn clear(bed: &Testbed, fault: &Fault, standing: Option<&Qdisc>) -> Result<(), OpError> {
+    match (fault, standing) {
+        (Fault::Qdisc { device, .. }, Some(standing)) => tc::put_root(bed, device, standing).await,
+        (Fault::Qdisc { device, .. }, None) => tc::remove_root(bed, device).await,
+        (Fault::Filter { device, hook, vlan }, _) => tc::stop_dropping(bed, device, *hook, *vlan).await,
+        (Fault::Down { device }, _) => links::set_up(bed, device).await,
+    }
+}

@@ -1,0 +1,163 @@
+//! Links: make them, join them to a controller, set them up and down. Exactly what was asked, nothing else.
+
+use std::os::fd::RawFd;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    VlanProtocol,
+};
+
+use crate::guest::bond;
+use crate::guest::rtnl::{Rtnl, RtnlError};
+use crate::guest::testbed::{Testbed, netns_error};
+use crate::link::{DeviceRef, Mac};
+use crate::record::OpError;
+use crate::topology::{Link, LinkKind};
+
+/// `lo` is the first device of every namespace (LOOPBACK_IFINDEX, include/net/flow.h).
+pub(super) const LOOPBACK_IFINDEX: u32 = 1;
+
+/// Makes a link, down. A cable is made with both ends, the far one directly in its namespace.
+///
+/// # Errors
+/// The kernel's refusal, or a link it stands on is not there.
+pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(), OpError> {
+    let what = format!("create {} {}", link.kind.word(), link.device);
+    let mut message = attributes(link);
+    let mut infos = vec![LinkInfo::Kind(InfoKind::from(link.kind.word()))];
+    let below = |name| DeviceRef::new(&link.device.ns, name);
+    match &link.kind {
+        LinkKind::Dummy => {}
+        LinkKind::Veth { peer: end } => {
+            let Some(peer) = peer.filter(|peer| peer.device == *end) else {
+                let text = format!("the plan does not have the other end, {end}");
+                return Err(OpError { what, errno: None, text: Some(text) });
+            };
+            let namespace = bed.namespaces.get(&end.ns).map_err(|error| netns_error(&what, &error))?;
+            infos.push(LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far_end(peer, namespace.raw_fd())))));
+        }
+        LinkKind::Bond(bond) => {
+            let primary = match &bond.primary {
+                Some(name) => Some(bed.index(&below(name)).await?),
+                None => None,
+            };
+            infos.push(LinkInfo::Data(InfoData::Bond(bond::attributes(bond, primary))));
+        }
+        LinkKind::Vlan { parent, id, protocol } => {
+            message.attributes.push(LinkAttribute::Link(bed.index(&below(parent)).await?));
+            let protocol = VlanProtocol::from(protocol.number());
+            let data = vec![InfoVlan::Id(id.get()), InfoVlan::Protocol(protocol)];
+            infos.push(LinkInfo::Data(InfoData::Vlan(data)));
+        }
+        LinkKind::Bridge { vlan_filtering, .. } => {
+            // Not sent when false: a kernel without CONFIG_BRIDGE_VLAN_FILTERING has no such attribute.
+            if *vlan_filtering {
+                infos.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+            }
+        }
+    }
+    message.attributes.push(LinkAttribute::LinkInfo(infos));
+    let request = RouteNetlinkMessage::NewLink(message);
+    let made = bed.rtnl(&link.device.ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+    made.map_err(|error| error.during(what))
+}
+
+/// What every kind of link may be asked for.
+fn attributes(link: &Link) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    let attributes = &mut message.attributes;
+    attributes.push(LinkAttribute::IfName(link.device.name.as_str().into()));
+    attributes.extend(link.mac.map(|mac| LinkAttribute::Address(mac.0.into())));
+    attributes.extend(link.mtu.map(LinkAttribute::Mtu));
+    attributes.extend(link.txqueuelen.map(LinkAttribute::TxQueueLen));
+    message
+}
+
+fn far_end(peer: &Link, namespace: RawFd) -> LinkMessage {
+    let mut message = attributes(peer);
+    message.attributes.push(LinkAttribute::NetNsFd(namespace));
+    message
+}
+
+/// Makes a device a port of a controller.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn join(bed: &Testbed, port: &DeviceRef, controller: &DeviceRef) -> Result<(), OpError> {
+    let index = bed.index(controller).await?;
+    let what = format!("join {port} to {controller}");
+    set(bed, port, what, |message| message.attributes.push(LinkAttribute::Controller(index))).await
+}
+
+/// Sets a link up.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_up(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    set(bed, device, format!("set {device} up"), |message| set_flag(message, true)).await
+}
+
+/// Sets a link down. The kernel drops the routes and neighbours that use it (`fib_netdev_event()`,
+/// `neigh_ifdown()`); setting it up again does not bring back what was added by hand.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_down(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    set(bed, device, format!("set {device} down"), |message| set_flag(message, false)).await
+}
+
+/// Gives a link another Ethernet address.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_mac(bed: &Testbed, device: &DeviceRef, mac: Mac) -> Result<(), OpError> {
+    let what = format!("set the address of {device} to {mac}");
+    set(bed, device, what, |message| message.attributes.push(LinkAttribute::Address(mac.0.into()))).await
+}
+
+/// Gives a link another MTU, in bytes.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_mtu(bed: &Testbed, device: &DeviceRef, mtu: u32) -> Result<(), OpError> {
+    let what = format!("set the mtu of {device} to {mtu}");
+    set(bed, device, what, |message| message.attributes.push(LinkAttribute::Mtu(mtu))).await
+}
+
+/// Gives a link another transmit queue length, in packets.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_txqueuelen(bed: &Testbed, device: &DeviceRef, len: u32) -> Result<(), OpError> {
+    let what = format!("set the txqueuelen of {device} to {len}");
+    set(bed, device, what, |message| message.attributes.push(LinkAttribute::TxQueueLen(len))).await
+}
+
+/// Sets `lo` up, so that a namespace can talk to itself.
+pub(super) async fn set_loopback_up(rtnl: &Rtnl) -> Result<(), RtnlError> {
+    let mut message = LinkMessage::default();
+    message.header.index = LOOPBACK_IFINDEX;
+    set_flag(&mut message, true);
+    rtnl.change(RouteNetlinkMessage::NewLink(message), 0).await
+}
+
+fn set_flag(message: &mut LinkMessage, up: bool) {
+    message.header.flags.set(LinkFlags::Up, up);
+    message.header.change_mask |= LinkFlags::Up;
+}
+
+async fn set(
+    bed: &Testbed,
+    device: &DeviceRef,
+    what: String,
+    fill: impl FnOnce(&mut LinkMessage),
+) -> Result<(), OpError> {
+    let mut message = LinkMessage::default();
+    message.header.index = bed.index(device).await?;
+    fill(&mut message);
+    // RTM_NEWLINK without NLM_F_CREATE changes what is there (`__rtnl_newlink()`).
+    let request = RouteNetlinkMessage::NewLink(message);
+    bed.rtnl(&device.ns)?.change(request, 0).await.map_err(|error| error.during(what))
+}

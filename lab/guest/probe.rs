@@ -1,0 +1,172 @@
+//! What the running kernel has to offer: each need is tried in a namespace made for that, never guessed by version.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::tc::{TcHandle, TcMessage};
+
+use crate::guest::links::LOOPBACK_IFINDEX;
+use crate::guest::netns::Namespace;
+use crate::guest::rtnl::{Rtnl, RtnlError};
+use crate::guest::tc;
+use crate::guest::testbed::netns_error;
+use crate::plan::Need;
+use crate::record::OpError;
+use crate::scenario::Qdisc;
+
+const WHAT: &str = "find out what the kernel has to offer";
+
+/// What of `needs` the running kernel lacks, one sentence each.
+///
+/// # Errors
+/// It cannot be found out: no permission, or no answer.
+pub async fn missing(needs: &[Need]) -> Result<Vec<String>, OpError> {
+    let scratch = Namespace::create(false).map_err(|error| netns_error(WHAT, &error))?;
+    let rtnl = Rtnl::open(&scratch).map_err(|error| error.during(WHAT))?;
+    let mut missing = Vec::new();
+    for need in needs {
+        let tried = match need {
+            Need::Link(kind) => try_link(&rtnl, kind).await,
+            Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
+            Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
+        };
+        missing.extend(judge(need, tried)?);
+    }
+    Ok(missing)
+}
+
+/// `None` when the kernel has it.
+fn judge(need: &Need, tried: Result<(), RtnlError>) -> Result<Option<String>, OpError> {
+    let Err(error) = tried else { return Ok(None) };
+    let lacks = match (need, error.errno()) {
+        // A vlan needs a parent; that it says so means it is there.
+        (Need::Link(_), Some(libc::EINVAL)) => false,
+        (Need::Link(_), Some(libc::EOPNOTSUPP)) => true,
+        // EOPNOTSUPP: no CONFIG_NET_SCHED at all, so nobody listens.
+        (Need::Qdisc(_) | Need::Classifier(_), Some(libc::ENOENT | libc::EOPNOTSUPP)) => true,
+        (_, Some(libc::EPERM | libc::EACCES)) => {
+            let hint = "no permission: run as root or in a user namespace of your own";
+            let error = error.during(format!("try {need}"));
+            return Err(OpError { text: Some(hint.into()), ..error });
+        }
+        _ => return Err(error.during(format!("try {need}"))),
+    };
+    let words = match &error {
+        RtnlError::Refused { text: Some(text), .. } => format!(": {text}"),
+        _ => String::new(),
+    };
+    Ok(lacks.then(|| format!("{need} ({}){words}", provider(need))))
+}
+
+/// What would bring it, for whoever builds or loads it.
+fn provider(need: &Need) -> String {
+    let option = match need {
+        Need::Link(kind) => match kind.as_str() {
+            "bond" => "CONFIG_BONDING".into(),
+            "vlan" => "CONFIG_VLAN_8021Q".into(),
+            other => format!("CONFIG_{}", other.to_uppercase()),
+        },
+        Need::Qdisc(kind) => match kind.as_str() {
+            "pfifo" | "bfifo" | "noqueue" => "CONFIG_NET_SCHED".into(),
+            "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
+            other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
+        },
+        Need::Classifier(kind) => {
+            format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
+        }
+    };
+    match need.modules().as_slice() {
+        [] => option,
+        [module] => format!("{option}, module {module}"),
+        modules => format!("{option}, modules {}", modules.join(", ")),
+    }
+}
+
+async fn try_link(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(format!("try-{kind}")));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::from(kind))]));
+    rtnl.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
+}
+
+/// Tried at `lo`, which takes every discipline.
+async fn try_qdisc(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
+    let (message, flags) = if kind == "clsact" {
+        (tc::clsact(LOOPBACK_IFINDEX), NLM_F_CREATE)
+    } else {
+        let options = example(kind).and_then(|qdisc| tc::options::encode(&qdisc));
+        (tc::root(LOOPBACK_IFINDEX, kind, options), NLM_F_CREATE | NLM_F_REPLACE)
+    };
+    rtnl.change(RouteNetlinkMessage::NewQueueDiscipline(message), flags).await
+}
+
+/// Options a kind does not do without.
+fn example(kind: &str) -> Option<Qdisc> {
+    match kind {
+        "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000 }),
+        "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0 }),
+        _ => None,
+    }
+}
+
+async fn try_classifier(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
+    try_qdisc(rtnl, "clsact").await?;
+    let (message, flags) = (tc::example_filter(LOOPBACK_IFINDEX, kind), NLM_F_CREATE | NLM_F_EXCL);
+    rtnl.change(RouteNetlinkMessage::NewTrafficFilter(message), flags).await?;
+    let mut all = TcMessage::with_index(1);
+    all.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
+    rtnl.change(RouteNetlinkMessage::DelTrafficFilter(all), 0).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(need: Need, errno: i32, text: Option<&str>) -> String {
+        let text = text.map(Into::into);
+        match judge(&need, Err(RtnlError::Refused { errno, text })) {
+            Ok(None) => "there".into(),
+            Ok(Some(lacks)) => lacks,
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_refused_and_forbidden_are_not_the_same() {
+        let unknown = Some("Unknown device type");
+        for (need, errno, text, expected) in [
+            (
+                Need::Link("bond".into()),
+                libc::EOPNOTSUPP,
+                unknown,
+                "links of kind bond (CONFIG_BONDING, module bonding): Unknown device type",
+            ),
+            (Need::Link("vlan".into()), libc::EINVAL, None, "there"),
+            (
+                Need::Qdisc("plug".into()),
+                libc::ENOENT,
+                None,
+                "queueing discipline plug (CONFIG_NET_SCH_PLUG, module sch_plug)",
+            ),
+            (
+                Need::Qdisc("pfifo".into()),
+                libc::EOPNOTSUPP,
+                None,
+                "queueing discipline pfifo (CONFIG_NET_SCHED)",
+            ),
+            (
+                Need::Classifier("flower".into()),
+                libc::ENOENT,
+                None,
+                "traffic control classifier flower (CONFIG_NET_CLS_FLOWER, CONFIG_NET_ACT_GACT, \
+                 modules cls_flower, act_gact)",
+            ),
+        ] {
+            assert_eq!(verdict(need, errno, text), expected);
+        }
+        let forbidden = verdict(Need::Link("bond".into()), libc::EPERM, None);
+        assert!(forbidden.contains("no permission"), "{forbidden}");
+        let strange = verdict(Need::Qdisc("plug".into()), libc::EINVAL, None);
+        assert!(strange.contains("EINVAL"), "{strange}");
+    }
+}

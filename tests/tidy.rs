@@ -1,0 +1,236 @@
+//! The rules of the tree, as a test that reads it; and each rule on a snippet that breaks it.
+
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lab::topology::Topology;
+use rstest::rstest;
+use rules::{File, RULES, forbidden_text};
+use source::{Function, below, code_of, functions};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All text files that belong to the project.
+fn tree() -> Vec<File> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("the folder can be read").path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if [".git", ".vagrant", "target"].contains(&name.as_str()) || name.ends_with(".snap.new") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                files.push(File::new(&relative(&path), &text));
+            }
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files
+}
+
+fn relative(path: &Path) -> String {
+    let path = path.strip_prefix(root()).expect("it was found below the root");
+    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn the_tree_keeps_the_rules() {
+    let tree = tree();
+    assert!(tree.iter().any(|file| file.path == "lab/lib.rs"), "the tree was not found");
+    let wrong: Vec<String> =
+        tree.iter().flat_map(|file| RULES.iter().flat_map(|(_, rule)| rule(file))).collect();
+    assert_none(&wrong);
+}
+
+/// Names of hosts in a text of apt's configuration. Debian's and Ubuntu's own are known to everybody.
+fn mirrors(text: &str) -> BTreeSet<String> {
+    let is_comment = |line: &&str| ["#", "//"].iter().any(|mark| line.trim_start().starts_with(mark));
+    let urls = text.lines().filter(|line| !is_comment(line)).flat_map(|line| line.split("://").skip(1));
+    let hosts = urls.map(|rest| {
+        let end = rest.find(|c: char| c.is_whitespace() || "/:\";]".contains(c)).unwrap_or(rest.len());
+        rest[..end].rsplit('@').next().unwrap_or_default().to_owned()
+    });
+    let public = |host: &String| {
+        [".debian.org", ".ubuntu.com"].iter().any(|domain| host.ends_with(domain)) || host == "localhost"
+    };
+    hosts.filter(|host| host.contains('.') && !public(host)).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
+        .collect()
+}
+
+#[test]
+fn no_file_names_a_mirror_of_this_machine() {
+    let mut found = BTreeSet::new();
+    for part in ["sources.list", "sources.list.d", "apt.conf", "apt.conf.d"] {
+        let path = Path::new("/etc/apt").join(part);
+        let files = if path.is_dir() { files_below(&path) } else { vec![path] };
+        files
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .for_each(|text| found.extend(mirrors(&text)));
+    }
+    let hosts: Vec<&str> = found.iter().map(String::as_str).collect();
+    let hint = "a mirror of this machine: read apt's configuration at run time";
+    assert_none(&tree().iter().flat_map(|file| forbidden_text(file, &hosts, hint)).collect::<Vec<_>>());
+}
+
+/// The folder of the project and the one above it, unless that is one every machine has.
+fn folders_of_this_machine(manifest: &Path) -> Vec<String> {
+    let everywhere = ["", "home", "media", "mnt", "opt", "root", "srv", "tmp", "usr", "var"];
+    let parent = manifest.parent().filter(|parent| {
+        let parts: Vec<_> = parent.iter().skip(1).collect();
+        parts.len() > 1 || !everywhere.iter().any(|name| parts.first().is_none_or(|part| *part == *name))
+    });
+    [Some(manifest), parent].into_iter().flatten().map(|path| format!("{}/", path.display())).collect()
+}
+
+#[test]
+fn no_file_names_a_folder_of_this_machine() {
+    let folders = folders_of_this_machine(root());
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let hint = "a folder of this machine: make the path relative";
+    assert_none(&tree().iter().flat_map(|file| forbidden_text(file, &folders, hint)).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_topology_of_the_gallery_is_read() {
+    for path in files_below(&root().join("topologies")) {
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            if let Err(errors) = Topology::parse("gallery", &relative(&path), &text) {
+                panic!("{errors}");
+            }
+        }
+    }
+}
+
+/// What all rules together say about one file.
+fn said(path: &str, text: &str) -> Vec<String> {
+    let file = File::new(path, text);
+    RULES.iter().flat_map(|(_, rule)| rule(&file)).collect()
+}
+
+const PURPOSE: &str = "//! What it is for.\n";
+
+#[rstest]
+#[case("lab/a.rs", "use std::fs;", "`std::fs`")]
+#[case("lab/a.rs", "use std::{fmt, io::{self, Read}};", "`std::io`")]
+#[case("lab/topology/a.rs", "fn f() { std::thread::spawn(g); }", "`std::thread`")]
+#[case("lab/import/a.rs", "use std::time::Instant;", "`std::time`")]
+#[case("lab/a.rs", "use std::net::UdpSocket;", "`UdpSocket`")]
+#[case("lab/a.rs", "use nix::unistd;", "`nix`")]
+#[case("lab/a.rs", "async fn f() { tokio::spawn(g()); }", "`tokio`")]
+#[case("lab/a.rs", "const X: i32 = libc::AF_PACKET;", "`libc`")]
+#[case("lab/a.rs", "use std::collections::HashMap;", "BTreeMap")]
+#[case("lab/guest/a.rs", "use crate::host::qemu;", "`guest` names `host`")]
+#[case("lab/guest.rs", "use crate::{plan::Plan, host};", "`guest` names `host`")]
+#[case("lab/host/a.rs", "fn f() { super::guest::g() }", "`host` names `guest`")]
+#[case("lab/host/a.rs", "fn f() { std::thread::sleep(g()) }", "wait::until")]
+#[case("tests/a.rs", "async fn f() { tokio::time::sleep(g()).await }", "wait::until")]
+#[case("lab/host/a.rs", "fn f() { println!(\"x\") }", "`println!` below the report")]
+#[case("lab/guest/a.rs", "fn f() { eprintln!(\"x\") }", "`eprintln!` below the report")]
+#[case("lab/host/utils.rs", "", "`utils` says nothing")]
+#[case("tests/common/a.rs", "", "`common` says nothing")]
+#[case("lab/a.rs", "mod helpers;", "`mod helpers` says nothing")]
+#[case("tests/a.rs", "#[test]\n#[ignore]\nfn f() {}", "proves nothing")]
+#[case("tests/a.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}", "proves nothing")]
+#[case("lab/a.rs", "#[allow(dead_code)]\nfn f() {}", "#[expect(")]
+#[case("lab/a.rs", "#![allow(dead_code)]", "#![expect(")]
+#[case("lab/a.rs", "fn f() { todo!() }", "finish it")]
+#[case("lab/a.rs", "fn f() { unimplemented!() }", "finish it")]
+fn a_rule_can_fail(#[case] path: &str, #[case] text: &str, #[case] expected: &str) {
+    let said = said(path, &format!("{PURPOSE}\n{text}\n"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(expected), "{said:?}");
+    let line = said[0].strip_prefix(&format!("{path}:")).and_then(|rest| rest.split(':').next());
+    assert!(line.is_some_and(|line| line.parse::<usize>().is_ok()), "{said:?} names no line");
+}
+
+#[rstest]
+#[case("lab/a.rs", "use std::net::{IpAddr, Ipv4Addr};\nuse std::fmt;")]
+#[case("lab/a.rs", "// std::fs, HashMap, todo!()\nconst X: &str = \"println! #[ignore] tokio\";")]
+#[case("lab/a.rs", "const X: &str = r#\"a \" todo!() \"#; const Y: char = '\"'; const Z: &str = \"nix\";")]
+#[case("lab/a.rs", "fn f<'a>(x: &'a str) -> &'a str { x } /* nix /* libc */ tokio */")]
+#[case("lab/main.rs", "use std::env;\nfn main() { println!(\"x\") }")]
+#[case("lab/host/report_html.rs", "fn f() { println!(\"x\") }")]
+#[case("lab/host/a.rs", "use std::collections::HashMap;\nuse std::fs;")]
+#[case("lab/guest/wait.rs", "fn f() { std::thread::sleep(g()) }")]
+#[case("lab/host/a.rs", "use crate::plan::Plan;\n/// As the guest does.\nfn guest() { host() }")]
+#[case("lab/a.rs", "#[expect(dead_code, reason = \"later\")]\nfn f() {}")]
+#[case("README.md", "use std::fs and println! as you like; https://example.org/home/page")]
+fn a_rule_can_hold(#[case] path: &str, #[case] text: &str) {
+    assert_none(&said(path, &format!("{PURPOSE}\n{text}\n")));
+}
+
+#[test]
+fn a_file_without_purpose_or_measure_is_told() {
+    assert!(said("lab/a.rs", "fn f() {}\n")[0].contains("lab/a.rs:1: open the file with"));
+    let long_file = format!("{PURPOSE}{}", "const X: u8 = 0;\n".repeat(600));
+    assert!(said("lab/a.rs", &long_file)[0].contains("lab/a.rs:601: over 600 lines"));
+    let function =
+        |lines: usize| format!("{PURPOSE}fn f() {{\n{}}}\n", "    g(\"{\", '{');\n".repeat(lines - 2));
+    assert_none(&said("lab/a.rs", &function(70)));
+    assert!(said("lab/a.rs", &function(71))[0].contains("lab/a.rs:2: `f` has 71 lines"));
+}
+
+#[test]
+fn functions_are_found_by_their_braces() {
+    let code = code_of(
+        "trait T { fn declared(&self); }\nfn one() {}\nconst F: fn(u8) = two;\nfn two(f: impl Fn() -> u8)\nwhere\n    u8: Copy,\n{\n    fn inner() {\n    }\n}\n",
+    );
+    let found = |name: &str, line, lines| Function { name: name.into(), line, lines };
+    assert_eq!(functions(&code), [found("one", 2, 1), found("two", 4, 7), found("inner", 8, 2)]);
+}
+
+#[test]
+fn paths_are_found_in_groups_too() {
+    let named =
+        |code: &str| below(code, "std").into_iter().map(|(_, word)| word.to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        named("use std::{fmt, io::{self, fs}, process};\nstd :: fs::read(x); core::std(y)"),
+        ["fmt", "io", "process", "fs"]
+    );
+}
+
+#[test]
+fn texts_of_a_machine_are_found() {
+    let apt = "deb [arch=amd64] http://mirror.example.net/debian stable main\n# see https://github.com/x\nURIs: https://user@cache.example.net:3142/x\n\
+               deb http://deb.debian.org/debian stable main\nAcquire::http::Proxy \"http://localhost:3142\";\n";
+    assert_eq!(mirrors(apt).into_iter().collect::<Vec<_>>(), ["cache.example.net", "mirror.example.net"]);
+    let file = File::new(
+        "notes.md",
+        "see\nhttp://mirror.example.net/x and not-mirror.example.net or mirror.example.network\n",
+    );
+    assert_eq!(
+        forbidden_text(&file, &["mirror.example.net"], "x"),
+        ["notes.md:2: `mirror.example.net` is x"]
+    );
+    let home = format!("See /{}/somebody/notes.", "home");
+    assert!(said("README.md", &home)[0].starts_with("README.md:1: "));
+    let folders = |path: &str| folders_of_this_machine(Path::new(path));
+    assert_eq!(folders("/build/lab"), ["/build/lab/", "/build/"]);
+    assert_eq!(folders("/usr/lab"), ["/usr/lab/"]);
+}

@@ -1,0 +1,210 @@
+//! The rules: each looks at one file and says what is wrong, where, and what to do instead.
+
+use crate::source::{below, code_of, functions, line_of, words};
+
+/// A file over this many lines has more than one purpose.
+const FILE_LINES_MAX: usize = 600;
+/// A function over this many lines does more than one thing.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// One file of the tree.
+pub struct File {
+    /// From the top of the tree, with `/`.
+    pub path: String,
+    /// As written.
+    pub text: String,
+    /// Comments and literals blanked.
+    pub code: String,
+}
+
+impl File {
+    pub fn new(path: &str, text: &str) -> Self {
+        let code = if path.ends_with(".rs") { code_of(text) } else { String::new() };
+        Self { path: path.into(), text: text.into(), code }
+    }
+
+    fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    fn is_in(&self, folder: &str) -> bool {
+        self.path.starts_with(&format!("{folder}/")) || self.path == format!("{folder}.rs")
+    }
+
+    /// Values in, values out: everything of lab/ that is not guest, host, or the command line.
+    fn is_pure(&self) -> bool {
+        let outer = ["lab/main", "lab/lib", "lab/guest", "lab/host", "lab/cli"];
+        self.is_rust() && self.is_in("lab") && !outer.iter().any(|outer| self.is_in(outer))
+    }
+
+    fn at(&self, byte: usize, what: &str) -> String {
+        format!("{}:{}: {what}", self.path, line_of(&self.code, byte))
+    }
+}
+
+/// A rule: what is wrong with a file, one line each.
+pub type Rule = fn(&File) -> Vec<String>;
+
+/// All rules that need nothing but the file.
+pub const RULES: [(&str, Rule); 11] = [
+    ("opens with //!", opens_with_purpose),
+    ("size", small),
+    ("pure modules do no I/O", pure_does_no_io),
+    ("pure modules are ordered", pure_is_ordered),
+    ("guest and host apart", guest_and_host_apart),
+    ("no sleep", no_sleep),
+    ("no printing", no_printing),
+    ("names say what for", names_say_what_for),
+    ("nothing ignored", nothing_ignored),
+    ("no home of anybody", no_home_path),
+    ("no loose ends", no_loose_ends),
+];
+
+fn opens_with_purpose(file: &File) -> Vec<String> {
+    if !file.is_rust() || file.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![format!("{}:1: open the file with a `//!` line that says what it is for", file.path)]
+}
+
+fn small(file: &File) -> Vec<String> {
+    if !file.is_rust() {
+        return Vec::new();
+    }
+    let lines = file.text.lines().count();
+    let mut wrong = Vec::new();
+    if lines > FILE_LINES_MAX {
+        wrong.push(format!("{}:{lines}: over {FILE_LINES_MAX} lines: split the file by purpose", file.path));
+    }
+    let long = functions(&file.code).into_iter().filter(|function| function.lines > FUNCTION_LINES_MAX);
+    wrong.extend(long.map(|function| {
+        let (name, lines) = (function.name, function.lines);
+        format!(
+            "{}:{}: `{name}` has {lines} lines, {FUNCTION_LINES_MAX} at the most: take a part out",
+            file.path, function.line
+        )
+    }));
+    wrong
+}
+
+fn pure_does_no_io(file: &File) -> Vec<String> {
+    if !file.is_pure() {
+        return Vec::new();
+    }
+    let hint = "a pure module takes values and returns values: do it in lab/guest or lab/host";
+    let modules = ["env", "fs", "io", "os", "process", "thread", "time"];
+    let used = below(&file.code, "std").into_iter().filter(|(_, word)| modules.contains(word));
+    let mut wrong: Vec<String> =
+        used.map(|(at, word)| file.at(at, &format!("`std::{word}` in a pure module; {hint}"))).collect();
+    let banned =
+        ["tokio", "nix", "libc", "rtnetlink", "TcpListener", "TcpStream", "ToSocketAddrs", "UdpSocket"];
+    let used = words(&file.code).filter(|(_, word)| banned.contains(word));
+    wrong.extend(used.map(|(at, word)| file.at(at, &format!("`{word}` in a pure module; {hint}"))));
+    wrong
+}
+
+fn pure_is_ordered(file: &File) -> Vec<String> {
+    let used = words(&file.code).filter(|(_, word)| ["HashMap", "HashSet"].contains(word) && file.is_pure());
+    used.map(|(at, word)| file.at(at, &format!("`{word}` has no order: use BTreeMap, BTreeSet or IndexMap")))
+        .collect()
+}
+
+fn guest_and_host_apart(file: &File) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (own, other) in [("guest", "host"), ("host", "guest")] {
+        if !file.is_in(&format!("lab/{own}")) {
+            continue;
+        }
+        let named = ["crate", "super", "lab"].iter().flat_map(|root| below(&file.code, root));
+        for (at, _) in named.filter(|(_, word)| *word == other) {
+            let hint = "only Plan and Record cross: move what both need to a pure module";
+            wrong.push(file.at(at, &format!("`{own}` names `{other}`; {hint}")));
+        }
+    }
+    wrong
+}
+
+fn no_sleep(file: &File) -> Vec<String> {
+    if ["lab/guest/wait.rs", "lab/host/wait.rs"].contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let used = words(&file.code).filter(|(_, word)| ["sleep", "sleep_until", "sleep_ms"].contains(word));
+    used.map(|(at, _)| file.at(at, "no sleep: use wait::until with a deadline and a condition")).collect()
+}
+
+fn no_printing(file: &File) -> Vec<String> {
+    let may = ["lab/main.rs", "lab/host/report", "lab/cli"].iter().any(|start| file.path.starts_with(start));
+    if may || !file.is_in("lab") {
+        return Vec::new();
+    }
+    let macros = ["print", "println", "eprint", "eprintln"];
+    let used = words(&file.code)
+        .filter(|(at, word)| macros.contains(word) && file.code[at + word.len()..].starts_with('!'));
+    used.map(|(at, word)| file.at(at, &format!("`{word}!` below the report: return it or record it")))
+        .collect()
+}
+
+fn names_say_what_for(file: &File) -> Vec<String> {
+    let vague = ["utils", "util", "common", "helpers", "helper", "manager", "misc"];
+    let parts = file.path.split('/').map(|part| part.strip_suffix(".rs").unwrap_or(part));
+    let mut wrong: Vec<String> = parts
+        .filter(|part| vague.contains(part))
+        .map(|part| format!("{}:1: `{part}` says nothing: name it after what it is for", file.path))
+        .collect();
+    let mut previous = "";
+    for (at, word) in words(&file.code) {
+        if previous == "mod" && vague.contains(&word) {
+            wrong.push(file.at(at, &format!("`mod {word}` says nothing: name it after what it is for")));
+        }
+        previous = word;
+    }
+    wrong
+}
+
+fn nothing_ignored(file: &File) -> Vec<String> {
+    let advice = [
+        (
+            "#[ignore",
+            "a test that does not run proves nothing: make it fit the machine, or record why it cannot run",
+        ),
+        ("#[allow(", "use #[expect(..., reason = \"...\")]: it tells when it is no longer needed"),
+        ("#![allow(", "use #![expect(..., reason = \"...\")]: it tells when it is no longer needed"),
+    ];
+    let found = advice.iter().flat_map(|(word, hint)| {
+        file.code.match_indices(word).map(move |(at, _)| file.at(at, &format!("`{word}`: {hint}")))
+    });
+    found.collect()
+}
+
+fn no_loose_ends(file: &File) -> Vec<String> {
+    let macros = ["todo", "unimplemented", "dbg"];
+    let used = words(&file.code)
+        .filter(|(at, word)| macros.contains(word) && file.code[at + word.len()..].starts_with('!'));
+    used.map(|(at, word)| file.at(at, &format!("`{word}!`: finish it or leave it out"))).collect()
+}
+
+fn no_home_path(file: &File) -> Vec<String> {
+    // Put together here, or this file would break its own rule.
+    let homes = ["home", "Users", "root"].map(|folder| format!("/{folder}/"));
+    let homes: Vec<&str> = homes.iter().map(String::as_str).collect();
+    forbidden_text(file, &homes, "a path of one machine: make it relative, or find it at run time")
+}
+
+/// Texts that no file may hold, where a path or a host name begins.
+pub fn forbidden_text(file: &File, texts: &[&str], hint: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (number, line) in file.text.lines().enumerate() {
+        for text in texts {
+            let starts =
+                |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-~".contains(c));
+            let ends = |at: usize| {
+                let rest = &line[at + text.len()..];
+                text.ends_with('/') || !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+            };
+            if line.match_indices(text).any(|(at, _)| starts(at) && ends(at)) {
+                wrong.push(format!("{}:{}: `{text}` is {hint}", file.path, number + 1));
+            }
+        }
+    }
+    wrong
+}
