@@ -94,24 +94,7 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
     if let Some(layer) = drop.reason.and_then(by_reason) {
         return Some(layer);
     }
-<<<<<<< HEAD
     let path = if drop.stack.is_empty() { &[drop.location] } else { up_to_softirq(drop.stack) };
-    let tables: &[&[_]] = match drop.reason {
-        None => &[WITHOUT_REASON, FUNCTIONS],
-        Some(_) => &[FUNCTIONS],
-    };
-    let found = (0..path.len()).find_map(|i| tables.iter().find_map(|table| lookup(table, &path[i..])));
-    match found {
-        // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
-        Some(Layer::Qdisc) if drop.qdisc == Some("noqueue") => Some(Layer::Driver),
-        other => other,
-    }
-=======
-    let path = if drop.stack.is_empty() {
-        &[drop.location]
-    } else {
-        up_to_softirq(drop.stack)
-    };
     // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
     let is_possible = |layer: &Layer| *layer != Layer::Qdisc || drop.qdisc != Some("noqueue");
     (0..path.len()).find_map(|i| {
@@ -122,7 +105,6 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
         };
         untold.or_else(|| lookup(FUNCTIONS, innermost))
     })
->>>>>>> drops
 }
 
 /// A name that ends in `*` stands for every name that starts so.
@@ -348,11 +330,7 @@ mod tests {
             // What was queued before the queue was taken away.
             (RESET, "noqueue", Layer::Qdisc),
         ] {
-            let drop = Drop {
-                stack,
-                qdisc: Some(qdisc),
-                ..Drop::default()
-            };
+            let drop = Drop { stack, qdisc: Some(qdisc), ..Drop::default() };
             assert_eq!(layer(&drop), Some(expected), "{drop:?}");
         }
     }

@@ -164,11 +164,6 @@ pub enum Op {
     /// Read all counters.
     Count(When),
     /// Break something.
-<<<<<<< HEAD
-    Inject { name: String, fault: Fault },
-    /// Mend it. `standing` is the queueing discipline that the topology itself gives the device.
-    Clear { name: String, fault: Fault, standing: Option<Qdisc> },
-=======
     Inject {
         /// The fault's name.
         name: String,
@@ -181,8 +176,9 @@ pub enum Op {
         name: String,
         /// The fault.
         fault: Fault,
+        /// The queueing discipline that the topology itself gives the device.
+        standing: Option<Qdisc>,
     },
->>>>>>> topo
     /// Send a flow, by number, and wait until nothing moves any more.
     Flood {
         /// Its place in [`Plan::flows`].
@@ -411,7 +407,7 @@ impl Display for Op {
             Self::Count(When::Before) => f.write_str("count before"),
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
-            Self::Clear { name, fault } => write_fault(f, "clear", name, fault),
+            Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
             Self::Flood { flow } => write!(f, "flood {flow}"),
         }
     }

@@ -97,6 +97,7 @@ impl DropEvent {
 
 /// Why the drop tracepoint is not read. The caller can go on with counters alone.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says what it is")]
 pub enum ObserveError {
     #[error("reading {BTF_PATH}: {0}; needs a mounted sysfs and CONFIG_DEBUG_INFO_BTF")]
     NoBtf(#[source] std::io::Error),
@@ -245,10 +246,6 @@ fn return_addresses<'a>(raw: &'a Raw<'_>) -> impl Iterator<Item = u64> + 'a {
 
 /// The way the frame took, without the tracepoint's own way to the program, which comes first.
 fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
-<<<<<<< HEAD
-    const TRACING: [&str; 6] =
-        ["bpf_prog_", "bpf_trace_run", "bpf_get_stack", "__bpf_prog_run", "__bpf_trace_", "__traceiter_"];
-=======
     const TRACING: [&str; 7] = [
         "___bpf_prog_run",
         "bpf_prog_",
@@ -258,7 +255,6 @@ fn without_tracing(functions: &[Symbol]) -> &[Symbol] {
         "__bpf_trace_",
         "__traceiter_",
     ];
->>>>>>> drops
     // No further than the tracepoint goes: a BPF program of tc can be on the frame's own way.
     const TRACING_DEPTH_MAX: usize = 5;
     let is_tracing = |s: &Symbol| TRACING.iter().any(|prefix| s.function.starts_with(prefix));
