@@ -18,7 +18,7 @@ const BUILT_IN: &str = include_str!("../../kernels.toml");
 const ALL: &str = "all";
 
 /// Part of every tree's name: a new number where unpacked trees change, so that old ones are made anew.
-pub(super) const TREE_FORMAT: u32 = 1;
+pub(super) const TREE_FORMAT: u32 = 2;
 
 /// Why pins could not be read or selected.
 #[derive(Debug, thiserror::Error)]
