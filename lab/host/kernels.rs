@@ -9,7 +9,7 @@ use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::version::{KernelVersion, Series};
+use super::version::{KernelVersion, Series, VersionError};
 
 /// The pins built into the lab.
 const BUILT_IN: &str = include_str!("../../kernels.toml");
@@ -58,6 +58,9 @@ pub enum KernelsError {
     /// Neither `cloud` nor `generic`.
     #[error("{0:?} is no flavour: cloud and generic are")]
     UnknownFlavour(String),
+    /// Not even a version.
+    #[error(transparent)]
+    Version(#[from] VersionError),
 }
 
 /// Debian's builds of one source: small, for virtual machines, or with all drivers.
@@ -356,6 +359,15 @@ impl fmt::Display for Flavour {
 /// Lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads the name of one kernel, pinned or not: `6.12.88`, `6.12.88/generic`.
+///
+/// # Errors
+/// When it is no version, or its flavour is none.
+pub fn parse_name(name: &str) -> Result<(KernelVersion, Flavour), KernelsError> {
+    let (id, flavour) = split_flavour(name)?;
+    Ok((id.parse()?, flavour))
 }
 
 fn split_flavour(name: &str) -> Result<(&str, Flavour), KernelsError> {
