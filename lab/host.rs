@@ -28,6 +28,7 @@ pub mod checksum;
 pub mod console;
 pub mod death;
 pub mod install;
+pub mod lines;
 pub mod qemu;
 pub mod qmp;
 pub mod vm;

@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+/// A record is one line.
+const REASON_CHARS_MAX: usize = 300;
+
 thread_local! {
     /// The connection runs on the thread that asks, so each thread has its own.
     static LOST: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -35,11 +38,18 @@ pub fn install() -> bool {
     })
 }
 
-/// What was lost on this thread since the last call; the message's bytes, which the text leads with, are cut.
+/// What was lost on this thread since the last call.
 pub fn lost() -> Option<String> {
-    let lost = LOST.take();
-    let text = lost.first()?;
-    Some(text.rsplit("]: ").next().unwrap_or(text).to_owned())
+    LOST.take().first().map(|text| reason(text))
+}
+
+/// The reason alone: `NetlinkCodec::decode()` leads with all bytes of the message, as `b"..."`.
+fn reason(text: &str) -> String {
+    let reason = match text.split_once("b\"") {
+        Some((_, rest)) => rest.split_once("\": ").map_or(text, |(_, reason)| reason),
+        None => text,
+    };
+    reason.chars().take(REASON_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -51,8 +61,16 @@ mod tests {
         assert!(install());
         assert_eq!(lost(), None);
         log::error!(target: "somebody_else", "no matter");
-        log::error!(target: "netlink_proto::codecs", "failed to decode packet [\n 0x1,\n]: invalid IFLA_MTU");
+        log::error!(target: "netlink_proto::codecs", "failed to decode packet b\"\\x10\": invalid IFLA_MTU");
         assert_eq!(lost().as_deref(), Some("invalid IFLA_MTU"));
         assert_eq!(lost(), None);
+    }
+
+    #[test]
+    fn a_text_without_bytes_stays() {
+        for text in ["unrecoverable error in decoder", "b\" and no end"] {
+            assert_eq!(reason(text), text);
+        }
+        assert_eq!(reason(&"x".repeat(9999)).len(), REASON_CHARS_MAX);
     }
 }

@@ -59,7 +59,8 @@ pub struct DropEvent {
     /// Number of the device in its namespace; 0 without a device. A UDP socket's receive queue takes the device
     /// away from a frame (`udp_set_dev_scratch()`).
     pub ifindex: u32,
-    /// Name of the device at that moment; empty without a device.
+    /// Name of the device at that moment; empty without a device. A veth has given the frame to its peer already
+    /// when the peer's ring is full (`veth_xmit()`, in `veth_forward_skb()`): then it is the peer.
     pub device: String,
     /// Kind of the root qdisc of the transmit queue chosen for the frame, at that moment: `noop` where the device
     /// has no carrier, `noqueue` where it has no queue. It says nothing about a frame on its way in.
@@ -284,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_tracepoints_own_functions_are_left_out() {
-        // As bpf_get_stack() returns it on 6.12; the name of a program carries its hash.
+        // Shaped as bpf_get_stack() returns it; the name of a program carries its hash.
         for (all, expected) in [
             (
                 "bpf_prog_d1f1a1d1c1b1a111 bpf_trace_run4 __traceiter_kfree_skb sk_skb_reason_drop bond_start_xmit",

@@ -56,7 +56,7 @@ impl Namespace {
     pub fn create(ipv6: bool) -> Result<Self, NetnsError> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Create)?;
-            for (name, value) in sysctls(ipv6) {
+            for (name, value) in IPV4_SYSCTLS.iter().chain(ipv6_sysctls(ipv6)) {
                 write_sysctl(name, value)?;
             }
             // Not /proc/self: that is the main thread's namespace.
@@ -172,10 +172,20 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// What a new namespace is told. A name that ends in `?` may be missing (CONFIG_IPV6=n, ipv6.disable=1).
-fn sysctls(ipv6: bool) -> &'static [(&'static str, &'static str)] {
+/// What a new namespace is told. A name that ends in `?` may be missing (CONFIG_IP_MULTICAST=n).
+const IPV4_SYSCTLS: &[(&str, &str)] = &[
+    // devinet_init_net() copies what this host's administrator chose; a guest starts from the kernel's 0.
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    // A bridge joins the all-snoopers group and reports it (br_ip4_multicast_join_snoopers()).
+    ("net/ipv4/igmp_link_local_mcast_reports?", "0"),
+];
+
+/// The same for IPv6, which may be missing as a whole (CONFIG_IPV6=n, ipv6.disable=1) when it is not wanted.
+fn ipv6_sysctls(ipv6: bool) -> &'static [(&'static str, &'static str)] {
     if ipv6 {
         // No link-local addresses (IN6_ADDR_GEN_MODE_NONE), no solicitations, no duplicate address detection.
+        // What cannot be switched off are MLD reports for the solicited-node groups of addresses.
         &[
             ("net/ipv6/conf/all/addr_gen_mode", "1"),
             ("net/ipv6/conf/default/addr_gen_mode", "1"),
@@ -183,17 +193,9 @@ fn sysctls(ipv6: bool) -> &'static [(&'static str, &'static str)] {
             ("net/ipv6/conf/default/accept_ra", "0"),
             ("net/ipv6/conf/all/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_dad", "0"),
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/default/rp_filter", "0"),
         ]
     } else {
-        &[
-            ("net/ipv6/conf/all/disable_ipv6?", "1"),
-            ("net/ipv6/conf/default/disable_ipv6?", "1"),
-            // inet_init_net() copies what this host's administrator chose; a guest starts from the kernel's 0.
-            ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/default/rp_filter", "0"),
-        ]
+        &[("net/ipv6/conf/all/disable_ipv6?", "1"), ("net/ipv6/conf/default/disable_ipv6?", "1")]
     }
 }
 

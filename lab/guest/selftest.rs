@@ -41,6 +41,15 @@ pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box
                 writer.write_all(b"{\"truncated\":")?;
                 return Ok(());
             }
+            "truncate-and-panic" => {
+                writer.write_all(b"{\"truncated\":")?;
+                fs::write("/proc/sysrq-trigger", "c")?;
+            }
+            "more" => {
+                writer.write_all(b"last\none more\n")?;
+                return Ok(());
+            }
+            "flood" => flood(&mut writer)?,
             "uptime" => writer.write_all(fs::read_to_string("/proc/uptime")?.as_bytes())?,
             "random" => writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?,
             "console" => writeln!(std::io::stderr(), "{}", "x".repeat(200_000))?,
@@ -48,6 +57,14 @@ pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box
         }
     }
     Ok(())
+}
+
+/// Lines for ever.
+fn flood(writer: &mut Writer) -> std::io::Result<()> {
+    let lines = "{\"flood\":true}\n".repeat(4096);
+    loop {
+        writer.write_all(lines.as_bytes())?;
+    }
 }
 
 /// An endless loop in user space: the kernel is well, the agent says nothing.

@@ -386,9 +386,9 @@ mod tests {
             (check("node:d0", |got| got.kind = "ifb".into()), "node:d0: kind asked dummy, is ifb"),
             (
                 check("node:d0", |got| got.mac = Some(Mac([2; 6]))),
-                "node:d0: mac asked 02:00:5e:00:01:02, is 02:02:02:02:02:02",
+                "node:d0: mac asked 02:00:5e:00:00:02, is 02:02:02:02:02:02",
             ),
-            (check("node:bond0.70", |got| got.link = Some(2)), "node:bond0.70: parent asked bond0, is d0"),
+            (check("node:bond0.70", |got| got.link = None), "node:bond0.70: parent asked bond0, is none"),
             (
                 check("node:bond0.70", |got| got.data = Some(InfoData::Vlan(vec![InfoVlan::Id(71)]))),
                 "node:bond0.70: vlan id asked 70, is 71",

@@ -227,7 +227,9 @@ fn judge_power_off(stderr: &str, phase: Phase, lines: &[String]) -> Cause {
     }
 }
 
-fn cause_of(Finding { meaning, line, fingerprint, .. }: Finding, phase: Phase) -> Cause {
+/// What a line of the kernel's own makes of an end.
+#[must_use]
+pub fn cause_of(Finding { meaning, line, fingerprint, .. }: Finding, phase: Phase) -> Cause {
     match meaning {
         Meaning::BootFail => Cause::BootFail { reason: line },
         Meaning::InitDied if phase == Phase::Boot => Cause::BootFail { reason: line },

@@ -51,12 +51,30 @@ pub enum InstallError {
     },
 }
 
-/// The one command to type for `package`.
+/// The one command to type for `package`, as root.
 #[must_use]
 pub fn command_line(package: &str) -> String {
-    match backports_of(&fs::read_to_string(OS_RELEASE).unwrap_or_default()) {
-        Some(suite) => format!("apt-get install --no-install-recommends -t {suite} {package}"),
+    let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
+    match backports_of(&os_release) {
+        Some(suite) => backports_command(package, suite, &index_targets().unwrap_or_default()),
         None => format!("apt-get install --no-install-recommends {package}"),
+    }
+}
+
+/// With a line that adds the suite where the machine does not have it yet.
+fn backports_command(package: &str, suite: &str, targets: &str) -> String {
+    let install = format!("apt-get install --no-install-recommends -t {suite} {package}");
+    let release = suite.split('-').next().unwrap_or(suite);
+    let mirror_of = |wanted: &str| {
+        let targets = targets.lines().filter_map(|line| line.split_once(' '));
+        targets.filter(|(_, known)| *known == wanted).map(|(mirror, _)| mirror).next()
+    };
+    match (mirror_of(suite), mirror_of(release)) {
+        (None, Some(mirror)) => format!(
+            "sh -c 'echo deb [signed-by={KEYRING}] {mirror} {suite} main > /etc/apt/sources.list.d/{suite}.list \
+             && apt-get update && {install}'"
+        ),
+        _ => install,
     }
 }
 
@@ -164,6 +182,17 @@ mod tests {
         assert_eq!(backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
         assert_eq!(backports_of("VERSION_CODENAME=trixie\n"), None);
         assert_eq!(backports_of(""), None);
+    }
+
+    #[test]
+    fn the_command_to_type_works_with_or_without_backports() {
+        let plain = "apt-get install --no-install-recommends -t bookworm-backports qemu-system-x86";
+        let command = |targets| backports_command(QEMU_PACKAGE, "bookworm-backports", targets);
+        let known = "http://mirror.test/debian/ bookworm\nhttp://mirror.test/debian/ bookworm-backports\n";
+        assert_eq!(command(known), plain);
+        let long = command("http://mirror.test/debian/ bookworm\n");
+        assert!(long.starts_with("sh -c 'echo deb ") && long.ends_with(&format!("{plain}'")), "{long}");
+        assert!(long.contains("http://mirror.test/debian/ bookworm-backports main"), "{long}");
     }
 
     #[test]

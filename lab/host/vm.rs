@@ -3,7 +3,8 @@
 //! Single-threaded: whoever waits for a line also drains the console, so QEMU never blocks on the host.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,7 +13,8 @@ use serde_json::json;
 
 use crate::handshake::{Hello, PROTOCOL, Ready};
 use crate::host::console::{self, Console};
-use crate::host::death::{Cause, Death, Exit, Phase, judge};
+use crate::host::death::{Cause, Death, Exit, Phase, cause_of, judge};
+use crate::host::lines::{Lines, excerpt};
 use crate::host::qemu::{Process, Qemu, QemuError, VmSpec};
 use crate::host::wait;
 
@@ -29,8 +31,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACE_TIMEOUT: Duration = Duration::from_secs(5);
 const EXIT_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A record is under 1 KiB and a plan under 1 MiB; a guest must not fill the host's memory.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// One wake-up reads this much at most, so that a flood cannot keep the host from looking at its clock.
+const CHUNKS_MAX: usize = 16;
 
 /// How long a guest may take.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +72,10 @@ pub struct Vm {
     pub(super) process: Process,
     console: Console,
     console_open: bool,
-    inbox: Vec<u8>,
+    inbox: Lines,
     inbox_open: bool,
+    /// What arrived when nobody asked for it any more.
+    unread: Option<String>,
     timeouts: Timeouts,
     started: Instant,
     phase: Phase,
@@ -103,8 +107,9 @@ impl Vm {
             process,
             console: Console::default(),
             console_open: true,
-            inbox: Vec::new(),
+            inbox: Lines::default(),
             inbox_open: true,
+            unread: None,
             timeouts,
             started: Instant::now(),
             phase: Phase::Boot,
@@ -160,7 +165,7 @@ impl Vm {
         while !rest.is_empty() {
             match self.process.agent.write(rest) {
                 Ok(length) => rest = &rest[length..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.inbox_open => {
                     if !self.pump(deadline, true) {
                         self.fault = Some(self.hang("it does not read its requests"));
                         return Err(self.die());
@@ -181,21 +186,26 @@ impl Vm {
 
     /// The next line, if it comes before `deadline`. The guest is not to be asked for more after anything else.
     pub fn next_line_by(&mut self, deadline: Instant) -> Next {
-        let deadline = deadline.min(self.started + self.timeouts.total);
+        let end = self.started + self.timeouts.total;
+        let deadline = deadline.min(end);
         loop {
-            if let Some(next) = self.take_line() {
-                return next;
+            if Instant::now() >= end {
+                let total = self.timeouts.total.as_secs();
+                self.fault = Some(self.hang(&format!("not done after {total}s")));
+                return Next::TimedOut;
             }
-            if !self.inbox_open {
-                if !self.inbox.is_empty() && self.fault.is_none() {
-                    let what = format!("it ends within a line: {}", excerpt(&self.inbox));
+            match self.inbox.take() {
+                Some(Ok(line)) => return Next::Line(line),
+                Some(Err(what)) => {
                     self.fault = Some(Cause::Garbage { what });
+                    return Next::Closed;
                 }
-                return Next::Closed;
+                None if !self.inbox_open => return Next::Closed,
+                None => {}
             }
             if !self.pump(deadline, false) {
-                let idle = deadline.saturating_duration_since(self.started).as_secs();
-                self.fault = Some(self.hang(&format!("silent until second {idle} of the run")));
+                let silent = deadline.saturating_duration_since(self.started).as_secs();
+                self.fault = Some(self.hang(&format!("silent until second {silent} of the run")));
                 return Next::TimedOut;
             }
         }
@@ -226,42 +236,19 @@ impl Vm {
         }
     }
 
-    fn take_line(&mut self) -> Option<Next> {
-        let Some(end) = self.inbox.iter().position(|&byte| byte == b'\n') else {
-            if self.inbox.len() <= LINE_BYTES_MAX {
-                return None;
-            }
-            self.fault = Some(Cause::Garbage { what: format!("a line of more than {LINE_BYTES_MAX} bytes") });
-            self.inbox_open = false;
-            return Some(Next::Closed);
-        };
-        let mut line: Vec<u8> = self.inbox.drain(..=end).collect();
-        line.pop();
-        match String::from_utf8(line) {
-            Ok(line) => Some(Next::Line(line)),
-            Err(error) => {
-                self.fault = Some(Cause::Garbage { what: excerpt(error.as_bytes()) });
-                self.inbox_open = false;
-                Some(Next::Closed)
-            }
-        }
-    }
-
     /// Waits for something to read (or to write), and reads it. False when `deadline` passed first.
     fn pump(&mut self, deadline: Instant, to_write: bool) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         // Rounded up, or the last millisecond would be a busy loop.
         let left_ms = u32::try_from(left.as_millis() + 1).unwrap_or(u32::MAX);
         let timeout = PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX);
-        let agent_events = if to_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
-        let streams: [(bool, BorrowedFd<'_>, PollFlags); 2] = [
-            (self.inbox_open, self.process.agent.as_fd(), agent_events),
+        let to_agent = if to_write { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let streams = [
+            (self.inbox_open, self.process.agent.as_fd(), PollFlags::POLLIN | to_agent),
             (self.console_open, self.process.console.as_fd(), PollFlags::POLLIN),
         ];
-        fds.extend(
-            streams.into_iter().filter(|(open, ..)| *open).map(|(_, fd, events)| PollFd::new(fd, events)),
-        );
+        let open = streams.into_iter().filter(|(is_open, ..)| *is_open);
+        let mut fds: Vec<PollFd<'_>> = open.map(|(_, fd, events)| PollFd::new(fd, events)).collect();
         match poll(&mut fds, timeout) {
             Ok(0) => return Instant::now() < deadline,
             Ok(_) | Err(Errno::EINTR) => {}
@@ -274,7 +261,7 @@ impl Vm {
         }
         if self.inbox_open {
             let inbox = &mut self.inbox;
-            self.inbox_open = drain(&mut &self.process.agent, |bytes| inbox.extend_from_slice(bytes));
+            self.inbox_open = drain(&mut &self.process.agent, |bytes| inbox.push(bytes));
         }
         true
     }
@@ -299,11 +286,11 @@ impl Vm {
         }
         let deadline = Instant::now() + END_TIMEOUT;
         if !self.drain_until_closed(deadline) {
-            let fault = self.hang("it closed the channel and did not end the machine");
+            let fault = self.hang("it did not end the machine");
             return self.end_at_fault(fault);
         }
         match wait::until(deadline, EXIT_INTERVAL, || self.process.try_wait().transpose()) {
-            Some(Ok(status)) => judge(status, &self.process.stderr(), self.phase, &self.console.lines()),
+            Some(Ok(status)) => self.judge(status),
             Some(Err(_)) | None => {
                 let fault = self.hang("qemu closed its sockets and did not exit");
                 self.end_at_fault(fault)
@@ -311,24 +298,36 @@ impl Vm {
         }
     }
 
-    /// The host has found the fault; the guest can still add where it was. A kernel that has panicked meanwhile is
-    /// the better explanation.
-    fn end_at_fault(&mut self, fault: Cause) -> Exit {
-        let before = console::cause_of_death(&self.console.lines());
-        let fault = match fault {
-            Cause::Hang { phase, notice, .. } => {
-                let more = if before.is_none() { self.ask_where() } else { None };
-                let notice = more.map_or(notice.clone(), |more| format!("{notice}; {more}"));
-                let found = console::cause_of_death(&self.console.lines());
-                let fingerprint = found.map(|finding| finding.fingerprint).unwrap_or_default();
-                Cause::Hang { phase, notice, fingerprint }
+    fn judge(&mut self, status: ExitStatus) -> Exit {
+        let lines = self.console.lines();
+        match judge(status, &self.process.stderr(), self.phase, &lines) {
+            // A crash may well cut a record short; an agent at its end may not.
+            Exit::Finished { .. } if self.unread.is_some() => {
+                let what = self.unread.take().unwrap_or_default();
+                Exit::Died(Death::new(Cause::Garbage { what }, &lines))
             }
-            other => other,
-        };
-        // What is on its way on the console is evidence, whatever the verdict.
+            exit => exit,
+        }
+    }
+
+    /// The host has found a fault. What the kernel itself says on the console is the better explanation.
+    fn end_at_fault(&mut self, fault: Cause) -> Exit {
         self.pump(Instant::now(), false);
+        let cause = match (console::cause_of_death(&self.console.lines()), fault) {
+            (Some(finding), _) => cause_of(finding, self.phase),
+            (None, Cause::Hang { phase, notice, .. }) => {
+                let more = self.ask_where().map(|more| format!("; {more}"));
+                let found = console::cause_of_death(&self.console.lines());
+                Cause::Hang {
+                    phase,
+                    notice: notice + &more.unwrap_or_default(),
+                    fingerprint: found.map(|finding| finding.fingerprint).unwrap_or_default(),
+                }
+            }
+            (None, fault) => fault,
+        };
         self.process.kill();
-        Exit::Died(Death::new(fault, &self.console.lines()))
+        Exit::Died(Death::new(cause, &self.console.lines()))
     }
 
     /// An NMI that nobody claims makes the kernel panic with the stack of what it interrupted (unknown_nmi_panic),
@@ -347,23 +346,30 @@ impl Vm {
         is_user.then(|| "the cpu was in user space".to_owned())
     }
 
+    fn set_unread_aside(&mut self) {
+        if !self.inbox.is_empty() {
+            let unread = self.inbox.discard();
+            self.unread.get_or_insert(unread);
+        }
+    }
+
     /// True when both ends are closed: QEMU has exited, or is about to.
     fn drain_until_closed(&mut self, deadline: Instant) -> bool {
         while self.console_open || self.inbox_open {
             if !self.pump(deadline, false) {
                 return false;
             }
-            // Nobody asks for these lines any more, and the bound on them is the caller's.
-            self.inbox.truncate(LINE_BYTES_MAX);
+            self.set_unread_aside();
         }
+        self.set_unread_aside();
         true
     }
 }
 
-/// Reads all there is. False at the end of the stream.
+/// Reads what there is. False at the end of the stream.
 fn drain(stream: &mut impl Read, mut take: impl FnMut(&[u8])) -> bool {
     let mut chunk = [0; 64 * 1024];
-    loop {
+    for _ in 0..CHUNKS_MAX {
         match stream.read(&mut chunk) {
             Ok(0) => return false,
             Ok(length) => take(&chunk[..length]),
@@ -371,11 +377,5 @@ fn drain(stream: &mut impl Read, mut take: impl FnMut(&[u8])) -> bool {
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
         }
     }
-}
-
-/// Enough of a bad line to know where it came from.
-fn excerpt(bytes: &[u8]) -> String {
-    const BYTES_SHOWN: usize = 80;
-    let shown = &bytes[..bytes.len().min(BYTES_SHOWN)];
-    format!("{:?}", String::from_utf8_lossy(shown))
+    true
 }

@@ -126,9 +126,13 @@ fn filter(index: u32, hook: Hook, vlan: Option<VlanId>) -> TcMessage {
     message
 }
 
-/// A filter of that kind at the egress hook, to try whether the kernel takes it.
+/// A filter of that kind at the egress hook, to try whether the kernel takes it. A kind this module does not
+/// make gets the options of matchall; the kernel looks at the kind first.
 pub(in crate::guest) fn example(index: u32, kind: &str) -> TcMessage {
-    filter(index, Hook::Egress, VlanId::try_from(1).ok().filter(|_| kind == "flower"))
+    let vlan = VlanId::try_from(1).ok().filter(|_| kind == "flower");
+    let mut message = filter(index, Hook::Egress, vlan);
+    message.attributes[0] = TcAttribute::Kind(kind.into());
+    message
 }
 
 /// A list of one action: gact with TC_ACT_SHOT.

@@ -1,0 +1,208 @@
+//! Saved machines, the choice of an accelerator, and many starts in a row.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lab::host::accel::{self, Choice};
+use lab::host::death::{Cause, Exit};
+use lab::host::qemu::{Accelerator, Qemu, Version, VmSpec};
+use lab::host::vm::{Next, Timeouts, Vm};
+use lab::host::warm::{self, Note, Started};
+
+use crate::{ask, booted, machine};
+
+fn started(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Started {
+    warm::start(qemu, spec, Timeouts::default(), cache).unwrap()
+}
+
+#[test]
+fn a_warm_start_is_a_copy_of_the_first_boot() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, cache.path());
+        let waits = start.elapsed();
+        assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
+        assert_eq!(ready.protocol, lab::handshake::PROTOCOL);
+        let answer = ask(&mut vm, "random");
+        eprintln!("waits for work after {waits:?}, answered after {:?}: {answer}", start.elapsed());
+        answers.push(answer);
+        vm.send("finish").unwrap();
+        assert_eq!(vm.next_line(), Next::Closed);
+        assert!(matches!(vm.finish(), Exit::Finished { .. }));
+    }
+    if qemu.has_mapped_ram() {
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "one saved machine and nothing else");
+    }
+}
+
+#[test]
+fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    if !qemu.has_mapped_ram() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let path = warm::state_path(&qemu, &spec, cache.path()).unwrap();
+    type Damage = fn(&File);
+    let damages: [(&str, Damage); 4] = [
+        ("one bit of the guest's memory", |file| {
+            let at = file.metadata().unwrap().len() / 16;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        }),
+        ("its end", |file| file.set_len(file.metadata().unwrap().len() / 2).unwrap()),
+        ("its device state", |file| file.write_all_at(&[0xff; 64], 1024 * 1024).unwrap()),
+        ("its header", |file| file.write_all_at(b"#", 0).unwrap()),
+    ];
+    for (what, damage) in damages {
+        drop(started(&qemu, &spec, cache.path()));
+        damage(&File::options().read(true).write(true).open(&path).unwrap());
+        let mut cold = started(&qemu, &spec, cache.path());
+        assert!(matches!(&cold.note, Some(Note::Discarded { .. })), "{what}: {:?}", cold.note);
+        eprintln!("{what}: {}", cold.note.unwrap());
+        assert!(!cold.is_warm && !path.exists(), "{what}");
+        assert_eq!(ask(&mut cold.vm, "hello"), "hello");
+    }
+}
+
+#[test]
+fn a_crash_after_a_warm_start_is_the_same_crash() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let mut vm = started(&qemu, &spec, cache.path()).vm;
+    vm.send("kernel-panic").unwrap();
+    assert_eq!(vm.next_line(), Next::Closed);
+    let Exit::Died(death) = vm.finish() else { panic!("finished") };
+    assert!(
+        matches!(&death.cause, Cause::Panic { fingerprint, .. } if fingerprint.0[0] == "sysrq_handle_crash")
+    );
+}
+
+#[test]
+fn an_accelerator_is_used_only_where_a_guest_boots_with_it() {
+    let Some((qemu, mut spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let decision = accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap();
+    eprintln!("{decision:?}");
+    let start = Instant::now();
+    assert_eq!(accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap(), decision);
+    assert!(start.elapsed() < Duration::from_secs(2), "the answer is remembered");
+    assert_eq!(decision.note.is_some(), decision.accelerator == Accelerator::Tcg, "{decision:?}");
+    if decision.accelerator == Accelerator::Tcg {
+        let error = accel::decide(Choice::Kvm, &qemu, &spec, cache.path()).unwrap_err().to_string();
+        assert!(error.contains("--accel tcg"), "{error}");
+    }
+    spec.accelerator = decision.accelerator;
+    drop(booted(&qemu, &spec, Timeouts::default()));
+}
+
+/// `LAB_TEST_SOAK=30,100` for as many cold boots and restores in a row.
+fn soak_counts() -> (usize, usize) {
+    let counts = std::env::var("LAB_TEST_SOAK").unwrap_or_else(|_| "2,5".to_owned());
+    let (cold, warm) = counts.split_once(',').expect("two numbers and a comma");
+    (cold.parse().expect("a number"), warm.parse().expect("a number"))
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    eprintln!(
+        "{what}: {} times, median {:?}, max {:?}",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+}
+
+#[test]
+fn no_boot_and_no_restore_in_a_row_hangs() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let (cold, restores) = soak_counts();
+    let finish = |mut vm: Vm| {
+        vm.send("finish").unwrap();
+        assert_eq!(vm.next_line(), Next::Closed);
+        assert!(matches!(vm.finish(), Exit::Finished { .. }));
+    };
+    let mut ready = Vec::new();
+    let mut ended = Vec::new();
+    for _ in 0..cold {
+        let start = Instant::now();
+        let vm = booted(&qemu, &spec, Timeouts::default());
+        ready.push(start.elapsed());
+        finish(vm);
+        ended.push(start.elapsed());
+    }
+    report("cold boot to ready", ready);
+    report("cold boot to the end", ended);
+
+    let cache = tempfile::tempdir().unwrap();
+    drop(started(&qemu, &spec, cache.path()));
+    let (mut restored, mut answered, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..restores {
+        let start = Instant::now();
+        let mut copy = started(&qemu, &spec, cache.path());
+        assert!(copy.is_warm || !qemu.has_mapped_ram(), "{:?}", copy.note);
+        restored.push(start.elapsed());
+        assert_eq!(ask(&mut copy.vm, "hello"), "hello");
+        answered.push(start.elapsed());
+        finish(copy.vm);
+        ended.push(start.elapsed());
+    }
+    report("restore to cont", restored);
+    report("restore to the first line", answered);
+    report("restore to the end", ended);
+}
+
+#[test]
+fn where_nothing_can_be_saved_runs_are_cold_and_say_so() {
+    let Some((qemu, spec)) = machine() else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let old = Qemu { version: Version { major: 7, minor: 2 }, ..qemu.clone() };
+    let mut cold = started(&old, &spec, cache.path());
+    assert!(matches!(cold.note, Some(Note::NoMappedRam { .. })), "{:?}", cold.note);
+    assert_eq!(ask(&mut cold.vm, "hello"), "hello");
+
+    let mut cold = started(&qemu, &spec, Path::new("/proc/no/such/cache"));
+    assert!(matches!(cold.note, Some(Note::NotSaved { .. })), "{:?}", cold.note);
+    assert_eq!(ask(&mut cold.vm, "hello"), "hello");
+}
+
+#[test]
+fn a_machine_with_emulated_nics_is_saved_and_restored() {
+    let Some((qemu, mut spec)) = machine() else {
+        return;
+    };
+    if qemu.version < (Version { major: 8, minor: 0 }) {
+        eprintln!("skipped: qemu {} has no igb", qemu.release);
+        return;
+    }
+    for n in 0..2 {
+        spec.devices.push(format!("pcie-root-port,id=rp{n},slot={n}"));
+        spec.devices.push(format!("igb,bus=rp{n}"));
+    }
+    let cache = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let start = Instant::now();
+        let mut copy = started(&qemu, &spec, cache.path());
+        assert!(copy.is_warm || !qemu.has_mapped_ram(), "{:?}", copy.note);
+        assert_eq!(ask(&mut copy.vm, "hello"), "hello");
+        eprintln!("first line after {:?}", start.elapsed());
+    }
+}
