@@ -95,11 +95,9 @@ async fn run<W: Write>(
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
 ) -> Result<(), AgentError> {
-    let mut missing = safe_modules::load(&plan.needs);
-    if missing.is_empty() {
-        // Without permission nothing can be found out, and nothing could be run.
-        missing = probe::missing(&plan.needs).await.unwrap_or_else(|error| vec![error.to_string()]);
-    }
+    let (needs, mut missing) = safe_modules::load(&plan.needs);
+    // Without permission nothing can be found out, and nothing could be run.
+    missing.extend(probe::missing(&needs).await.unwrap_or_else(|error| vec![error.to_string()]));
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
     }
