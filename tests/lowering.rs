@@ -98,12 +98,12 @@ fn those_below_first(trial: &Trial) {
                     assert_eq!(link.up, up.contains(&link.device), "{}", link.device);
                     for below in link.kind.below().iter().filter(|_| link.up) {
                         let below = DeviceRef::new(&link.device.ns, below);
-                        let order = trial.ops.iter().filter_map(|op| match op {
+                        let mut order = trial.ops.iter().filter_map(|op| match op {
                             Op::Up(device) if *device == below || *device == link.device => Some(device),
                             _ => None,
                         });
                         assert_eq!(
-                            order.last(),
+                            order.next_back(),
                             Some(&link.device),
                             "{below} must be up before what is on it"
                         );
