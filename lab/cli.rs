@@ -80,9 +80,11 @@ pub fn main() -> ExitCode {
 }
 
 fn agent() -> Result<ExitCode, Failure> {
-    lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout)
-        .map_err(|error| Failure::internal(&error))?;
+    let served = match lab::guest::confine::confine() {
+        Ok(()) => lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout),
+        Err(error) => lab::guest::agent::refuse(&error.to_string(), stdout),
+    };
+    served.map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,8 @@ mod report;
 mod soak;
 #[path = "e2e/this_kernel.rs"]
 mod this_kernel;
+#[path = "e2e/verdicts.rs"]
+mod verdicts;
 
 /// Which kernels the gallery runs on.
 const KERNELS_VARIABLE: &str = "LAB_KERNELS";
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
     }
     trials.extend(report::trials());
+    trials.extend(verdicts::trials());
     trials.extend(this_kernel::trials());
     trials.push(soak::trial());
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 
 use crate::{KERNEL, flagship, lab_run, machine, pin};
 
+/// Looks at the result of the flagship.
+type Test = fn(&Value);
+
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Value)); 5] = [
+    let tests: [(&str, Test); 5] = [
         ("report: the port's queue is held (plug)", port_queue_held),
         ("report: the port's queue is full (pfifo)", port_queue_full),
         ("report: a filter on bond0's way out", filter_on_bond),
         ("report: a VLAN on the NIC while the filter on bond0 stands", vlan_on_nic),
         ("report: which explanation fits, and the rest of the contract", the_contract),
     ];
-    let trial = |(name, test): (&str, fn(&Value))| machine::trial(name, pin(), move |_, _| test(document()));
+    let trial = |(name, test): (&str, Test)| machine::trial(name, pin(), move |_, _| test(document()));
     tests.map(trial).into()
 }
 
