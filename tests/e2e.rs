@@ -32,7 +32,7 @@ const KERNEL: &str = "6.12.57";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "default".to_owned());
-    let mut trials: Vec<Trial> = Vec::new();
+    let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     for pin in machine::pins(&kernels) {
         trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
     }

@@ -1,25 +1,24 @@
 //! One cell of the matrix: a topology on a kernel, its verdict, its account, its snapshot.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lab::document::Document;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::outcome::Outcome;
 use lab::snapshot;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::{lab_run, machine};
+use crate::{lab_run, machine, topologies};
 
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
-    let stem = topology.file_stem().expect("a topology has a name").to_string_lossy().into_owned();
-    let id = pin.name();
-    let name = format!("{stem}@{}", id.replace('/', "-"));
+    let (id, name) = (pin.name(), cell_name(&topology, &pin));
     machine::trial(name.clone(), pin, move |_, _| {
         let (code, document) = lab_run::run(&topology, &id);
         let result: Document = serde_json::from_value(document.clone()).expect("the contract of the result");
-        assert_eq!(result.topology, stem);
+        assert_eq!(result.topology, stem(&topology));
         assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
         assert!(
@@ -37,6 +36,30 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         ledger_closes(&document);
         compare(&name, &snapshot::text(&result));
     })
+}
+
+/// A snapshot that no cell reads any more would look as if it were tested.
+pub fn no_stray_snapshots() -> Trial {
+    Trial::test("snapshots: each belongs to a topology and a pinned kernel", || {
+        let kernels = Kernels::built_in().expect("a unit test reads it too");
+        let topologies = topologies();
+        let cells = topologies.iter().flat_map(|topology| kernels.pins().map(|pin| cell_name(topology, pin)));
+        let cells: BTreeSet<String> = cells.map(|cell| format!("{cell}.snap")).collect();
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots");
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
+            let name = entry.expect("it can be read").file_name().to_string_lossy().into_owned();
+            assert!(cells.contains(&name) || name.ends_with(".snap.new"), "{name} is no cell's snapshot");
+        }
+        Ok(())
+    })
+}
+
+fn cell_name(topology: &Path, pin: &KernelPin) -> String {
+    format!("{}@{}", stem(topology), pin.name().replace('/', "-"))
+}
+
+fn stem(topology: &Path) -> String {
+    topology.file_stem().expect("a topology has a name").to_string_lossy().into_owned()
 }
 
 /// The contract of the command line.

@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::machine::{self, Bench, LAB};
-use crate::{KERNEL, flagship, gallery, lab_run, pin};
+use crate::{flagship, gallery, lab_run, pin};
 
 /// Nobody, who may make user namespaces and nothing else.
 const NOBODY: u32 = 65534;
@@ -69,8 +69,8 @@ fn same_as_in_a_vm(bench: &Bench, kernel: &Kernel) {
     assert_eq!(here["kernel"]["id"], "host");
     assert_eq!(here["kernel"]["backend"], "host");
     assert_eq!(here["kernel"]["release"], kernel.release);
-    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
-    lab_run::assert_same(&lab_run::findings(&here), &lab_run::findings(&in_vm), "this kernel | a machine");
+    let in_vm = lab_run::findings(lab_run::of_the_report());
+    lab_run::assert_same(&lab_run::findings(&here), &in_vm, "this kernel | a machine");
     nothing_is_left(&answer);
 }
 
@@ -79,8 +79,7 @@ fn a_normal_user(bench: &Bench, kernel: &Kernel) {
     let here = document(&answer);
     assert_eq!((&answer["code"], &here["outcome"]), (&json!(0), &json!("pass")), "{here:#}");
     gallery::ledger_closes(&here);
-    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
-    for (here, in_vm) in trials_of(&here).zip(trials_of(&in_vm)) {
+    for (here, in_vm) in trials_of(&here).zip(trials_of(lab_run::of_the_report())) {
         let why = here["unobserved"].as_str().unwrap_or_default();
         assert!(!why.is_empty() && in_vm["unobserved"].is_null(), "{here:#}");
         for book in ["devices", "qdiscs", "hooks"] {
