@@ -95,17 +95,17 @@ async fn run<W: Write>(
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
 ) -> Result<(), AgentError> {
-    let mut missing = safe_modules::load(&plan.needs);
-    if missing.is_empty() {
-        // Without permission nothing can be found out, and nothing could be run.
-        missing = probe::missing(&plan.needs).await.unwrap_or_else(|error| vec![error.to_string()]);
-    }
+    let (needs, mut missing) = safe_modules::load(&plan.needs);
+    // Without permission nothing can be found out, and nothing could be run.
+    missing.extend(probe::missing(&needs).await.unwrap_or_else(|error| vec![error.to_string()]));
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
     }
+    // All stand until the end: cleanup_net() takes the RTNL lock for long, and the next trial would wait for it.
+    let mut beds = Vec::new();
     for (number, trial) in plan.trials.iter().enumerate() {
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        run_trial(plan, number, trial, prepared, scribe).await?;
+        beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
     }
     Ok(())
 }
@@ -116,7 +116,7 @@ async fn run_trial<W: Write>(
     trial: &Trial,
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
-) -> Result<(), AgentError> {
+) -> Result<Testbed, AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
     let mut bed = Testbed::new(plan.ipv6);
     let mut drops = DropBook::new(&mut prepared.observer, number);
@@ -129,13 +129,16 @@ async fn run_trial<W: Write>(
                 }
                 scribe.write(&Record::OpDone { trial: number, op: op_number })?;
             }
-            Err(error) => return scribe.write(&Record::OpFailed { trial: number, op: op_number, error }),
+            Err(error) => {
+                scribe.write(&Record::OpFailed { trial: number, op: op_number, error })?;
+                return Ok(bed);
+            }
         }
     }
     for record in drops.close() {
         scribe.write(&record)?;
     }
-    Ok(())
+    Ok(bed)
 }
 
 /// Carries out one operation; returns what it has to tell.

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::Topology;
 use super::check::{Checker, join, resolve_qdisc};
 use super::file::{At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile};
+use crate::attribution::Layer;
 use crate::link::DeviceRef;
 use crate::scenario::{
     Bounds, Condition, DEVICE_COUNTERS, FRAMES_MAX, Fault, Flow, Hypothesis, QDISC_COUNTERS, Report,
@@ -64,6 +65,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     }
     scenario.faults = resolve_faults(file, checker);
     scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
+    flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
         file.expect.iter().filter_map(|condition| resolve_condition(condition, &scenario, checker)).collect();
     scenario.report = file.report.as_ref().map(|report| resolve_report(report, &scenario, checker));
@@ -175,6 +177,21 @@ fn flow_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>
     }
 }
 
+/// A flow has one account in a trial: sent again, its frames would bear the same numbers.
+fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut Checker<'_>) {
+    let mut flooded = BTreeSet::new();
+    for flow in floods {
+        if !flooded.insert(&flow.value) {
+            let message = format!("flow `{}` is flooded twice", flow.value);
+            checker.problem(
+                &flow.span,
+                message,
+                "a flow is sent once: add a second [flow.NAME] of the same kind",
+            );
+        }
+    }
+}
+
 fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
     if !scenario.faults.contains_key(&name.value) {
         let known: Vec<String> = scenario.faults.keys().cloned().collect();
@@ -264,6 +281,9 @@ fn resolve_subject(
     if let Some(errno) = errno {
         known_word(errno, "errno of a send", &SEND_ERRNOS, checker);
     }
+    if let Some(layer) = layer {
+        known_word(layer, "layer", &Layer::ALL.map(Layer::as_str), checker);
+    }
     match (flow, device, qdisc, counter) {
         (Some(flow), device, None, None) => {
             let flow = flow.value.clone();
@@ -274,7 +294,7 @@ fn resolve_subject(
                 }
                 (None, None, Some(layer), device) => {
                     let device = device.as_ref().map(|device| device.value.clone());
-                    return Some(Subject::Fate { flow, layer: layer.clone(), device });
+                    return Some(Subject::Fate { flow, layer: layer.value.clone(), device });
                 }
                 _ => {}
             }
@@ -332,6 +352,7 @@ fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Ch
     for flow in &table.value.floods {
         flow_exists(flow, scenario, checker);
     }
+    flooded_once(table.value.floods.iter(), checker);
     let evidence =
         table.value.evidence.iter().filter_map(|item| resolve_condition(item, scenario, checker)).collect();
     Report { floods: table.value.floods.iter().map(|flow| flow.value.clone()).collect(), evidence }
