@@ -1,8 +1,12 @@
 //! The command line: one command for each thing a user would ask for by that word.
 
+mod accept;
+mod bench;
+mod bisect;
 mod doctor;
 mod failure;
 mod kernels;
+mod matrix;
 mod progress;
 mod provision;
 mod run;
@@ -28,6 +32,15 @@ enum Command {
     /// Run a topology on one kernel
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
+    /// Run topologies on many kernels, and say where their behaviour changes
+    #[command(after_help = matrix::EXAMPLES)]
+    Matrix(matrix::MatrixArgs),
+    /// Take what the last matrix saw, where it is new or changed, as what is expected from now on
+    #[command(after_help = accept::EXAMPLES)]
+    Accept(accept::AcceptArgs),
+    /// Find the kernel versions between which a topology's behaviour changes
+    #[command(after_help = bisect::EXAMPLES)]
+    Bisect(bisect::BisectArgs),
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
@@ -65,6 +78,9 @@ struct ProvisionArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Matrix(args) => matrix::matrix(&args),
+        Command::Accept(args) => accept::accept(&args),
+        Command::Bisect(args) => bisect::bisect(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {

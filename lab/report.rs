@@ -1,3 +1,6 @@
 //! Renderings of a result: values in, text out.
 
+pub mod grid;
+pub mod junit;
+pub mod ktap;
 pub mod terminal;

@@ -19,6 +19,9 @@ pub const UNAVAILABLE: u8 = 69;
 /// The lab itself is at fault: `EX_SOFTWARE`.
 const INTERNAL: u8 = 70;
 
+/// Ended by Ctrl-C: what shells say of it, 128 and the signal's number.
+pub const INTERRUPTED: u8 = 130;
+
 /// A command that could not do its work.
 #[derive(Debug)]
 pub struct Failure {

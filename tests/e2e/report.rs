@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::{KERNEL, lab_run, machine, pin};
 
-/// Looks at the result of the flagship.
-type Test = fn(&Value);
+/// Looks something up in the result.
+type Check = fn(&Value);
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Check); 5] = [
         ("report: the port's queue is held (plug)", port_queue_held),
         ("report: the port's queue is full (pfifo)", port_queue_full),
         ("report: a filter on bond0's way out", filter_on_bond),
@@ -17,7 +17,7 @@ pub fn trials() -> Vec<Trial> {
         ("report: which explanation fits, and the rest of the contract", the_contract),
     ];
     let trial =
-        |(name, test): (&str, Test)| machine::trial(name, pin(), move |_, _| test(lab_run::of_the_report()));
+        |(name, test): (&str, Check)| machine::trial(name, pin(), move |_, _| test(lab_run::of_the_report()));
     tests.map(trial).into()
 }
 
