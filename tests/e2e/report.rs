@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{KERNEL, flagship, lab_run, machine, pin};
 
+/// Looks something up in the result.
+type Check = fn(&Value);
+
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Value)); 5] = [
+    let tests: [(&str, Check); 5] = [
         ("report: the port's queue is held (plug)", port_queue_held),
         ("report: the port's queue is full (pfifo)", port_queue_full),
         ("report: a filter on bond0's way out", filter_on_bond),
