@@ -5,6 +5,7 @@ mod failure;
 mod kernels;
 mod progress;
 mod provision;
+mod report;
 mod run;
 
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ enum Command {
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
+    /// Results of several machines as one grid
+    #[command(after_help = "Example:\n  lab report merge target/vagrant")]
+    Report(report::ReportArgs),
     /// Say what this machine has and lacks; --install puts in what is missing
     #[command(after_help = "Example:\n  lab doctor")]
     Doctor(doctor::DoctorArgs),
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Kernels(args) => kernels::kernels(&args),
+        Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
             println!(

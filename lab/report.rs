@@ -1,3 +1,4 @@
 //! Renderings of a result: values in, text out.
 
+pub mod merge;
 pub mod terminal;
