@@ -7,6 +7,7 @@ mod progress;
 mod provision;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -25,9 +26,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a topology on one kernel
-    #[command(after_help = "Example:\n  lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57")]
+    #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
-    /// The pinned kernels: list, fetch
+    /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
     /// Say what this machine has and lacks; --install puts in what is missing
@@ -39,6 +40,14 @@ enum Command {
     /// What `--kernel host` starts in namespaces of its own
     #[command(name = AGENT_COMMAND, hide = true)]
     Agent,
+}
+
+/// Which kernels there are.
+#[derive(Debug, Clone, Args)]
+struct PinsArgs {
+    /// Pins in the format of kernels.toml; else those built into the lab
+    #[arg(long, value_name = "FILE", global = true)]
+    kernels_file: Option<PathBuf>,
 }
 
 /// How to get what is missing.

@@ -2,7 +2,7 @@
 //!
 //! From a kernel's name to what QEMU boots, in reading order: [`kernels`] names the pin, [`store`] has it
 //! on disk (by way of [`mirror`], [`download`], [`deb`], [`vmlinux`]), [`modules`] finds what has to be
-//! loaded, [`initramfs`] packs that with the lab's own binary; [`qemu`] and [`vm`] start it, [`console`] and
+//! loaded, [`initramfs`] packs that with the lab's own binary; [`manifest`] tells a damaged kernel; [`qemu`] and [`vm`] start it, [`console`] and
 //! [`death`] say how it ended.
 
 pub mod archive;
@@ -15,8 +15,10 @@ pub mod file;
 pub mod initramfs;
 pub mod kernels;
 pub mod lz4;
+pub mod manifest;
 pub mod mirror;
 pub mod modules;
+pub mod prune;
 pub mod store;
 pub mod version;
 pub mod vmlinux;

@@ -28,7 +28,7 @@ pub struct DoctorArgs {
 pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let provision = ProvisionArgs { no_install: !args.install, mirror: args.mirror.clone() };
     let cache = provision::cache()?;
-    let kernels = provision::kernels()?;
+    let kernels = provision::kernels(None)?;
     let mut complete = true;
     let qemu = if args.install { Some(provision::qemu(&provision)?) } else { Qemu::find().ok() };
     match &qemu {

@@ -1,25 +1,43 @@
-//! `lab kernels`: what is pinned, what is there.
+//! `lab kernels`: what is pinned, what is there, and whether it is whole.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use lab::host::store::Store;
+use lab::host::archive::{self, ArchiveError};
+use lab::host::kernels::{KernelPin, Kernels, parse_name};
+use lab::host::mirror::Mirrors;
+use lab::host::prune::{self, Entry};
+use lab::host::store::{InstallPolicy, Store, StoreError, Verified};
 
-use super::failure::Failure;
-use super::{ProvisionArgs, provision};
+use super::failure::{DIFFERS, Failure, UNAVAILABLE};
+use super::progress::Downloads;
+use super::{PinsArgs, provision};
+
+/// The file that `add` writes to.
+const KERNELS_FILE: &str = "kernels.toml";
+
+/// So many damaged files tell what happened.
+const DAMAGES_SHOWN: usize = 5;
 
 /// Arguments of `lab kernels`.
 #[derive(Debug, Args)]
 pub struct KernelsArgs {
     #[command(subcommand)]
     command: KernelsCommand,
+    #[command(flatten)]
+    pins: PinsArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum KernelsCommand {
     /// List the pinned kernels and the named sets
+    #[command(after_help = "Example:\n  lab kernels list")]
     List,
-    /// Download and unpack kernels
+    /// Download and unpack kernels; a damaged one is replaced
+    #[command(after_help = "Example:\n  lab kernels fetch quick,6.12.57/generic")]
     Fetch {
         /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18
         selection: String,
@@ -27,37 +45,199 @@ enum KernelsCommand {
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
+    /// Find a version in Debian's signed indexes and write its pin to kernels.toml
+    #[command(
+        after_help = "Examples:\n  lab kernels add 6.12.88\n  lab kernels add 6.12.88 --flavour generic --kernels-file my-kernels.toml"
+    )]
+    Add {
+        /// An upstream version: 6.12.88, 7.3-rc7
+        version: String,
+        /// cloud, or generic with all drivers
+        #[arg(long, value_parser = ["cloud", "generic"], value_name = "FLAVOUR")]
+        flavour: Option<String>,
+        /// Address of a Debian mirror; else apt's own
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+    },
+    /// Read all that is cached of each kernel, and remove what is not as it was unpacked
+    #[command(after_help = "Example:\n  lab kernels verify 6.12.57")]
+    Verify {
+        /// Versions, sets and ranges; else every pinned kernel
+        selection: Option<String>,
+    },
+    /// Remove cached kernels, initramfs images and saved machines that are of no use any more
+    #[command(
+        after_help = "Examples:\n  lab kernels prune\n  lab kernels prune --keep quick --unused-days 0"
+    )]
+    Prune {
+        /// Kernels to keep, whatever their age; else every pinned one
+        #[arg(long, value_name = "SELECTION")]
+        keep: Option<String>,
+        /// Remove nothing that was used within so many days
+        #[arg(long, value_name = "DAYS", default_value_t = 7)]
+        unused_days: u32,
+    },
 }
 
 /// Does what the arguments say.
 pub fn kernels(args: &KernelsArgs) -> Result<ExitCode, Failure> {
+    let file = args.pins.kernels_file.as_deref();
     match &args.command {
-        KernelsCommand::List => list(),
+        KernelsCommand::List => list(&provision::kernels(file)?),
         KernelsCommand::Fetch { selection, mirror } => {
-            let args = ProvisionArgs { no_install: false, mirror: mirror.clone() };
-            let kernels = provision::kernels()?;
-            let cache = provision::cache()?;
-            let pins =
-                kernels.select(selection).map_err(|error| Failure::usage(format!("error: {error}")))?;
-            for pin in pins {
-                let kernel = provision::kernel(pin, &args, &cache)?;
-                println!("{:16} {}", pin.name(), kernel.release);
-            }
-            Ok(ExitCode::SUCCESS)
+            fetch(&provision::kernels(file)?, selection, mirror.clone())
+        }
+        KernelsCommand::Add { version, flavour, mirror } => {
+            let name = flavour.as_ref().map_or_else(|| version.clone(), |of| format!("{version}/{of}"));
+            add(&name, file, mirror.as_deref())
+        }
+        KernelsCommand::Verify { selection } => verify(&provision::kernels(file)?, selection.as_deref()),
+        KernelsCommand::Prune { keep, unused_days } => {
+            let unused_for = Duration::from_secs(u64::from(*unused_days) * 24 * 3600);
+            prune(&provision::kernels(file)?, keep.as_deref(), unused_for)
         }
     }
 }
 
-fn list() -> Result<ExitCode, Failure> {
-    let kernels = provision::kernels()?;
+fn list(kernels: &Kernels) -> Result<ExitCode, Failure> {
     let store = Store::new(provision::cache()?, None);
     for pin in kernels.pins() {
         let here =
-            if store.is_cached(pin) { "cached".into() } else { format!("{} MB", pin.size() / 1_000_000) };
+            if store.is_cached(pin) { "cached".into() } else { format!("{} MB", megabytes(pin.size())) };
         println!("{:16} {:32} {:20} {here}", pin.name(), pin.release, pin.suite);
     }
+    println!();
     for (name, members) in kernels.sets() {
         println!("{name}: {}", members.join(" "));
     }
+    println!("all: every kernel above but the generic ones; ranges: 6.12..6.18, 6.12..6.18/generic");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches them all; one that cannot be had does not keep the user from the others.
+fn fetch(kernels: &Kernels, selection: &str, mirror: Option<String>) -> Result<ExitCode, Failure> {
+    let pins = provision::select(kernels, selection)?;
+    let store = Store::new(provision::cache()?, mirror);
+    let mut all = true;
+    for pin in pins {
+        match fetch_one(&store, pin) {
+            Ok(()) => println!("{:16} {}", pin.name(), pin.release),
+            Err(error) => {
+                eprintln!("error: kernel {}: {error}", pin.name());
+                all = false;
+            }
+        }
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(UNAVAILABLE) })
+}
+
+fn fetch_one(store: &Store, pin: &KernelPin) -> Result<(), StoreError> {
+    let mut downloads = Downloads::new("asked for");
+    let mut ensure = || store.ensure(pin, InstallPolicy::Install, &mut |event| downloads.show(event));
+    match ensure() {
+        Err(StoreError::Damaged { kernel, damage }) => {
+            eprintln!("removing kernel {kernel}, which is damaged: {damage}");
+            store.remove(pin)?;
+            ensure().map(drop)
+        }
+        done => done.map(drop),
+    }
+}
+
+fn add(name: &str, file: Option<&Path>, mirror: Option<&str>) -> Result<ExitCode, Failure> {
+    let (version, flavour) = parse_name(name).map_err(|error| Failure::usage(format!("error: {error}")))?;
+    let file = match file {
+        Some(file) => file.to_owned(),
+        None => find_kernels_file()?,
+    };
+    if let Ok(pins) = provision::kernels(Some(&file))?.select(name) {
+        let names: Vec<String> = pins.iter().map(|pin| pin.name()).collect();
+        println!("{} is already pinned in {}", names.join(" "), file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let unavailable = |error: ArchiveError| Failure::unavailable(format!("error: {error}"));
+    let mirrors = Mirrors::find(mirror).map_err(|error| unavailable(error.into()))?;
+    eprintln!("looking for {version} in the indexes of Debian's suites");
+    let mut downloads = Downloads::new("to hash it, for the index has dropped it");
+    let pin = archive::resolve(&provision::cache()?, &mirrors, version, flavour, &mut |event| {
+        downloads.show(event);
+    })
+    .map_err(unavailable)?;
+    archive::append(&file, &pin)
+        .map_err(|error| Failure::invalid(format!("error: {}: {error}", file.display())))?;
+    let (name, size) = (pin.name(), megabytes(pin.size()));
+    println!("pinned {name} ({}, {}, {size} MB) in {}", pin.release, pin.suite, file.display());
+    println!("next: lab kernels fetch {name} --kernels-file {}", file.display());
+    println!(
+        "      (the pins of kernels.toml are built into the lab: after `cargo build` it knows this one)"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The `kernels.toml` of the checkout that the user is in.
+fn find_kernels_file() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir().map_err(|error| Failure::internal(&error))?;
+    let found = here.ancestors().map(|dir| dir.join(KERNELS_FILE)).find(|file| file.is_file());
+    found.ok_or_else(|| {
+        Failure::usage(format!(
+            "error: no {KERNELS_FILE} in {} or above it\nhint: go to a checkout of the lab, or name a file with --kernels-file",
+            here.display()
+        ))
+    })
+}
+
+fn verify(kernels: &Kernels, selection: Option<&str>) -> Result<ExitCode, Failure> {
+    let pins = match selection {
+        Some(selection) => provision::select(kernels, selection)?,
+        None => kernels.pins().collect(),
+    };
+    let store = Store::new(provision::cache()?, None);
+    let (mut whole, mut damaged, mut absent) = (0, 0, 0);
+    for pin in pins {
+        let name = pin.name();
+        match store.verify(pin)? {
+            Verified::NotCached => absent += 1,
+            Verified::Whole { files, bytes } => {
+                whole += 1;
+                println!("{name:16} whole: {files} files, {} MB", megabytes(bytes));
+            }
+            Verified::Removed(damages) => {
+                damaged += 1;
+                for damage in damages.iter().take(DAMAGES_SHOWN) {
+                    println!("{name:16} damaged: {damage}");
+                }
+                if damages.len() > DAMAGES_SHOWN {
+                    println!("{name:16} and {} more", damages.len() - DAMAGES_SHOWN);
+                }
+                println!("{name:16} removed: `lab kernels fetch {name}` gets it again");
+            }
+        }
+    }
+    println!("{whole} whole, {damaged} damaged, {absent} not cached");
+    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
+}
+
+fn prune(kernels: &Kernels, keep: Option<&str>, unused_for: Duration) -> Result<ExitCode, Failure> {
+    let keep: BTreeSet<String> = match keep {
+        Some(selection) => provision::select(kernels, selection)?.into_iter().map(KernelPin::key).collect(),
+        None => kernels.pins().map(KernelPin::key).collect(),
+    };
+    let pruned = prune::prune(&provision::cache()?, &keep, unused_for)
+        .map_err(|error| Failure::unavailable(format!("error: {error}")))?;
+    for entry in &pruned.removed {
+        println!("removed {} {} ({} MB)", entry.kind, entry.name, megabytes(entry.bytes));
+    }
+    let sum = |entries: &[Entry]| megabytes(entries.iter().map(|entry| entry.bytes).sum());
+    println!("{} MB removed", sum(&pruned.removed));
+    if !pruned.spared.is_empty() {
+        println!(
+            "{} MB stay because they were used lately or are in use; --unused-days 0 removes what is not in use",
+            sum(&pruned.spared)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
 }

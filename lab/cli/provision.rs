@@ -1,11 +1,11 @@
 //! Everything a machine needs, found, or fetched with a line that says what and why.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lab::host::accel::{self, AccelError, Choice};
 use lab::host::cache::Cache;
 use lab::host::install;
-use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::kernels::{self, KernelPin, Kernels, KernelsError};
 use lab::host::qemu::{Accelerator, Qemu, QemuError};
 use lab::host::runner::probe_spec;
 use lab::host::store::{InstallPolicy, Kernel, Store};
@@ -22,9 +22,27 @@ pub fn cache() -> Result<Cache, Failure> {
     Cache::open().map_err(|error| Failure::unavailable(format!("error: {error}")))
 }
 
-/// Reads the pinned kernels.
-pub fn kernels() -> Result<Kernels, Failure> {
-    Kernels::built_in().map_err(|error| Failure::internal(&error))
+/// Reads the pinned kernels: of `file`, else those built into the lab.
+pub fn kernels(file: Option<&Path>) -> Result<Kernels, Failure> {
+    let Some(file) = file else {
+        return Kernels::built_in().map_err(|error| Failure::internal(&error));
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", file.display())))?;
+    Kernels::parse(&text).map_err(|error| Failure::invalid(format!("error: {}: {error}", file.display())))
+}
+
+/// The kernels that a user's words name.
+pub fn select<'a>(kernels: &'a Kernels, selection: &str) -> Result<Vec<&'a KernelPin>, Failure> {
+    kernels.select(selection).map_err(|error| {
+        let hint = match &error {
+            KernelsError::Unknown { wanted, .. } if kernels::parse_name(wanted).is_ok() => {
+                format!("\nhint: `lab kernels add {wanted}` pins it, if Debian's archive has it")
+            }
+            _ => String::new(),
+        };
+        Failure::usage(format!("error: {error}{hint}"))
+    })
 }
 
 /// QEMU, installed if it is missing and that is allowed.

@@ -6,14 +6,24 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
+use lab::host::cache::Cache;
+use lab::host::kernels::KernelPin;
 use lab::host::runner::{self, Machine, Run};
+use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
 use lab::report::terminal;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{ProvisionArgs, provision};
+use super::{PinsArgs, ProvisionArgs, provision};
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57
+  lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
+  sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
 /// The kernel for a topology that names none.
 const DEFAULT_KERNELS: &str = "default";
@@ -25,9 +35,16 @@ const THIS_KERNEL: &str = "host";
 pub struct RunArgs {
     /// A topology file
     topology: PathBuf,
-    /// A version of kernels.toml, or `host` for the running kernel; else the topology's own
+    /// A version of kernels.toml, `host` for the running kernel, or `host-image` for the one in /boot, in a
+    /// machine; else the topology's own
     #[arg(long, value_name = "VERSION")]
     kernel: Option<String>,
+    /// A kernel of your own, a bzImage or vmlinux, in a machine
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    kernel_image: Option<PathBuf>,
+    /// Its modules: a build tree, or lib/modules/RELEASE of `make modules_install`
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    modules: Option<PathBuf>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -37,6 +54,8 @@ pub struct RunArgs {
     /// Boot the kernel anew instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
+    #[command(flatten)]
+    pins: PinsArgs,
     #[command(flatten)]
     provision: ProvisionArgs,
 }
@@ -56,7 +75,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let topology = read(&args.topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
-    let mut run = if kernel == THIS_KERNEL {
+    let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
         runner::run_here(&topology, Timeouts::default())?
     } else {
         in_machine(args, &topology, &kernel)?
@@ -67,17 +86,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
-    let kernels = provision::kernels()?;
-    let pins = kernels.select(kernel).map_err(|error| Failure::usage(format!("error: {error}")))?;
-    let [pin] = pins[..] else {
-        return Err(Failure::usage(format!(
-            "error: `{kernel}` is {} kernels; `lab run` takes one",
-            pins.len()
-        )));
-    };
     let cache = provision::cache()?;
+    let choice = choose(args, kernel)?;
     let qemu = provision::qemu(&args.provision)?;
-    let kernel = provision::kernel(pin, &args.provision, &cache)?;
+    let kernel = choice.kernel(&args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
     let machine = Machine {
@@ -92,6 +104,42 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
     let mut run = runner::run_in_machine(topology, &machine)?;
     run.notes.extend(note);
     Ok(run)
+}
+
+/// The kernel to boot, before anything is fetched for it.
+enum Boot {
+    Pin(KernelPin),
+    Image { image: PathBuf, modules: Option<PathBuf> },
+    HostImage,
+}
+
+fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
+    if let Some(image) = &args.kernel_image {
+        return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
+    }
+    if kernel == HOST_IMAGE {
+        return Ok(Boot::HostImage);
+    }
+    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
+    match &provision::select(&kernels, kernel)?[..] {
+        [pin] => Ok(Boot::Pin((*pin).clone())),
+        pins => {
+            Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))
+        }
+    }
+}
+
+impl Boot {
+    fn kernel(&self, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+        let store = Store::new(cache.clone(), None);
+        match self {
+            Boot::Pin(pin) => provision::kernel(pin, args, cache),
+            Boot::HostImage => Ok(store.host_image()?),
+            Boot::Image { image, modules } => store
+                .from_image(image, modules.as_deref())
+                .map_err(|error| Failure::invalid(format!("error: {error}"))),
+        }
+    }
 }
 
 /// Reads and checks a topology file.

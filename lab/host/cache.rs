@@ -97,6 +97,16 @@ impl Cache {
         File::open(path).and_then(|file| file.set_modified(now)).at("mark as used", path)
     }
 
+    /// Takes a file or directory out of the cache, if it is there.
+    pub fn remove(&self, path: &Path) -> Result<(), CacheError> {
+        // Renamed first, so that a directory is gone at once; the scratch directory's end removes it.
+        let scratch = self.scratch()?;
+        match fs::rename(path, scratch.path("removed")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path)?,
+            _ => Ok(()),
+        }
+    }
+
     /// Removes what has not been used for longest from the directory `part`, down to `bytes_max`.
     pub fn evict(&self, part: &str, bytes_max: u64) -> Result<(), CacheError> {
         let dir = self.path(part);
@@ -114,9 +124,7 @@ impl Cache {
             if bytes <= bytes_max || used.elapsed().unwrap_or_default() < IN_USE {
                 break;
             }
-            // Renamed first, so that a directory is gone at once; the scratch directory's end removes it.
-            let scratch = self.scratch()?;
-            if fs::rename(&path, scratch.path("evicted")).is_ok() {
+            if self.remove(&path).is_ok() {
                 bytes -= size;
             }
         }

@@ -102,13 +102,13 @@ impl Cause {
         match self {
             Self::Panic { .. } => "the kernel under test crashed; compare the fingerprint on another version",
             Self::Hang { phase: Phase::Boot, .. } => {
-                "boot it again; if it hangs each time, give it more time or try another accelerator"
+                "boot it again; if it hangs each time, see `lab kernels verify`, or try another accelerator"
             }
             Self::Hang { .. } => {
                 "run it again; a hang that repeats belongs to the kernel or to the plan's last step"
             }
             Self::BootFail { .. } => {
-                "build the initramfs again, and see that kernel and modules are of one version"
+                "`lab kernels verify` says whether the cached kernel is whole; of your own image, see that its modules are of its version"
             }
             Self::AgentDied { .. } => {
                 "this is a fault of the lab, not of the kernel: report it with these lines"
@@ -117,7 +117,7 @@ impl Cause {
             Self::QemuKilled { .. } => {
                 "see what killed it (out of memory? a signal from outside?) and run it again"
             }
-            Self::QemuExited { .. } => "see what qemu says, and `lab doctor`",
+            Self::QemuExited { .. } => "see what qemu says, `lab kernels verify` and `lab doctor`",
         }
     }
 }

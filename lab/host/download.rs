@@ -145,7 +145,7 @@ pub fn fetch_unpinned(
 }
 
 /// Size and SHA-256 of a file.
-fn measure(path: &Path) -> Result<(u64, Sha256Hex), FileError> {
+pub(super) fn measure(path: &Path) -> Result<(u64, Sha256Hex), FileError> {
     let mut file = File::open(path).at("open", path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

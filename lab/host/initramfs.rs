@@ -84,6 +84,22 @@ pub fn build(
     Ok(path)
 }
 
+/// Removes the images made of the kernel `release`, which are packed again when they are needed.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn forget(cache: &Cache, release: &str) -> Result<(), FileError> {
+    let dir = cache.path("initramfs");
+    for entry in fs::read_dir(&dir).at("read", &dir)? {
+        let path = entry.at("read", &dir)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.rsplit_once('-').is_some_and(|(of, _)| of == release) {
+            fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The init binary is named by what stat(2) says of it: hashing it would cost more than all the rest.
 fn key(kernel: &Kernel, init: &Path, modules: &[&str]) -> Result<String, FileError> {
     let metadata = fs::metadata(init).at("read", init)?;

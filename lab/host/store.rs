@@ -11,7 +11,9 @@ use super::cache::{Cache, CacheError};
 use super::deb::{DebError, for_each_file};
 use super::download::{DownloadError, DownloadEvent, fetch};
 use super::file::{At, FileError};
+use super::initramfs;
 use super::kernels::{KernelPin, TREE_FORMAT, hex};
+use super::manifest::{Damage, MANIFEST, Manifest};
 use super::mirror::{MirrorError, Mirrors};
 use super::modules::{ModuleIndex, ModuleTree, ModulesError, is_module, module_files};
 use super::vmlinux::{self, VmlinuxError};
@@ -39,6 +41,9 @@ const UNUSED_MODULES: [&str; 15] = [
     "kernel/drivers/watchdog/",
 ];
 
+/// What the user calls the kernel in this machine's /boot.
+pub const HOST_IMAGE: &str = "host-image";
+
 /// Why a kernel cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -49,6 +54,16 @@ pub enum StoreError {
         kernel: String,
         /// Bytes to download.
         size: u64,
+    },
+    /// What is in the cache is not what was unpacked.
+    #[error(
+        "kernel {kernel} in the cache is damaged: {damage}; `lab kernels fetch {kernel}` removes it and gets it again"
+    )]
+    Damaged {
+        /// Name of the kernel.
+        kernel: String,
+        /// The first file that shows it.
+        damage: Damage,
     },
     /// A package is damaged.
     #[error("package {package}: {source}")]
@@ -126,7 +141,7 @@ pub enum InstallPolicy {
 /// A kernel that can be booted.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// What the user calls it: `6.12.57`, `host`, or the path of an image.
+    /// What the user calls it: `6.12.57`, `host-image`, or the file name of an image.
     pub id: String,
     /// `uname -r`.
     pub release: String,
@@ -138,6 +153,22 @@ pub struct Kernel {
     pub config: Option<PathBuf>,
     /// Its modules.
     pub modules: ModuleTree,
+}
+
+/// What [`Store::verify`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verified {
+    /// Nothing of it is in the cache.
+    NotCached,
+    /// Every file is as it was unpacked.
+    Whole {
+        /// Their number.
+        files: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// These are not. The kernel is out of the cache now.
+    Removed(Vec<Damage>),
 }
 
 /// The kernels of a cache.
@@ -159,6 +190,9 @@ impl Store {
     }
 
     /// The pinned kernel, downloaded and unpacked first if `policy` allows and it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be had, or what is there was changed since, as far as sizes and times show that.
     pub fn ensure(
         &self,
         pin: &KernelPin,
@@ -180,6 +214,10 @@ impl Store {
                 self.install(pin, &tree, on_event)?;
             }
         }
+        if let Some(damage) = touched(&tree) {
+            return Err(StoreError::Damaged { kernel: pin.name(), damage });
+        }
+        self.cache.touch(&tree)?;
         Ok(Kernel {
             id: pin.name(),
             release: pin.release.clone(),
@@ -194,6 +232,43 @@ impl Store {
         })
     }
 
+    /// Reads every file of a cached kernel. A damaged one is removed, so that nothing boots it.
+    ///
+    /// Its initramfs images go in any case: they are packed again, from what was verified, when they are needed.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn verify(&self, pin: &KernelPin) -> Result<Verified, StoreError> {
+        let tree = self.tree(pin);
+        let _held = self.cache.lock(&pin.key())?;
+        if !tree.is_dir() {
+            return Ok(Verified::NotCached);
+        }
+        let now = Manifest::of(&tree)?;
+        let damages =
+            Manifest::read(&tree).map_or_else(|| vec![Damage::no_manifest()], |was| was.differences(&now));
+        if damages.is_empty() {
+            if touched(&tree).is_some() {
+                // The times are others, as after a copy of the whole cache; the content is what was unpacked.
+                now.write(&tree)?;
+            }
+            initramfs::forget(&self.cache, &pin.release)?;
+            return Ok(Verified::Whole { files: now.files(), bytes: now.bytes() });
+        }
+        self.remove(pin)?;
+        Ok(Verified::Removed(damages))
+    }
+
+    /// Takes a kernel and the initramfs images made of it out of the cache.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove(&self, pin: &KernelPin) -> Result<(), StoreError> {
+        self.cache.remove(&self.tree(pin))?;
+        initramfs::forget(&self.cache, &pin.release)?;
+        Ok(())
+    }
+
     /// A kernel of the user's own: a bzImage or an ELF vmlinux, and its modules, if it has any.
     ///
     /// `modules` is what `make modules_install` makes (`…/lib/modules/RELEASE`) or a build tree.
@@ -202,9 +277,10 @@ impl Store {
         let modules = modules.map(|dir| fs::canonicalize(dir).at("find", dir)).transpose()?;
         let key = image_key(&image, modules.as_deref())?;
         let tree = self.cache.path("images").join(&key);
-        if !tree.is_dir() {
+        if touched(&tree).is_some() {
             let _held = self.cache.lock(&key)?;
-            if !tree.is_dir() {
+            if touched(&tree).is_some() {
+                self.cache.remove(&tree)?;
                 self.unpack_image(&image, modules.as_deref(), &tree)?;
             }
         }
@@ -216,7 +292,7 @@ impl Store {
         let configs =
             [dir.join("config"), dir.join(".config"), image.with_file_name(format!("config-{release}"))];
         Ok(Kernel {
-            id: image.display().to_string(),
+            id: image.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             key: format!("image-{key}"),
             vmlinux: if extracted.exists() { extracted } else { image },
             config: configs.into_iter().find(|config| config.exists()),
@@ -236,7 +312,7 @@ impl Store {
             return Err(StoreError::NoHostImage { release, looked_for });
         };
         let kernel = self.from_image(image, modules.is_dir().then_some(&modules))?;
-        Ok(Kernel { id: "host".to_owned(), ..kernel })
+        Ok(Kernel { id: HOST_IMAGE.to_owned(), ..kernel })
     }
 
     fn tree(&self, pin: &KernelPin) -> PathBuf {
@@ -290,6 +366,7 @@ impl Store {
             write(&made.join("vmlinux"), &elf)?;
         }
         index.write(&made.join("modules.index"))?;
+        Manifest::of(&made)?.write(&made)?;
         scratch.publish(&made, tree)?;
         self.cache.evict("images", IMAGES_BYTES_MAX)?;
         Ok(())
@@ -298,7 +375,12 @@ impl Store {
 
 /// The parts [`Kernel`] names; a tree is published whole, so this fails only if someone took a part away.
 fn is_complete(tree: &Path) -> bool {
-    ["vmlinux", "config", "modules.index"].iter().all(|part| tree.join(part).is_file())
+    ["vmlinux", "config", "modules.index", MANIFEST].iter().all(|part| tree.join(part).is_file())
+}
+
+/// The first file of a tree that was changed or lost since it was made; all of it, if there is none.
+fn touched(tree: &Path) -> Option<Damage> {
+    Manifest::read(tree).map_or_else(|| Some(Damage::no_manifest()), |manifest| manifest.touched(tree))
 }
 
 /// Takes what is needed out of a package.
@@ -364,6 +446,7 @@ fn finish_tree(pin: &KernelPin, tree: &Path) -> Result<(), StoreError> {
     write(&tree.join("vmlinux"), &elf)?;
     fs::remove_file(&image).at("remove", &image)?;
     ModuleIndex::build(&tree.join("modules"))?.write(&tree.join("modules.index"))?;
+    Manifest::of(tree)?.write(tree)?;
     Ok(())
 }
 

@@ -1,0 +1,157 @@
+//! Finds what the cache keeps for nobody, and removes it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::cache::{Cache, CacheError};
+use super::file::At;
+
+/// What is removed, in the order it is told: a directory of the cache, and what one entry of it is.
+const PARTS: [(&str, &str); 4] = [
+    (KERNELS, "kernel"),
+    ("images", "kernel of your own"),
+    ("initramfs", "initramfs"),
+    ("machines", "saved machine"),
+];
+
+/// The only part that a selection keeps; the rest can be made again without a download.
+const KERNELS: &str = "kernels";
+
+/// An entry of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What kind of thing it is.
+    pub kind: &'static str,
+    /// Its file name.
+    pub name: String,
+    /// What it takes on disk.
+    pub bytes: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Gone.
+    pub removed: Vec<Entry>,
+    /// Still there, only because it was used not long ago, or is being made or read by another lab.
+    pub spared: Vec<Entry>,
+}
+
+/// Removes everything that was not used for `unused_for` but the kernels whose keys are in `keep`.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn prune(cache: &Cache, keep: &BTreeSet<String>, unused_for: Duration) -> Result<Pruned, CacheError> {
+    let mut pruned = Pruned::default();
+    for (part, kind) in PARTS {
+        for path in entries(&cache.path(part))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if part == KERNELS && keep.contains(&name) {
+                continue;
+            }
+            // Another lab may be pruning too: what is gone is no concern.
+            let Ok(used) = fs::metadata(&path).and_then(|metadata| metadata.modified()) else { continue };
+            let entry = Entry { kind, bytes: disk_usage(&path), name };
+            // Who installs or verifies a kernel holds the lock of its name.
+            let lock = path.is_dir().then(|| cache.try_lock(&entry.name)).transpose()?;
+            let is_held = matches!(lock, Some(None));
+            if used.elapsed().unwrap_or_default() >= unused_for && !is_held {
+                cache.remove(&path)?;
+                pruned.removed.push(entry);
+            } else {
+                pruned.spared.push(entry);
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+/// What is in a directory, in the order of names; nothing, if it is not there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, CacheError> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(Vec::new()) };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().at("read", dir)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Bytes on disk, as du(1) counts them: a saved machine has holes.
+fn disk_usage(path: &Path) -> u64 {
+    let own = fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks() * 512);
+    let inside = fs::read_dir(path).into_iter().flatten().flatten();
+    own + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn cache(dir: &Path) -> Cache {
+        let cache = Cache::at(dir).unwrap();
+        fs::create_dir(cache.path("machines")).unwrap();
+        let old = SystemTime::now() - 10 * DAY;
+        for (path, is_old) in [
+            ("kernels/pinned", true),
+            ("kernels/old", true),
+            ("kernels/new", false),
+            ("images/old", true),
+            ("initramfs/old.cpio", true),
+            ("initramfs/new.cpio", false),
+            ("machines/old.machine", true),
+            ("machines/new.machine", false),
+        ] {
+            let path = cache.path(path);
+            if path.parent().unwrap().ends_with("kernels") {
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join("vmlinux"), "kernel").unwrap();
+            } else {
+                fs::write(&path, "x").unwrap();
+            }
+            if is_old {
+                File::open(&path).unwrap().set_modified(old).unwrap();
+            }
+        }
+        cache
+    }
+
+    fn names(entries: &[Entry]) -> String {
+        let all: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect();
+        all.join(", ")
+    }
+
+    #[test]
+    fn keeps_what_is_pinned_or_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let keep = BTreeSet::from(["pinned".to_owned()]);
+        let pruned = prune(&cache, &keep, 7 * DAY).unwrap();
+        assert_eq!(
+            names(&pruned.removed),
+            "kernel old, kernel of your own old, initramfs old.cpio, saved machine old.machine"
+        );
+        assert_eq!(names(&pruned.spared), "kernel new, initramfs new.cpio, saved machine new.machine");
+        assert!(!cache.path("kernels/old").exists() && cache.path("kernels/pinned/vmlinux").exists());
+
+        let pruned = prune(&cache, &keep, Duration::ZERO).unwrap();
+        assert_eq!(names(&pruned.removed), "kernel new, initramfs new.cpio, saved machine new.machine");
+        assert_eq!(prune(&cache, &keep, Duration::ZERO).unwrap(), Pruned::default());
+    }
+
+    #[test]
+    fn spares_what_is_being_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let _held = cache.lock("old").unwrap();
+        let pruned = prune(&cache, &BTreeSet::new(), Duration::ZERO).unwrap();
+        assert!(cache.path("kernels/old").exists());
+        assert!(names(&pruned.spared).starts_with("kernel old"));
+    }
+}
