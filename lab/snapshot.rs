@@ -28,6 +28,9 @@ pub fn text(document: &Document) -> String {
             check.outcome, check.name, check.expected, check.observed
         );
     }
+    for (subject, value) in &document.states {
+        let _ = writeln!(out, "state: {subject}: {value}");
+    }
     for trial in &document.trials {
         trial_text(&mut out, trial);
     }
