@@ -50,6 +50,24 @@ pub enum Layer {
 }
 
 impl Layer {
+    /// Every layer, from the sender down and up again.
+    pub const ALL: [Self; 14] = [
+        Self::Socket,
+        Self::Ip,
+        Self::Nft,
+        Self::Neighbour,
+        Self::Tc,
+        Self::Qdisc,
+        Self::Vlan,
+        Self::Bond,
+        Self::Switch,
+        Self::Driver,
+        Self::Peer,
+        Self::Backlog,
+        Self::Xdp,
+        Self::Receiver,
+    ];
+
     /// The word used in results.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -250,6 +268,15 @@ mod tests {
         let stack: Vec<&str> = functions.split(" < ").collect();
         let drop = Drop { reason: (reason != "-").then_some(reason), stack: &stack, ..Drop::default() };
         assert_eq!(layer(&drop), expected, "{drop:?}");
+    }
+
+    #[test]
+    fn all_layers_are_in_the_list_and_have_one_word() {
+        for (place, layer) in Layer::ALL.into_iter().enumerate() {
+            assert_eq!(layer as usize, place);
+            assert_eq!(serde_json::to_string(&layer).unwrap(), format!("\"{layer}\""));
+        }
+        assert_eq!(Layer::ALL.len(), Layer::Receiver as usize + 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! Not verified:
 //! - the order of frames;
 //! - which frames a queue holds, only how many;
+//! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's: they are counted by place, not followed.
 
 mod steps;
@@ -347,6 +348,14 @@ impl Pools {
         };
         Self { held: held.collect(), dropped }
     }
+
+    /// Gives frames of `rest` to the places whose counters say that they dropped some.
+    fn claim_dropped(&mut self, rest: &mut Frames, fates: &mut Vec<Fate>) {
+        for (layer, device, packets) in &mut self.dropped {
+            let (device, frames) = (Some(device.clone()), take(rest, packets));
+            claim(fates, Fate { layer: *layer, device, reason: "COUNTED".into(), queue: None, frames });
+        }
+    }
 }
 
 /// Takes up to `packets` of the frames in `rest` out of it, and out of the pool they are claimed from.
@@ -390,29 +399,24 @@ fn close_flow(
             None => unknown.push((place.clone(), here)),
         }
     }
-    for (layer, device, packets) in &mut pools.dropped {
-        let frames = take(&mut rest, packets);
-        let reason = "COUNTED".into();
-        claim(&mut fates, Fate { layer: *layer, device: Some(device.clone()), reason, queue: None, frames });
-    }
-    // An errno without a drop event: the kernel never made a packet of it.
     for (errno, frames) in &refused {
-        let here = rest.intersection(frames);
+        let mut here = rest.intersection(frames);
         rest = rest.difference(&here);
-        let reason = errno.clone();
-        claim(
-            &mut fates,
-            Fate { layer: Layer::Socket, device: None, reason, queue: None, frames: here.len() },
-        );
+        // Without drop events only a counter can say where a refused frame got to.
+        pools.claim_dropped(&mut here, &mut fates);
+        // Neither event nor counter: the kernel never made a packet of it.
+        let (reason, frames) = (errno.clone(), here.len());
+        claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     }
+    // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
     for (device, packets) in &mut pools.held {
-        let frames = take(&mut rest, packets);
-        let reason = "BACKLOG".into();
+        let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
         claim(
             &mut fates,
-            Fate { layer: Layer::Qdisc, device: Some(device.clone()), reason, queue: None, frames },
+            Fate { layer: Layer::Qdisc, device, reason: "BACKLOG".into(), queue: None, frames },
         );
     }
+    pools.claim_dropped(&mut rest, &mut fates);
     Ok(FlowAccount {
         flow: flow.clone(),
         asked: flow.frames,

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// `dev_valid_name()` in net/core/dev.c refuses it.
-    #[error("`{0}` is not an interface name: 1 to 15 bytes, no `/`, no `:`, no white space")]
+    #[error("`{0}` is not an interface name: 1 to 15 bytes, no `/`, `:` or `%`, no white space")]
     IfName(String),
     /// A namespace's name stands before a colon and in reports.
     #[error("`{0}` is not a namespace name: 1 to 32 letters, digits, `-` or `_`")]
@@ -67,9 +67,15 @@ impl FromStr for IfName {
             || text.len() > 15
             || text == "."
             || text == ".."
-            || text.bytes().any(|b| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == 0x0b);
+            || text.bytes().any(is_wrong_in_if_name);
         if wrong { Err(ValueError::IfName(text.into())) } else { Ok(Self(text.into())) }
     }
+}
+
+/// The kernel looks at bytes and its isspace() is Latin-1's (lib/ctype.c), which refuses `à` for its second byte.
+/// `%` makes a template of a name (`dev_alloc_name()`), and NUL ends it.
+fn is_wrong_in_if_name(byte: u8) -> bool {
+    matches!(byte, b'/' | b':' | b'%' | b' ' | 0 | 0x09..=0x0d | 0xa0)
 }
 
 impl fmt::Display for IfName {
@@ -183,7 +189,9 @@ impl FromStr for Mac {
         let mut bytes = [0; 6];
         let mut pairs = text.split(':');
         for byte in &mut bytes {
-            let pair = pairs.next().filter(|pair| pair.len() == 2).ok_or_else(wrong)?;
+            // from_str_radix() takes a sign.
+            let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
+            let pair = pairs.next().filter(is_pair).ok_or_else(wrong)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
         }
         if pairs.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
@@ -228,7 +236,9 @@ impl FromStr for Cidr {
         let wrong = || ValueError::Cidr(text.into());
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        // parse() takes a sign.
+        let digits = Some(prefix).filter(|prefix| prefix.bytes().all(|b| b.is_ascii_digit()));
+        let prefix: u8 = digits.ok_or_else(wrong)?.parse().map_err(|_| wrong())?;
         let widest = if address.is_ipv4() { 32 } else { 128 };
         if prefix > widest { Err(wrong()) } else { Ok(Self { address, prefix }) }
     }
@@ -325,10 +335,14 @@ mod tests {
 
     #[test]
     fn names_follow_dev_valid_name() {
-        for good in ["a", "bond0.70", "123456789012345"] {
+        for good in ["a", "bond0.70", "123456789012345", "\u{e4}"] {
             assert_eq!(good.parse::<IfName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "1234567890123456", "a b", "a/b", "a:b", "a\tb"] {
+        for bad in ["", ".", "..", "1234567890123456", "a b", "a/b", "a:b", "a\tb", "a\u{b}b"] {
+            assert!(bad.parse::<IfName>().is_err(), "{bad:?}");
+        }
+        // Cut at the NUL, numbered by the kernel, and a Latin-1 space as the second byte of a letter.
+        for bad in ["a\0b", "eth%d", "\u{e0}", "a\u{a0}b"] {
             assert!(bad.parse::<IfName>().is_err(), "{bad:?}");
         }
     }
@@ -346,10 +360,18 @@ mod tests {
         assert_eq!("02:00:5e:00:53:0a".parse::<Mac>().unwrap().to_string(), "02:00:5e:00:53:0a");
         assert_eq!("192.0.2.1/24".parse::<Cidr>().unwrap().to_string(), "192.0.2.1/24");
         assert_eq!("node:bond0.70".parse::<DeviceRef>().unwrap().to_string(), "node:bond0.70");
-        for bad in ["02:00:5e:00:53", "02:00:5e:00:53:0a:0b", "2:0:5e:0:53:a", "zz:00:5e:00:53:0a"] {
+        for bad in [
+            "02:00:5e:00:53",
+            "02:00:5e:00:53:0a:0b",
+            "2:0:5e:0:53:a",
+            "zz:00:5e:00:53:0a",
+            "+1:00:5e:00:53:0a",
+        ] {
             assert!(bad.parse::<Mac>().is_err(), "{bad}");
         }
-        for bad in ["192.0.2.1", "192.0.2.1/33", "2001:db8::/129", "192.0.2/24"] {
+        for bad in
+            ["192.0.2.1", "192.0.2.1/33", "2001:db8::/129", "192.0.2/24", "192.0.2.1/+24", "192.0.2.1/"]
+        {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
     }

@@ -293,26 +293,25 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
 fn build(topology: &Topology) -> Vec<Op> {
     let links = &topology.links;
     let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
-    let mut made: BTreeSet<&DeviceRef> = BTreeSet::new();
-    for (device, link) in links {
-        if !made.insert(device) {
-            continue;
-        }
-        let peer = match &link.kind {
-            LinkKind::Veth { peer } => {
-                made.insert(peer);
-                links.get(peer).cloned()
-            }
-            _ => None,
-        };
-        ops.push(Op::Create { link: link.clone(), peer });
+    ops.extend(create_leaves(topology));
+    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
+    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
+    let is_leaf = |link: &&Link| {
+        link.kind.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
+    };
+    let bond_ports = bond_ports(topology);
+    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
+    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
+    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
+        ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
         if let LinkKind::Bond(_) | LinkKind::Bridge { .. } = link.kind {
             let ports = link.kind.below().into_iter().map(|name| DeviceRef::new(&device.ns, name));
             ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
         }
     }
-    ops.extend(links.values().filter(|link| link.up).map(|link| Op::Up(link.device.clone())));
+    let late = |link: &&Link| link.up && !early(link);
+    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
     for link in links.values() {
         if let Some(qdisc) = &link.qdisc {
             ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
@@ -337,6 +336,31 @@ fn build(topology: &Topology) -> Vec<Op> {
     });
     ops.push(Op::Verify { links: links.values().cloned().collect() });
     ops
+}
+
+/// Cables with both ends, and what else stands on nothing.
+fn create_leaves(topology: &Topology) -> Vec<Op> {
+    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
+    let mut ops = Vec::new();
+    for link in topology.links.values() {
+        match &link.kind {
+            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
+            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
+            LinkKind::Veth { peer } => {
+                far_ends.insert(peer);
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
+            LinkKind::Bond(_) | LinkKind::Vlan { .. } | LinkKind::Bridge { .. } => {}
+        }
+    }
+    ops
+}
+
+fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
+    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
+    bonds
+        .flat_map(|bond| bond.kind.below().into_iter().map(|name| DeviceRef::new(&bond.device.ns, name)))
+        .collect()
 }
 
 /// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.

@@ -95,7 +95,7 @@ fn holds_up(text: &str) {
         assert!(!problem.message.contains("--lost-"), "{problem:?} speaks of what nobody wrote:\n{text}");
     }
     // To draw a text takes longer than to read it: one in eight will do.
-    assert!(!errors.lines().is_empty() && (text.len() % 8 != 0 || !errors.pretty(true).is_empty()));
+    assert!(!errors.lines().is_empty() && (!text.len().is_multiple_of(8) || !errors.pretty(true).is_empty()));
 }
 
 fn all() -> Vec<(String, String)> {

@@ -1,70 +1,60 @@
-//! Machines that really boot and really die.
-//!
-//! Needs QEMU and a kernel with virtio_console built in (6.12 on), named by LAB_TEST_VMLINUX. Without them each test
-//! says why it is skipped; where CI is true that is a failure.
+//! Machines that really boot and really die. Each test names what it provokes.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::process::ExitCode;
 
 use lab::guest::selftest;
+use lab::host::initramfs;
 use lab::host::qemu::{Qemu, VmSpec};
+use lab::host::store::Kernel;
 use lab::host::vm::{Next, Timeouts, Vm};
+use libtest_mimic::{Arguments, Trial};
+
+use machine::{Bench, LAB};
 
 // Below a folder, or cargo would build each as a test program of its own.
 #[path = "vm/deaths.rs"]
 mod deaths;
+mod machine;
 #[path = "vm/warm.rs"]
 mod warm;
 
-/// The kernel, and an initramfs with nothing but the lab in it. The one place that knows where they come from.
-fn kernel_and_initramfs() -> Result<(PathBuf, PathBuf), String> {
-    static INITRAMFS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let vmlinux = std::env::var_os("LAB_TEST_VMLINUX").ok_or("LAB_TEST_VMLINUX names no kernel")?;
-    let initramfs = INITRAMFS.get_or_init(|| match std::env::var_os("LAB_TEST_INITRAMFS") {
-        Some(path) => Ok(path.into()),
-        None => packed().map_err(|error| error.to_string()),
-    });
-    Ok((vmlinux.into(), initramfs.clone()?))
-}
+/// A test with the machine it may start.
+type Test = fn(Qemu, VmSpec);
 
-fn packed() -> std::io::Result<PathBuf> {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let initramfs = dir.join("vm-test.cpio");
-    let unfinished = tempfile::NamedTempFile::new_in(dir)?;
-    pack(unfinished.as_file())?;
-    unfinished.persist(&initramfs)?;
-    Ok(initramfs)
+/// Test functions with their names.
+macro_rules! tests {
+    ($($test:ident),+ $(,)?) => { [$((stringify!($test), $test as crate::Test)),+] };
 }
+use tests;
 
-fn pack(mut archive: &File) -> std::io::Result<()> {
-    let lab = fs::read(env!("CARGO_BIN_EXE_lab"))?;
-    let entry = cpio::newc::Builder::new("init").mode(0o100_755);
-    let mut writer = entry.write(&mut archive, u32::try_from(lab.len()).expect("a binary is under 4 GiB"));
-    writer.write_all(&lab)?;
-    writer.finish()?;
-    cpio::newc::trailer(archive)?;
-    Ok(())
-}
+/// The kernel of the report; what a machine does at its end is QEMU's and the lab's, and hardly the kernel's.
+const KERNEL: &str = "6.12.57";
 
-/// What a test needs, or a reason to skip it.
-fn machine() -> Option<(Qemu, VmSpec)> {
-    let found = Qemu::find().map_err(|error| error.to_string()).and_then(|qemu| {
-        let (vmlinux, initramfs) = kernel_and_initramfs()?;
-        let mut spec = VmSpec::new(vmlinux, initramfs);
-        spec.cmdline_extra.push(selftest::WORD.to_owned());
-        Ok((qemu, spec))
-    });
-    match found {
-        Ok(machine) => Some(machine),
-        Err(reason) => {
-            let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-            assert!(!is_ci, "a skip in CI: {reason}");
-            eprintln!("skipped: {reason}");
-            None
-        }
+/// All a guest needs to talk to the host, whether or not its kernel has it built in.
+const MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
+
+fn main() -> ExitCode {
+    if std::env::var_os(deaths::HOLD_VARIABLE).is_some() {
+        deaths::hold_a_machine();
+        return ExitCode::SUCCESS;
     }
+    let pin = machine::pins(KERNEL).remove(0);
+    let trial = |module: &str, (name, test): (&str, Test)| {
+        machine::trial(format!("{module}::{name}"), pin.clone(), move |bench, kernel| {
+            test(bench.qemu.clone(), spec(bench, kernel));
+        })
+    };
+    let deaths = deaths::TESTS.into_iter().map(|test| trial("deaths", test));
+    let trials: Vec<Trial> = deaths.chain(warm::TESTS.into_iter().map(|test| trial("warm", test))).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn spec(bench: &Bench, kernel: &Kernel) -> VmSpec {
+    let modules = kernel.modules.available(&MODULES).expect("the index of the kernel's modules");
+    let initramfs = initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules).expect("an initramfs");
+    let mut spec = VmSpec::new(kernel.vmlinux.clone(), initramfs);
+    spec.cmdline_extra.push(selftest::WORD.to_owned());
+    spec
 }
 
 fn booted(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts) -> Vm {

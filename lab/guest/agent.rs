@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use super::channel;
 use super::drops::DropObserver;
+use super::testbed::Testbed;
 use super::trial::Trial;
 use super::{probe, safe_modules};
 use crate::handshake::Ready;
@@ -88,17 +89,17 @@ async fn run<W: Write>(
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
 ) -> Result<(), AgentError> {
-    let mut missing = safe_modules::load(&plan.needs);
-    if missing.is_empty() {
-        // Without permission nothing can be found out, and nothing could be run.
-        missing = probe::missing(&plan.needs).await.unwrap_or_else(|error| vec![error.to_string()]);
-    }
+    let (needs, mut missing) = safe_modules::load(&plan.needs);
+    // Without permission nothing can be found out, and nothing could be run.
+    missing.extend(probe::missing(&needs).await.unwrap_or_else(|error| vec![error.to_string()]));
     if !missing.is_empty() {
         return scribe.write(&Record::Missing { what: missing });
     }
+    // All stand until the end: cleanup_net() takes the RTNL lock for long, and the next trial would wait for it.
+    let mut beds = Vec::new();
     for (number, trial) in plan.trials.iter().enumerate() {
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        run_trial(plan, number, trial, prepared, scribe).await?;
+        beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
     }
     Ok(())
 }
@@ -109,7 +110,7 @@ async fn run_trial<W: Write>(
     trial: &plan::Trial,
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
-) -> Result<(), AgentError> {
+) -> Result<Testbed, AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
     let mut running = Trial::new(plan, number, &mut prepared.observer);
     for (op_number, op) in trial.ops.iter().enumerate() {
@@ -121,11 +122,15 @@ async fn run_trial<W: Write>(
                 }
                 scribe.write(&Record::OpDone { trial: number, op: op_number })?;
             }
-            Err(error) => return scribe.write(&Record::OpFailed { trial: number, op: op_number, error }),
+            Err(error) => {
+                scribe.write(&Record::OpFailed { trial: number, op: op_number, error })?;
+                return Ok(running.close().1);
+            }
         }
     }
-    for record in running.close() {
+    let (records, bed) = running.close();
+    for record in records {
         scribe.write(&record)?;
     }
-    Ok(())
+    Ok(bed)
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::guest::counters;
 use crate::guest::testbed::Testbed;
 use crate::guest::verify::{active_port, bond_mode};
 use crate::link::{BondMode, DeviceRef};
@@ -41,6 +42,32 @@ pub async fn ready(bed: &Testbed, devices: &[DeviceRef]) -> Result<(), OpError> 
             Err(OpError { what: what(), errno: None, text: Some(text) })
         }
     }
+}
+
+/// Waits until no counter of any device has changed for `still`, at most [`READY_TIMEOUT`], and says which devices
+/// still move then. A bond that came up announces itself some miimon intervals later (`num_grat_arp`,
+/// NETDEV_NOTIFY_PEERS); one with an ARP monitor or LACP never comes to rest.
+///
+/// # Errors
+/// The counters cannot be read.
+pub async fn quiet(bed: &Testbed, still: Duration) -> Result<Vec<DeviceRef>, OpError> {
+    let start = Instant::now();
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = counters::count(bed).await?;
+    let mut since = Instant::now();
+    while since.elapsed() < still {
+        ticks.tick().await;
+        let now = counters::count(bed).await?;
+        if now != last {
+            if start.elapsed() > READY_TIMEOUT {
+                let moving = now.iter().filter(|(device, state)| last.get(*device) != Some(state));
+                return Ok(moving.map(|(device, _)| device.clone()).collect());
+            }
+            (last, since) = (now, Instant::now());
+        }
+    }
+    Ok(Vec::new())
 }
 
 async fn not_ready(bed: &Testbed, devices: &[DeviceRef]) -> Result<Vec<String>, OpError> {

@@ -16,16 +16,25 @@ const MAKES_DEVICES: [(&str, &str, &str); 3] = [
     ("ifb", "ifb", "numifbs=0"),        // ifb_init_module(), drivers/net/ifb.c
 ];
 
-/// Loads what is needed and not there yet. Returns a sentence for each module that could not be loaded.
-pub fn load(needs: &[Need]) -> Vec<String> {
-    let wanted = MAKES_DEVICES.iter().filter(|(kind, _, _)| needs.contains(&Need::Link((*kind).into())));
-    wanted
-        .filter(|(_, module, _)| !Path::new("/sys/module").join(module).exists())
-        .filter(|(_, module, parameter)| !modprobe(module, parameter))
-        .map(|(kind, module, parameter)| {
-            format!("links of kind {kind}: module {module} is not loaded, and `modprobe {module} {parameter}` fails")
-        })
-        .collect()
+/// Loads what is needed and not there yet. Returns the needs that may be probed without harm, and a sentence for each
+/// other one: to probe a kind of link is to ask for it.
+pub fn load(needs: &[Need]) -> (Vec<Need>, Vec<String>) {
+    let is_there = |module: &str| Path::new("/sys/module").join(module).exists();
+    sort(needs, |module, parameter| is_there(module) || modprobe(module, parameter))
+}
+
+fn sort(needs: &[Need], mut loaded: impl FnMut(&str, &str) -> bool) -> (Vec<Need>, Vec<String>) {
+    let (mut harmless, mut missing) = (Vec::new(), Vec::new());
+    for need in needs {
+        let makes_devices = MAKES_DEVICES.iter().find(|(kind, ..)| *need == Need::Link((*kind).into()));
+        match makes_devices {
+            Some((_, module, parameter)) if !loaded(module, parameter) => missing.push(format!(
+                "{need}: module {module} is not loaded, and `modprobe {module} {parameter}` fails"
+            )),
+            _ => harmless.push(need.clone()),
+        }
+    }
+    (harmless, missing)
 }
 
 fn modprobe(module: &str, parameter: &str) -> bool {
@@ -36,4 +45,23 @@ fn modprobe(module: &str, parameter: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_not_probed_and_the_rest_is() {
+        let needs = ["bond", "dummy", "veth"].map(|kind| Need::Link(kind.into()));
+        let mut asked = Vec::new();
+        let (harmless, missing) = sort(&needs, |module, parameter| {
+            asked.push(format!("{module} {parameter}"));
+            module == "dummy"
+        });
+        assert_eq!(asked, ["bonding max_bonds=0", "dummy numdummies=0"]);
+        assert_eq!(harmless, [Need::Link("dummy".into()), Need::Link("veth".into())]);
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].starts_with("links of kind bond: module bonding is not loaded"), "{missing:?}");
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Only there with `lab.selftest` on the kernel command line; a plan cannot ask for any of it.
 
+mod this_kernel;
+
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, Write};
@@ -11,6 +13,9 @@ use crate::handshake::Ready;
 
 /// The word on the kernel command line.
 pub const WORD: &str = "lab.selftest";
+
+/// Before a JSON object: run the lab inside the guest, and tell how it went.
+pub const LAB_WORD: &str = "lab ";
 
 /// Whether this boot is a test of the lab itself.
 #[must_use]
@@ -53,7 +58,13 @@ pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box
             "uptime" => writer.write_all(fs::read_to_string("/proc/uptime")?.as_bytes())?,
             "random" => writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?,
             "console" => writeln!(std::io::stderr(), "{}", "x".repeat(200_000))?,
-            other => writeln!(writer, "{other}")?,
+            other => match other.strip_prefix(LAB_WORD) {
+                Some(ask) => {
+                    let answer = this_kernel::run(&serde_json::from_str(ask)?)?;
+                    writeln!(writer, "{}", serde_json::to_string(&answer)?)?;
+                }
+                None => writeln!(writer, "{other}")?,
+            },
         }
     }
     Ok(())

@@ -25,7 +25,7 @@ use crate::state;
 /// Between two looks at what is waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A trial that runs. Dropping it takes the topology away.
+/// A trial that runs.
 pub struct Trial<'a> {
     plan: &'a Plan,
     number: u16,
@@ -91,9 +91,9 @@ impl<'a> Trial<'a> {
         Ok(Vec::new())
     }
 
-    /// The drop observer's account.
-    pub fn close(self) -> Vec<Record> {
-        self.drops.close()
+    /// The drop observer's account, and what still stands.
+    pub fn close(self) -> (Vec<Record>, Testbed) {
+        (self.drops.close(), self.bed)
     }
 
     async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {

@@ -69,7 +69,7 @@ impl LocalAgent {
     }
 
     /// The next line, or that there will be none.
-    pub fn next(&mut self) -> Next {
+    pub fn next_line(&mut self) -> Next {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left.min(self.idle)) {
             Ok(line) => Next::Line(line),

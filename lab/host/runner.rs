@@ -219,7 +219,7 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
     // An agent that died before its request has its last words to say.
     let _ = agent.send(&request(&plan));
     let hung = loop {
-        match agent.next() {
+        match agent.next_line() {
             local::Next::Line(line) => collected.line(&line),
             local::Next::Closed => break false,
             local::Next::TimedOut => break true,

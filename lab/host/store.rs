@@ -96,7 +96,7 @@ pub enum StoreError {
     UnknownRelease(PathBuf),
     /// The machine's own kernel image is not to be found.
     #[error(
-        "no kernel image for the running {release}: looked for {looked_for}; name one with its module directory"
+        "no kernel image for the running {release}: looked for {looked_for}; name one with --kernel-image FILE --modules DIR"
     )]
     NoHostImage {
         /// `uname -r`.
@@ -192,7 +192,7 @@ impl Store {
     /// The pinned kernel, downloaded and unpacked first if `policy` allows and it is not there.
     ///
     /// # Errors
-    /// When it cannot be had, or what is there was changed since, as far as sizes and times show that.
+    /// When it cannot be had, or what is there was changed since, as far as sizes and times hint at that.
     pub fn ensure(
         &self,
         pin: &KernelPin,
@@ -214,8 +214,11 @@ impl Store {
                 self.install(pin, &tree, on_event)?;
             }
         }
-        if let Some(damage) = touched(&tree) {
-            return Err(StoreError::Damaged { kernel: pin.name(), damage });
+        if touched(&tree).is_some() {
+            let _held = self.cache.lock(&pin.key())?;
+            if let Some(damage) = self.damages(&tree)?.1.into_iter().next() {
+                return Err(StoreError::Damaged { kernel: pin.name(), damage });
+            }
         }
         self.cache.touch(&tree)?;
         Ok(Kernel {
@@ -244,14 +247,8 @@ impl Store {
         if !tree.is_dir() {
             return Ok(Verified::NotCached);
         }
-        let now = Manifest::of(&tree)?;
-        let damages =
-            Manifest::read(&tree).map_or_else(|| vec![Damage::no_manifest()], |was| was.differences(&now));
+        let (now, damages) = self.damages(&tree)?;
         if damages.is_empty() {
-            if touched(&tree).is_some() {
-                // The times are others, as after a copy of the whole cache; the content is what was unpacked.
-                now.write(&tree)?;
-            }
             initramfs::forget(&self.cache, &pin.release)?;
             return Ok(Verified::Whole { files: now.files(), bytes: now.bytes() });
         }
@@ -313,6 +310,20 @@ impl Store {
         };
         let kernel = self.from_image(image, modules.is_dir().then_some(&modules))?;
         Ok(Kernel { id: HOST_IMAGE.to_owned(), ..kernel })
+    }
+
+    /// What a tree's files are now, and those that are not what they were.
+    fn damages(&self, tree: &Path) -> Result<(Manifest, Vec<Damage>), StoreError> {
+        let now = Manifest::of(tree)?;
+        let damages =
+            Manifest::read(tree).map_or_else(|| vec![Damage::no_manifest()], |was| was.differences(&now));
+        if damages.is_empty() && touched(tree).is_some() {
+            // The whole cache was copied, and not the times: the content is what counts.
+            let scratch = self.cache.scratch()?;
+            now.write(&scratch.path(""))?;
+            scratch.publish(&scratch.path(MANIFEST), &tree.join(MANIFEST))?;
+        }
+        Ok((now, damages))
     }
 
     fn tree(&self, pin: &KernelPin) -> PathBuf {
@@ -477,6 +488,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kernels::Kernels;
     use super::*;
 
     #[rstest::rstest]
@@ -496,6 +508,54 @@ mod tests {
     #[case("usr/share/doc/x.ko", None)]
     fn keeps_what_is_needed(#[case] path: &str, #[case] expected: Option<&str>) {
         assert_eq!(place_of(path, "R"), expected.map(PathBuf::from));
+    }
+
+    /// A store with 6.12.57 in it, as if installed.
+    fn installed(dir: &Path) -> (Store, KernelPin, PathBuf) {
+        let store = Store::new(Cache::at(dir).unwrap(), None);
+        let pin = Kernels::built_in().unwrap().select("6.12.57").unwrap()[0].clone();
+        let tree = store.tree(&pin);
+        fs::create_dir(&tree).unwrap();
+        for part in ["vmlinux", "config", "modules.index"] {
+            fs::write(tree.join(part), part).unwrap();
+        }
+        Manifest::of(&tree).unwrap().write(&tree).unwrap();
+        (store, pin, tree)
+    }
+
+    #[test]
+    fn boots_nothing_that_was_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, pin, tree) = installed(dir.path());
+        let ensure = || store.ensure(&pin, InstallPolicy::CachedOnly, &mut |_| ());
+        assert_eq!(ensure().unwrap().id, "6.12.57");
+
+        fs::write(tree.join("vmlinux"), "vmlinux").unwrap();
+        ensure().expect("the same content, written again, is whole");
+        assert_eq!(touched(&tree), None, "and so it is from now on");
+
+        fs::write(tree.join("vmlinux"), "vmlinuX").unwrap();
+        let error = ensure().unwrap_err().to_string();
+        assert!(
+            error.contains("is damaged: vmlinux has another content; `lab kernels fetch 6.12.57`"),
+            "{error}"
+        );
+        let Verified::Removed(damages) = store.verify(&pin).unwrap() else { panic!("it is damaged") };
+        assert_eq!(damages[0].file, "vmlinux");
+        assert!(matches!(ensure(), Err(StoreError::NotCached { .. })));
+        assert_eq!(store.verify(&pin).unwrap(), Verified::NotCached);
+    }
+
+    #[test]
+    fn verifying_forgets_the_initramfs_images_of_that_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, pin, _) = installed(dir.path());
+        let image = |release: &str| store.cache.path(format!("initramfs/{release}-0123456789abcdef.cpio"));
+        let (own, other) = (image(&pin.release), image("6.12.57+deb12-amd64"));
+        fs::write(&own, "cpio").unwrap();
+        fs::write(&other, "cpio").unwrap();
+        assert!(matches!(store.verify(&pin).unwrap(), Verified::Whole { files: 3, .. }));
+        assert!(!own.exists() && other.exists());
     }
 
     #[test]

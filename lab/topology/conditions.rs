@@ -2,6 +2,7 @@
 
 use super::check::Checker;
 use super::file::{At, ConditionTable};
+use crate::attribution::Layer;
 use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
 
 /// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
@@ -164,6 +165,9 @@ fn follow_names(table: &ConditionTable, scenario: &Scenario, checker: &mut Check
     if let Some(errno) = &table.errno {
         known_word(errno, "errno of a send", &SEND_ERRNOS, checker);
     }
+    if let Some(layer) = &table.layer {
+        known_word(layer, "layer", &Layer::ALL.map(Layer::as_str), checker);
+    }
     if let Some(errno) = &table.refused {
         known_word(errno, "errno of a refusal", &REFUSAL_ERRNOS, checker);
     }
@@ -221,7 +225,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         ["flow", "field"] => Subject::Flow { flow: flow()?, field: table.field? },
         ["flow", "errno"] => Subject::Errno { flow: flow()?, errno: value(&table.errno)? },
         ["flow", "layer"] | ["flow", "layer", "device"] => {
-            Subject::Fate { flow: flow()?, layer: table.layer.clone()?, device: device() }
+            Subject::Fate { flow: flow()?, layer: value(&table.layer)?, device: device() }
         }
         ["device", "counter"] => Subject::Device { device: device()?, counter: value(&table.counter)? },
         ["device", "state"] => Subject::State { device: device()?, state: table.state? },

@@ -454,7 +454,7 @@ pub struct ConditionTable {
     /// Sends refused with this errno.
     pub errno: Option<At<String>>,
     /// Frames lost at this layer, with `device` on that device only.
-    pub layer: Option<String>,
+    pub layer: Option<At<String>>,
     /// Look at this device: with `counter`, `state`, `same_mac_as` or `refused`.
     pub device: Option<At<DeviceRef>>,
     /// Look at the root queueing discipline of this device: with `counter`.

@@ -38,6 +38,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     scenario.faults = resolve_faults(file, checker);
     scenario.captures = resolve_captures(file, checker);
     scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
+    flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
         file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
     refusals_alone(file, checker);
@@ -144,6 +145,21 @@ fn resolve_faults(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<St
     faults
 }
 
+/// A flow has one account in a trial: sent again, its frames would bear the same numbers.
+fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut Checker<'_>) {
+    let mut flooded = BTreeSet::new();
+    for flow in floods {
+        if !flooded.insert(&flow.value) {
+            let message = format!("flow `{}` is flooded twice", flow.value);
+            checker.problem(
+                &flow.span,
+                message,
+                "a flow is sent once: add a second [flow.NAME] of the same kind",
+            );
+        }
+    }
+}
+
 fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
     if !scenario.faults.contains_key(&name.value) {
         let known: Vec<String> = scenario.faults.keys().cloned().collect();
@@ -223,6 +239,7 @@ fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Ch
     for flow in &table.value.floods {
         flow_exists(flow, scenario, checker);
     }
+    flooded_once(table.value.floods.iter(), checker);
     let evidence = table
         .value
         .evidence

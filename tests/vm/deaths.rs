@@ -6,22 +6,48 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lab::host::cache::Cache;
 use lab::host::death::{Cause, Exit, Phase};
+use lab::host::qemu::{Qemu, VmSpec};
 use lab::host::vm::{Next, Timeouts, Vm};
 use lab::host::wait;
+use lab::host::warm;
 
-use crate::{ask, booted, machine};
+use crate::{Test, ask, booted, tests};
 
-/// Boots, makes one request, reads to the end.
-fn cause_after(request: &str, timeouts: Timeouts) -> Option<Cause> {
-    let (qemu, spec) = machine()?;
-    let mut vm = booted(&qemu, &spec, timeouts);
+/// What is provoked, by name.
+pub const TESTS: [(&str, Test); 15] = tests![
+    a_guest_answers_and_finishes,
+    a_crash_of_the_kernel_is_a_panic_with_a_fingerprint,
+    silence_is_a_hang_at_work,
+    a_frozen_kernel_is_a_hang_at_work,
+    the_agents_own_faults_are_not_the_kernels,
+    garbage_and_half_a_line_are_no_records,
+    a_record_cut_short_by_a_crash_is_a_crash,
+    a_record_after_the_last_one_spoils_the_run,
+    a_guest_that_talks_for_ever_is_ended_at_the_total_timeout,
+    a_flood_on_the_console_does_not_stop_the_guest,
+    a_killed_qemu_is_said_to_be_killed,
+    what_is_no_kernel_does_not_boot,
+    an_initramfs_without_init_does_not_boot,
+    a_device_qemu_does_not_know_is_qemus_to_say,
+    qemu_dies_with_a_lab_that_is_killed,
+];
+
+/// A guest that waits for work. Restored, as most are: a cold boot for each death would take minutes.
+fn waiting(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts) -> Vm {
+    let states = Cache::open().unwrap().path("machines");
+    warm::start(qemu, spec, timeouts, &states).unwrap().vm
+}
+
+/// Makes one request, reads to the end.
+fn cause_after(qemu: &Qemu, spec: &VmSpec, request: &str, timeouts: Timeouts) -> Cause {
+    let mut vm = waiting(qemu, spec, timeouts);
     vm.send(request).unwrap();
     while let Next::Line(_) = vm.next_line() {}
     match vm.finish() {
         Exit::Died(death) => {
-            eprintln!("{death}");
-            Some(death.cause)
+            death.cause
         }
         Exit::Finished { .. } => panic!("{request}: finished"),
     }
@@ -31,11 +57,7 @@ fn impatient() -> Timeouts {
     Timeouts { idle: Duration::from_secs(3), ..Timeouts::default() }
 }
 
-#[test]
-fn a_guest_answers_and_finishes() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_guest_answers_and_finishes(qemu: Qemu, spec: VmSpec) {
     let start = Instant::now();
     let mut vm = booted(&qemu, &spec, Timeouts::default());
     eprintln!("ready after {:?}", start.elapsed());
@@ -54,40 +76,30 @@ fn a_guest_answers_and_finishes() {
     eprintln!("finished after {:?}", start.elapsed());
 }
 
-#[test]
-fn a_crash_of_the_kernel_is_a_panic_with_a_fingerprint() {
-    let Some(cause) = cause_after("kernel-panic", Timeouts::default()) else {
-        return;
-    };
+fn a_crash_of_the_kernel_is_a_panic_with_a_fingerprint(qemu: Qemu, spec: VmSpec) {
+    let cause = cause_after(&qemu, &spec, "kernel-panic", Timeouts::default());
     let Cause::Panic { line, fingerprint } = &cause else { panic!("{cause}") };
     assert!(line.contains("sysrq triggered crash"), "{line}");
     assert_eq!(fingerprint.0.first().map(String::as_str), Some("sysrq_handle_crash"), "{fingerprint}");
     assert_eq!(
-        cause_after("kernel-panic", Timeouts::default()),
-        Some(cause),
+        cause_after(&qemu, &spec, "kernel-panic", Timeouts::default()),
+        cause,
         "the same crash compares equal"
     );
 }
 
-#[test]
-fn silence_is_a_hang_at_work() {
-    let Some(cause) = cause_after("hang", impatient()) else {
-        return;
-    };
+fn silence_is_a_hang_at_work(qemu: Qemu, spec: VmSpec) {
+    let cause = cause_after(&qemu, &spec, "hang", impatient());
     let Cause::Hang { phase: Phase::Work, notice, .. } = &cause else { panic!("{cause}") };
     assert!(notice.contains("user space"), "{notice}");
 }
 
-#[test]
-fn a_frozen_kernel_is_a_hang_at_work() {
-    let Some(cause) = cause_after("freeze", impatient()) else {
-        return;
-    };
+fn a_frozen_kernel_is_a_hang_at_work(qemu: Qemu, spec: VmSpec) {
+    let cause = cause_after(&qemu, &spec, "freeze", impatient());
     assert!(matches!(&cause, Cause::Hang { phase: Phase::Work, .. }), "{cause}");
 }
 
-#[test]
-fn the_agents_own_faults_are_not_the_kernels() {
+fn the_agents_own_faults_are_not_the_kernels(qemu: Qemu, spec: VmSpec) {
     let cases = [
         ("agent-panic", "asked to panic"),
         ("fail", "asked to fail"),
@@ -96,50 +108,34 @@ fn the_agents_own_faults_are_not_the_kernels() {
         ("power-off", "powered off"),
     ];
     for (request, want) in cases {
-        let Some(cause) = cause_after(request, Timeouts::default()) else {
-            return;
-        };
+        let cause = cause_after(&qemu, &spec, request, Timeouts::default());
         let Cause::AgentDied { reason } = &cause else { panic!("{request}: {cause}") };
         assert!(reason.contains(want), "{request}: {reason:?} lacks {want:?}");
     }
 }
 
-#[test]
-fn garbage_and_half_a_line_are_no_records() {
+fn garbage_and_half_a_line_are_no_records(qemu: Qemu, spec: VmSpec) {
     for request in ["garbage", "truncate"] {
-        let Some(cause) = cause_after(request, Timeouts::default()) else {
-            return;
-        };
+        let cause = cause_after(&qemu, &spec, request, Timeouts::default());
         assert!(matches!(&cause, Cause::Garbage { .. }), "{request}: {cause}");
     }
 }
 
-#[test]
-fn a_record_cut_short_by_a_crash_is_a_crash() {
-    let Some(cause) = cause_after("truncate-and-panic", Timeouts::default()) else {
-        return;
-    };
+fn a_record_cut_short_by_a_crash_is_a_crash(qemu: Qemu, spec: VmSpec) {
+    let cause = cause_after(&qemu, &spec, "truncate-and-panic", Timeouts::default());
     assert!(matches!(&cause, Cause::Panic { .. }), "{cause}");
 }
 
-#[test]
-fn a_record_after_the_last_one_spoils_the_run() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
-    let mut vm = booted(&qemu, &spec, Timeouts::default());
+fn a_record_after_the_last_one_spoils_the_run(qemu: Qemu, spec: VmSpec) {
+    let mut vm = waiting(&qemu, &spec, Timeouts::default());
     assert_eq!(ask(&mut vm, "more"), "last");
     let Exit::Died(death) = vm.finish() else { panic!("finished") };
     assert!(matches!(&death.cause, Cause::Garbage { what } if what.contains("one more")), "{death}");
 }
 
-#[test]
-fn a_guest_that_talks_for_ever_is_ended_at_the_total_timeout() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_guest_that_talks_for_ever_is_ended_at_the_total_timeout(qemu: Qemu, spec: VmSpec) {
     let timeouts = Timeouts { total: Duration::from_secs(20), ..Timeouts::default() };
-    let mut vm = booted(&qemu, &spec, timeouts);
+    let mut vm = waiting(&qemu, &spec, timeouts);
     vm.send("flood").unwrap();
     let mut bytes = 0;
     let last = loop {
@@ -154,24 +150,16 @@ fn a_guest_that_talks_for_ever_is_ended_at_the_total_timeout() {
     assert!(matches!(&death.cause, Cause::Hang { notice, .. } if notice.contains("not done")), "{death}");
 }
 
-#[test]
-fn a_flood_on_the_console_does_not_stop_the_guest() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
-    let mut vm = booted(&qemu, &spec, Timeouts::default());
+fn a_flood_on_the_console_does_not_stop_the_guest(qemu: Qemu, spec: VmSpec) {
+    let mut vm = waiting(&qemu, &spec, Timeouts::default());
     vm.send("console").unwrap();
     vm.send("still here").unwrap();
     assert_eq!(vm.next_line(), Next::Line("still here".to_owned()));
 }
 
-#[test]
-fn a_killed_qemu_is_said_to_be_killed() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_killed_qemu_is_said_to_be_killed(qemu: Qemu, spec: VmSpec) {
     for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGTERM] {
-        let mut vm = booted(&qemu, &spec, Timeouts::default());
+        let mut vm = waiting(&qemu, &spec, Timeouts::default());
         let id = nix::unistd::Pid::from_raw(vm.qemu_id().cast_signed());
         nix::sys::signal::kill(id, signal).unwrap();
         assert_eq!(vm.next_line(), Next::Closed);
@@ -180,11 +168,7 @@ fn a_killed_qemu_is_said_to_be_killed() {
     }
 }
 
-#[test]
-fn what_is_no_kernel_does_not_boot() {
-    let Some((qemu, mut spec)) = machine() else {
-        return;
-    };
+fn what_is_no_kernel_does_not_boot(qemu: Qemu, mut spec: VmSpec) {
     let dir = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(&spec.vmlinux).unwrap();
     let end = bytes.len().min(24 << 20);
@@ -193,7 +177,6 @@ fn what_is_no_kernel_does_not_boot() {
     fs::write(&spec.vmlinux, &bytes).unwrap();
     let timeouts = Timeouts { boot: Duration::from_secs(15), ..Timeouts::default() };
     let death = Vm::boot(&qemu, &spec, timeouts).unwrap().wait_ready().unwrap_err();
-    eprintln!("{death}");
     assert!(
         matches!(death.cause, Cause::BootFail { .. } | Cause::Hang { phase: Phase::Boot, .. }),
         "{death}"
@@ -201,28 +184,18 @@ fn what_is_no_kernel_does_not_boot() {
 
     fs::write(&spec.vmlinux, b"not a kernel").unwrap();
     let death = Vm::boot(&qemu, &spec, timeouts).unwrap().wait_ready().unwrap_err();
-    eprintln!("{death}");
     assert!(matches!(&death.cause, Cause::QemuExited { code: 1, stderr } if !stderr.is_empty()), "{death}");
 }
 
-#[test]
-fn an_initramfs_without_init_does_not_boot() {
-    let Some((qemu, mut spec)) = machine() else {
-        return;
-    };
+fn an_initramfs_without_init_does_not_boot(qemu: Qemu, mut spec: VmSpec) {
     let dir = tempfile::tempdir().unwrap();
     spec.initramfs = dir.path().join("empty.cpio");
     cpio::newc::trailer(File::create(&spec.initramfs).unwrap()).unwrap();
     let death = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap().wait_ready().unwrap_err();
-    eprintln!("{death}");
     assert!(matches!(&death.cause, Cause::BootFail { .. }), "{death}");
 }
 
-#[test]
-fn a_device_qemu_does_not_know_is_qemus_to_say() {
-    let Some((qemu, mut spec)) = machine() else {
-        return;
-    };
+fn a_device_qemu_does_not_know_is_qemus_to_say(qemu: Qemu, mut spec: VmSpec) {
     spec.devices.push("no-such-device".to_owned());
     let death = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap().wait_ready().unwrap_err();
     assert!(
@@ -231,26 +204,23 @@ fn a_device_qemu_does_not_know_is_qemus_to_say() {
     );
 }
 
-/// Not a test: the process that the next one kills. It holds a machine until then.
-#[test]
-fn held_machine() {
-    if std::env::var_os("LAB_TEST_HOLD").is_none() {
-        return;
-    }
-    let (qemu, spec) = machine().expect("the caller has looked");
-    let vm = Vm::boot(&qemu, &spec, Timeouts::default()).unwrap();
+/// Names kernel and initramfs, separated by a colon, to the process that [`hold_a_machine`] is for.
+pub const HOLD_VARIABLE: &str = "LAB_TEST_HOLD";
+
+/// What the next test kills: a lab that holds a machine.
+pub fn hold_a_machine() {
+    let files = std::env::var(HOLD_VARIABLE).expect("main has looked");
+    let (vmlinux, initramfs) = files.split_once(':').expect("two files");
+    let spec = VmSpec::new(vmlinux.into(), initramfs.into());
+    let vm = Vm::boot(&Qemu::find().unwrap(), &spec, Timeouts::default()).unwrap();
     println!("qemu={}", vm.qemu_id());
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-#[test]
-fn qemu_dies_with_a_lab_that_is_killed() {
-    if machine().is_none() {
-        return;
-    }
+fn qemu_dies_with_a_lab_that_is_killed(_: Qemu, spec: VmSpec) {
+    let files = format!("{}:{}", spec.vmlinux.display(), spec.initramfs.display());
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["deaths::held_machine", "--exact", "--nocapture"])
-        .env("LAB_TEST_HOLD", "1")
+        .env(HOLD_VARIABLE, files)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -11,17 +11,24 @@ use lab::host::qemu::{Accelerator, Qemu, Version, VmSpec};
 use lab::host::vm::{Next, Timeouts, Vm};
 use lab::host::warm::{self, Note, Started};
 
-use crate::{ask, booted, machine};
+use crate::{Test, ask, booted, tests};
+
+/// What is provoked, by name.
+pub const TESTS: [(&str, Test); 7] = tests![
+    a_warm_start_is_a_copy_of_the_first_boot,
+    a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead,
+    a_crash_after_a_warm_start_is_the_same_crash,
+    an_accelerator_is_used_only_where_a_guest_boots_with_it,
+    no_boot_and_no_restore_in_a_row_hangs,
+    where_nothing_can_be_saved_runs_are_cold_and_say_so,
+    a_machine_with_emulated_nics_is_saved_and_restored,
+];
 
 fn started(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Started {
     warm::start(qemu, spec, Timeouts::default(), cache).unwrap()
 }
 
-#[test]
-fn a_warm_start_is_a_copy_of_the_first_boot() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_warm_start_is_a_copy_of_the_first_boot(qemu: Qemu, spec: VmSpec) {
     let cache = tempfile::tempdir().unwrap();
     let mut answers = Vec::new();
     for _ in 0..3 {
@@ -42,11 +49,7 @@ fn a_warm_start_is_a_copy_of_the_first_boot() {
     }
 }
 
-#[test]
-fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead(qemu: Qemu, spec: VmSpec) {
     if !qemu.has_mapped_ram() {
         return;
     }
@@ -75,11 +78,7 @@ fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead() {
     }
 }
 
-#[test]
-fn a_crash_after_a_warm_start_is_the_same_crash() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn a_crash_after_a_warm_start_is_the_same_crash(qemu: Qemu, spec: VmSpec) {
     let cache = tempfile::tempdir().unwrap();
     let mut vm = started(&qemu, &spec, cache.path()).vm;
     vm.send("kernel-panic").unwrap();
@@ -90,11 +89,7 @@ fn a_crash_after_a_warm_start_is_the_same_crash() {
     );
 }
 
-#[test]
-fn an_accelerator_is_used_only_where_a_guest_boots_with_it() {
-    let Some((qemu, mut spec)) = machine() else {
-        return;
-    };
+fn an_accelerator_is_used_only_where_a_guest_boots_with_it(qemu: Qemu, mut spec: VmSpec) {
     let cache = tempfile::tempdir().unwrap();
     let decision = accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap();
     eprintln!("{decision:?}");
@@ -127,11 +122,7 @@ fn report(what: &str, mut times: Vec<Duration>) {
     );
 }
 
-#[test]
-fn no_boot_and_no_restore_in_a_row_hangs() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn no_boot_and_no_restore_in_a_row_hangs(qemu: Qemu, spec: VmSpec) {
     let (cold, restores) = soak_counts();
     let finish = |mut vm: Vm| {
         vm.send("finish").unwrap();
@@ -168,11 +159,7 @@ fn no_boot_and_no_restore_in_a_row_hangs() {
     report("restore to the end", ended);
 }
 
-#[test]
-fn where_nothing_can_be_saved_runs_are_cold_and_say_so() {
-    let Some((qemu, spec)) = machine() else {
-        return;
-    };
+fn where_nothing_can_be_saved_runs_are_cold_and_say_so(qemu: Qemu, spec: VmSpec) {
     let cache = tempfile::tempdir().unwrap();
     let old = Qemu { version: Version { major: 7, minor: 2 }, ..qemu.clone() };
     let mut cold = started(&old, &spec, cache.path());
@@ -184,11 +171,7 @@ fn where_nothing_can_be_saved_runs_are_cold_and_say_so() {
     assert_eq!(ask(&mut cold.vm, "hello"), "hello");
 }
 
-#[test]
-fn a_machine_with_emulated_nics_is_saved_and_restored() {
-    let Some((qemu, mut spec)) = machine() else {
-        return;
-    };
+fn a_machine_with_emulated_nics_is_saved_and_restored(qemu: Qemu, mut spec: VmSpec) {
     if qemu.version < (Version { major: 8, minor: 0 }) {
         eprintln!("skipped: qemu {} has no igb", qemu.release);
         return;

@@ -29,8 +29,8 @@ pub struct Symbols {
     kallsyms: String,
     /// Where each function starts, and where its line starts in `kallsyms`; by address.
     functions: Vec<(u64, u32)>,
-    /// `/proc/modules` when they were read.
-    modules: String,
+    /// Modules and their addresses when they were read.
+    modules: Vec<(String, String)>,
 }
 
 /// The symbols could not be read.
@@ -53,6 +53,7 @@ impl Symbols {
             Err(SymbolsError::Read(_, e)) if e.kind() == io::ErrorKind::NotFound => String::new(),
             other => other?,
         };
+        let modules = where_modules_are(&modules);
         if !self.functions.is_empty() && modules == self.modules {
             return Ok(());
         }
@@ -75,7 +76,7 @@ impl Symbols {
         if functions.last().is_none_or(|(start, _)| *start == 0) {
             return Err(SymbolsError::Hidden);
         }
-        Ok(Self { kallsyms, functions, modules: String::new() })
+        Ok(Self { kallsyms, functions, modules: Vec::new() })
     }
 
     /// The function an address lies in: the one that starts last at or before it.
@@ -86,6 +87,15 @@ impl Symbols {
             .and_then(|i| symbol(&self.kallsyms[self.functions[i].1 as usize..]))
             .unwrap_or_else(|| Symbol { function: format!("{address:#x}").into(), module: None })
     }
+}
+
+/// Name and address of each line of `/proc/modules`: between them is a count of users, which changes with every link.
+fn where_modules_are(modules: &str) -> Vec<(String, String)> {
+    let words = modules.lines().map(|line| line.split_ascii_whitespace());
+    let ends = words.filter_map(|mut words| {
+        Some((words.next()?.to_owned(), words.find(|w| w.starts_with("0x"))?.to_owned()))
+    });
+    ends.collect()
 }
 
 /// The address of a line that names a function (`t`, `T`, `w`, `W`): `ffffffff81000000 T _text`.
@@ -109,6 +119,16 @@ fn symbol(lines: &str) -> Option<Symbol> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_in_use_is_the_same_module() {
+        let idle =
+            "bonding 241664 0 - Live 0xffffffffc0401000\ntls 1 0 bonding, Live 0xffffffffc03d6000 (E)\n";
+        let busy = idle.replace("241664 0", "241664 2");
+        assert_eq!(where_modules_are(idle), where_modules_are(&busy));
+        assert_eq!(where_modules_are(idle).len(), 2);
+        assert_ne!(where_modules_are(idle), where_modules_are(&idle.replace("c0401", "c0501")));
+    }
 
     const KALLSYMS: &str = "\
 0000000000000000 A fixed_percpu_data

@@ -1,0 +1,66 @@
+//! End to end: each topology of the gallery on each kernel asked for, compared with its snapshot; and the claims of the
+//! reports, looked up in the result as a user's script would.
+//!
+//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `default`. A snapshot says
+//! what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI never does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lab::host::kernels::KernelPin;
+use libtest_mimic::{Arguments, Trial};
+
+#[path = "e2e/gallery.rs"]
+mod gallery;
+#[path = "e2e/lab_run.rs"]
+mod lab_run;
+mod machine;
+#[path = "e2e/report.rs"]
+mod report;
+#[path = "e2e/soak.rs"]
+mod soak;
+#[path = "e2e/this_kernel.rs"]
+mod this_kernel;
+
+/// Which kernels the gallery runs on.
+const KERNELS_VARIABLE: &str = "LAB_KERNELS";
+/// The report's own kernel, for what is not about differences between kernels.
+const KERNEL: &str = "6.12.57";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "default".to_owned());
+    let mut trials: Vec<Trial> = Vec::new();
+    for pin in machine::pins(&kernels) {
+        trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
+    }
+    trials.extend(report::trials());
+    trials.extend(this_kernel::trials());
+    trials.push(soak::trial());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The gallery, in the order of its names.
+fn topologies() -> Vec<PathBuf> {
+    let folder = gallery_folder();
+    let entries = std::fs::read_dir(&folder).expect("the gallery is there");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    paths
+}
+
+fn gallery_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("topologies")
+}
+
+/// The topology of the report, which the tests that are not about topologies use.
+fn flagship() -> PathBuf {
+    gallery_folder().join("vlan-over-bond-tx-drop.toml")
+}
+
+/// The pin of [`KERNEL`].
+fn pin() -> KernelPin {
+    machine::pins(KERNEL).remove(0)
+}

@@ -1,0 +1,78 @@
+//! One cell of the matrix: a topology on a kernel, its verdict, its account, its snapshot.
+
+use std::path::{Path, PathBuf};
+
+use lab::document::Document;
+use lab::host::kernels::KernelPin;
+use lab::outcome::Outcome;
+use lab::snapshot;
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::{lab_run, machine};
+
+/// Where `topology` meets the kernel of `pin`.
+pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
+    let stem = topology.file_stem().expect("a topology has a name").to_string_lossy().into_owned();
+    let id = pin.name();
+    let name = format!("{stem}@{}", id.replace('/', "-"));
+    machine::trial(name.clone(), pin, move |_, _| {
+        let (code, document) = lab_run::run(&topology, &id);
+        let result: Document = serde_json::from_value(document.clone()).expect("the contract of the result");
+        assert_eq!(result.topology, stem);
+        assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
+        assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
+        assert!(
+            matches!(
+                result.outcome,
+                Outcome::Pass | Outcome::Fail | Outcome::Xfail | Outcome::Panic | Outcome::Skip
+            ),
+            "{}: {:?}",
+            result.outcome,
+            result.reason
+        );
+        if is_kernel_of(&topology, &id) {
+            assert_eq!(result.outcome, Outcome::Pass, "{:?} {:?}", result.reason, result.checks);
+        }
+        ledger_closes(&document);
+        compare(&name, &snapshot::text(&result));
+    })
+}
+
+/// The contract of the command line.
+fn expected_code(outcome: Outcome) -> i32 {
+    match outcome {
+        Outcome::Pass | Outcome::Xfail => 0,
+        Outcome::Skip => 69,
+        _ => 1,
+    }
+}
+
+fn is_kernel_of(topology: &Path, id: &str) -> bool {
+    let text = std::fs::read_to_string(topology).expect("the gallery can be read");
+    text.lines().any(|line| line.starts_with(&format!("kernel = \"{id}\"")))
+}
+
+/// asked = sent + refused, and asked = delivered + lost at a named layer, for each flow of each trial.
+pub fn ledger_closes(document: &Value) {
+    for trial in document["trials"].as_array().expect("a list") {
+        for flow in trial["flows"].as_array().expect("a list") {
+            let number = |key: &str| flow[key].as_u64().unwrap_or_else(|| panic!("no {key} in {flow}"));
+            let refused: u64 =
+                flow["errors"].as_object().expect("a map").values().filter_map(Value::as_u64).sum();
+            let fates = flow["fates"].as_array().expect("a list");
+            let lost: u64 = fates.iter().filter_map(|fate| fate["frames"].as_u64()).sum();
+            assert_eq!(number("unattributed"), 0, "{}: {flow}", trial["name"]);
+            assert_eq!(number("asked"), number("sent") + refused, "{}: {flow}", trial["name"]);
+            assert_eq!(number("asked"), number("delivered") + lost, "{}: {flow}", trial["name"]);
+        }
+    }
+}
+
+fn compare(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}

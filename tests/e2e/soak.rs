@@ -1,0 +1,48 @@
+//! The same run many times while every processor is busy with something else: the same document each time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::{KERNEL, flagship, lab_run, machine, pin};
+
+/// How many runs; the closing note of an issue takes 20.
+const RUNS_VARIABLE: &str = "LAB_TEST_RUNS";
+const RUNS_DEFAULT: usize = 2;
+
+pub fn trial() -> Trial {
+    let runs =
+        std::env::var(RUNS_VARIABLE).map_or(RUNS_DEFAULT, |runs| runs.parse().expect("a number of runs"));
+    machine::trial(format!("soak: {runs} runs on a busy machine say the same"), pin(), move |_, _| {
+        let first = busily(|| findings(0));
+        for number in 1..runs {
+            let again = busily(|| findings(number));
+            lab_run::assert_same(&first, &again, &format!("run 0 | run {number}"));
+        }
+    })
+}
+
+fn findings(number: usize) -> Value {
+    let (code, document) = lab_run::run(&flagship(), KERNEL);
+    assert_eq!(code, 0, "run {number}: {document:#}");
+    lab_run::without_times(document)
+}
+
+/// Does `work` while as many threads as there are processors compute nothing.
+fn busily<T>(work: impl FnOnce() -> T) -> T {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

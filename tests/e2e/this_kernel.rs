@@ -1,0 +1,105 @@
+//! `--kernel host`, inside a guest: a kernel that has everything, on a machine that may be harmed.
+
+use std::time::Duration;
+
+use lab::guest::selftest;
+use lab::host::runner;
+use lab::host::store::Kernel;
+use lab::host::vm::{Next, Timeouts};
+use lab::host::warm::{self, Started};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::machine::{self, Bench, LAB};
+use crate::{KERNEL, flagship, gallery, lab_run, pin};
+
+/// Nobody, who may make user namespaces and nothing else.
+const NOBODY: u32 = 65534;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        machine::trial("this kernel: the same findings as in a machine of its own", pin(), same_as_in_a_vm),
+        machine::trial("this kernel: a normal user counts what root watches", pin(), a_normal_user),
+        machine::trial("this kernel: nothing is left of a lab that was killed", pin(), killed),
+    ]
+}
+
+/// Runs the lab inside a guest as `ask` says, on the topology of the report.
+fn run(bench: &Bench, kernel: &Kernel, mut ask: Value) -> Value {
+    ask["name"] = flagship().file_name().expect("it has one").to_string_lossy().into();
+    ask["topology"] = std::fs::read_to_string(flagship()).expect("the gallery can be read").into();
+    let mut spec = runner::probe_spec(kernel, LAB.as_ref(), &bench.cache).expect("an initramfs");
+    spec.cmdline_extra.push(selftest::WORD.to_owned());
+    // A whole run passes between the question and the answer.
+    let timeouts = Timeouts { idle: Duration::from_secs(180), ..Timeouts::default() };
+    let Started { mut vm, .. } =
+        warm::start(&bench.qemu, &spec, timeouts, &bench.cache.path("machines")).expect("a guest");
+    vm.send(&format!("{}{ask}", selftest::LAB_WORD)).expect("it waits for work");
+    let Next::Line(answer) = vm.next_line() else { panic!("{:?}", vm.finish()) };
+    serde_json::from_str(&answer).expect("the answer of the selftest")
+}
+
+fn document(answer: &Value) -> Value {
+    let stdout = answer["stdout"].as_str().expect("a text");
+    lab_run::document(stdout.as_bytes()).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+/// Links, namespaces, mounts, processes and files, as they were.
+fn nothing_is_left(answer: &Value) {
+    lab_run::assert_same(&answer["before"], &answer["after"], "before | after");
+    assert!(answer["before"]["links"].as_array().is_some_and(|links| !links.is_empty()), "{answer}");
+}
+
+fn same_as_in_a_vm(bench: &Bench, kernel: &Kernel) {
+    let answer = run(bench, kernel, json!({}));
+    assert_eq!(answer["code"], 0, "{answer}");
+    let here = document(&answer);
+    assert_eq!(here["kernel"]["id"], "host");
+    assert_eq!(here["kernel"]["backend"], "host");
+    assert_eq!(here["kernel"]["release"], kernel.release);
+    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
+    lab_run::assert_same(&lab_run::findings(&here), &lab_run::findings(&in_vm), "this kernel | a machine");
+    nothing_is_left(&answer);
+}
+
+fn a_normal_user(bench: &Bench, kernel: &Kernel) {
+    let answer = run(bench, kernel, json!({ "user": NOBODY }));
+    let here = document(&answer);
+    assert_eq!((&answer["code"], &here["outcome"]), (&json!(0), &json!("pass")), "{here:#}");
+    gallery::ledger_closes(&here);
+    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
+    for (here, in_vm) in trials_of(&here).zip(trials_of(&in_vm)) {
+        let why = here["unobserved"].as_str().unwrap_or_default();
+        assert!(!why.is_empty() && in_vm["unobserved"].is_null(), "{here:#}");
+        for book in ["devices", "qdiscs", "hooks"] {
+            lab_run::assert_same(&here[book], &in_vm[book], &format!("{book} of {}", here["name"]));
+        }
+        let what = format!("{}: a normal user's counters | the tracepoint", here["name"]);
+        lab_run::assert_same(&places(here), &places(in_vm), &what);
+    }
+    nothing_is_left(&answer);
+}
+
+fn trials_of(document: &Value) -> impl Iterator<Item = &Value> {
+    document["trials"].as_array().expect("a list").iter()
+}
+
+/// Where each flow's frames were lost, and how many: the kernel's reason is what only the tracepoint tells.
+fn places(trial: &Value) -> Value {
+    let flows = trial["flows"].as_array().expect("a list").iter().map(|flow| {
+        let fates = flow["fates"].as_array().expect("a list").iter();
+        let fates = fates.map(|fate| json!([fate["layer"], fate["device"], fate["frames"]]));
+        json!([flow["name"], flow["sent"], flow["errors"], flow["delivered"], fates.collect::<Vec<_>>()])
+    });
+    flows.collect()
+}
+
+fn killed(bench: &Bench, kernel: &Kernel) {
+    for user in [Value::Null, json!(NOBODY)] {
+        let answer = run(bench, kernel, json!({ "user": user, "kill": true }));
+        assert_eq!(answer["signal"], 9, "{answer}");
+        assert_eq!(answer["stdout"], "", "it was killed in the middle");
+        assert!(answer["standing"].as_u64() > Some(2), "{answer}");
+        nothing_is_left(&answer);
+    }
+}
