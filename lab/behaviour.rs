@@ -27,8 +27,8 @@ pub struct Difference {
 
 /// What stands for a line that a group does not have, and whose value cannot be told.
 const NOTHING: &str = "-";
-/// Lines about a check are left out where it holds.
-const CHECK: &str = "check ";
+/// How lines about a check begin; they are left out where it holds.
+pub const CHECK: &str = "check ";
 const HOLDS: &str = "holds";
 
 /// Groups kernels by equal text. A group stands where its first kernel stands.
@@ -133,7 +133,7 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
         parsed.iter().map(|lines| lines.by_key.get(key).map(String::as_str)).collect();
     let mut shapes: Vec<String> = Vec::new();
     for item in lines.iter().flatten().flat_map(|value| value.split(", ")) {
-        let shape = with_numbers(item, "#");
+        let shape = without_numbers(item);
         if !shapes.contains(&shape) {
             shapes.push(shape);
         }
@@ -144,7 +144,7 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
         let cells: Vec<Option<&str>> = lines
             .iter()
             .map(|value| {
-                value.iter().flat_map(|value| value.split(", ")).find(|item| with_numbers(item, "#") == shape)
+                value.iter().flat_map(|value| value.split(", ")).find(|item| without_numbers(item) == shape)
             })
             .collect();
         if cells.iter().any(|cell| *cell != cells[0]) {
@@ -171,10 +171,10 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
     differ.then(|| Difference { item: title(&key.0), values })
 }
 
-/// Replaces every word that is a number.
-fn with_numbers(item: &str, number: &str) -> String {
+/// A text with `#` for every word that is a number.
+pub fn without_numbers(text: &str) -> String {
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    let words = item.split(' ').map(|word| if is_number(word) { number } else { word });
+    let words = text.split(' ').map(|word| if is_number(word) { "#" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
 

@@ -9,6 +9,7 @@ mod kernels;
 mod matrix;
 mod progress;
 mod provision;
+mod report;
 mod run;
 
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ enum Command {
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
+    /// Results of several machines as one grid
+    #[command(after_help = "Example:\n  lab report merge target/vagrant")]
+    Report(report::ReportArgs),
     /// Say what this machine has and lacks; --install puts in what is missing
     #[command(after_help = "Example:\n  lab doctor")]
     Doctor(doctor::DoctorArgs),
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => accept::accept(&args),
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Kernels(args) => kernels::kernels(&args),
+        Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
             println!(
@@ -96,9 +101,11 @@ pub fn main() -> ExitCode {
 }
 
 fn agent() -> Result<ExitCode, Failure> {
-    lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout)
-        .map_err(|error| Failure::internal(&error))?;
+    let served = match lab::guest::confine::confine() {
+        Ok(()) => lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout),
+        Err(error) => lab::guest::agent::refuse(&error.to_string(), stdout),
+    };
+    served.map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -35,6 +35,8 @@ pub struct Document {
     pub qdiscs: IndexMap<String, QdiscDocument>,
     /// clsact hooks of the same trial.
     pub hooks: IndexMap<String, QdiscDocument>,
+    /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
+    pub states: IndexMap<String, u64>,
     /// Explanations tried; the control is not one of them.
     pub hypotheses: Vec<HypothesisDocument>,
     /// All trials, the control included.
@@ -142,6 +144,8 @@ pub struct TrialDocument {
     pub qdiscs: IndexMap<String, QdiscDocument>,
     /// clsact hooks.
     pub hooks: IndexMap<String, QdiscDocument>,
+    /// Frames that captures counted, by name. They differ a little from run to run.
+    pub captured: BTreeMap<String, u64>,
     /// Frames lost that are not the lab's.
     pub foreign_drops: u32,
     /// Why the drop tracepoint was not read, if it was not.
@@ -185,6 +189,7 @@ impl Document {
             devices,
             qdiscs,
             hooks,
+            states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
             trials,
             timing_ms: timing,
@@ -209,6 +214,7 @@ impl Document {
             devices: IndexMap::new(),
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
+            states: IndexMap::new(),
             hypotheses: Vec::new(),
             trials: Vec::new(),
             timing_ms: timing,
@@ -241,7 +247,7 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
     };
     TrialDocument {
         name: title(&trial.role).into(),
-        refused: trial.refused.as_ref().map(|error| error.to_string()),
+        refused: trial.refused.as_ref().map(|refusal| refusal.error.to_string()),
         flows: trial.flows.iter().map(flow_document).collect(),
         devices: trial
             .devices
@@ -250,6 +256,7 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
             .collect(),
         qdiscs: qdiscs(&trial.qdiscs),
         hooks: qdiscs(&trial.hooks),
+        captured: trial.captured.clone(),
         foreign_drops: trial.foreign.iter().map(|(_, count)| count).sum(),
         unobserved: trial.unobserved.clone(),
     }

@@ -7,6 +7,7 @@ pub mod power;
 pub mod selftest;
 
 pub mod bpf;
+pub mod capture;
 pub mod confine;
 pub mod drop_book;
 pub mod drops;
@@ -30,6 +31,8 @@ pub mod netns;
 pub mod probe;
 pub mod ready;
 pub mod rtnl;
+pub mod states;
 pub mod tc;
 pub mod testbed;
+pub mod trial;
 pub mod verify;

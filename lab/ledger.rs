@@ -14,6 +14,8 @@
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's: they are counted by place, not followed.
 
+mod steps;
+
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
@@ -24,7 +26,8 @@ use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::{Op, Plan, Role};
 use crate::record::{DeviceState, DropPlace, OpError, Record, When};
-use crate::scenario::Flow;
+use crate::scenario::{Condition, Flow};
+use crate::state::LinkStates;
 
 /// The account of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub struct TrialAccount {
     /// What the trial was for.
     pub role: Role,
     /// The operation the kernel refused, if one was; the trial ended there.
-    pub refused: Option<OpError>,
+    pub refused: Option<Refusal>,
     /// Flows that were sent, in order.
     pub flows: Vec<FlowAccount>,
     /// Counters of each device, as differences.
@@ -48,10 +51,38 @@ pub struct TrialAccount {
     pub qdiscs: IndexMap<DeviceRef, QdiscAccount>,
     /// clsact of each device that has one.
     pub hooks: IndexMap<DeviceRef, QdiscAccount>,
+    /// All links after the last step.
+    pub links: LinkStates,
+    /// What captures counted, by name.
+    pub captured: BTreeMap<String, u64>,
+    /// How each wait ended, in order; also those before a refusal.
+    pub waits: Vec<WaitAccount>,
     /// Frames that are not the lab's, lost.
     pub foreign: Vec<(DropPlace, u32)>,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
+}
+
+/// An operation that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What, and why.
+    pub error: OpError,
+    /// The devices it was to make or change.
+    pub devices: Vec<DeviceRef>,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitAccount {
+    /// What was waited for.
+    pub until: Condition,
+    /// How long at the most, in ms.
+    pub within_ms: u32,
+    /// The number as it was last seen.
+    pub value: Option<u64>,
+    /// Whether it was what was wanted.
+    pub held: bool,
 }
 
 /// A queueing discipline's counters: differences, but for the backlog, which is what it holds at the end.
@@ -170,6 +201,8 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Dropped { trial, .. }
         | Record::DroppedForeign { trial, .. }
         | Record::Observed { trial, .. }
+        | Record::Waited { trial, .. }
+        | Record::Captured { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
         Record::Missing { .. } | Record::Finished { .. } => None,
     }
@@ -177,22 +210,26 @@ fn trial_of(record: &Record) -> Option<u16> {
 
 fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
     let trial = &plan.trials[number];
-    let refused = ops_complete(trial.ops.len(), number, records)?;
+    let refused = steps::complete(&trial.ops, number, records)?;
     let mut account = TrialAccount {
         role: trial.role.clone(),
-        refused,
         flows: Vec::new(),
         devices: IndexMap::new(),
         qdiscs: IndexMap::new(),
         hooks: IndexMap::new(),
+        links: LinkStates::new(),
+        captured: BTreeMap::new(),
+        waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
         unobserved: None,
+        refused,
     };
     if account.refused.is_some() {
         return Ok(account);
     }
     observers_lost_nothing(number, records, &mut account)?;
     count(number, records, &mut account)?;
+    account.captured = steps::captured(&trial.ops, number, records)?;
     let mut pools = Pools::of(&account);
     for op in &trial.ops {
         if let Op::Flood { flow } = op {
@@ -200,26 +237,6 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
         }
     }
     Ok(account)
-}
-
-/// Every operation has one record, in order; the last may be a refusal.
-fn ops_complete(ops: usize, trial: usize, records: &[&Record]) -> Result<Option<OpError>, LedgerError> {
-    let absent = |what: String| Err(LedgerError::Absent { trial, what });
-    if !matches!(records.first(), Some(Record::TrialStarted { .. })) {
-        return absent("its start".into());
-    }
-    let mut next = 0;
-    for record in records {
-        match record {
-            Record::OpDone { op, .. } if *op as usize == next => next += 1,
-            Record::OpFailed { op, error, .. } if *op as usize == next => return Ok(Some(error.clone())),
-            Record::OpDone { op, .. } | Record::OpFailed { op, .. } => {
-                return absent(format!("operation {next}; {op} came instead"));
-            }
-            _ => {}
-        }
-    }
-    if next == ops { Ok(None) } else { absent(format!("operation {next} of {ops}")) }
 }
 
 fn observers_lost_nothing(
@@ -263,6 +280,7 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
             LedgerError::Contradiction { trial, what: format!("{counter} of {device} ran backwards") }
         })?;
         account.devices.insert(device.clone(), deltas);
+        account.links.insert(device.clone(), state.link.clone());
         for qdisc in &state.qdiscs {
             let same = earlier
                 .qdiscs

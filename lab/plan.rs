@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::{DeviceRef, NsName};
 use crate::record::When;
-use crate::scenario::{Fault, Flow, Hook, Qdisc, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hook, Qdisc, Step};
 use crate::topology::{Bond, Link, LinkKind, MacSource, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -163,6 +163,8 @@ pub enum Op {
     },
     /// Read all counters.
     Count(When),
+    /// Count frames where they arrive, until the trial ends.
+    Capture(Capture),
     /// Break something.
     Inject {
         /// The fault's name.
@@ -184,6 +186,40 @@ pub enum Op {
         /// Its place in [`Plan::flows`].
         flow: u16,
     },
+    /// Wait until a condition holds; that it does not is told, and is no error.
+    Wait {
+        /// On a state or a capture.
+        until: Condition,
+        /// In ms.
+        within_ms: u32,
+    },
+    /// Let time pass, in ms.
+    Pause(u32),
+}
+
+impl Op {
+    /// The devices it makes or changes.
+    pub fn devices(&self) -> Vec<&DeviceRef> {
+        match self {
+            Self::Create { link, peer } => {
+                [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
+            }
+            Self::Join { port, controller } => vec![port, controller],
+            Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
+            Self::Addresses(link) => vec![&link.device],
+            Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
+            Self::Namespace(_)
+            | Self::Route { .. }
+            | Self::Neighbour { .. }
+            | Self::Ready { .. }
+            | Self::Verify { .. }
+            | Self::Count(_)
+            | Self::Capture(_)
+            | Self::Flood { .. }
+            | Self::Wait { .. }
+            | Self::Pause(_) => Vec::new(),
+        }
+    }
 }
 
 /// Lowers a checked topology.
@@ -230,6 +266,8 @@ fn act(topology: &Topology, step: &Step) -> Op {
             Op::Clear { name: name.clone(), fault, standing }
         }
         Step::Flood(name) => flood(topology, name),
+        Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
+        Step::Pause(for_ms) => Op::Pause(*for_ms),
     }
 }
 
@@ -245,6 +283,7 @@ fn flood(topology: &Topology, name: &str) -> Op {
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
     let mut ops = build(topology);
     ops.push(Op::Count(When::Before));
+    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     ops.extend(acts);
     ops.push(Op::Count(When::After));
     Trial { role, ops }
@@ -433,6 +472,11 @@ impl Display for Op {
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
             Self::Flood { flow } => write!(f, "flood {flow}"),
+            Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
+            Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
+                write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
+            }
+            Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
         }
     }
 }

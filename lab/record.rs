@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::Plan;
+use crate::state::LinkState;
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,16 @@ pub enum Record {
         /// Why there is no observer.
         unavailable: Option<String>,
     },
+    /// How a wait ended: the number it waited for as it was last seen, and whether that is what was wanted.
+    Waited { trial: u16, op: u32, value: Option<u64>, held: bool },
+    /// Frames a capture counted, from the first step to the last.
+    Captured {
+        trial: u16,
+        capture: String,
+        count: u64,
+        /// Frames the capturing socket lost itself (PACKET_STATISTICS); not 0 makes the run worthless.
+        overrun: u32,
+    },
     /// All counters of a trial's namespaces.
     Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
     /// The last record of a run.
@@ -107,6 +118,8 @@ pub struct DeviceState {
     pub counters: BTreeMap<String, u64>,
     /// The root queueing discipline, and those of clsact.
     pub qdiscs: Vec<QdiscState>,
+    /// What is not counted.
+    pub link: LinkState,
 }
 
 /// A queueing discipline's counters at one moment.

@@ -3,4 +3,5 @@
 pub mod grid;
 pub mod junit;
 pub mod ktap;
+pub mod merge;
 pub mod terminal;

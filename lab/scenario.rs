@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::link::{DeviceRef, VlanId};
+use crate::protocol::FrameClass;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
+
+/// A wait or pause in ms, at the most: a guest that says nothing for twice as long counts as hung.
+pub const WAIT_MS_MAX: u32 = 20_000;
 
 /// Through which door frames enter the stack; each hides or shows errors in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -130,6 +134,60 @@ pub enum Step {
     Clear(String),
     /// Send a flow's frames and wait until they have arrived or are accounted for.
     Flood(String),
+    /// Wait until a condition on states or captures holds. It is a check: a wait that was in vain fails the run.
+    Wait {
+        /// What is waited for.
+        until: Condition,
+        /// How long at the most, in ms.
+        within_ms: u32,
+    },
+    /// Let time pass, in ms.
+    Pause(u32),
+}
+
+/// Frames of one class counted where they arrive, from the first step to the last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// Its name in the topology.
+    pub name: String,
+    /// Where they arrive.
+    pub device: DeviceRef,
+    /// Which frames.
+    pub what: FrameClass,
+}
+
+/// A state of a link, as a number; what is true or false is 1 or 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Whether it is set up (IFF_UP).
+    Up,
+    /// Whether it has carrier (IFF_LOWER_UP).
+    Carrier,
+    /// Its largest packet, in bytes.
+    Mtu,
+    /// Whether its bond uses it: the active port of active-backup, a port of the active aggregator of 802.3ad.
+    Active,
+    /// How many ports it has.
+    Ports,
+    /// How many ports the active aggregator of an 802.3ad bond has; 0 when there is none.
+    AggregatorPorts,
+    /// Whether the active aggregator of an 802.3ad bond has heard a partner.
+    Partner,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Carrier => "carrier",
+            Self::Mtu => "mtu",
+            Self::Active => "active",
+            Self::Ports => "ports",
+            Self::AggregatorPorts => "aggregator_ports",
+            Self::Partner => "partner",
+        })
+    }
 }
 
 /// A number that a run produces.
@@ -146,6 +204,14 @@ pub enum Subject {
     Device { device: DeviceRef, counter: String },
     /// A counter of a root queueing discipline, as a difference over the trial.
     Qdisc { device: DeviceRef, counter: String },
+    /// A state of a link after the last step.
+    State { device: DeviceRef, state: State },
+    /// Whether two links have the same Ethernet address after the last step: 1 or 0.
+    SameMac { device: DeviceRef, other: DeviceRef },
+    /// Frames that a capture counted. It differs a little from run to run.
+    Captured { capture: String },
+    /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
+    Refused { device: DeviceRef, errno: String },
 }
 
 impl fmt::Display for Subject {
@@ -159,6 +225,10 @@ impl fmt::Display for Subject {
             Self::Fate { flow, layer, device: None } => write!(f, "flow {flow} lost at {layer}"),
             Self::Device { device, counter } => write!(f, "{device} {counter}"),
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
+            Self::State { device, state } => write!(f, "{device} {state}"),
+            Self::SameMac { device, other } => write!(f, "{device} has the address of {other}"),
+            Self::Captured { capture } => write!(f, "capture {capture}"),
+            Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }
     }
 }
@@ -261,6 +331,8 @@ pub struct Scenario {
     pub flows: IndexMap<String, Flow>,
     /// By name, in the order of the file.
     pub faults: IndexMap<String, Fault>,
+    /// By name, in the order of the file.
+    pub captures: IndexMap<String, Capture>,
     /// The main run.
     pub steps: Vec<Step>,
     /// What must hold after it.

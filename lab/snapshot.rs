@@ -62,6 +62,9 @@ pub fn text(document: &Document) -> String {
             check.outcome, check.expected, check.observed
         );
     }
+    for (subject, value) in &document.states {
+        let _ = writeln!(out, "state: {subject}: {value}");
+    }
     for trial in &document.trials {
         trial_text(&mut out, trial);
     }

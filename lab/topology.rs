@@ -1,6 +1,7 @@
 //! A topology: read from TOML, checked as a whole, resolved to a graph of namespaces and links.
 
 mod check;
+mod conditions;
 mod diagnostic;
 mod document;
 mod explain;

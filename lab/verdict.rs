@@ -1,9 +1,10 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
-use crate::ledger::{Account, FlowAccount, TrialAccount};
+use crate::ledger::{Account, FlowAccount, Refusal, TrialAccount, WaitAccount};
 use crate::outcome::Outcome;
 use crate::plan::Role;
-use crate::scenario::{Condition, FlowField, Hypothesis, Subject};
+use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
+use crate::state;
 use crate::topology::Topology;
 
 /// One thing that had to hold.
@@ -57,6 +58,8 @@ pub struct Verdict {
     pub checks: Vec<Check>,
     /// The control first.
     pub tried: Vec<Tried>,
+    /// States that the file asks for, as they were at the end of the main trial.
+    pub states: Vec<(Subject, u64)>,
 }
 
 /// Judges a closed account.
@@ -64,10 +67,17 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
-        checks.extend(built(trial));
-        if trial.role == Role::Main && trial.refused.is_none() {
-            checks.extend(scenario.expect.iter().map(|condition| check(condition, trial)));
+        let is_main = trial.role == Role::Main;
+        let expects = |condition: &&Condition| {
+            is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
+        };
+        let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
+        checks.extend(trial.waits.iter().map(waited));
+        // Where a refusal is expected, that condition says whether it was this one.
+        if !expected.iter().any(|condition| matches!(condition.subject, Subject::Refused { .. })) {
+            checks.extend(built(trial));
         }
+        checks.extend(expected.into_iter().map(|condition| check(condition, trial)));
     }
     let tried = try_hypotheses(topology, account);
     for one in &tried {
@@ -81,7 +91,15 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     } else {
         Outcome::Pass
     };
-    Verdict { outcome, checks, tried }
+    Verdict { outcome, checks, tried, states: states(topology, account) }
+}
+
+/// The states of the main trial that some condition asks for.
+fn states(topology: &Topology, account: &Account) -> Vec<(Subject, u64)> {
+    let main = account.trials.iter().find(|trial| trial.role == Role::Main && trial.refused.is_none());
+    let asked = topology.scenario.expect.iter().map(|condition| &condition.subject);
+    let is_state = |subject: &&Subject| matches!(subject, Subject::State { .. } | Subject::SameMac { .. });
+    asked.filter(is_state).filter_map(|subject| Some((subject.clone(), value_of(subject, main?)?))).collect()
 }
 
 /// The name of a trial in reports.
@@ -109,6 +127,15 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         }),
         Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
         Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
+        Subject::State { .. } | Subject::SameMac { .. } | Subject::Captured { .. } => {
+            state::value_of(subject, &trial.links, &trial.captured)
+        }
+        Subject::Refused { device, errno } => {
+            let is_this = |refusal: &Refusal| {
+                refusal.devices.contains(device) && refusal.error.errno.as_ref() == Some(errno)
+            };
+            Some(trial.refused.as_ref().is_some_and(is_this).into())
+        }
     }
 }
 
@@ -125,12 +152,44 @@ fn field_of(field: FlowField, account: &FlowAccount) -> u64 {
 
 fn check(condition: &Condition, trial: &TrialAccount) -> Check {
     let value = value_of(&condition.subject, trial);
-    let (outcome, observed) = match value {
-        Some(value) if condition.bounds.hold(value) => (Outcome::Pass, value.to_string()),
-        Some(value) => (Outcome::Fail, value.to_string()),
-        None => (Outcome::Error, format!("the run has no number for: {}", condition.subject)),
+    let outcome = match value {
+        Some(value) if condition.bounds.hold(value) => Outcome::Pass,
+        Some(_) => Outcome::Fail,
+        None => Outcome::Error,
     };
-    Check { name: condition.name.clone(), outcome, expected: condition.bounds.to_string(), observed }
+    let (expected, observed) = match &condition.subject {
+        Subject::Refused { errno, .. } => (
+            format!("the kernel refuses it with {errno}"),
+            trial
+                .refused
+                .as_ref()
+                .map_or("the kernel accepts it".into(), |refusal| refusal.error.to_string()),
+        ),
+        _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
+    };
+    Check { name: condition.name.clone(), outcome, expected, observed }
+}
+
+/// A number in words. That of a capture differs a little in each run: only whether it is enough is said.
+fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
+    match (subject, value) {
+        (_, None) => format!("the run has no number for: {subject}"),
+        (Subject::Captured { .. }, Some(value)) if bounds.hold(value) => bounds.to_string(),
+        (Subject::Captured { .. }, Some(value)) if value < bounds.at_least => "fewer".into(),
+        (Subject::Captured { .. }, Some(_)) => "more".into(),
+        (_, Some(value)) => value.to_string(),
+    }
+}
+
+/// A wait is a check of its own: what came too late did not come.
+fn waited(wait: &WaitAccount) -> Check {
+    let Condition { name, subject, bounds } = &wait.until;
+    Check {
+        name: format!("wait: {name}"),
+        outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
+        expected: format!("{bounds} within {} ms", wait.within_ms),
+        observed: observed(subject, *bounds, wait.value),
+    }
 }
 
 /// A refused operation is what the kernel did; unless it is expected, the run differs.
@@ -140,7 +199,7 @@ fn built(trial: &TrialAccount) -> Option<Check> {
         name: format!("{}: the kernel does what the topology asks for", title(&trial.role)),
         outcome: Outcome::Fail,
         expected: "every operation carried out and read back".into(),
-        observed: refused.to_string(),
+        observed: refused.error.to_string(),
     })
 }
 

@@ -40,7 +40,11 @@ fn counters(backlog: u64) -> Vec<(lab::link::DeviceRef, DeviceState)> {
         handle: 1,
         counters: [("drops".to_owned(), 3), ("backlog_packets".to_owned(), backlog)].into(),
     };
-    let counted = DeviceState { counters: [("tx_packets".to_owned(), 7)].into(), qdiscs: vec![queue] };
+    let counted = DeviceState {
+        counters: [("tx_packets".to_owned(), 7)].into(),
+        qdiscs: vec![queue],
+        ..DeviceState::default()
+    };
     vec![("a:x".parse().unwrap(), counted)]
 }
 

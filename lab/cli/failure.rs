@@ -50,6 +50,11 @@ impl Failure {
         Self { code: UNAVAILABLE, text: text.into() }
     }
 
+    /// What was found is not what was said.
+    pub fn differs(text: impl Into<String>) -> Self {
+        Self { code: DIFFERS, text: text.into() }
+    }
+
     /// A fault of the lab.
     pub fn internal(error: &dyn Error) -> Self {
         Self { code: INTERNAL, text: error.to_string() }

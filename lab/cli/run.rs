@@ -13,6 +13,7 @@ use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
 use lab::report::terminal;
+use lab::snapshot;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
@@ -67,6 +68,8 @@ enum Format {
     Text,
     /// The machine-readable result, and nothing else on standard output
     Json,
+    /// The canonical text that is kept and compared: without anything that varies
+    Snapshot,
 }
 
 /// Runs one topology.
@@ -158,6 +161,7 @@ fn print(format: Format, topology: &Topology, run: &Run) {
                 println!("note: {note}");
             }
         }
+        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
         }

@@ -1,21 +1,15 @@
 //! The agent: carries out a plan inside the kernel under test and tells what happened.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
 use super::channel;
-use super::counters;
-use super::drop_book::DropBook;
 use super::drops::DropObserver;
-use super::flood::flood;
-use super::receiver::Receiver;
-use super::sender::Sender;
-use super::testbed::{Testbed, netns_error};
-use super::{addresses, faults, links, probe, ready, safe_modules, tc, verify};
+use super::testbed::Testbed;
+use super::trial::Trial;
+use super::{probe, safe_modules};
 use crate::handshake::Ready;
-use crate::link::NsName;
-use crate::plan::{FlowPlan, Op, Plan, Trial};
-use crate::record::{OpError, Record, Request};
+use crate::plan::{self, Plan};
+use crate::record::{Record, Request};
 
 /// Why the agent stopped. Everything a kernel may refuse is a record instead.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +84,16 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     scribe.write(&Record::Finished { records })
 }
 
+/// Says, instead of serving, what keeps this machine from running anything.
+///
+/// # Errors
+/// When the line to the host breaks.
+pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
+    let mut scribe = Scribe { line: writer, records: 0 };
+    scribe.write(&Record::Missing { what: vec![why.into()] })?;
+    scribe.write(&Record::Finished { records: 1 })
+}
+
 async fn run<W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
@@ -113,16 +117,15 @@ async fn run<W: Write>(
 async fn run_trial<W: Write>(
     plan: &Plan,
     number: u16,
-    trial: &Trial,
+    trial: &plan::Trial,
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
 ) -> Result<Testbed, AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
-    let mut bed = Testbed::new(plan.ipv6);
-    let mut drops = DropBook::new(&mut prepared.observer, number);
+    let mut running = Trial::new(plan, number, &mut prepared.observer);
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
-        match perform(plan, number, op, &mut bed, &mut drops).await {
+        match running.perform(op_number, op).await {
             Ok(records) => {
                 for record in &records {
                     scribe.write(record)?;
@@ -131,73 +134,13 @@ async fn run_trial<W: Write>(
             }
             Err(error) => {
                 scribe.write(&Record::OpFailed { trial: number, op: op_number, error })?;
-                return Ok(bed);
+                return Ok(running.close().1);
             }
         }
     }
-    for record in drops.close() {
+    let (records, bed) = running.close();
+    for record in records {
         scribe.write(&record)?;
     }
     Ok(bed)
-}
-
-/// Carries out one operation; returns what it has to tell.
-async fn perform(
-    plan: &Plan,
-    trial: u16,
-    op: &Op,
-    bed: &mut Testbed,
-    drops: &mut DropBook<'_>,
-) -> Result<Vec<Record>, OpError> {
-    match op {
-        Op::Namespace(ns) => bed.add_namespace(ns).await?,
-        Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
-        Op::Join { port, controller } => links::join(bed, port, controller).await?,
-        Op::Up(device) => links::set_up(bed, device).await?,
-        Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
-        Op::Addresses(link) => addresses::add_all(bed, link).await?,
-        Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,
-        Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await?,
-        Op::Ready { devices } => ready::ready(bed, devices).await?,
-        Op::Verify { links } => verify::verify(bed, links).await?,
-        Op::Inject { fault, .. } => faults::inject(bed, fault).await?,
-        Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
-        Op::Count(when) => {
-            // Watching begins when the topology stands: building it loses frames that nobody asked for.
-            drops.begin(inodes(bed));
-            return Ok(vec![Record::Counters { trial, when: *when, devices: counters::count(bed).await? }]);
-        }
-        Op::Flood { flow } => {
-            let plan = &plan.flows[usize::from(*flow)];
-            return run_flow(plan, (trial, *flow), bed, drops).await.map(Vec::from);
-        }
-    }
-    Ok(Vec::new())
-}
-
-async fn run_flow(
-    plan: &FlowPlan,
-    (trial, number): (u16, u16),
-    bed: &Testbed,
-    drops: &mut DropBook<'_>,
-) -> Result<[Record; 2], OpError> {
-    let flow = &plan.flow;
-    let what = format!("send flow {}", flow.name);
-    let failed = |text: String| OpError { what: what.clone(), errno: None, text: Some(text) };
-    let (from_index, to_index) = (bed.index(&flow.from).await?, bed.index(&flow.to).await?);
-    let source = addresses::mac_of(bed, &flow.from).await?;
-    let next_hop = addresses::mac_of(bed, &flow.to).await?;
-    let enter = |error| netns_error(&what, &error);
-    let open = || Receiver::open(plan, trial, number, to_index);
-    let receiver =
-        bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
-    let open = || Sender::open(plan, from_index, source, next_hop);
-    let sender =
-        bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?.map_err(|e| failed(e.to_string()))?;
-    flood(plan, (trial, number), sender, receiver, drops).map_err(|error| failed(error.to_string()))
-}
-
-/// Which namespace a drop event means.
-fn inodes(bed: &Testbed) -> BTreeMap<u64, NsName> {
-    bed.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
 }

@@ -9,6 +9,7 @@ use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
 
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::rtnl::{Rtnl, RtnlError};
+use crate::guest::states;
 use crate::guest::tc;
 use crate::guest::testbed::Testbed;
 use crate::link::{DeviceRef, NsName};
@@ -33,12 +34,13 @@ pub async fn count(bed: &Testbed) -> Result<IndexMap<DeviceRef, DeviceState>, Op
 
 async fn count_namespace(ns: &NsName, rtnl: &Rtnl) -> Result<IndexMap<DeviceRef, DeviceState>, RtnlError> {
     let qdiscs = tc::dump(rtnl).await?;
+    let links = rtnl.links().await?;
+    let mut states = states::of(ns, &links);
     let mut devices = IndexMap::new();
-    for link in rtnl.links().await? {
-        if link.header.index != LOOPBACK_IFINDEX {
-            let (device, state) = device_state(ns, &link, &qdiscs)?;
-            devices.insert(device, state);
-        }
+    for link in links.iter().filter(|link| link.header.index != LOOPBACK_IFINDEX) {
+        let (device, mut state) = device_state(ns, link, &qdiscs)?;
+        state.link = states.shift_remove(&device).unwrap_or_default();
+        devices.insert(device, state);
     }
     Ok(devices)
 }
@@ -75,7 +77,7 @@ fn device_state(
         qdiscs.insert(0, root);
     }
     let device = DeviceRef { ns: ns.clone(), name };
-    Ok((device, DeviceState { counters: device_counters(stats), qdiscs }))
+    Ok((device, DeviceState { counters: device_counters(stats), qdiscs, ..DeviceState::default() }))
 }
 
 fn device_counters(stats: &Stats64) -> BTreeMap<String, u64> {

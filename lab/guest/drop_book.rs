@@ -45,11 +45,11 @@ impl<'a> DropBook<'a> {
         }
     }
 
-    /// Takes in what was dropped since the last call; returns how many frames of `flow` were among it.
+    /// Takes in what was dropped since the last call; returns how many of the lab's frames were among it.
     ///
     /// # Errors
     /// When the observer cannot be read.
-    pub fn drain(&mut self, flow: u16) -> Result<u32, ObserveError> {
+    pub fn drain(&mut self) -> Result<u32, ObserveError> {
         let Ok(observer) = self.observer else { return Ok(0) };
         let mut news = 0;
         for event in observer.drain()? {
@@ -58,7 +58,7 @@ impl<'a> DropBook<'a> {
                 Some(probe) if probe.trial == self.trial => {
                     let place = place(&self.namespaces, &event);
                     self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
-                    news += u32::from(probe.flow == flow);
+                    news += 1;
                 }
                 None if self.namespaces.contains_key(&event.netns.into()) => {
                     *self.foreign.entry(place(&self.namespaces, &event)).or_default() += 1;

@@ -3,12 +3,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use super::drop_book::DropBook;
 use super::drops::ObserveError;
 use super::receiver::Receiver;
 use super::sender::{SendError, Sender};
 use super::wait;
 use crate::frames::Frames;
+use crate::link::DeviceRef;
 use crate::plan::FlowPlan;
 use crate::record::Record;
 use crate::wire::Probe;
@@ -29,11 +32,11 @@ pub enum FloodError {
     /// The sender.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The receiver.
-    #[error("receive flow {flow}: {source}")]
+    /// A receiver.
+    #[error("receive at {device}: {source}")]
     Receive {
-        /// Which flow.
-        flow: String,
+        /// Where.
+        device: DeviceRef,
         /// What the tap said.
         source: io::Error,
     },
@@ -42,7 +45,8 @@ pub enum FloodError {
     Observe(#[from] ObserveError),
 }
 
-/// Sends one flow and tells what became of it.
+/// Sends one flow and waits until its frames have come to rest; returns what became of the sends. Its receiver is
+/// among those of `watch`.
 ///
 /// # Errors
 /// When a socket or the observer fails. Refused and lost frames are no errors.
@@ -50,51 +54,61 @@ pub fn flood(
     plan: &FlowPlan,
     (trial, number): (u16, u16),
     mut sender: Sender,
-    mut receiver: Receiver,
-    drops: &mut DropBook<'_>,
-) -> Result<[Record; 2], FloodError> {
+    mut watch: Watch<'_, '_>,
+) -> Result<Record, FloodError> {
     let flow = &plan.flow;
-    let receive = |source| FloodError::Receive { flow: flow.name.clone(), source };
     for sequence in 0..flow.frames {
         sender.send(&flow.name, Probe { trial, flow: number, sequence })?;
         if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
-            receiver.drain().map_err(receive)?;
-            drops.drain(number)?;
+            watch.drain()?;
         }
     }
     let (accepted, refused) = sender.answers();
-    settle(plan, number, &mut receiver, drops)?;
-    let (duplicated, overrun) = receiver.faults();
-    let frames = receiver.frames().clone();
-    Ok([
-        Record::Sent { trial, flow: number, accepted, refused },
-        Record::Seen { trial, flow: number, frames, duplicated, overrun },
-    ])
+    let asked = Frames::first(flow.frames);
+    watch.settle(|watch| {
+        let seen = watch.receivers.get(&flow.to).map(|receiver| receiver.seen(number).0);
+        let missing = asked.difference(&seen.unwrap_or_default());
+        missing.difference(&watch.drops.lost(number)).is_empty()
+    })?;
+    Ok(Record::Sent { trial, flow: number, accepted, refused })
 }
 
-/// Returns when every frame has arrived or is known to be lost, or when nothing has moved for a while.
-fn settle(
-    plan: &FlowPlan,
-    number: u16,
-    receiver: &mut Receiver,
-    drops: &mut DropBook<'_>,
-) -> Result<(), FloodError> {
-    let asked = Frames::first(plan.flow.frames);
-    let mut quiet = 0;
-    let mut round = || -> Result<bool, FloodError> {
-        let receive = |source| FloodError::Receive { flow: plan.flow.name.clone(), source };
-        let news = receiver.drain().map_err(receive)? + drops.drain(number)?;
-        quiet = if news == 0 { quiet + 1 } else { 0 };
-        let missing = asked.difference(receiver.frames());
-        let accounted = missing.difference(&drops.lost(number)).is_empty();
-        // One quiet round even then: a second copy of a frame may be on its way.
-        Ok(quiet >= if accounted { 1 } else { QUIET_ROUNDS })
-    };
-    let deadline = Instant::now() + SETTLE_TIMEOUT;
-    wait::until(deadline, ROUND, || match round() {
-        Ok(true) => Some(Ok(())),
-        Ok(false) => None,
-        Err(error) => Some(Err(error)),
-    })
-    .unwrap_or(Ok(()))
+/// Where frames show up again: at their receivers, or among the dropped.
+pub struct Watch<'w, 'o> {
+    /// By device.
+    pub receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    /// The drop observer's book.
+    pub drops: &'w mut DropBook<'o>,
+}
+
+impl Watch<'_, '_> {
+    /// Takes in what has happened; returns how many of the lab's frames have shown up.
+    fn drain(&mut self) -> Result<u32, FloodError> {
+        let mut news = self.drops.drain()?;
+        for (device, receiver) in &mut *self.receivers {
+            news +=
+                receiver.drain().map_err(|source| FloodError::Receive { device: device.clone(), source })?;
+        }
+        Ok(news)
+    }
+
+    /// Returns when nothing has moved for a while; sooner when `accounted` says that there is nothing to wait for.
+    ///
+    /// # Errors
+    /// When a receiver or the observer fails.
+    pub fn settle(&mut self, accounted: impl Fn(&Self) -> bool) -> Result<(), FloodError> {
+        let mut quiet = 0;
+        let mut round = || -> Result<bool, FloodError> {
+            quiet = if self.drain()? == 0 { quiet + 1 } else { 0 };
+            // One quiet round even then: a second copy of a frame may be on its way.
+            Ok(quiet >= if accounted(self) { 1 } else { QUIET_ROUNDS })
+        };
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        wait::until(deadline, ROUND, || match round() {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .unwrap_or(Ok(()))
+    }
 }

@@ -1,12 +1,12 @@
 //! Sees numbered frames arrive at a device, each number once.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use super::sockopt;
 use crate::frames::Frames;
-use crate::plan::FlowPlan;
 use crate::wire::{PROBE_PORT, Probe};
 
 /// Room for frames between two drains: a flood is drained every few dozen frames, a late burst must fit as well.
@@ -14,29 +14,35 @@ const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// Longest part of a frame that is looked at.
 const FRAME_HEAD_BYTES: usize = 256;
 
-/// Watches one device for one flow.
+/// Watches one device for all flows that lead to it.
 pub struct Receiver {
     tap: OwnedFd,
     /// Takes the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP.
     sink: Option<UdpSocket>,
     trial: u16,
-    flow: u16,
-    frames: Frames,
-    duplicated: u32,
+    /// By flow.
+    seen: BTreeMap<u16, Seen>,
     overrun: u32,
 }
 
+/// What arrived of one flow.
+#[derive(Debug, Default)]
+struct Seen {
+    frames: Frames,
+    duplicated: u32,
+}
+
 impl Receiver {
-    /// Opens the taps. Must run in the receiver's namespace.
+    /// Opens the taps. Must run in the receiver's namespace. `address` is where datagrams are sent to.
     ///
     /// # Errors
     /// When a socket call fails.
-    pub fn open(plan: &FlowPlan, trial: u16, flow: u16, ifindex: u32) -> io::Result<Self> {
+    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32) -> io::Result<Self> {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
-        // Another flow of the same trial may have the port: one sink is enough for the namespace.
-        let sink = match UdpSocket::bind((plan.destination, PROBE_PORT)) {
+        // Another device of the namespace may have the same address: one sink is enough.
+        let sink = match UdpSocket::bind((address, PROBE_PORT)) {
             Ok(sink) => {
                 sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
                 sink.set_nonblocking(true)?;
@@ -45,10 +51,10 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { tap, sink, trial, flow, frames: Frames::default(), duplicated: 0, overrun: 0 })
+        Ok(Self { tap, sink, trial, seen: BTreeMap::new(), overrun: 0 })
     }
 
-    /// Takes everything that has arrived; returns how many frames of the flow were among it.
+    /// Takes everything that has arrived; returns how many of the lab's frames were among it.
     ///
     /// # Errors
     /// When the tap fails. A device that went down is no failure: nothing more will arrive.
@@ -66,10 +72,11 @@ impl Receiver {
                 Err(error) => return Err(error),
             };
             let Some(probe) = Probe::parse_frame(&buffer[..len.min(FRAME_HEAD_BYTES)]) else { continue };
-            if probe.trial == self.trial && probe.flow == self.flow {
+            if probe.trial == self.trial {
                 news += 1;
-                if !self.frames.insert(probe.sequence) {
-                    self.duplicated += 1;
+                let seen = self.seen.entry(probe.flow).or_default();
+                if !seen.frames.insert(probe.sequence) {
+                    seen.duplicated += 1;
                 }
             }
         }
@@ -77,13 +84,13 @@ impl Receiver {
         Ok(news)
     }
 
-    /// Frames seen so far.
-    pub fn frames(&self) -> &Frames {
-        &self.frames
+    /// Frames of a flow that arrived, and how many of them again.
+    pub fn seen(&self, flow: u16) -> (Frames, u32) {
+        self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default()
     }
 
-    /// Frames seen again, and frames the tap itself lost.
-    pub fn faults(&self) -> (u32, u32) {
-        (self.duplicated, self.overrun)
+    /// Frames, of any flow, that the tap itself lost.
+    pub fn overrun(&self) -> u32 {
+        self.overrun
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use indexmap::IndexMap;
 
-use crate::behaviour::Difference;
+use crate::behaviour::{self, Difference};
 use crate::matrix::{Behaviours, Cell, Matrix, Standing};
 use crate::outcome::Outcome;
 
@@ -160,28 +160,43 @@ pub fn groups(behaviours: &Behaviours, kernels: &[String]) -> String {
     out
 }
 
-/// Lines as `what: one | other`. What differs alike in several trials is told once.
+/// Lines as `what: one | other`. What differs alike in several trials is told once, and so is another name for the
+/// same number of frames, after what really differs: drop reasons come and go with kernels.
 pub fn differences(differences: &[Difference], indent: &str) -> String {
-    let mut alike: IndexMap<(&str, &[String]), Vec<&str>> = IndexMap::new();
+    let mut alike: IndexMap<(bool, &str, Vec<String>), Vec<&Difference>> = IndexMap::new();
     for one in differences {
-        let (trial, rest) = one.item.split_once(", ").unwrap_or(("", &one.item));
-        alike.entry((rest, &one.values)).or_default().push(trial);
-    }
-    let mut out = String::new();
-    for ((rest, values), trials) in alike.iter().take(DIFFERENCES_MAX) {
-        let trials = match trials[..] {
-            [""] => String::new(),
-            [only] => format!("{only}, "),
-            [first, second] => format!("{first} and {second}, "),
-            [first, ref more @ ..] => format!("{first} and {} more, ", more.len()),
-            [] => String::new(),
+        let renamed = is_renamed(one);
+        let (item, values) = if renamed {
+            let item = one.item.rsplit_once(", ").map_or(one.item.as_str(), |(_, last)| last);
+            (item, one.values.iter().map(|value| behaviour::without_numbers(value)).collect())
+        } else {
+            (without_trial(one), one.values.clone())
         };
-        let line = format!("{indent}{trials}{rest}: {}", values.join(" | "));
+        alike.entry((renamed, item, values)).or_default().push(one);
+    }
+    alike.sort_by(|a, _, b, _| a.0.cmp(&b.0));
+    let mut out = String::new();
+    for ((renamed, item, _), lines) in alike.iter().take(DIFFERENCES_MAX) {
+        let (where_, more) = match (lines.len(), *renamed) {
+            (1, _) => (lines[0].item.clone(), String::new()),
+            (count, true) => ((*item).to_owned(), format!(" (and {} lines alike)", count - 1)),
+            (count, false) => {
+                let first = lines[0].item.strip_suffix(item).unwrap_or_default().trim_end_matches(", ");
+                (format!("{first} and {} more, {item}", count - 1), String::new())
+            }
+        };
+        let values = &lines[0].values;
+        let line = format!("{indent}{where_}: {}{more}", values.join(" | "));
         if line.chars().count() <= WIDTH {
             let _ = writeln!(out, "{line}");
         } else {
-            let _ = writeln!(out, "{indent}{trials}{rest}:");
-            out += &wrap(values.iter().cloned(), " | ", &format!("{indent}    "));
+            let _ = writeln!(out, "{indent}{where_}:");
+            let last = values.len().saturating_sub(1);
+            let pieces = values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| if index == last { format!("{value}{more}") } else { value.clone() });
+            out += &wrap(pieces, " | ", &format!("{indent}    "));
         }
     }
     let more = alike.len().saturating_sub(DIFFERENCES_MAX);
@@ -189,6 +204,22 @@ pub fn differences(differences: &[Difference], indent: &str) -> String {
         let _ = writeln!(out, "{indent}and {more} more: --format json has them");
     }
     out
+}
+
+fn without_trial(difference: &Difference) -> &str {
+    let item = difference.item.as_str();
+    let trial = item.split_once(", ").filter(|_| !item.starts_with(behaviour::CHECK));
+    trial.map_or(item, |(_, rest)| rest)
+}
+
+/// Whether the groups have the same numbers and other words for them.
+fn is_renamed(difference: &Difference) -> bool {
+    let numbers = |value: &String| -> Vec<String> {
+        let words = value.split([' ', ',']).filter(|word| word.parse::<u64>().is_ok());
+        words.map(str::to_owned).collect()
+    };
+    let first = difference.values.first().map(numbers).unwrap_or_default();
+    !first.is_empty() && difference.values.iter().all(|value| numbers(value) == first)
 }
 
 /// What is not as expected, cell by cell, with what to do next.

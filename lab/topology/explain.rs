@@ -20,7 +20,7 @@ pub struct Explanation {
 }
 
 /// What a required key may look like.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("about", "about = \"the parent's queue is full\""),
     ("dev", "dev = \"bond0\""),
     ("device", "device = \"node:bond0\""),
@@ -34,6 +34,7 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("mode", "mode = \"active-backup\""),
     ("parent", "parent = \"bond0\""),
     ("peer", "peer = \"switch:p1\""),
+    ("what", "what = \"lacpdu\""),
 ];
 
 /// serde's names of kinds, and the writer's.

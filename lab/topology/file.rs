@@ -13,7 +13,8 @@ use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, NsName,
     PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
-use crate::scenario::{FlowField, Hook, Socket};
+use crate::protocol::FrameClass;
+use crate::scenario::{FlowField, Hook, Socket, State};
 
 /// A value with its place in the file, in bytes.
 #[derive(Debug, Clone)]
@@ -93,6 +94,9 @@ pub struct TopologyFile {
     /// Things to break, keyed by kind.
     #[serde(default)]
     pub fault: FaultTables,
+    /// Frames of the kernel's own, counted where they arrive.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub capture: Named<CaptureTable>,
     /// What happens, in order.
     #[serde(default)]
     pub step: Vec<At<StepTable>>,
@@ -408,6 +412,16 @@ pub struct DownFaultTable {
     pub device: At<DeviceRef>,
 }
 
+/// Counts frames of one class where they arrive, from the first step to the last.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureTable {
+    /// Where they arrive.
+    pub device: At<DeviceRef>,
+    /// Which frames.
+    pub what: FrameClass,
+}
+
 /// One step: exactly one verb.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -418,6 +432,13 @@ pub struct StepTable {
     pub clear: Option<At<String>>,
     /// Send a flow.
     pub flood: Option<At<String>>,
+    /// Wait until this holds: a condition on a state or a capture. A wait in vain is a failed check, and the next
+    /// step is done all the same.
+    pub wait: Option<At<ConditionTable>>,
+    /// With `wait`: how long at the most, in ms; 10000 unless you say otherwise.
+    pub within_ms: Option<At<u32>>,
+    /// Let time pass, in ms.
+    pub pause_ms: Option<At<u32>>,
 }
 
 /// A condition: what to look at, and what it must be.
@@ -434,12 +455,21 @@ pub struct ConditionTable {
     pub errno: Option<At<String>>,
     /// Frames lost at this layer, with `device` on that device only.
     pub layer: Option<At<String>>,
-    /// Look at this device: with `counter`.
+    /// Look at this device: with `counter`, `state`, `same_mac_as` or `refused`.
     pub device: Option<At<DeviceRef>>,
     /// Look at the root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
     /// Which counter.
     pub counter: Option<At<String>>,
+    /// Which state of the device, after the last step.
+    pub state: Option<State>,
+    /// Whether the device has the same Ethernet address as this one: 1 or 0.
+    pub same_mac_as: Option<At<DeviceRef>>,
+    /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
+    /// meaning, and nothing else can be expected.
+    pub refused: Option<At<String>>,
+    /// Look at what this capture counted. A bound that only just holds will not hold in each run.
+    pub capture: Option<At<String>>,
     /// Exactly this.
     pub equals: Option<At<u64>>,
     /// This or more.

@@ -7,12 +7,13 @@ use indexmap::IndexMap;
 
 use super::Topology;
 use super::check::{Checker, join, resolve_qdisc};
-use super::file::{At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile};
-use crate::attribution::Layer;
+use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
+use super::file::{
+    At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
+};
 use crate::link::DeviceRef;
 use crate::scenario::{
-    Bounds, Condition, DEVICE_COUNTERS, FRAMES_MAX, Fault, Flow, Hypothesis, QDISC_COUNTERS, Report,
-    Scenario, Socket, Step, Subject,
+    Capture, FRAMES_MAX, Fault, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX,
 };
 use crate::wire::FRAME_LEN_MIN;
 
@@ -22,40 +23,11 @@ const FRAME_LEN_DEFAULT: usize = 98;
 /// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
 const NUMBERED_MAX: usize = 10_000;
 
+/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
+const WITHIN_MS_DEFAULT: u32 = 10_000;
+
 /// The place toml gives the file itself as a table.
 const FILE: Range<usize> = 0..0;
-
-/// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 28] = [
-    "EACCES",
-    "EADDRNOTAVAIL",
-    "EAFNOSUPPORT",
-    "EAGAIN",
-    "EBADF",
-    "EBUSY",
-    "ECONNREFUSED",
-    "EDESTADDRREQ",
-    "EFAULT",
-    "EHOSTDOWN",
-    "EHOSTUNREACH",
-    "EINTR",
-    "EINVAL",
-    "EIO",
-    "EMSGSIZE",
-    "ENETDOWN",
-    "ENETUNREACH",
-    "ENOBUFS",
-    "ENODEV",
-    "ENOENT",
-    "ENOMEM",
-    "ENOSPC",
-    "ENOTCONN",
-    "ENXIO",
-    "EOPNOTSUPP",
-    "EPERM",
-    "EPIPE",
-    "ETIMEDOUT",
-];
 
 /// Resolves everything that happens on a topology.
 pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) -> Scenario {
@@ -64,17 +36,20 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
         scenario.flows.insert(name.value.clone(), resolve_flow(&name.value, table, topology, checker));
     }
     scenario.faults = resolve_faults(file, checker);
+    scenario.captures = resolve_captures(file, checker);
     scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
-        file.expect.iter().filter_map(|condition| resolve_condition(condition, &scenario, checker)).collect();
+        file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
+    refusals_alone(file, checker);
     scenario.report = file.report.as_ref().map(|report| resolve_report(report, &scenario, checker));
     scenario.hypotheses = file
         .hypothesis
         .iter()
         .map(|(name, table)| resolve_hypothesis(name, table, scenario.report.is_some(), &scenario, checker))
         .collect();
-    if let Some(expect) = file.expect.first()
+    let needs_step = |condition: &&At<ConditionTable>| needs_step(&condition.value);
+    if let Some(expect) = file.expect.iter().find(needs_step)
         && file.step.is_empty()
         && !checker.lost.field(&FILE, "step")
     {
@@ -170,13 +145,6 @@ fn resolve_faults(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<St
     faults
 }
 
-fn flow_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
-    if !scenario.flows.contains_key(&name.value) {
-        let known: Vec<String> = scenario.flows.keys().cloned().collect();
-        checker.dangling(&name.span, "flow", &name.value, &known);
-    }
-}
-
 /// A flow has one account in a trial: sent again, its frames would bear the same numbers.
 fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut Checker<'_>) {
     let mut flooded = BTreeSet::new();
@@ -199,145 +167,64 @@ fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_
     }
 }
 
+fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<String, Capture> {
+    let capture = |(name, table): (&At<String>, &CaptureTable), checker: &mut Checker<'_>| {
+        checker.device(&table.device);
+        let name = name.value.clone();
+        (name.clone(), Capture { name, device: table.device.value.clone(), what: table.what })
+    };
+    file.capture.iter().map(|entry| capture(entry, checker)).collect()
+}
+
 fn resolve_step(step: &At<StepTable>, scenario: &Scenario, checker: &mut Checker<'_>) -> Option<Step> {
-    match &step.value {
-        StepTable { inject: Some(fault), clear: None, flood: None } => {
-            fault_exists(fault, scenario, checker);
-            Some(Step::Inject(fault.value.clone()))
+    let StepTable { inject, clear, flood, wait, within_ms, pause_ms } = &step.value;
+    let verbs = [inject.is_some(), clear.is_some(), flood.is_some(), wait.is_some(), pause_ms.is_some()];
+    if verbs.iter().filter(|given| **given).count() != 1 {
+        if !checker.lost.any_field(&step.span) {
+            let hint = "one of: inject, clear, flood, wait, pause_ms";
+            checker.problem(&step.span, "a step does exactly one thing", hint);
         }
-        StepTable { inject: None, clear: Some(fault), flood: None } => {
-            fault_exists(fault, scenario, checker);
-            Some(Step::Clear(fault.value.clone()))
-        }
-        StepTable { inject: None, clear: None, flood: Some(flow) } => {
-            flow_exists(flow, scenario, checker);
-            Some(Step::Flood(flow.value.clone()))
-        }
-        StepTable { inject: None, clear: None, flood: None } if checker.lost.any_field(&step.span) => None,
-        _ => {
-            checker.problem(&step.span, "a step does exactly one thing", "one of: inject, clear, flood");
-            None
-        }
+        return None;
+    }
+    if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
+        checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
+    }
+    for fault in [inject, clear].into_iter().flatten() {
+        fault_exists(fault, scenario, checker);
+    }
+    if let Some(flood) = flood {
+        flow_exists(flood, scenario, checker);
+    }
+    if let Some(wait) = wait {
+        let until = resolve_condition(wait, Use::Wait, scenario, checker)?;
+        let within_ms = within_ms.as_ref().map_or(WITHIN_MS_DEFAULT, |ms| bounded_ms(ms, checker));
+        return Some(Step::Wait { until, within_ms });
+    }
+    match (inject, clear, flood, pause_ms) {
+        (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),
+        (_, Some(fault), ..) => Some(Step::Clear(fault.value.clone())),
+        (_, _, Some(flow), _) => Some(Step::Flood(flow.value.clone())),
+        (_, _, _, ms) => ms.as_ref().map(|ms| Step::Pause(bounded_ms(ms, checker))),
     }
 }
 
-fn resolve_condition(
-    table: &At<ConditionTable>,
-    scenario: &Scenario,
-    checker: &mut Checker<'_>,
-) -> Option<Condition> {
-    let bounds = resolve_bounds(table, checker);
-    let subject = resolve_subject(table, scenario, checker);
-    let (bounds, subject) = (bounds?, subject?);
-    let name = table.value.name.clone().unwrap_or_else(|| format!("{subject}: {bounds}"));
-    Some(Condition { name, subject, bounds })
+fn bounded_ms(ms: &At<u32>, checker: &mut Checker<'_>) -> u32 {
+    if !(1..=WAIT_MS_MAX).contains(&ms.value) {
+        let message = format!("{} ms are out of range: 1 to {WAIT_MS_MAX}", ms.value);
+        checker.problem(&ms.span, message, "the kernel's own timers run in seconds");
+    }
+    ms.value
 }
 
-fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
-    let ConditionTable { equals, at_least, at_most, .. } = &table.value;
-    match (equals, at_least, at_most) {
-        (Some(exactly), None, None) => Some(Bounds { at_least: exactly.value, at_most: Some(exactly.value) }),
-        (Some(exactly), _, _) => {
-            let hint = "give `equals` alone, or `at_least` and `at_most`";
-            checker.problem(&exactly.span, "`equals` together with another bound", hint);
-            None
-        }
-        (None, Some(least), Some(most)) if least.value > most.value => {
-            let message = format!("nothing is at least {} and at most {}", least.value, most.value);
-            checker.problem(&least.span, message, "swap the two");
-            None
-        }
-        (None, Some(least), None) if least.value == 0 => {
-            checker.problem(&least.span, "every number is at least 0", "give a bound that could fail");
-            None
-        }
-        (None, Some(least), most) => {
-            Some(Bounds { at_least: least.value, at_most: most.as_ref().map(|most| most.value) })
-        }
-        (None, None, Some(most)) => Some(Bounds { at_least: 0, at_most: Some(most.value) }),
-        (None, None, None) => {
-            if !checker.lost.any_field(&table.span) {
-                let hint = "give `equals`, or `at_least`, or `at_most`, or the last two together";
-                checker.problem(&table.span, "a condition without a bound", hint);
-            }
-            None
-        }
-    }
-}
-
-fn resolve_subject(
-    table: &At<ConditionTable>,
-    scenario: &Scenario,
-    checker: &mut Checker<'_>,
-) -> Option<Subject> {
-    let ConditionTable { flow, field, errno, layer, device, qdisc, counter, .. } = &table.value;
-    // All names are followed first: what is wrong with them does not depend on what is meant.
-    if let Some(flow) = flow {
-        flow_exists(flow, scenario, checker);
-    }
-    for device in [device, qdisc].into_iter().flatten() {
-        checker.device(device);
-    }
-    if let Some(errno) = errno {
-        known_word(errno, "errno of a send", &SEND_ERRNOS, checker);
-    }
-    if let Some(layer) = layer {
-        known_word(layer, "layer", &Layer::ALL.map(Layer::as_str), checker);
-    }
-    match (flow, device, qdisc, counter) {
-        (Some(flow), device, None, None) => {
-            let flow = flow.value.clone();
-            match (field, errno, layer, device) {
-                (Some(field), None, None, None) => return Some(Subject::Flow { flow, field: *field }),
-                (None, Some(errno), None, None) => {
-                    return Some(Subject::Errno { flow, errno: errno.value.clone() });
-                }
-                (None, None, Some(layer), device) => {
-                    let device = device.as_ref().map(|device| device.value.clone());
-                    return Some(Subject::Fate { flow, layer: layer.value.clone(), device });
-                }
-                _ => {}
-            }
-        }
-        (None, Some(device), None, Some(counter))
-            if field.is_none() && errno.is_none() && layer.is_none() =>
-        {
-            known_word(counter, "device counter", &DEVICE_COUNTERS, checker);
-            return Some(Subject::Device { device: device.value.clone(), counter: counter.value.clone() });
-        }
-        (None, None, Some(device), Some(counter))
-            if field.is_none() && errno.is_none() && layer.is_none() =>
-        {
-            known_word(counter, "queueing discipline's counter", &QDISC_COUNTERS, checker);
-            return Some(Subject::Qdisc { device: device.value.clone(), counter: counter.value.clone() });
-        }
-        _ => {}
-    }
-    unclear_subject(table, checker);
-    None
-}
-
-fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
-    if checker.lost.any_field(&table.span) {
+/// A refusal ends the run: what else is expected would never be looked at.
+fn refusals_alone(file: &TopologyFile, checker: &mut Checker<'_>) {
+    let is_refusal = |condition: &&At<ConditionTable>| condition.value.refused.is_some();
+    if !file.expect.iter().any(|condition| is_refusal(&condition)) {
         return;
     }
-    let (message, hint) = match &table.value.flow {
-        Some(_) => (
-            "it is not clear which number of the flow is meant",
-            "with `flow`, give one of: field, errno, layer (and then, if you like, device)",
-        ),
-        None => (
-            "it is not clear which number is meant",
-            "give `flow` with `field`, `errno` or `layer`; or `device` with `counter`; or `qdisc` with `counter`",
-        ),
-    };
-    checker.problem(&table.span, message, hint);
-}
-
-fn known_word(word: &At<String>, what: &str, known: &[&str], checker: &mut Checker<'_>) {
-    if !known.contains(&word.value.as_str()) {
-        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-        checker.dangling(&word.span, what, &word.value, &known);
+    for other in file.expect.iter().filter(|condition| !is_refusal(condition)) {
+        let hint = "a refusal ends the run: make two topologies of it";
+        checker.problem(&other.span, "something else is expected beside a refusal", hint);
     }
 }
 
@@ -353,8 +240,12 @@ fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Ch
         flow_exists(flow, scenario, checker);
     }
     flooded_once(table.value.floods.iter(), checker);
-    let evidence =
-        table.value.evidence.iter().filter_map(|item| resolve_condition(item, scenario, checker)).collect();
+    let evidence = table
+        .value
+        .evidence
+        .iter()
+        .filter_map(|item| resolve_condition(item, Use::Evidence, scenario, checker))
+        .collect();
     Report { floods: table.value.floods.iter().map(|flow| flow.value.clone()).collect(), evidence }
 }
 

@@ -1,0 +1,192 @@
+//! One trial: carries out its operations, and watches from the first step to the last.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::capture::Tap;
+use super::counters;
+use super::drop_book::DropBook;
+use super::drops::DropObserver;
+use super::flood::{Watch, flood};
+use super::receiver::Receiver;
+use super::sender::Sender;
+use super::testbed::{Testbed, netns_error};
+use super::{addresses, faults, links, ready, states, tc, verify, wait};
+use crate::link::{DeviceRef, NsName};
+use crate::plan::{FlowPlan, Op, Plan};
+use crate::record::{OpError, Record, When};
+use crate::scenario::{Capture, Condition};
+use crate::state;
+
+/// Between two looks at what is waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A trial that runs.
+pub struct Trial<'a> {
+    plan: &'a Plan,
+    number: u16,
+    bed: Testbed,
+    drops: DropBook<'a>,
+    /// By receiving device; open until the trial ends: what a queue holds may arrive long after its flow was sent.
+    receivers: IndexMap<DeviceRef, Receiver>,
+    /// By name.
+    captures: IndexMap<String, Tap>,
+}
+
+impl<'a> Trial<'a> {
+    /// Nothing is there yet.
+    pub fn new(plan: &'a Plan, number: u16, observer: &'a mut Result<DropObserver, String>) -> Self {
+        Self {
+            plan,
+            number,
+            bed: Testbed::new(plan.ipv6),
+            drops: DropBook::new(observer, number),
+            receivers: IndexMap::new(),
+            captures: IndexMap::new(),
+        }
+    }
+
+    /// Carries out one operation; returns what it has to tell.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn perform(&mut self, op_number: u32, op: &Op) -> Result<Vec<Record>, OpError> {
+        let trial = self.number;
+        let bed = &mut self.bed;
+        match op {
+            Op::Namespace(ns) => bed.add_namespace(ns).await?,
+            Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
+            Op::Join { port, controller } => links::join(bed, port, controller).await?,
+            Op::Up(device) => links::set_up(bed, device).await?,
+            Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
+            Op::Addresses(link) => addresses::add_all(bed, link).await?,
+            Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,
+            Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await?,
+            Op::Ready { devices } => ready::ready(bed, devices).await?,
+            Op::Verify { links } => verify::verify(bed, links).await?,
+            Op::Inject { fault, .. } => faults::inject(bed, fault).await?,
+            Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
+            Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
+            Op::Capture(capture) => self.start_capture(capture).await?,
+            Op::Count(When::Before) => {
+                // Watching begins when the topology stands: building it loses frames that nobody asked for.
+                self.drops.begin(inodes(&self.bed));
+                let devices = counters::count(&self.bed).await?;
+                return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
+            }
+            Op::Count(When::After) => return self.finish().await,
+            Op::Wait { until, within_ms } => {
+                let (value, held) = self.wait(until, *within_ms).await?;
+                return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
+            }
+            Op::Flood { flow } => {
+                let plan = &self.plan.flows[usize::from(*flow)];
+                return self.run_flow(plan, *flow).await.map(|record| vec![record]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The drop observer's account, and what still stands.
+    pub fn close(self) -> (Vec<Record>, Testbed) {
+        (self.drops.close(), self.bed)
+    }
+
+    async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
+        let index = self.bed.index(&capture.device).await?;
+        let what = format!("capture {}", capture.name);
+        let open = || Tap::open(capture.what, index);
+        let tap = self.bed.namespaces.enter(&capture.device.ns, open);
+        let tap = tap.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))?;
+        self.captures.insert(capture.name.clone(), tap);
+        Ok(())
+    }
+
+    /// The number a condition speaks of, again and again until it is what is wanted or the time is over.
+    async fn wait(&mut self, until: &Condition, within_ms: u32) -> Result<(Option<u64>, bool), OpError> {
+        let deadline = Instant::now() + Duration::from_millis(within_ms.into());
+        let mut ticks = interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let captured = count_captures(&mut self.captures)?;
+            let links = states::read(&self.bed).await?;
+            let value = state::value_of(&until.subject, &links, &captured);
+            let held = value.is_some_and(|value| until.bounds.hold(value));
+            if held || Instant::now() >= deadline {
+                return Ok((value, held));
+            }
+        }
+    }
+
+    async fn run_flow(&mut self, plan: &FlowPlan, number: u16) -> Result<Record, OpError> {
+        let flow = &plan.flow;
+        let what = format!("send flow {}", flow.name);
+        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
+        let source = addresses::mac_of(&self.bed, &flow.from).await?;
+        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
+        let enter = |error| netns_error(&what, &error);
+        if !self.receivers.contains_key(&flow.to) {
+            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
+            self.receivers.insert(flow.to.clone(), receiver.map_err(|error| failed(&what, &error))?);
+        }
+        let open = || Sender::open(plan, from_index, source, next_hop);
+        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
+        let sender = sender.map_err(|error| failed(&what, &error))?;
+        let watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+        flood(plan, (self.number, number), sender, watch).map_err(|error| failed(&what, &error))
+    }
+
+    /// Lets everything come to rest, and tells all there is to tell.
+    async fn finish(&mut self) -> Result<Vec<Record>, OpError> {
+        let trial = self.number;
+        let what = "let everything come to rest";
+        let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+        watch.settle(|_| false).map_err(|error| failed(what, &error))?;
+        let mut records = Vec::new();
+        for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
+            if let Some(receiver) = self.receivers.get(&flow.to) {
+                let (frames, duplicated) = receiver.seen(number);
+                let overrun = receiver.overrun();
+                records.push(Record::Seen { trial, flow: number, frames, duplicated, overrun });
+            }
+        }
+        count_captures(&mut self.captures)?;
+        records.extend(self.captures.iter().map(|(name, tap)| Record::Captured {
+            trial,
+            capture: name.clone(),
+            count: tap.count(),
+            overrun: tap.overrun(),
+        }));
+        let devices = counters::count(&self.bed).await?;
+        records.push(Record::Counters { trial, when: When::After, devices });
+        Ok(records)
+    }
+}
+
+/// Lets time pass: waits for what never comes.
+fn pause(time: Duration) {
+    wait::until(std::time::Instant::now() + time, time, || None::<()>);
+}
+
+fn count_captures(captures: &mut IndexMap<String, Tap>) -> Result<BTreeMap<String, u64>, OpError> {
+    let count = |(name, tap): (&String, &mut Tap)| -> io::Result<(String, u64)> {
+        tap.drain()?;
+        Ok((name.clone(), tap.count()))
+    };
+    captures.iter_mut().map(count).collect::<Result<_, _>>().map_err(|error| failed("read a capture", &error))
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> OpError {
+    OpError { what: what.into(), errno: None, text: Some(error.to_string()) }
+}
+
+/// Which namespace a drop event means.
+fn inodes(bed: &Testbed) -> BTreeMap<u64, NsName> {
+    bed.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
+}

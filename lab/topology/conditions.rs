@@ -1,0 +1,282 @@
+//! Conditions: which number is meant, what it must be, and where each may stand.
+
+use super::check::Checker;
+use super::file::{At, ConditionTable};
+use crate::attribution::Layer;
+use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
+
+/// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
+const SEND_ERRNOS: [&str; 28] = [
+    "EACCES",
+    "EADDRNOTAVAIL",
+    "EAFNOSUPPORT",
+    "EAGAIN",
+    "EBADF",
+    "EBUSY",
+    "ECONNREFUSED",
+    "EDESTADDRREQ",
+    "EFAULT",
+    "EHOSTDOWN",
+    "EHOSTUNREACH",
+    "EINTR",
+    "EINVAL",
+    "EIO",
+    "EMSGSIZE",
+    "ENETDOWN",
+    "ENETUNREACH",
+    "ENOBUFS",
+    "ENODEV",
+    "ENOENT",
+    "ENOMEM",
+    "ENOSPC",
+    "ENOTCONN",
+    "ENXIO",
+    "EOPNOTSUPP",
+    "EPERM",
+    "EPIPE",
+    "ETIMEDOUT",
+];
+
+/// Errnos with which links, ports, addresses and disciplines are refused.
+const REFUSAL_ERRNOS: [&str; 22] = [
+    "EACCES",
+    "EADDRNOTAVAIL",
+    "EBUSY",
+    "EEXIST",
+    "EINVAL",
+    "ELOOP",
+    "EMSGSIZE",
+    "ENETDOWN",
+    "ENETUNREACH",
+    "ENODATA",
+    "ENODEV",
+    "ENOENT",
+    "ENOMEM",
+    "ENOPROTOOPT",
+    "ENOSPC",
+    "ENOTSUPP",
+    "ENOTUNIQ",
+    "ENXIO",
+    "EOPNOTSUPP",
+    "EPERM",
+    "EPROTONOSUPPORT",
+    "ERANGE",
+];
+
+/// What a condition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// What must hold after the steps.
+    Expect,
+    /// What a report observed.
+    Evidence,
+    /// What a step waits for.
+    Wait,
+}
+
+/// Resolves a condition.
+pub fn resolve_condition(
+    table: &At<ConditionTable>,
+    purpose: Use,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Condition> {
+    let bounds = resolve_bounds(table, checker);
+    let subject = resolve_subject(table, scenario, checker);
+    let (bounds, subject) = (bounds?, subject?);
+    let wrong = match (purpose, &subject) {
+        (Use::Wait, Subject::State { .. } | Subject::SameMac { .. } | Subject::Captured { .. }) => None,
+        (Use::Wait, _) => {
+            Some(("this cannot be waited for", "wait for a `state`, `same_mac_as` or `capture`"))
+        }
+        (Use::Evidence, Subject::Refused { .. }) => {
+            Some(("a refusal is no evidence", "what was refused cannot be under any explanation"))
+        }
+        _ => None,
+    };
+    if let Some((message, hint)) = wrong {
+        checker.problem(&table.span, message, hint);
+        return None;
+    }
+    let name = table.value.name.clone().unwrap_or_else(|| match &subject {
+        Subject::Refused { .. } => subject.to_string(),
+        _ => format!("{subject}: {bounds}"),
+    });
+    Some(Condition { name, subject, bounds })
+}
+
+/// Whether nothing can come of it without a step: a state and a refusal are there once the topology stands.
+pub fn needs_step(table: &ConditionTable) -> bool {
+    table.state.is_none() && table.same_mac_as.is_none() && table.refused.is_none()
+}
+
+fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
+    let ConditionTable { equals, at_least, at_most, refused, .. } = &table.value;
+    if refused.is_some() {
+        for bound in [equals, at_least, at_most].into_iter().flatten() {
+            checker.problem(&bound.span, "a refusal has no number", "take the bound away");
+        }
+        return Some(Bounds { at_least: 1, at_most: Some(1) });
+    }
+    match (equals, at_least, at_most) {
+        (Some(exactly), None, None) => Some(Bounds { at_least: exactly.value, at_most: Some(exactly.value) }),
+        (Some(exactly), _, _) => {
+            let hint = "give `equals` alone, or `at_least` and `at_most`";
+            checker.problem(&exactly.span, "`equals` together with another bound", hint);
+            None
+        }
+        (None, Some(least), Some(most)) if least.value > most.value => {
+            let message = format!("nothing is at least {} and at most {}", least.value, most.value);
+            checker.problem(&least.span, message, "swap the two");
+            None
+        }
+        (None, Some(least), None) if least.value == 0 => {
+            checker.problem(&least.span, "every number is at least 0", "give a bound that could fail");
+            None
+        }
+        (None, Some(least), most) => {
+            Some(Bounds { at_least: least.value, at_most: most.as_ref().map(|most| most.value) })
+        }
+        (None, None, Some(most)) => Some(Bounds { at_least: 0, at_most: Some(most.value) }),
+        (None, None, None) => {
+            if !checker.lost.any_field(&table.span) {
+                let hint = "give `equals`, or `at_least`, or `at_most`, or the last two together";
+                checker.problem(&table.span, "a condition without a bound", hint);
+            }
+            None
+        }
+    }
+}
+
+/// Follows all names: what is wrong with them does not depend on what is meant.
+fn follow_names(table: &ConditionTable, scenario: &Scenario, checker: &mut Checker<'_>) {
+    if let Some(flow) = &table.flow {
+        flow_exists(flow, scenario, checker);
+    }
+    if let Some(capture) = &table.capture
+        && !scenario.captures.contains_key(&capture.value)
+    {
+        let known: Vec<String> = scenario.captures.keys().cloned().collect();
+        checker.dangling(&capture.span, "capture", &capture.value, &known);
+    }
+    for device in [&table.device, &table.qdisc, &table.same_mac_as].into_iter().flatten() {
+        checker.device(device);
+    }
+    if let Some(errno) = &table.errno {
+        known_word(errno, "errno of a send", &SEND_ERRNOS, checker);
+    }
+    if let Some(layer) = &table.layer {
+        known_word(layer, "layer", &Layer::ALL.map(Layer::as_str), checker);
+    }
+    if let Some(errno) = &table.refused {
+        known_word(errno, "errno of a refusal", &REFUSAL_ERRNOS, checker);
+    }
+}
+
+/// The keys by which a condition says which number it means.
+fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
+    let keys = [
+        ("flow", table.flow.is_some()),
+        ("field", table.field.is_some()),
+        ("errno", table.errno.is_some()),
+        ("layer", table.layer.is_some()),
+        ("device", table.device.is_some()),
+        ("qdisc", table.qdisc.is_some()),
+        ("counter", table.counter.is_some()),
+        ("state", table.state.is_some()),
+        ("same_mac_as", table.same_mac_as.is_some()),
+        ("refused", table.refused.is_some()),
+        ("capture", table.capture.is_some()),
+    ];
+    keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
+}
+
+fn resolve_subject(
+    table: &At<ConditionTable>,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Subject> {
+    follow_names(&table.value, scenario, checker);
+    let subject = subject(&table.value);
+    match &subject {
+        Some(Subject::Device { .. }) => {
+            table
+                .value
+                .counter
+                .iter()
+                .for_each(|word| known_word(word, "device counter", &DEVICE_COUNTERS, checker));
+        }
+        Some(Subject::Qdisc { .. }) => {
+            let what = "queueing discipline's counter";
+            table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
+        }
+        Some(_) => {}
+        None => unclear_subject(table, checker),
+    }
+    subject
+}
+
+/// What is meant by a condition's keys; `None` when it is not clear.
+fn subject(table: &ConditionTable) -> Option<Subject> {
+    let value = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let device = || table.device.as_ref().map(|at| at.value.clone());
+    let flow = || value(&table.flow);
+    Some(match subject_keys(table)[..] {
+        ["flow", "field"] => Subject::Flow { flow: flow()?, field: table.field? },
+        ["flow", "errno"] => Subject::Errno { flow: flow()?, errno: value(&table.errno)? },
+        ["flow", "layer"] | ["flow", "layer", "device"] => {
+            Subject::Fate { flow: flow()?, layer: value(&table.layer)?, device: device() }
+        }
+        ["device", "counter"] => Subject::Device { device: device()?, counter: value(&table.counter)? },
+        ["device", "state"] => Subject::State { device: device()?, state: table.state? },
+        ["device", "same_mac_as"] => {
+            Subject::SameMac { device: device()?, other: table.same_mac_as.as_ref()?.value.clone() }
+        }
+        ["device", "refused"] => Subject::Refused { device: device()?, errno: value(&table.refused)? },
+        ["qdisc", "counter"] => {
+            let device = table.qdisc.as_ref()?.value.clone();
+            Subject::Qdisc { device, counter: value(&table.counter)? }
+        }
+        ["capture"] => Subject::Captured { capture: value(&table.capture)? },
+        _ => return None,
+    })
+}
+
+fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
+    if checker.lost.any_field(&table.span) {
+        return;
+    }
+    let (message, hint) = if table.value.flow.is_some() {
+        (
+            "it is not clear which number of the flow is meant",
+            "with `flow`, give one of: field, errno, layer (and then, if you like, device)",
+        )
+    } else if table.value.device.is_some() {
+        (
+            "it is not clear which number of the device is meant",
+            "with `device`, give one of: counter, state, same_mac_as, refused",
+        )
+    } else {
+        (
+            "it is not clear which number is meant",
+            "give `flow` with `field`, `errno` or `layer`; or `device` with `counter`, `state`, `same_mac_as` or \
+             `refused`; or `qdisc` with `counter`; or `capture`",
+        )
+    };
+    checker.problem(&table.span, message, hint);
+}
+
+/// Checks that a flow exists.
+pub fn flow_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
+    if !scenario.flows.contains_key(&name.value) {
+        let known: Vec<String> = scenario.flows.keys().cloned().collect();
+        checker.dangling(&name.span, "flow", &name.value, &known);
+    }
+}
+
+fn known_word(word: &At<String>, what: &str, known: &[&str], checker: &mut Checker<'_>) {
+    if !known.contains(&word.value.as_str()) {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        checker.dangling(&word.span, what, &word.value, &known);
+    }
+}
