@@ -333,6 +333,7 @@ impl Oracle<'_> {
         let count = archived.len();
         println!("between {} and {} the archive has {count} more", before.id(), after.id());
         if count == 0 {
+            println!("    nearer than these two it cannot be told");
             return Ok(());
         }
         let list: Vec<Candidate> =
