@@ -269,6 +269,7 @@ pub mod tests {
             devices: IndexMap::new(),
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
+            captured: Default::default(),
             foreign_drops: 0,
             captured: Default::default(),
             unobserved: None,
