@@ -81,7 +81,7 @@ pub const SNAPSHOTS: &str = "snapshots";
 
 /// A rendering of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// For people
     Text,
     /// The machine-readable result, and nothing else on standard output
@@ -429,7 +429,8 @@ fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
     write().map_err(|error| Failure::unavailable(format!("error: cannot write {}: {error}", path.display())))
 }
 
-fn print(format: Format, matrix: &Matrix) {
+/// Prints a matrix; nothing else goes to standard output.
+pub fn print(format: Format, matrix: &Matrix) {
     match format {
         Format::Text => print!("{}", grid::render(matrix)),
         Format::Json => {
@@ -443,7 +444,8 @@ fn print(format: Format, matrix: &Matrix) {
     }
 }
 
-fn exit_code(matrix: &Matrix) -> ExitCode {
+/// What a matrix comes to.
+pub fn exit_code(matrix: &Matrix) -> ExitCode {
     if matrix.interrupted {
         ExitCode::from(INTERRUPTED)
     } else if !matrix.is_expected() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use indexmap::IndexMap;
 
 use crate::behaviour::{self, Difference};
-use crate::matrix::{Behaviours, Cell, Matrix, Standing};
+use crate::matrix::{Behaviours, Cell, Matrix, Measures, Standing};
 use crate::outcome::Outcome;
 
 /// Lines are kept within this many columns.
@@ -313,11 +313,23 @@ pub fn summary(matrix: &Matrix) -> String {
     if new > 0 {
         let _ = write!(out, "; {new} without a snapshot: `lab accept` takes what they did");
     }
-    let measures = &matrix.measures;
+    out.push('\n');
+    // A matrix that was merged from others' results has no cost of its own.
+    if matrix.measures != Measures::default() {
+        out += &cost(&matrix.measures);
+    }
+    if matrix.interrupted {
+        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
+        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
+    }
+    out
+}
+
+/// Wall-clock figures.
+fn cost(measures: &Measures) -> String {
     let seconds = |ms: u64| ms as f64 / 1000.0;
-    let _ = write!(
-        out,
-        "\n{:.1} s, of which {:.1} s to save machines; {:.1} cells/s, median cell {:.2} s, {} at a time",
+    let mut out = format!(
+        "{:.1} s, of which {:.1} s to save machines; {:.1} cells/s, median cell {:.2} s, {} at a time",
         seconds(measures.wall_ms),
         seconds(measures.prepare_ms),
         measures.cells_per_s,
@@ -328,10 +340,6 @@ pub fn summary(matrix: &Matrix) -> String {
         let _ = write!(out, ", {} MB at most", measures.peak_bytes / 1_000_000);
     }
     out.push('\n');
-    if matrix.interrupted {
-        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
-        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
-    }
     out
 }
 
