@@ -1,10 +1,15 @@
 //! The command line: one command for each thing a user would ask for by that word.
 
+mod accept;
+mod bench;
+mod bisect;
 mod doctor;
 mod failure;
 mod kernels;
+mod matrix;
 mod progress;
 mod provision;
+mod report;
 mod run;
 
 use std::path::PathBuf;
@@ -28,9 +33,21 @@ enum Command {
     /// Run a topology on one kernel
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
+    /// Run topologies on many kernels, and say where their behaviour changes
+    #[command(after_help = matrix::EXAMPLES)]
+    Matrix(matrix::MatrixArgs),
+    /// Take what the last matrix saw, where it is new or changed, as what is expected from now on
+    #[command(after_help = accept::EXAMPLES)]
+    Accept(accept::AcceptArgs),
+    /// Find the kernel versions between which a topology's behaviour changes
+    #[command(after_help = bisect::EXAMPLES)]
+    Bisect(bisect::BisectArgs),
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
+    /// Results of several machines as one grid
+    #[command(after_help = "Example:\n  lab report merge target/vagrant")]
+    Report(report::ReportArgs),
     /// Say what this machine has and lacks; --install puts in what is missing
     #[command(after_help = "Example:\n  lab doctor")]
     Doctor(doctor::DoctorArgs),
@@ -65,7 +82,11 @@ struct ProvisionArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Matrix(args) => matrix::matrix(&args),
+        Command::Accept(args) => accept::accept(&args),
+        Command::Bisect(args) => bisect::bisect(&args),
         Command::Kernels(args) => kernels::kernels(&args),
+        Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {
             println!(
@@ -80,9 +101,11 @@ pub fn main() -> ExitCode {
 }
 
 fn agent() -> Result<ExitCode, Failure> {
-    lab::guest::confine::confine().map_err(|error| Failure::internal(&error))?;
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout)
-        .map_err(|error| Failure::internal(&error))?;
+    let served = match lab::guest::confine::confine() {
+        Ok(()) => lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout),
+        Err(error) => lab::guest::agent::refuse(&error.to_string(), stdout),
+    };
+    served.map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)
 }

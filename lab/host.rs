@@ -37,4 +37,8 @@ pub mod warm;
 pub mod local;
 pub mod runner;
 
+pub mod interrupt;
+pub mod matrix;
+pub mod memory;
+
 pub mod wait;

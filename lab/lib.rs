@@ -4,11 +4,14 @@
 //! (`guest`); then what starts and judges it (`host`).
 
 pub mod attribution;
+pub mod behaviour;
+pub mod bisect;
 pub mod document;
 pub mod frames;
 pub mod handshake;
 pub mod ledger;
 pub mod link;
+pub mod matrix;
 pub mod outcome;
 pub mod plan;
 pub mod protocol;

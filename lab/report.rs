@@ -1,3 +1,7 @@
 //! Renderings of a result: values in, text out.
 
+pub mod grid;
+pub mod junit;
+pub mod ktap;
+pub mod merge;
 pub mod terminal;

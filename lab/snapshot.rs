@@ -1,8 +1,12 @@
 //! What a topology did on a kernel, as text that is the same in every run: names and counts, no address, index or time.
 //!
 //! Only counters that the lab's own frames decide are in it. A bonding driver's or bridge's own frames move
-//! `rx_packets` and the like by a few, differently in each run.
+//! `rx_packets` and the like by a few, differently in each run. Every line is `label: value`, or the heading of the
+//! lines indented below it: `behaviour` pairs the lines of two kernels by their labels.
+//!
+//! The files are insta's: metadata between two `---` lines, stored and not compared, then the text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::document::{Document, FlowDocument, QdiscDocument, TrialDocument};
@@ -13,19 +17,49 @@ const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"]
 /// Counters of a queueing discipline that tell of a loss, a wait, or a driver that said busy.
 const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
 
+/// What separates metadata from text in a file.
+const FENCE: &str = "---";
+
+/// The name of the file that has the accepted text, within the folder of snapshots. insta writes `/` so, too.
+pub fn file_name(topology: &str, kernel: &str) -> String {
+    format!("{topology}@{}.snap", kernel.replace('/', "__"))
+}
+
+/// The content of such a file. `source` and `expression` say where the text is from and how to get it again.
+pub fn to_file(source: &str, expression: &str, text: &str) -> String {
+    let quoted = |text: &str| format!("{text:?}");
+    format!("{FENCE}\nsource: {source}\nexpression: {}\n{FENCE}\n{}\n", quoted(expression), text.trim_end())
+}
+
+/// The text of such a file; `None` when it is no snapshot.
+pub fn from_file(content: &str) -> Option<&str> {
+    let rest = content.strip_prefix(FENCE)?.strip_prefix('\n')?;
+    let end = format!("\n{FENCE}\n");
+    // Without metadata the second line ends the header.
+    if let Some(text) = rest.strip_prefix(&end[1..]) {
+        return Some(text.trim_end());
+    }
+    rest.split_once(&end).map(|(_, text)| text.trim_end())
+}
+
+/// Whether two texts say the same; the end of the last line is not part of it.
+pub fn same(one: &str, other: &str) -> bool {
+    one.trim_end() == other.trim_end()
+}
+
 /// The canonical text of a result.
 pub fn text(document: &Document) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "outcome: {}", document.outcome);
     if let Some(reason) = &document.reason {
-        // The first line says what happened; below it is the console.
-        let _ = writeln!(out, "{}", reason.lines().next().unwrap_or_default());
+        let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
     }
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
+        let name = check.name.replace(": ", ", ");
         let _ = writeln!(
             out,
-            "{}: {}: expected {}, observed {}",
-            check.outcome, check.name, check.expected, check.observed
+            "check {name}: {}, expected {}, observed {}",
+            check.outcome, check.expected, check.observed
         );
     }
     for (subject, value) in &document.states {
@@ -50,6 +84,15 @@ pub fn text(document: &Document) -> String {
         );
     }
     out
+}
+
+/// The first line says what happened; below it is the console. Of a skip, the first line names the release and the
+/// others what it lacks.
+fn reason_text(outcome: Outcome, reason: &str) -> String {
+    let mut lines = reason.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let lacks = lines.collect::<Vec<_>>().join(", ");
+    if outcome == Outcome::Skip && !lacks.is_empty() { format!("lacks {lacks}") } else { first.to_owned() }
 }
 
 fn trial_text(out: &mut String, trial: &TrialDocument) {
@@ -88,9 +131,14 @@ fn flow_text(out: &mut String, flow: &FlowDocument) {
         }
     }
     out.push('\n');
+    let mut places: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     for fate in &flow.fates {
-        let device = fate.device.as_deref().unwrap_or("-");
-        let _ = writeln!(out, "    {} lost: {} {device} {}", fate.frames, fate.layer, fate.reason);
+        let place = (fate.layer.as_str(), fate.device.as_deref().unwrap_or("no device"));
+        places.entry(place).or_default().push(format!("{} {}", fate.frames, fate.reason));
+    }
+    for ((layer, device), mut lost) in places {
+        lost.sort_unstable();
+        let _ = writeln!(out, "    lost at {layer} of {device}: {}", lost.join(", "));
     }
 }
 
@@ -103,5 +151,54 @@ fn qdisc_text(out: &mut String, device: &str, qdisc: &QdiscDocument) {
         .collect();
     if !moved.is_empty() {
         let _ = writeln!(out, "  {} of {device}: {}", qdisc.kind, moved.join(", "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{KernelDocument, Timing};
+
+    fn ended(outcome: Outcome, reason: &str) -> Document {
+        let kernel = KernelDocument {
+            id: "6.12.57".into(),
+            release: "6.12.57+deb12-amd64".into(),
+            backend: "vm".into(),
+            accelerator: "tcg".into(),
+        };
+        Document::unfinished("t", kernel, outcome, reason.into(), Timing::default())
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_and_the_header_is_not_part_of_it() {
+        let text = "outcome: pass\n\ntrial main\n  flow f (udp): 1 asked\n";
+        let file = to_file("topologies/t.toml", "lab matrix t.toml --kernels 6.12.57", text);
+        assert!(same(from_file(&file).unwrap(), text));
+        let other = to_file("elsewhere", "another \"command\"", text);
+        assert_ne!(file, other);
+        assert_eq!(from_file(&file), from_file(&other));
+        for (content, expected) in [
+            ("---\nsource: a\n---\nx\n---\ny\n", Some("x\n---\ny")),
+            ("---\n---\nx\n", Some("x")),
+            ("x\n", None),
+            ("---\nsource: a\n", None),
+        ] {
+            assert_eq!(from_file(content), expected, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_of_another_flavour_has_a_file_of_its_own() {
+        assert_eq!(file_name("t", "6.12.57"), "t@6.12.57.snap");
+        assert_eq!(file_name("t", "6.12.57/generic"), "t@6.12.57__generic.snap");
+    }
+
+    #[test]
+    fn an_early_end_has_no_release_and_no_console_in_it() {
+        let skip =
+            ended(Outcome::Skip, "5.10.0-46-amd64 cannot run this topology; it lacks:\n  igb\n  sch_x");
+        assert_eq!(text(&skip), "outcome: skip\nreason: lacks igb, sch_x\n");
+        let panic = ended(Outcome::Panic, "the kernel panicked: oops (a < b)\n  | [1.23] oops\nnext: look");
+        assert_eq!(text(&panic), "outcome: panic\nreason: the kernel panicked: oops (a < b)\n");
     }
 }

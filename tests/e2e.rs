@@ -21,6 +21,8 @@ mod report;
 mod soak;
 #[path = "e2e/this_kernel.rs"]
 mod this_kernel;
+#[path = "e2e/verdicts.rs"]
+mod verdicts;
 
 /// Which kernels the gallery runs on.
 const KERNELS_VARIABLE: &str = "LAB_KERNELS";
@@ -30,11 +32,12 @@ const KERNEL: &str = "6.12.57";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "default".to_owned());
-    let mut trials: Vec<Trial> = Vec::new();
+    let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     for pin in machine::pins(&kernels) {
         trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
     }
     trials.extend(report::trials());
+    trials.extend(verdicts::trials());
     trials.extend(this_kernel::trials());
     trials.push(soak::trial());
     libtest_mimic::run(&arguments, trials).exit_code()

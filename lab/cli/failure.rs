@@ -19,6 +19,9 @@ pub const UNAVAILABLE: u8 = 69;
 /// The lab itself is at fault: `EX_SOFTWARE`.
 const INTERNAL: u8 = 70;
 
+/// Ended by Ctrl-C: what shells say of it, 128 and the signal's number.
+pub const INTERRUPTED: u8 = 130;
+
 /// A command that could not do its work.
 #[derive(Debug)]
 pub struct Failure {
@@ -45,6 +48,11 @@ impl Failure {
     /// Something that is not there, and the command that gets it.
     pub fn unavailable(text: impl Into<String>) -> Self {
         Self { code: UNAVAILABLE, text: text.into() }
+    }
+
+    /// What was found is not what was said.
+    pub fn differs(text: impl Into<String>) -> Self {
+        Self { code: DIFFERS, text: text.into() }
     }
 
     /// A fault of the lab.

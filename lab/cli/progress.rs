@@ -1,6 +1,7 @@
-//! What a download shows: a bar on a terminal, plain lines elsewhere.
+//! What a download or a matrix shows while it runs: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::host::download::DownloadEvent;
@@ -45,4 +46,65 @@ fn bar(size: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("  {bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
         .expect("the template is constant and valid");
     ProgressBar::new(size).with_style(style)
+}
+
+/// Shows the items of a matrix on standard error.
+pub struct Items {
+    names: Vec<String>,
+    running: Vec<usize>,
+    bad: usize,
+    bar: Option<ProgressBar>,
+}
+
+impl Items {
+    /// `what` is done to each of these.
+    pub fn new(what: &str, names: Vec<String>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = format!("{what} {{bar:20}} {{pos}}/{{len}} {{elapsed}} {{wide_msg}}");
+            let style = ProgressStyle::with_template(&template).expect("the template is constant and valid");
+            let bar = ProgressBar::new(names.len() as u64).with_style(style);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self { names, running: Vec::new(), bad: 0, bar }
+    }
+
+    /// One is taken up.
+    pub fn started(&mut self, index: usize) {
+        self.running.push(index);
+        self.show();
+    }
+
+    /// One is done; the line is kept where there is no terminal, or where it is not as expected.
+    pub fn finished(&mut self, index: usize, word: &str, seconds: f64, is_good: bool) {
+        self.running.retain(|running| *running != index);
+        self.bad += usize::from(!is_good);
+        let line = format!("{}  {word}  {seconds:.2} s", self.names[index]);
+        match &self.bar {
+            Some(bar) => {
+                bar.inc(1);
+                if !is_good {
+                    bar.println(line);
+                }
+                self.show();
+            }
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn show(&self) {
+        if let Some(bar) = &self.bar {
+            let running: Vec<&str> = self.running.iter().map(|index| self.names[*index].as_str()).collect();
+            let bad = if self.bad > 0 { format!("{} not as expected; ", self.bad) } else { String::new() };
+            bar.set_message(format!("{bad}{}", running.join(", ")));
+        }
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
 }

@@ -84,6 +84,16 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     scribe.write(&Record::Finished { records })
 }
 
+/// Says, instead of serving, what keeps this machine from running anything.
+///
+/// # Errors
+/// When the line to the host breaks.
+pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
+    let mut scribe = Scribe { line: writer, records: 0 };
+    scribe.write(&Record::Missing { what: vec![why.into()] })?;
+    scribe.write(&Record::Finished { records: 1 })
+}
+
 async fn run<W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,

@@ -100,7 +100,7 @@ struct Entry {
     sha256: String,
 }
 
-/// Finds a kernel in Debian's suites and pins it.
+/// Finds a kernel in Debian's suites and pins it. Reads no more suites than it must.
 pub fn resolve(
     cache: &Cache,
     mirrors: &Mirrors,
@@ -108,33 +108,91 @@ pub fn resolve(
     flavour: Flavour,
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<KernelPin, ArchiveError> {
-    let keyring = KEYRINGS.iter().find(|path| Path::new(path).exists()).ok_or(ArchiveError::NoKeyring)?;
-    let _held = cache.lock("apt")?;
-    let mut known = Vec::new();
-    for (suite, archive) in SUITES {
+    let mut index = Index::default();
+    for suite in SUITES {
+        index.read_suite(cache, mirrors, suite)?;
+        if let Some(pin) = index.pin(cache, mirrors, wanted, flavour, on_event)? {
+            return Ok(pin);
+        }
+    }
+    let known = index.versions(flavour).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(ArchiveError::NotFound { wanted, flavour, known })
+}
+
+/// The kernel packages of suites, as their signed indexes list them.
+#[derive(Debug, Default)]
+pub struct Index {
+    suites: Vec<(&'static str, Archive, Vec<Entry>)>,
+}
+
+impl Index {
+    /// Reads every suite.
+    ///
+    /// # Errors
+    /// When one of them cannot be fetched or trusted.
+    pub fn read(cache: &Cache, mirrors: &Mirrors) -> Result<Index, ArchiveError> {
+        let mut index = Index::default();
+        for suite in SUITES {
+            index.read_suite(cache, mirrors, suite)?;
+        }
+        Ok(index)
+    }
+
+    fn read_suite(
+        &mut self,
+        cache: &Cache,
+        mirrors: &Mirrors,
+        (suite, archive): (&'static str, Archive),
+    ) -> Result<(), ArchiveError> {
+        let keyring = KEYRINGS.iter().find(|path| Path::new(path).exists()).ok_or(ArchiveError::NoKeyring)?;
+        let _held = cache.lock("apt")?;
         let entries = read_suite(cache, mirrors.base(archive)?, suite, keyring)?;
-        let kernels = kernels_of(&entries, flavour);
-        // A version can be there twice, rebuilt: the later Debian revision is the longer or greater text.
-        let found = kernels.iter().filter(|(version, _)| *version == wanted).map(|(_, entry)| *entry);
-        if let Some(image) = found.max_by_key(|entry| (entry.version.len(), &entry.version)) {
+        self.suites.push((suite, archive, entries));
+        Ok(())
+    }
+
+    /// The versions there are, sorted.
+    pub fn versions(&self, flavour: Flavour) -> Vec<KernelVersion> {
+        let kernels = self.suites.iter().flat_map(|(_, _, entries)| kernels_of(entries, flavour));
+        let mut versions: Vec<KernelVersion> = kernels.map(|(version, _)| version).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    }
+
+    /// A pin for a version, of the first suite that has it.
+    ///
+    /// # Errors
+    /// When a package that is only in the pool cannot be fetched to hash it.
+    pub fn pin(
+        &self,
+        cache: &Cache,
+        mirrors: &Mirrors,
+        wanted: KernelVersion,
+        flavour: Flavour,
+        on_event: &mut dyn FnMut(DownloadEvent),
+    ) -> Result<Option<KernelPin>, ArchiveError> {
+        for (suite, archive, entries) in &self.suites {
+            let kernels = kernels_of(entries, flavour);
+            // A version can be there twice, rebuilt: the later Debian revision is the longer or greater text.
+            let found = kernels.iter().filter(|(version, _)| *version == wanted).map(|(_, entry)| *entry);
+            let Some(image) = found.max_by_key(|entry| (entry.version.len(), &entry.version)) else {
+                continue;
+            };
             let release = image.package.trim_start_matches("linux-image-").to_owned();
             let mut packages = Vec::new();
             for name in package_names(image, &release) {
                 let indexed = entries.iter().find(|entry| entry.package == name);
                 packages.push(match indexed {
                     Some(entry) => entry.pin()?,
-                    None => hash_from_pool(cache, mirrors, archive, &name, &image.version, on_event)?,
+                    None => hash_from_pool(cache, mirrors, *archive, &name, &image.version, on_event)?,
                 });
             }
-            let suite = suite.to_owned();
-            return Ok(KernelPin { id: wanted.to_string(), flavour, release, suite, archive, packages });
+            let (id, suite) = (wanted.to_string(), (*suite).to_owned());
+            return Ok(Some(KernelPin { id, flavour, release, suite, archive: *archive, packages }));
         }
-        known.extend(kernels.into_iter().map(|(version, _)| version));
+        Ok(None)
     }
-    known.sort();
-    known.dedup();
-    let known = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Err(ArchiveError::NotFound { wanted, flavour, known })
 }
 
 /// Appends a pin to a file in the format of `kernels.toml`, which stays valid or stays as it is.

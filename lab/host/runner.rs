@@ -124,12 +124,7 @@ impl Collected {
 pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
     let begun = Instant::now();
     let plan = plan::lower(topology);
-    let mut kernel = KernelDocument {
-        id: machine.kernel.id.clone(),
-        release: machine.kernel.release.clone(),
-        backend: "vm".into(),
-        accelerator: machine.accelerator.name().into(),
-    };
+    let mut kernel = kernel_document(machine);
     let spec = spec(&plan, machine)?;
     let (mut vm, notes) = match start(machine, &spec) {
         Ok(started) => started,
@@ -190,15 +185,86 @@ pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec,
 }
 
 fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
-    let needed: Vec<String> = plan.needs.iter().flat_map(plan::Need::modules).collect();
-    let mut names: Vec<&str> = STANDARD_MODULES.to_vec();
-    names.extend(needed.iter().map(String::as_str).filter(|name| !STANDARD_MODULES.contains(name)));
+    let needed = modules(plan);
+    let names: Vec<&str> = needed.iter().map(String::as_str).collect();
     // What a kernel does not have cannot be packed; the agent says so if the plan needs it.
     let names = machine.kernel.modules.available(&names)?;
     let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
     Ok(spec)
+}
+
+fn modules(plan: &Plan) -> Vec<String> {
+    let mut names: Vec<String> = STANDARD_MODULES.iter().map(ToString::to_string).collect();
+    for name in plan.needs.iter().flat_map(plan::Need::modules) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What tells one saved machine of a kernel from another: topologies with the same can share it.
+pub fn machine_of(topology: &Topology) -> Vec<String> {
+    modules(&plan::lower(topology))
+}
+
+/// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should
+/// know about it.
+///
+/// # Errors
+/// When a run would come to no result. [`unstarted`] makes a result of it.
+pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
+    let spec = spec(&plan::lower(topology), machine)?;
+    if machine.cold {
+        return Ok(None);
+    }
+    let states = machine.cache.path("machines");
+    match warm::prepare(machine.qemu, &spec, machine.timeouts, &states) {
+        Ok(note) => Ok(note.map(|note| note.to_string())),
+        Err(StartError::Qemu(error)) => Err(RunError::from(error).into()),
+        Err(StartError::Death(death)) => Err(Unstarted::Died(death)),
+    }
+}
+
+/// Why a run would come to no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Unstarted {
+    /// No machine, for a reason that is not the kernel's.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The guest died before it waited for work.
+    #[error(transparent)]
+    Died(Box<Death>),
+}
+
+/// The result for a topology whose machine did not start.
+pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) -> Document {
+    let kernel = kernel_document(machine);
+    let timing = Timing::default();
+    match why {
+        Unstarted::Died(death) => died(topology, kernel, death, timing).document,
+        Unstarted::Run(error) => {
+            let reason = format!("{error}\nnext: `lab doctor` says what this machine lacks");
+            unfinished(topology, kernel, Outcome::Error, reason, timing).document
+        }
+    }
+}
+
+/// The result for a topology at which the lab itself failed.
+pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
+    let reason = format!("the lab failed: {what}\nnext: report it with the topology");
+    unfinished(topology, kernel_document(machine), Outcome::Error, reason, Timing::default()).document
+}
+
+fn kernel_document(machine: &Machine<'_>) -> KernelDocument {
+    KernelDocument {
+        id: machine.kernel.id.clone(),
+        release: machine.kernel.release.clone(),
+        backend: "vm".into(),
+        accelerator: machine.accelerator.name().into(),
+    }
 }
 
 /// Runs a topology on this kernel, in namespaces of its own.

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -34,6 +35,7 @@ const HEADER_BYTES: u64 = 1024 * 1024;
 /// A matrix of every kernel in the archive, once over. 75 MB each.
 const STATES_MAX: usize = 40;
 const STATE_SUFFIX: &str = "machine";
+const LOCK_SUFFIX: &str = "lock";
 const UNFINISHED_PREFIX: &str = "unfinished-";
 /// Saving takes seconds: what is older was left by a lab that was killed.
 const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -129,12 +131,8 @@ pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Re
             return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
         }
     };
-    if !path.exists() {
-        let Started { mut vm, ready, .. } = cold(qemu, spec, timeouts, None)?;
-        if let Err(error) = save(&mut vm, ready, &path) {
-            return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
-        }
-        prune(cache);
+    if let Err(unsaved) = ensure(qemu, spec, timeouts, &path)? {
+        return cold(qemu, spec, timeouts, Some(unsaved));
     }
     match restore(qemu, spec, timeouts, &path) {
         Ok((vm, ready)) => Ok(Started { vm, ready, is_warm: true, note: None }),
@@ -144,6 +142,55 @@ pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Re
             cold(qemu, spec, timeouts, Some(Note::Discarded { why: error.to_string() }))
         }
     }
+}
+
+/// Saves the machine if it is not there, so that a later [`start`] only has to restore it.
+///
+/// # Errors
+/// When it does not boot. A machine that boots and cannot be saved is a note.
+pub fn prepare(
+    qemu: &Qemu,
+    spec: &VmSpec,
+    timeouts: Timeouts,
+    cache: &Path,
+) -> Result<Option<Note>, StartError> {
+    if !qemu.has_mapped_ram() {
+        return Ok(Some(Note::NoMappedRam { release: qemu.release.clone() }));
+    }
+    match state_path(qemu, spec, cache) {
+        Ok(path) => Ok(ensure(qemu, spec, timeouts, &path)?.err()),
+        Err(error) => Ok(Some(Note::NotSaved { why: error.to_string() })),
+    }
+}
+
+/// Makes `path` if it is not there.
+fn ensure(
+    qemu: &Qemu,
+    spec: &VmSpec,
+    timeouts: Timeouts,
+    path: &Path,
+) -> Result<Result<(), Note>, StartError> {
+    if path.exists() {
+        return Ok(Ok(()));
+    }
+    // Two that want the same machine do not both boot it. Without the lock they would, and be right all the same.
+    let _held = lock(path).ok();
+    if path.exists() {
+        return Ok(Ok(()));
+    }
+    let Started { mut vm, ready, .. } = cold(qemu, spec, timeouts, None)?;
+    if let Err(error) = save(&mut vm, ready, path) {
+        return Ok(Err(Note::NotSaved { why: error.to_string() }));
+    }
+    prune(path.parent().unwrap_or(Path::new(".")));
+    Ok(Ok(()))
+}
+
+/// Waits for as long as another lab, or another thread of this one, makes the machine of that name.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let file = File::create(path.with_extension(LOCK_SUFFIX))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 fn cold(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, note: Option<Note>) -> Result<Started, StartError> {

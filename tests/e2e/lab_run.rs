@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
 use crate::machine::LAB;
+use crate::{KERNEL, flagship};
 
 /// Exit code and JSON document of one run. The set-up is done: the command itself may fetch nothing.
 pub fn run(topology: &Path, kernel: &str) -> (i32, Value) {
@@ -15,6 +17,16 @@ pub fn run(topology: &Path, kernel: &str) -> (i32, Value) {
     let output = command.output().expect("cargo has built it");
     let code = output.status.code().unwrap_or_else(|| panic!("{command:?} was killed: {}", text(&output)));
     (code, document(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}\n{}", text(&output))))
+}
+
+/// The result of the flagship in a machine of its own. One run serves all tests: each reads another part of it.
+pub fn of_the_report() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let (code, document) = run(&flagship(), KERNEL);
+        assert_eq!(code, 0, "{document:#}");
+        document
+    })
 }
 
 /// Standard output must be one document and nothing else.

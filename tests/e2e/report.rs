@@ -1,32 +1,24 @@
 //! The report's causes, each with who counts what, looked up in the result by the literal names of its contract.
 
-use std::sync::OnceLock;
-
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::{KERNEL, flagship, lab_run, machine, pin};
+use crate::{KERNEL, lab_run, machine, pin};
+
+/// Looks something up in the result.
+type Check = fn(&Value);
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Value)); 5] = [
+    let tests: [(&str, Check); 5] = [
         ("report: the port's queue is held (plug)", port_queue_held),
         ("report: the port's queue is full (pfifo)", port_queue_full),
         ("report: a filter on bond0's way out", filter_on_bond),
         ("report: a VLAN on the NIC while the filter on bond0 stands", vlan_on_nic),
         ("report: which explanation fits, and the rest of the contract", the_contract),
     ];
-    let trial = |(name, test): (&str, fn(&Value))| machine::trial(name, pin(), move |_, _| test(document()));
+    let trial =
+        |(name, test): (&str, Check)| machine::trial(name, pin(), move |_, _| test(lab_run::of_the_report()));
     tests.map(trial).into()
-}
-
-/// One run serves all: each test reads another part of it.
-fn document() -> &'static Value {
-    static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        let (code, document) = lab_run::run(&flagship(), KERNEL);
-        assert_eq!(code, 0, "{document:#}");
-        document
-    })
 }
 
 /// Each place in `value` (RFC 6901) holds what is claimed.

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use lab::guest::selftest;
+use lab::host::initramfs;
+use lab::host::qemu::VmSpec;
 use lab::host::runner;
 use lab::host::store::Kernel;
 use lab::host::vm::{Next, Timeouts};
@@ -11,7 +13,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::machine::{self, Bench, LAB};
-use crate::{KERNEL, flagship, gallery, lab_run, pin};
+use crate::{flagship, gallery, lab_run, pin};
 
 /// Nobody, who may make user namespaces and nothing else.
 const NOBODY: u32 = 65534;
@@ -21,14 +23,24 @@ pub fn trials() -> Vec<Trial> {
         machine::trial("this kernel: the same findings as in a machine of its own", pin(), same_as_in_a_vm),
         machine::trial("this kernel: a normal user counts what root watches", pin(), a_normal_user),
         machine::trial("this kernel: nothing is left of a lab that was killed", pin(), killed),
+        machine::trial("this kernel: all that it lacks is named at once", pin(), lacks_everything),
+        machine::trial(
+            "this kernel: a user without namespaces is told what to allow",
+            pin(),
+            no_user_namespaces,
+        ),
     ]
 }
 
-/// Runs the lab inside a guest as `ask` says, on the topology of the report.
-fn run(bench: &Bench, kernel: &Kernel, mut ask: Value) -> Value {
+/// Runs the lab as `ask` says, on the topology of the report, inside a guest that has all modules for it.
+fn run(bench: &Bench, kernel: &Kernel, ask: Value) -> Value {
+    let spec = runner::probe_spec(kernel, LAB.as_ref(), &bench.cache).expect("an initramfs");
+    run_in(bench, spec, ask)
+}
+
+fn run_in(bench: &Bench, mut spec: VmSpec, mut ask: Value) -> Value {
     ask["name"] = flagship().file_name().expect("it has one").to_string_lossy().into();
     ask["topology"] = std::fs::read_to_string(flagship()).expect("the gallery can be read").into();
-    let mut spec = runner::probe_spec(kernel, LAB.as_ref(), &bench.cache).expect("an initramfs");
     spec.cmdline_extra.push(selftest::WORD.to_owned());
     // A whole run passes between the question and the answer.
     let timeouts = Timeouts { idle: Duration::from_secs(180), ..Timeouts::default() };
@@ -57,8 +69,8 @@ fn same_as_in_a_vm(bench: &Bench, kernel: &Kernel) {
     assert_eq!(here["kernel"]["id"], "host");
     assert_eq!(here["kernel"]["backend"], "host");
     assert_eq!(here["kernel"]["release"], kernel.release);
-    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
-    lab_run::assert_same(&lab_run::findings(&here), &lab_run::findings(&in_vm), "this kernel | a machine");
+    let in_vm = lab_run::findings(lab_run::of_the_report());
+    lab_run::assert_same(&lab_run::findings(&here), &in_vm, "this kernel | a machine");
     nothing_is_left(&answer);
 }
 
@@ -67,8 +79,7 @@ fn a_normal_user(bench: &Bench, kernel: &Kernel) {
     let here = document(&answer);
     assert_eq!((&answer["code"], &here["outcome"]), (&json!(0), &json!("pass")), "{here:#}");
     gallery::ledger_closes(&here);
-    let (_, in_vm) = lab_run::run(&flagship(), KERNEL);
-    for (here, in_vm) in trials_of(&here).zip(trials_of(&in_vm)) {
+    for (here, in_vm) in trials_of(&here).zip(trials_of(lab_run::of_the_report())) {
         let why = here["unobserved"].as_str().unwrap_or_default();
         assert!(!why.is_empty() && in_vm["unobserved"].is_null(), "{here:#}");
         for book in ["devices", "qdiscs", "hooks"] {
@@ -101,5 +112,40 @@ fn killed(bench: &Bench, kernel: &Kernel) {
         assert_eq!(answer["stdout"], "", "it was killed in the middle");
         assert!(answer["standing"].as_u64() > Some(2), "{answer}");
         nothing_is_left(&answer);
+    }
+}
+
+/// The result of a lab that could run nothing: 69, and why.
+fn reason(answer: &Value) -> String {
+    assert_eq!(answer["code"], 69, "{answer}");
+    let document = document(answer);
+    assert_eq!(document["outcome"], "skip");
+    nothing_is_left(answer);
+    document["reason"].as_str().expect("a reason").to_owned()
+}
+
+/// A guest with nothing but the way to its host.
+fn lacks_everything(bench: &Bench, kernel: &Kernel) {
+    let modules = kernel.modules.available(&["virtio_pci", "virtio_console"]).expect("the index of modules");
+    let initramfs = initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules).expect("an initramfs");
+    let reason = reason(&run_in(bench, VmSpec::new(kernel.vmlinux.clone(), initramfs), json!({})));
+    for lacking in [
+        "links of kind bond",
+        "links of kind bridge",
+        "links of kind veth",
+        "links of kind vlan",
+        "queueing discipline clsact",
+        "queueing discipline plug",
+        "traffic control classifier flower",
+    ] {
+        assert!(reason.contains(lacking), "{lacking:?} is not in {reason}");
+    }
+    assert!(!reason.contains("pfifo"), "which every kernel has: {reason}");
+}
+
+fn no_user_namespaces(bench: &Bench, kernel: &Kernel) {
+    let reason = reason(&run(bench, kernel, json!({ "user": NOBODY, "forbid_user_namespaces": true })));
+    for part in ["run as root", "user.max_user_namespaces"] {
+        assert!(reason.contains(part), "{part:?} is not in {reason}");
     }
 }

@@ -46,9 +46,7 @@ fn cause_after(qemu: &Qemu, spec: &VmSpec, request: &str, timeouts: Timeouts) ->
     vm.send(request).unwrap();
     while let Next::Line(_) = vm.next_line() {}
     match vm.finish() {
-        Exit::Died(death) => {
-            death.cause
-        }
+        Exit::Died(death) => death.cause,
         Exit::Finished { .. } => panic!("{request}: finished"),
     }
 }

@@ -32,6 +32,9 @@ pub struct Ask {
     /// Who runs it; else root.
     #[serde(default)]
     user: Option<u32>,
+    /// Whether users may not make namespaces from now on.
+    #[serde(default)]
+    forbid_user_namespaces: bool,
     /// Whether the lab is killed, as nothing can be against, when its namespaces stand.
     #[serde(default)]
     kill: bool,
@@ -69,6 +72,9 @@ struct Traces {
 pub fn run(ask: &Ask) -> io::Result<Answer> {
     let topology = Path::new(FILES).join(&ask.name);
     fs::write(&topology, &ask.topology)?;
+    if ask.forbid_user_namespaces {
+        fs::write("/proc/sys/user/max_user_namespaces", "0")?;
+    }
     let (stdout, stderr) = (unnamed_file()?, unnamed_file()?);
     let before = traces();
     let mut command = Command::new("/proc/self/exe");

@@ -1,0 +1,162 @@
+//! `lab accept`: what the last matrix saw becomes what is expected.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use lab::behaviour;
+use lab::matrix::{Cell, Matrix, is_acceptable, unattributed};
+use lab::outcome::Outcome;
+use lab::report::grid;
+use lab::snapshot;
+
+use super::failure::{DIFFERS, Failure};
+use super::matrix::{LAST, SNAPSHOTS, accepted, is_ci};
+use super::{PinsArgs, provision};
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab accept
+  lab accept vlan-over-bond-tx-drop --kernels 6.12..6.18";
+
+/// Arguments of `lab accept`.
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    /// Names of topologies, or their files; else all of the last matrix
+    #[arg(value_name = "TOPOLOGY")]
+    topologies: Vec<PathBuf>,
+    /// Only these kernels: versions, sets and ranges
+    #[arg(long, value_name = "SET")]
+    kernels: Option<String>,
+    /// Where accepted behaviour is kept
+    #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
+    snapshots: PathBuf,
+    #[command(flatten)]
+    pins: PinsArgs,
+}
+
+/// Takes what is new or changed.
+pub fn accept(args: &AcceptArgs) -> Result<ExitCode, Failure> {
+    if is_ci() {
+        return Err(Failure::usage(
+            "error: CI is true, and CI accepts nothing: review it on a machine of your own",
+        ));
+    }
+    let matrix = last()?;
+    let cells = chosen(args, &matrix)?;
+    let (mut taken, mut refused, mut skipped) = (0, 0, 0);
+    for cell in &cells {
+        if cell.document.outcome == Outcome::Skip || cell.ran == Outcome::Skip {
+            skipped += 1;
+        } else if let Some(why) = refusal(cell) {
+            refused += 1;
+            println!("refused {}: {why}", name(cell));
+        } else if take(cell, &args.snapshots)? {
+            taken += 1;
+        }
+    }
+    let same = cells.len() - taken - refused - skipped;
+    print!("{taken} taken, {same} as before");
+    for (count, what) in [(refused, "refused"), (skipped, "skipped by the matrix, with nothing to accept")] {
+        if count > 0 {
+            print!(", {count} {what}");
+        }
+    }
+    println!();
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
+}
+
+fn last() -> Result<Matrix, Failure> {
+    let path = provision::cache()?.path(LAST);
+    let text = fs::read_to_string(&path).map_err(|error| {
+        Failure::usage(format!(
+            "error: there is no matrix to accept from ({}: {error})\nhint: `lab matrix topologies/` first",
+            path.display()
+        ))
+    })?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::invalid(format!(
+            "error: {} is of another version of the lab ({error})\nhint: run `lab matrix` again",
+            path.display()
+        ))
+    })
+}
+
+/// The cells that the arguments name, which must be in the matrix.
+fn chosen<'a>(args: &AcceptArgs, matrix: &'a Matrix) -> Result<Vec<&'a Cell>, Failure> {
+    let mut wanted = Vec::new();
+    for path in &args.topologies {
+        let name = if path.extension().is_some_and(|extension| extension == "toml") {
+            path.file_stem().unwrap_or_default()
+        } else {
+            path.as_os_str()
+        };
+        let name = name.to_string_lossy().into_owned();
+        if !matrix.grid.rows.contains_key(&name) {
+            let known: Vec<&str> = matrix.grid.rows.keys().map(String::as_str).collect();
+            return Err(Failure::usage(format!(
+                "error: the last matrix has no {name}; it has {}",
+                known.join(", ")
+            )));
+        }
+        wanted.push(name);
+    }
+    let kernels = match &args.kernels {
+        Some(selection) => {
+            let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+            Some(provision::select(&pins, selection)?.iter().map(|pin| pin.name()).collect::<Vec<_>>())
+        }
+        None => None,
+    };
+    let is_wanted = |cell: &&Cell| {
+        (wanted.is_empty() || wanted.contains(&cell.document.topology))
+            && kernels.as_ref().is_none_or(|kernels| kernels.contains(&cell.document.kernel.id))
+    };
+    Ok(matrix.cells.iter().filter(is_wanted).collect())
+}
+
+/// Why a cell shows no behaviour of the kernel.
+fn refusal(cell: &Cell) -> Option<String> {
+    if !is_acceptable(cell.ran) {
+        let reason = cell.document.reason.as_deref().unwrap_or_default();
+        let first = reason.lines().next().unwrap_or_default();
+        return Some(format!("{}, which is no behaviour of the kernel: {first}", cell.ran));
+    }
+    let frames = unattributed(&cell.document);
+    (frames > 0).then(|| format!("{frames} frames are unaccounted for, which no snapshot covers"))
+}
+
+fn name(cell: &Cell) -> String {
+    format!("{} on {}", cell.document.topology, cell.document.kernel.id)
+}
+
+/// Writes the snapshot if it says something else than before.
+fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
+    let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
+    let before = accepted(folder, topology, kernel)?;
+    match &before {
+        Some(before) if snapshot::same(before, &cell.text) => return Ok(false),
+        Some(before) => {
+            println!("changed {}: {} (before | now)", name(cell), cell.ran);
+            print!("{}", grid::differences(&behaviour::differences(&[before, &cell.text]), "    "));
+        }
+        None => println!("new     {}: {}", name(cell), cell.ran),
+    }
+    let path = folder.join(snapshot::file_name(topology, kernel));
+    let command = format!("lab matrix {} --kernels {kernel}", cell.file);
+    let content = snapshot::to_file(&cell.file, &command, &cell.text);
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(content.as_bytes())?;
+        // A temporary file is its owner's alone; a snapshot is part of a checkout.
+        file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| Failure::invalid(format!("error: cannot write {}: {error}", path.display())))?;
+    Ok(true)
+}

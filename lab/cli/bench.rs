@@ -1,0 +1,53 @@
+//! What runs topologies on kernels: QEMU, an accelerator, this binary as the guest's, each found once.
+
+use std::path::PathBuf;
+
+use lab::host::accel::Choice;
+use lab::host::cache::Cache;
+use lab::host::qemu::{Accelerator, Qemu};
+use lab::host::runner::Machine;
+use lab::host::store::Kernel;
+use lab::host::vm::Timeouts;
+
+use super::failure::Failure;
+use super::{ProvisionArgs, provision};
+
+/// Everything of a machine but its kernel.
+#[derive(Debug)]
+pub struct Bench {
+    qemu: Qemu,
+    accelerator: Accelerator,
+    init: PathBuf,
+    cache: Cache,
+    cold: bool,
+    /// Why not the faster accelerator.
+    pub note: Option<String>,
+}
+
+impl Bench {
+    /// Finds all of it. `kernel` is booted once where nobody knows yet whether KVM works.
+    pub fn new(
+        choice: Choice,
+        cold: bool,
+        kernel: &Kernel,
+        args: &ProvisionArgs,
+        cache: Cache,
+    ) -> Result<Self, Failure> {
+        let qemu = provision::qemu(args)?;
+        let (accelerator, note) = provision::accelerator(choice, &qemu, kernel, &cache)?;
+        Ok(Self { qemu, accelerator, init: provision::init()?, cache, cold, note })
+    }
+
+    /// A machine with this kernel.
+    pub fn machine<'a>(&'a self, kernel: &'a Kernel) -> Machine<'a> {
+        Machine {
+            kernel,
+            qemu: &self.qemu,
+            accelerator: self.accelerator,
+            init: &self.init,
+            cache: &self.cache,
+            cold: self.cold,
+            timeouts: Timeouts::default(),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! `lab bisect`: between which kernels a behaviour changes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use lab::behaviour;
+use lab::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
+use lab::document::Document;
+use lab::host::accel::Choice;
+use lab::host::archive::{ArchiveError, Index};
+use lab::host::cache::Cache;
+use lab::host::kernels::{Flavour, KernelPin, Kernels, parse_name};
+use lab::host::mirror::Mirrors;
+use lab::host::runner;
+use lab::host::version::KernelVersion;
+use lab::matrix::is_acceptable;
+use lab::report::grid;
+use lab::snapshot;
+use lab::topology::Topology;
+
+use super::bench::Bench;
+use super::failure::Failure;
+use super::progress::Downloads;
+use super::{PinsArgs, ProvisionArgs, provision, run};
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab bisect topologies/vlan-over-bond-tx-drop.toml --good 5.10.262 --bad 7.3.4
+  lab bisect topologies/vlan-over-bond-tx-drop.toml --good 6.1.192 --bad 6.12.69 --good 6.18.15
+  lab bisect topologies/vlan-over-bond-tx-drop.toml --good 6.12.57 --bad 6.12.69 --add";
+
+/// Arguments of `lab bisect`.
+#[derive(Debug, Args)]
+pub struct BisectArgs {
+    /// A topology file
+    topology: PathBuf,
+    /// A version that behaves as wanted; more than one where it is bad only in the middle
+    #[arg(long, value_name = "VERSION", required = true)]
+    good: Vec<String>,
+    /// A version that behaves otherwise
+    #[arg(long, value_name = "VERSION", required = true)]
+    bad: Vec<String>,
+    /// Look at this check alone; else at everything the snapshot shows
+    #[arg(long, value_name = "NAME")]
+    check: Option<String>,
+    /// Test every kernel between: finds behaviour that comes and goes, which halving cannot see
+    #[arg(long)]
+    every: bool,
+    /// Go on with versions that are not pinned, and fetch them from Debian's archive
+    #[arg(long)]
+    add: bool,
+    /// kvm, tcg, or auto: KVM where a guest has booted with it
+    #[arg(long, default_value = "auto")]
+    accel: Choice,
+    #[command(flatten)]
+    pins: PinsArgs,
+    #[command(flatten)]
+    provision: ProvisionArgs,
+}
+
+/// One kernel of the list: pinned, or to be pinned when it is its turn.
+#[derive(Debug, Clone)]
+enum Candidate {
+    Pinned(KernelPin),
+    Archived(KernelVersion),
+}
+
+/// Runs the topology on one kernel after the other, and remembers what came of it.
+struct Oracle<'a> {
+    args: &'a BisectArgs,
+    topology: Topology,
+    cache: Cache,
+    flavour: Flavour,
+    bench: Option<Bench>,
+    archive: Option<(Mirrors, Index)>,
+    /// By the kernel's name.
+    documents: BTreeMap<String, Document>,
+    /// What the first tested one, a good one, came to.
+    good: Option<String>,
+    /// What the first bad one came to.
+    bad: Option<String>,
+}
+
+/// Searches, and says what was found.
+pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
+    let topology = run::read(&args.topology)?;
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let ends = ends(args, &pins)?;
+    let flavour = ends[0].0.flavour;
+    let list = between(&pins, &ends)?;
+    let anchors = anchors(&list, &ends);
+    let mut oracle = Oracle {
+        args,
+        topology,
+        cache: provision::cache()?,
+        flavour,
+        bench: None,
+        archive: None,
+        documents: BTreeMap::new(),
+        good: None,
+        bad: None,
+    };
+    println!("{}: {} pinned kernels, {}", oracle.topology.name, list.len(), oracle.by_what());
+    let found = oracle.search(&list, &anchors)?;
+    let mut more = Vec::new();
+    for boundary in &found.boundaries {
+        oracle.tell(&list, boundary);
+        more.push((list[boundary.before].clone(), list[boundary.after].clone()));
+    }
+    println!("{} of {} kernels were tested", found.steps.len(), list.len());
+    for (before, after) in more {
+        if args.add {
+            oracle.further(&before, &after)?;
+        } else {
+            oracle.offer(&before, &after);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The kernels that the user knows, with what is known of each.
+fn ends<'a>(args: &BisectArgs, pins: &'a Kernels) -> Result<Vec<(&'a KernelPin, bool)>, Failure> {
+    let words = args.good.iter().map(|word| (word, true)).chain(args.bad.iter().map(|word| (word, false)));
+    let mut ends: Vec<(&KernelPin, bool)> = Vec::new();
+    for (word, is_good) in words {
+        let [pin] = provision::select(pins, word)?[..] else {
+            return Err(Failure::usage(format!("error: `{word}` is more than one kernel")));
+        };
+        if ends.iter().any(|(other, _)| other.name() == pin.name()) {
+            return Err(Failure::usage(format!("error: {} is named twice", pin.name())));
+        }
+        ends.push((pin, is_good));
+    }
+    if ends.iter().any(|(pin, _)| pin.flavour != ends[0].0.flavour) {
+        return Err(Failure::usage("error: kernels of one flavour can be compared, not of two"));
+    }
+    Ok(ends)
+}
+
+/// Every pinned kernel between the outermost ends, by version.
+fn between(pins: &Kernels, ends: &[(&KernelPin, bool)]) -> Result<Vec<Candidate>, Failure> {
+    let all: Vec<&KernelPin> = pins.pins().filter(|pin| pin.flavour == ends[0].0.flavour).collect();
+    let places =
+        all.iter().enumerate().filter(|(_, pin)| ends.iter().any(|(end, _)| end.name() == pin.name()));
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    let (Some(first), Some(last)) = (places.first(), places.last()) else {
+        return Err(Failure::usage("error: there is nothing between the kernels"));
+    };
+    Ok(all[*first..=*last].iter().map(|pin| Candidate::Pinned((*pin).clone())).collect())
+}
+
+fn anchors(list: &[Candidate], ends: &[(&KernelPin, bool)]) -> Vec<Anchor> {
+    let place = |pin: &KernelPin| list.iter().position(|candidate| candidate.id() == pin.id);
+    let known =
+        ends.iter().filter_map(|(pin, is_good)| Some(Anchor { index: place(pin)?, is_good: *is_good }));
+    known.collect()
+}
+
+impl Candidate {
+    fn id(&self) -> String {
+        match self {
+            Self::Pinned(pin) => pin.id.clone(),
+            Self::Archived(version) => version.to_string(),
+        }
+    }
+}
+
+impl Oracle<'_> {
+    fn by_what(&self) -> String {
+        match &self.args.check {
+            Some(check) => format!("by the check `{check}`"),
+            None => "by everything the snapshot shows".to_owned(),
+        }
+    }
+
+    fn search(&mut self, list: &[Candidate], anchors: &[Anchor]) -> Result<Found, Failure> {
+        let every = self.args.every;
+        let found = search(anchors, every, |index| self.test(&list[index]))?;
+        found.map_err(|refused| match refused {
+            Refused::NoEnds => Failure::usage("error: name a good and a bad kernel"),
+            Refused::Anchor { index, is_good: true } => self.contradiction(
+                &list[index],
+                "is said to be good, and behaves otherwise than the first good one",
+            ),
+            Refused::Anchor { index, is_good: false } => {
+                self.contradiction(&list[index], "is said to be bad, and behaves as the good one does")
+            }
+            Refused::Untestable { index, why } => {
+                Failure::unavailable(format!("error: {} cannot be tested: {why}", list[index].id()))
+            }
+        })
+    }
+
+    fn contradiction(&self, candidate: &Candidate, what: &str) -> Failure {
+        Failure::differs(format!(
+            "error: {} {what}\nhint: `lab matrix {} --kernels all` shows which kernels behave alike",
+            candidate.id(),
+            self.args.topology.display()
+        ))
+    }
+
+    /// Tests one kernel, and prints the step.
+    fn test(&mut self, candidate: &Candidate) -> Result<Tested, Failure> {
+        let id = candidate.id();
+        if let Some(document) = self.documents.get(&id) {
+            return self.judge(document);
+        }
+        let begun = Instant::now();
+        let document = self.run(candidate)?;
+        let tested = self.judge(&document)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("  {id:16} {:24} {seconds:5.1} s", self.step(&tested));
+        self.documents.insert(id, document);
+        Ok(tested)
+    }
+
+    fn judge(&self, document: &Document) -> Result<Tested, Failure> {
+        if !is_acceptable(document.outcome) {
+            let reason = document.reason.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
+            return Ok(Tested::Untestable(format!("{}: {reason}", document.outcome)));
+        }
+        let Some(name) = &self.args.check else { return Ok(Tested::Behaves(snapshot::text(document))) };
+        match document.checks.iter().find(|check| check.name == *name) {
+            Some(check) => Ok(Tested::Behaves(check.outcome.to_string())),
+            // A run that ended early has no checks; one that came to its end has them all.
+            None if document.reason.is_some()
+                || document.trials.iter().any(|trial| trial.refused.is_some()) =>
+            {
+                Ok(Tested::Untestable(format!("it did not come to the check `{name}`")))
+            }
+            None => {
+                let names: Vec<&str> = document.checks.iter().map(|check| check.name.as_str()).collect();
+                Err(Failure::usage(format!(
+                    "error: no check is called `{name}`; there are:\n  {}",
+                    names.join("\n  ")
+                )))
+            }
+        }
+    }
+
+    /// A step in words; the first one tested is good by definition.
+    fn step(&mut self, tested: &Tested) -> String {
+        let behaviour = match tested {
+            Tested::Untestable(why) => return format!("not tested: {why}"),
+            Tested::Behaves(behaviour) => behaviour,
+        };
+        if self.good.get_or_insert_with(|| behaviour.clone()) == behaviour {
+            "good".to_owned()
+        } else if self.bad.get_or_insert_with(|| behaviour.clone()) == behaviour {
+            "bad".to_owned()
+        } else {
+            "bad, in another way".to_owned()
+        }
+    }
+
+    fn run(&mut self, candidate: &Candidate) -> Result<Document, Failure> {
+        let pin = match candidate {
+            Candidate::Pinned(pin) => pin.clone(),
+            Candidate::Archived(version) => self.pin(*version)?,
+        };
+        let args = &self.args.provision;
+        let kernel = provision::kernel(&pin, args, &self.cache)?;
+        let bench = match self.bench.take() {
+            Some(bench) => bench,
+            None => Bench::new(self.args.accel, false, &kernel, args, self.cache.clone())?,
+        };
+        let machine = bench.machine(&kernel);
+        let document = match runner::run_in_machine(&self.topology, &machine) {
+            Ok(run) => run.document,
+            Err(error) => runner::unstarted(&self.topology, &machine, &error.into()),
+        };
+        self.bench = Some(bench);
+        Ok(document)
+    }
+
+    fn pin(&self, version: KernelVersion) -> Result<KernelPin, Failure> {
+        let (mirrors, index) = self.archive.as_ref().expect("versions of the archive come from its index");
+        let mut downloads = Downloads::new("to hash it, for the index has dropped it");
+        let mut show = |event: lab::host::download::DownloadEvent<'_>| downloads.show(event);
+        let pin =
+            index.pin(&self.cache, mirrors, version, self.flavour, &mut show).map_err(archive_failure)?;
+        pin.ok_or_else(|| Failure::unavailable(format!("error: no suite has kernel {version}")))
+    }
+
+    /// Two neighbours and what they do differently.
+    fn tell(&self, list: &[Candidate], boundary: &Boundary) {
+        let (before, after) = (list[boundary.before].id(), list[boundary.after].id());
+        println!("the behaviour changes between {before} and {after} ({before} | {after}):");
+        let texts = [&before, &after].map(|id| snapshot::text(&self.documents[id]));
+        print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
+        if !boundary.untestable.is_empty() {
+            let ids: Vec<String> = boundary.untestable.iter().map(|&index| list[index].id()).collect();
+            println!("    between them, and not to be tested: {}", ids.join(", "));
+        }
+    }
+
+    /// What to type to go on.
+    fn offer(&self, before: &Candidate, after: &Candidate) {
+        let is_good = |candidate: &Candidate| {
+            let document = &self.documents[&candidate.id()];
+            matches!(self.judge(document), Ok(Tested::Behaves(behaviour)) if Some(&behaviour) == self.good.as_ref())
+        };
+        let (good, bad) = if is_good(before) { (before, after) } else { (after, before) };
+        let check = self.args.check.as_ref().map_or(String::new(), |check| format!(" --check {check:?}"));
+        let flavour = if self.flavour == Flavour::Generic { "/generic" } else { "" };
+        println!(
+            "further, with what Debian's archive has between the two:\n  lab bisect {} --good {}{flavour} --bad {}{flavour}{check} --add",
+            self.args.topology.display(),
+            good.id(),
+            bad.id()
+        );
+    }
+
+    /// Goes on with what the archive has between two neighbours.
+    fn further(&mut self, before: &Candidate, after: &Candidate) -> Result<(), Failure> {
+        if self.archive.is_none() {
+            eprintln!("reading the indexes of Debian's suites");
+            let mirror = self.args.provision.mirror.as_deref();
+            let mirrors = Mirrors::find(mirror).map_err(|error| archive_failure(error.into()))?;
+            let index = Index::read(&self.cache, &mirrors).map_err(archive_failure)?;
+            self.archive = Some((mirrors, index));
+        }
+        let version = |candidate: &Candidate| parse_name(&candidate.id()).map(|(version, _)| version);
+        let (Ok(low), Ok(high)) = (version(before), version(after)) else { return Ok(()) };
+        let (_, index) = self.archive.as_ref().expect("it was read above");
+        let found =
+            index.versions(self.flavour).into_iter().filter(|version| low < *version && *version < high);
+        let archived: Vec<Candidate> = found.map(Candidate::Archived).collect();
+        let count = archived.len();
+        println!("between {} and {} the archive has {count} more", before.id(), after.id());
+        if count == 0 {
+            return Ok(());
+        }
+        let list: Vec<Candidate> =
+            std::iter::once(before.clone()).chain(archived).chain(std::iter::once(after.clone())).collect();
+        let ends = [(0, before), (list.len() - 1, after)];
+        let mut anchors = Vec::new();
+        for (index, candidate) in ends {
+            let is_good = match self.test(candidate)? {
+                Tested::Behaves(behaviour) => Some(&behaviour) == self.good.as_ref(),
+                Tested::Untestable(_) => false,
+            };
+            anchors.push(Anchor { index, is_good });
+        }
+        let found = self.search(&list, &anchors)?;
+        for boundary in &found.boundaries {
+            self.tell(&list, boundary);
+            for candidate in [&list[boundary.before], &list[boundary.after]] {
+                if let Candidate::Archived(version) = candidate {
+                    println!("    to keep it: lab kernels add {version}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn archive_failure(error: ArchiveError) -> Failure {
+    Failure::unavailable(format!("error: {error}"))
+}

@@ -1,0 +1,447 @@
+//! `lab matrix`: topologies on kernels, judged by what was accepted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use lab::document::Document;
+use lab::host::accel::Choice;
+use lab::host::cache::Cache;
+use lab::host::interrupt;
+use lab::host::kernels::KernelPin;
+use lab::host::matrix::{Event, run_all, workers};
+use lab::host::memory;
+use lab::host::runner::{self, Unstarted};
+use lab::host::store::Kernel;
+use lab::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
+use lab::outcome::Outcome;
+use lab::report::{grid, junit, ktap};
+use lab::snapshot;
+use lab::topology::Topology;
+
+use super::bench::Bench;
+use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
+use super::progress::Items;
+use super::{PinsArgs, ProvisionArgs, provision, run};
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab matrix topologies/ --kernels quick
+  lab matrix topologies/vlan-over-bond-tx-drop.toml --kernels 6.12..6.18 -j 2 --format junit";
+
+/// The kernels of a user who names none.
+const DEFAULT_KERNELS: &str = "quick";
+/// What the last matrix saw, in the cache.
+pub const LAST: &str = "last-matrix/result.json";
+/// How often the guests' memory is looked at: each look costs some ms.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Arguments of `lab matrix`.
+#[derive(Debug, Args)]
+pub struct MatrixArgs {
+    /// Topology files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18, all
+    #[arg(long, value_name = "SET", default_value = DEFAULT_KERNELS)]
+    kernels: String,
+    /// Guests at a time; else one for each core, as far as memory goes
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Boot anew for each cell instead of restoring a saved machine
+    #[arg(long)]
+    cold: bool,
+    /// kvm, tcg, or auto: KVM where a guest has booted with it
+    #[arg(long, default_value = "auto")]
+    accel: Choice,
+    /// Where accepted behaviour is kept
+    #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
+    snapshots: PathBuf,
+    /// Judge by the topologies' own conditions alone
+    #[arg(long)]
+    no_compare: bool,
+    #[command(flatten)]
+    pins: PinsArgs,
+    #[command(flatten)]
+    provision: ProvisionArgs,
+}
+
+/// The folder of accepted behaviour, from the top of a checkout.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// A rendering of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// The machine-readable result, and nothing else on standard output
+    Json,
+    /// For CI
+    Junit,
+    /// The kernel's test anything protocol
+    Ktap,
+}
+
+/// A topology and where it is from.
+struct Source {
+    topology: Topology,
+    file: String,
+}
+
+/// What every worker needs.
+struct Shared {
+    bench: Bench,
+    sources: Vec<Source>,
+    kernels: Vec<Kernel>,
+}
+
+/// Runs a matrix.
+pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
+    let sources = read_all(&args.paths)?;
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let chosen = provision::select(&pins, &args.kernels)?;
+    // In the order of versions, whatever the order they are named in: ranges are told over it.
+    let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
+    let cache = provision::cache()?;
+    let kernels = chosen
+        .iter()
+        .map(|pin| provision::kernel(pin, &args.provision, &cache))
+        .collect::<Result<Vec<Kernel>, Failure>>()?;
+    let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
+    let bench = Bench::new(args.accel, args.cold, first, &args.provision, cache.clone())?;
+    if let Some(note) = &bench.note {
+        eprintln!("note: {note}");
+    }
+    let accepted = Accepted::of(args, &sources, &kernels)?;
+    let shared = Arc::new(Shared { bench, sources, kernels });
+    let matrix = run_cells(args, &shared, &accepted)?;
+    remember(&cache, &matrix)?;
+    print(args.format, &matrix);
+    Ok(exit_code(&matrix))
+}
+
+/// The topologies of files and folders, each once, by name.
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(files_in(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+    for path in files {
+        let topology = run::read(&path)?;
+        let file = as_project_path(&path);
+        if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
+            return Err(Failure::usage(format!(
+                "error: {} and {file} are both called {}: their snapshots could not be told apart",
+                other.file, topology.name
+            )));
+        }
+        sources.insert(topology.name.clone(), Source { topology, file });
+    }
+    Ok(sources.into_values().collect())
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable = |error| Failure::invalid(format!("error: cannot read {}: {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::usage(format!("error: no topology (*.toml) in {}", folder.display())));
+    }
+    Ok(files)
+}
+
+/// Below the current folder, or its name alone: it goes into snapshots, which say nothing of a machine's folders.
+fn as_project_path(path: &Path) -> String {
+    let here = std::env::current_dir().and_then(fs::canonicalize);
+    let whole = fs::canonicalize(path);
+    let below = match (&here, &whole) {
+        (Ok(here), Ok(whole)) => whole.strip_prefix(here).ok(),
+        _ => None,
+    };
+    below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path).display().to_string()
+}
+
+/// The accepted texts of a matrix, by topology and kernel.
+struct Accepted {
+    policy: Policy,
+    texts: BTreeMap<(String, String), String>,
+}
+
+impl Accepted {
+    fn of(args: &MatrixArgs, sources: &[Source], kernels: &[Kernel]) -> Result<Self, Failure> {
+        let policy = Policy { compare: !args.no_compare, new_fails: is_ci() };
+        let mut texts = BTreeMap::new();
+        let compared = if policy.compare { sources } else { &[] };
+        for (source, kernel) in compared.iter().flat_map(|source| kernels.iter().map(move |k| (source, k))) {
+            let name = &source.topology.name;
+            if let Some(text) = accepted(&args.snapshots, name, &kernel.id)? {
+                texts.insert((name.clone(), kernel.id.clone()), text);
+            }
+        }
+        Ok(Self { policy, texts })
+    }
+
+    fn judge(&self, document: Document, file: &str) -> Cell {
+        let key = (document.topology.clone(), document.kernel.id.clone());
+        judge(document, file, self.texts.get(&key).map(String::as_str), self.policy)
+    }
+}
+
+/// The text that was accepted for a cell, if any was.
+pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<String>, Failure> {
+    let path = folder.join(snapshot::file_name(topology, kernel));
+    let content = match fs::read_to_string(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Failure::invalid(format!("error: cannot read {}: {error}", path.display())));
+        }
+    };
+    match snapshot::from_file(&content) {
+        Some(text) => Ok(Some(text.to_owned())),
+        None => Err(Failure::invalid(format!("error: {} is no snapshot: it has no header", path.display()))),
+    }
+}
+
+/// Whether this is a CI machine, where nobody is there to review.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// A machine that did not start, or nothing.
+type Ready = Result<(), Arc<Unstarted>>;
+
+fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Result<Matrix, Failure> {
+    let interrupt = interrupt::noted().map_err(|error| Failure::internal(&error))?;
+    let (sources, kernels) = (&shared.sources, &shared.kernels);
+    let jobs = jobs(args.jobs, sources.len() * kernels.len());
+    let begun = Instant::now();
+    let ready = prepare(shared, jobs, interrupt);
+    let prepared = begun.elapsed();
+    // Topology by topology, so that the first grid rows are whole first; by index, for threads outlive borrows.
+    let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
+        .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
+        .filter_map(|(source, kernel)| {
+            let key = (kernel, runner::machine_of(&sources[source].topology));
+            Some((source, kernel, ready.get(&key)?.clone()))
+        })
+        .collect();
+    let places: Vec<(usize, usize)> = cells.iter().map(|(source, kernel, _)| (*source, *kernel)).collect();
+    let names = places
+        .iter()
+        .map(|&(source, kernel)| format!("{:40} {:16}", sources[source].topology.name, kernels[kernel].id));
+    let mut items = Items::new("cells", names.collect());
+    let mut judged: BTreeMap<usize, Cell> = BTreeMap::new();
+    let mut peak = Peak::default();
+    let worker = Arc::clone(shared);
+    run_all(
+        cells,
+        jobs,
+        move |cell| run_cell(&worker, cell),
+        interrupt,
+        |event| match event {
+            Event::Started { index } => items.started(index),
+            Event::Finished { index, result } => {
+                let (source, kernel) = places[index];
+                let document = result.clone().unwrap_or_else(|panic| {
+                    let machine = shared.bench.machine(&kernels[kernel]);
+                    runner::failed(&sources[source].topology, &machine, &panic)
+                });
+                let cell = accepted.judge(document, &sources[source].file);
+                let outcome = cell.document.outcome;
+                let seconds = cell.document.timing_ms.total as f64 / 1000.0;
+                let is_good = outcome.is_expected() || outcome == Outcome::Skip;
+                items.finished(index, &word(&cell), seconds, is_good);
+                judged.insert(index, cell);
+                peak.look();
+            }
+            Event::Tick => peak.look(),
+        },
+    );
+    drop(items);
+    let cells: Vec<Cell> = judged.into_values().collect();
+    let measures = measures(&cells, begun.elapsed(), prepared, jobs, peak.bytes);
+    let topologies: Vec<String> = sources.iter().map(|source| source.topology.name.clone()).collect();
+    let kernels: Vec<String> = kernels.iter().map(|kernel| kernel.id.clone()).collect();
+    Ok(Matrix::new(cells, &topologies, &kernels, measures))
+}
+
+fn jobs(asked: Option<usize>, cells: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = asked.unwrap_or(cores);
+    let fit = workers(wanted, cells, memory::available_bytes(), memory::GUEST_BYTES);
+    if asked.is_some() && fit < wanted.min(cells) {
+        eprintln!("note: {fit} guests at a time, for no more fit into the memory that is available");
+    }
+    fit
+}
+
+/// Saves the machines that cells start from, each once. Those missing in the result were interrupted.
+fn prepare(
+    shared: &Arc<Shared>,
+    jobs: usize,
+    interrupt: &AtomicBool,
+) -> BTreeMap<(usize, Vec<String>), Ready> {
+    // One topology stands for all that share a machine.
+    let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
+    for (source, entry) in shared.sources.iter().enumerate() {
+        let modules = runner::machine_of(&entry.topology);
+        for kernel in 0..shared.kernels.len() {
+            machines.entry((kernel, modules.clone())).or_insert(source);
+        }
+    }
+    let list: Vec<(usize, usize)> = machines.iter().map(|((kernel, _), source)| (*kernel, *source)).collect();
+    let names = list.iter().map(|(kernel, _)| format!("machine with {:16}", shared.kernels[*kernel].id));
+    let mut items = Items::new("machines", names.collect());
+    let mut begun: BTreeMap<usize, Instant> = BTreeMap::new();
+    let worker = Arc::clone(shared);
+    let work = move |&(kernel, source): &(usize, usize)| {
+        let machine = worker.bench.machine(&worker.kernels[kernel]);
+        runner::prepare(&worker.sources[source].topology, &machine).map_err(Arc::new)
+    };
+    let done = run_all(list, jobs, work, interrupt, |event| match event {
+        Event::Started { index } => {
+            begun.insert(index, Instant::now());
+            items.started(index);
+        }
+        Event::Finished { index, result } => {
+            let word = match result {
+                Ok(Ok(None)) => "ready".to_owned(),
+                Ok(Ok(Some(note))) => note.clone(),
+                Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+                Err(panic) => format!("the lab failed: {panic}"),
+            };
+            let seconds = begun[&index].elapsed().as_secs_f64();
+            items.finished(index, &word, seconds, matches!(result, Ok(Ok(_))));
+        }
+        Event::Tick => {}
+    });
+    let ready = done.results.into_iter().map(|result| {
+        Some(match result? {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            // The cells try for themselves, and say what happens there.
+            Err(_) => Ok(()),
+        })
+    });
+    machines.into_keys().zip(ready).filter_map(|(key, ready)| Some((key, ready?))).collect()
+}
+
+fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) -> Document {
+    let begun = Instant::now();
+    let topology = &shared.sources[*source].topology;
+    let machine = shared.bench.machine(&shared.kernels[*kernel]);
+    if let Err(why) = ready {
+        return runner::unstarted(topology, &machine, why);
+    }
+    let run = runner::run_in_machine(topology, &machine);
+    let mut document = match run {
+        Ok(run) => run.document,
+        Err(error) => runner::unstarted(topology, &machine, &error.into()),
+    };
+    document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    document
+}
+
+/// The verdict, and what the run itself came to where that is not the same.
+fn word(cell: &Cell) -> String {
+    let outcome = cell.document.outcome.word();
+    match cell.snapshot.standing {
+        Standing::New => format!("{outcome} (new)"),
+        Standing::Differs => format!("{outcome} (differs)"),
+        Standing::Same | Standing::None => outcome.to_owned(),
+    }
+}
+
+/// The most memory that guests held at once.
+#[derive(Default)]
+struct Peak {
+    bytes: u64,
+    looked: Option<Instant>,
+}
+
+impl Peak {
+    fn look(&mut self) {
+        if self.looked.is_none_or(|at| at.elapsed() >= MEMORY_INTERVAL) {
+            self.bytes = self.bytes.max(memory::children_bytes());
+            self.looked = Some(Instant::now());
+        }
+    }
+}
+
+fn measures(cells: &[Cell], wall: Duration, prepared: Duration, jobs: usize, peak_bytes: u64) -> Measures {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut times: Vec<u64> = cells.iter().map(|cell| cell.document.timing_ms.total).collect();
+    times.sort_unstable();
+    let running_s = (wall - prepared).as_secs_f64();
+    Measures {
+        wall_ms: millis(wall),
+        prepare_ms: millis(prepared),
+        cells_per_s: if running_s > 0.0 { cells.len() as f64 / running_s } else { 0.0 },
+        median_cell_ms: times.get(times.len() / 2).copied().unwrap_or(0),
+        jobs,
+        peak_bytes,
+    }
+}
+
+/// Keeps the result for `lab accept`.
+fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
+    let path = cache.path(LAST);
+    let folder = path.parent().expect("the name has a folder in it");
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&serde_json::to_vec(matrix)?)?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| Failure::unavailable(format!("error: cannot write {}: {error}", path.display())))
+}
+
+fn print(format: Format, matrix: &Matrix) {
+    match format {
+        Format::Text => print!("{}", grid::render(matrix)),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(matrix).expect("a result has text keys only"));
+        }
+        Format::Junit => print!("{}", junit::render(matrix)),
+        Format::Ktap => print!("{}", ktap::render(matrix)),
+    }
+    if matrix.interrupted && format != Format::Text {
+        eprint!("{}", grid::summary(matrix));
+    }
+}
+
+fn exit_code(matrix: &Matrix) -> ExitCode {
+    if matrix.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else if !matrix.is_expected() {
+        ExitCode::from(DIFFERS)
+    } else if matrix.count(Outcome::Skip) == matrix.cells.len() {
+        // As `lab run`: nothing was run that could have been green.
+        ExitCode::from(UNAVAILABLE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

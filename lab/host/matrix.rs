@@ -1,0 +1,236 @@
+//! Runs items of work in parallel: one thread for each worker, results by item, an interrupt that is heeded at once.
+//!
+//! Threads, not tasks: QEMU dies with the *thread* that started it (PR_SET_PDEATHSIG), so one thread starts, drives and
+//! ends each guest. What is interrupted is not waited for. Its guests die with this process, which then ends.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// How soon an interrupt is heeded, and how often the caller hears that time passes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the caller hears while it waits.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a, R> {
+    /// A worker took an item up.
+    Started {
+        /// Its place in the list.
+        index: usize,
+    },
+    /// An item is done.
+    Finished {
+        /// Its place in the list.
+        index: usize,
+        /// What came of it, or what its worker panicked with.
+        result: &'a Result<R, String>,
+    },
+    /// Nothing happened.
+    Tick,
+}
+
+/// What came of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Done<R> {
+    /// By item; `None` where the list was interrupted first. A panic is an error with its message.
+    pub results: Vec<Option<Result<R, String>>>,
+    /// Whether it was.
+    pub interrupted: bool,
+}
+
+enum Message<R> {
+    Started(usize),
+    Finished(usize, Result<R, String>),
+}
+
+/// Does `work` on each of `items` with so many workers, in their order. Returns when all are done, or soon after
+/// `interrupt` is set.
+pub fn run_all<T, R>(
+    items: Vec<T>,
+    workers: usize,
+    work: impl Fn(&T) -> R + Send + Sync + 'static,
+    interrupt: &AtomicBool,
+    mut on_event: impl FnMut(Event<'_, R>),
+) -> Done<R>
+where
+    T: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let count = items.len();
+    let (sender, receiver) = mpsc::channel();
+    let shared = Arc::new((items, work, AtomicUsize::new(0), AtomicBool::new(false)));
+    let threads: Vec<_> = (0..workers.clamp(1, count.max(1)))
+        .map(|_| {
+            let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            thread::spawn(move || {
+                let (items, work, next, stop) = &*shared;
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { return };
+                    // Whoever waits is gone only after an interrupt, and then nobody wants to know.
+                    let _ = sender.send(Message::Started(index));
+                    // What a panic could leave half done belongs to this item alone.
+                    let result = catch_unwind(AssertUnwindSafe(|| work(item))).map_err(words_of);
+                    let _ = sender.send(Message::Finished(index, result));
+                }
+            })
+        })
+        .collect();
+    drop(sender);
+    let mut results: Vec<Option<Result<R, String>>> = (0..count).map(|_| None).collect();
+    loop {
+        if interrupt.load(Ordering::Relaxed) {
+            shared.3.store(true, Ordering::Relaxed);
+            return Done { results, interrupted: true };
+        }
+        match receiver.recv_timeout(TICK) {
+            Ok(Message::Started(index)) => on_event(Event::Started { index }),
+            Ok(Message::Finished(index, result)) => {
+                on_event(Event::Finished { index, result: &result });
+                results[index] = Some(result);
+            }
+            Err(RecvTimeoutError::Timeout) => on_event(Event::Tick),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    for thread in threads {
+        thread.join().expect("a worker catches what its work panics with");
+    }
+    Done { results, interrupted: false }
+}
+
+fn words_of(panic: Box<dyn Any + Send>) -> String {
+    let words = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
+    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}
+
+/// How many guests fit: no more than asked for, nor than memory holds, nor than there are cells; at least one.
+/// `guest_bytes` is what one of them holds.
+pub fn workers(asked: usize, cells: usize, available_bytes: Option<u64>, guest_bytes: u64) -> usize {
+    let fit = available_bytes
+        .map_or(usize::MAX, |bytes| usize::try_from(bytes / guest_bytes.max(1)).unwrap_or(usize::MAX));
+    asked.min(cells).min(fit).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::Receiver;
+    use std::time::Instant;
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn every_item_is_done_once_and_results_stand_where_their_items_do() {
+        let mut started = Vec::new();
+        let mut finished = 0;
+        let done = run_all(
+            (0..50).collect(),
+            4,
+            |n| n * n,
+            &NEVER,
+            |event| match event {
+                Event::Started { index } => started.push(index),
+                Event::Finished { index, result } => {
+                    assert_eq!(result, &Ok(index * index));
+                    finished += 1;
+                }
+                Event::Tick => {}
+            },
+        );
+        assert_eq!(done.results, (0..50).map(|n| Some(Ok(n * n))).collect::<Vec<_>>());
+        started.sort_unstable();
+        assert_eq!((started, finished, done.interrupted), ((0..50).collect(), 50, false));
+    }
+
+    #[test]
+    fn a_panic_is_that_items_result_and_the_others_go_on() {
+        let work = |n: &usize| match n {
+            1 => panic!("told {n}"),
+            2 => panic!("plain"),
+            n => *n,
+        };
+        let done = run_all(vec![0, 1, 2, 3], 1, work, &NEVER, |_| {});
+        let expected =
+            [Some(Ok(0)), Some(Err("told 1".to_owned())), Some(Err("plain".to_owned())), Some(Ok(3))];
+        assert_eq!(done.results, expected);
+    }
+
+    /// Waits on a channel: work that ends when the test says so.
+    fn gate() -> (mpsc::Sender<()>, Mutex<Receiver<()>>) {
+        let (open, wait) = mpsc::channel();
+        (open, Mutex::new(wait))
+    }
+
+    #[test]
+    fn a_slow_item_holds_up_nobody_else() {
+        let (open, wait) = gate();
+        let work = move |n: &usize| {
+            if *n == 0 {
+                wait.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        };
+        let mut order = Vec::new();
+        run_all((0..5).collect(), 2, work, &NEVER, |event| {
+            if let Event::Finished { index, result } = event {
+                assert_eq!(result, &Ok(()));
+                order.push(index);
+                if order.len() == 4 {
+                    open.send(()).unwrap();
+                }
+            }
+        });
+        assert_eq!(order.last(), Some(&0), "{order:?}");
+    }
+
+    #[test]
+    fn an_interrupt_waits_for_nobody_and_keeps_what_is_done() {
+        let (open, wait) = gate();
+        let interrupt = AtomicBool::new(false);
+        let work = move |n: &usize| {
+            if *n > 0 {
+                // Ends with an error when the test is over.
+                let _ = wait.lock().unwrap().recv();
+            }
+            *n
+        };
+        let begun = Instant::now();
+        let done = run_all((0..9).collect(), 2, work, &interrupt, |event| {
+            if matches!(event, Event::Finished { index: 0, .. }) {
+                interrupt.store(true, Ordering::Relaxed);
+            }
+        });
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(done.interrupted);
+        assert_eq!(done.results[0], Some(Ok(0)));
+        assert!(done.results[1..].iter().all(Option::is_none), "{:?}", done.results);
+        drop(open);
+    }
+
+    #[test]
+    fn nothing_to_do_is_done() {
+        let done = run_all(Vec::<()>::new(), 4, |()| (), &NEVER, |_| {});
+        assert_eq!(done, Done { results: Vec::new(), interrupted: false });
+    }
+
+    #[rstest::rstest]
+    #[case(8, 100, Some(1000), 3)]
+    #[case(2, 100, Some(1000), 2)]
+    #[case(8, 1, Some(1000), 1)]
+    #[case(8, 100, Some(10), 1)]
+    #[case(8, 100, None, 8)]
+    #[case(0, 100, None, 1)]
+    fn guests_fit(
+        #[case] asked: usize,
+        #[case] cells: usize,
+        #[case] available: Option<u64>,
+        #[case] expected: usize,
+    ) {
+        assert_eq!(workers(asked, cells, available, 300), expected);
+    }
+}

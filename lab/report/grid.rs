@@ -1,0 +1,436 @@
+//! A matrix for people: the grid, what the kernels did differently, what is not as expected, and what it cost.
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+
+use crate::behaviour::{self, Difference};
+use crate::matrix::{Behaviours, Cell, Matrix, Standing};
+use crate::outcome::Outcome;
+
+/// Lines are kept within this many columns.
+const WIDTH: usize = 100;
+/// A difference is told with so many lines; `--format json` has all of them.
+const DIFFERENCES_MAX: usize = 12;
+/// Marks a cell that has no accepted snapshot.
+const NEW_MARK: char = '*';
+
+const OUTCOMES: [Outcome; 8] = [
+    Outcome::Pass,
+    Outcome::Xfail,
+    Outcome::Fail,
+    Outcome::Skip,
+    Outcome::Panic,
+    Outcome::Hang,
+    Outcome::BootFail,
+    Outcome::Error,
+];
+
+/// Renders all of it.
+pub fn render(matrix: &Matrix) -> String {
+    let mut out = grid(matrix);
+    for behaviours in &matrix.groups {
+        out.push('\n');
+        out += &groups(behaviours, &matrix.grid.kernels);
+    }
+    out += &problems(matrix);
+    out.push('\n');
+    out += &summary(matrix);
+    out
+}
+
+/// The verdicts: a row for each topology, a column for each kernel.
+pub fn grid(matrix: &Matrix) -> String {
+    let names = matrix.grid.rows.keys().map(String::len).max().unwrap_or(0);
+    let words = matrix.grid.kernels.iter().map(|kernel| column_width(kernel) + 2).sum::<usize>();
+    let mut out = String::new();
+    if names + words <= WIDTH {
+        in_words(&mut out, matrix, names);
+    } else {
+        in_letters(&mut out, matrix, names);
+    }
+    if matrix.new_cells() > 0 {
+        let _ = writeln!(out, "{NEW_MARK} has no accepted snapshot; its own conditions decided");
+    }
+    out
+}
+
+fn column_width(kernel: &str) -> usize {
+    let words = OUTCOMES.iter().map(|outcome| outcome.word().len() + 1).max().unwrap_or(0);
+    kernel.len().max(words)
+}
+
+fn in_words(out: &mut String, matrix: &Matrix, names: usize) {
+    let _ = write!(out, "{:names$}", "");
+    for kernel in &matrix.grid.kernels {
+        let _ = write!(out, "  {kernel:width$}", width = column_width(kernel));
+    }
+    trim_line(out);
+    for (topology, row) in &matrix.grid.rows {
+        let _ = write!(out, "{topology:names$}");
+        for (kernel, outcome) in matrix.grid.kernels.iter().zip(row) {
+            let word = outcome.map_or("not run", Outcome::word);
+            let cell = format!("{word}{}", mark(matrix, topology, kernel).unwrap_or_default());
+            let _ = write!(out, "  {cell:width$}", width = column_width(kernel));
+        }
+        trim_line(out);
+    }
+}
+
+fn trim_line(out: &mut String) {
+    out.truncate(out.trim_end_matches(' ').len());
+    out.push('\n');
+}
+
+fn mark(matrix: &Matrix, topology: &str, kernel: &str) -> Option<String> {
+    let mut cells = matrix.cells.iter();
+    let cell = cells
+        .find(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)
+        .filter(|cell| cell.snapshot.standing == Standing::New)?;
+    (cell.snapshot.standing == Standing::New).then(|| NEW_MARK.to_string())
+}
+
+/// Two columns a cell, kernels by number; in blocks where even that is too wide.
+fn in_letters(out: &mut String, matrix: &Matrix, names: usize) {
+    let kernels = &matrix.grid.kernels;
+    let block = (WIDTH.saturating_sub(names + 1) / 2).max(1);
+    for (number, columns) in kernels.chunks(block).enumerate() {
+        let first = number * block;
+        // The tens stand above the ones.
+        for divisor in [10, 1] {
+            let _ = write!(out, "{:names$} ", "");
+            for index in first..first + columns.len() {
+                let digit = (index + 1) / divisor % 10;
+                let shown = if divisor == 10 && digit == 0 { " ".into() } else { digit.to_string() };
+                let _ = write!(out, "{shown} ");
+            }
+            trim_line(out);
+        }
+        for (topology, row) in &matrix.grid.rows {
+            let _ = write!(out, "{topology:names$} ");
+            for (kernel, outcome) in columns.iter().zip(&row[first..]) {
+                let mark = mark(matrix, topology, kernel).unwrap_or_else(|| " ".into());
+                let _ = write!(out, "{}{mark}", outcome.map_or(' ', letter));
+            }
+            trim_line(out);
+        }
+        out.push('\n');
+    }
+    let legend = kernels.iter().enumerate().map(|(index, kernel)| format!("{} {kernel}", index + 1));
+    *out += &wrap(legend, "  ", "");
+    let used = OUTCOMES.iter().filter(|outcome| matrix.count(**outcome) > 0);
+    let legend = used.map(|outcome| format!("{} {}", letter(*outcome), outcome.word()));
+    *out += &wrap(legend, "  ", "");
+}
+
+fn letter(outcome: Outcome) -> char {
+    match outcome {
+        Outcome::Pass => '.',
+        Outcome::Xfail => 'x',
+        Outcome::Fail => 'F',
+        Outcome::Skip => '-',
+        Outcome::Panic => 'P',
+        Outcome::Hang => 'H',
+        Outcome::BootFail => 'B',
+        Outcome::Error => 'E',
+    }
+}
+
+/// The kernels of one topology that behave alike, and the lines in which they do not.
+pub fn groups(behaviours: &Behaviours, kernels: &[String]) -> String {
+    let mut out = String::new();
+    let topology = &behaviours.topology;
+    match &behaviours.groups[..] {
+        [] => {
+            let _ = writeln!(out, "{topology}: no kernel came to a result");
+        }
+        [only] if only.kernels.len() == 1 => {
+            let _ = writeln!(out, "{topology}: {} only", only.range);
+        }
+        [only] => {
+            let all = if only.kernels.len() == kernels.len() { "all " } else { "" };
+            let _ = writeln!(out, "{topology}: {all}{} kernels behave alike", only.kernels.len());
+        }
+        several => {
+            let _ = writeln!(out, "{topology}: {} behaviours", several.len());
+            out += &wrap(several.iter().map(|group| group.range.clone()), " | ", "  ");
+            out += &differences(&behaviours.differences, "    ");
+        }
+    }
+    out
+}
+
+/// Lines as `what: one | other`. What differs alike in several trials is told once, and so is another name for the
+/// same number of frames, after what really differs: drop reasons come and go with kernels.
+pub fn differences(differences: &[Difference], indent: &str) -> String {
+    let mut alike: IndexMap<(bool, &str, Vec<String>), Vec<&Difference>> = IndexMap::new();
+    for one in differences {
+        let renamed = is_renamed(one);
+        let (item, values) = if renamed {
+            let item = one.item.rsplit_once(", ").map_or(one.item.as_str(), |(_, last)| last);
+            (item, one.values.iter().map(|value| behaviour::without_numbers(value)).collect())
+        } else {
+            (without_trial(one), one.values.clone())
+        };
+        alike.entry((renamed, item, values)).or_default().push(one);
+    }
+    alike.sort_by(|a, _, b, _| a.0.cmp(&b.0));
+    let mut out = String::new();
+    for ((renamed, item, _), lines) in alike.iter().take(DIFFERENCES_MAX) {
+        let (where_, more) = match (lines.len(), *renamed) {
+            (1, _) => (lines[0].item.clone(), String::new()),
+            (count, true) => ((*item).to_owned(), format!(" (and {} lines alike)", count - 1)),
+            (count, false) => {
+                let first = lines[0].item.strip_suffix(item).unwrap_or_default().trim_end_matches(", ");
+                (format!("{first} and {} more, {item}", count - 1), String::new())
+            }
+        };
+        let values = &lines[0].values;
+        let line = format!("{indent}{where_}: {}{more}", values.join(" | "));
+        if line.chars().count() <= WIDTH {
+            let _ = writeln!(out, "{line}");
+        } else {
+            let _ = writeln!(out, "{indent}{where_}:");
+            let last = values.len().saturating_sub(1);
+            let pieces = values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| if index == last { format!("{value}{more}") } else { value.clone() });
+            out += &wrap(pieces, " | ", &format!("{indent}    "));
+        }
+    }
+    let more = alike.len().saturating_sub(DIFFERENCES_MAX);
+    if more > 0 {
+        let _ = writeln!(out, "{indent}and {more} more: --format json has them");
+    }
+    out
+}
+
+fn without_trial(difference: &Difference) -> &str {
+    let item = difference.item.as_str();
+    let trial = item.split_once(", ").filter(|_| !item.starts_with(behaviour::CHECK));
+    trial.map_or(item, |(_, rest)| rest)
+}
+
+/// Whether the groups have the same numbers and other words for them.
+fn is_renamed(difference: &Difference) -> bool {
+    let numbers = |value: &String| -> Vec<String> {
+        let words = value.split([' ', ',']).filter(|word| word.parse::<u64>().is_ok());
+        words.map(str::to_owned).collect()
+    };
+    let first = difference.values.first().map(numbers).unwrap_or_default();
+    !first.is_empty() && difference.values.iter().all(|value| numbers(value) == first)
+}
+
+/// What is not as expected, cell by cell, with what to do next.
+fn problems(matrix: &Matrix) -> String {
+    let mut out = String::new();
+    for cell in &matrix.cells {
+        let outcome = cell.document.outcome;
+        if !outcome.is_expected() {
+            let _ = write!(out, "\n{}", problem(cell));
+        }
+    }
+    out
+}
+
+/// One cell that is not as expected: its verdict and why.
+pub fn problem(cell: &Cell) -> String {
+    let document = &cell.document;
+    let outcome = document.outcome;
+    let mut out =
+        format!("{} {} on {}", outcome.word().to_uppercase(), document.topology, document.kernel.id);
+    match (&document.reason, cell.snapshot.standing) {
+        (Some(reason), _) if outcome == Outcome::Skip => {
+            let _ = writeln!(out, ": {}", in_a_line(reason));
+        }
+        (Some(reason), standing) => {
+            let _ = writeln!(out, ": {}", in_a_line(reason));
+            for line in reason.lines().filter(|line| line.starts_with("next: ")) {
+                let _ = writeln!(out, "  {line}");
+            }
+            if standing == Standing::Differs {
+                out += "  another behaviour was accepted\n";
+            }
+        }
+        (None, Standing::Differs) => {
+            out += ": differs from what was accepted (accepted | now)\n";
+            out += &differences(&cell.snapshot.differences, "    ");
+        }
+        (None, _) if crate::matrix::unattributed(document) > 0 => {
+            let frames = crate::matrix::unattributed(document);
+            let _ = writeln!(out, ": {frames} frames are unaccounted for, which no snapshot covers");
+        }
+        (None, Standing::New) if cell.ran == Outcome::Pass => {
+            out += ": no snapshot is accepted for it, and CI accepts none\n";
+            out += "  next: run the same where you can review it, then `lab accept`\n";
+        }
+        (None, _) => {
+            out += ": the topology's own conditions do not hold\n";
+            for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
+                let line =
+                    format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
+                out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
+            }
+        }
+    }
+    out
+}
+
+/// The line of a reason that says what happened. A skip's further lines say what the kernel lacks.
+fn in_a_line(reason: &str) -> String {
+    let mut lines = reason.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    if !first.ends_with(':') {
+        return first.to_owned();
+    }
+    format!("{first} {}", lines.collect::<Vec<_>>().join(", "))
+}
+
+/// Counts and cost.
+pub fn summary(matrix: &Matrix) -> String {
+    let counts = OUTCOMES.iter().map(|outcome| (matrix.count(*outcome), outcome.word()));
+    let counts: Vec<String> =
+        counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let mut out = format!("{} cells: {}", matrix.cells.len(), counts.join(", "));
+    let new = matrix.new_cells();
+    if new > 0 {
+        let _ = write!(out, "; {new} without a snapshot: `lab accept` takes what they did");
+    }
+    let measures = &matrix.measures;
+    let seconds = |ms: u64| ms as f64 / 1000.0;
+    let _ = write!(
+        out,
+        "\n{:.1} s, of which {:.1} s to save machines; {:.1} cells/s, median cell {:.2} s, {} at a time",
+        seconds(measures.wall_ms),
+        seconds(measures.prepare_ms),
+        measures.cells_per_s,
+        seconds(measures.median_cell_ms),
+        measures.jobs
+    );
+    if measures.peak_bytes > 0 {
+        let _ = write!(out, ", {} MB at most", measures.peak_bytes / 1_000_000);
+    }
+    out.push('\n');
+    if matrix.interrupted {
+        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
+        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
+    }
+    out
+}
+
+/// Puts pieces on lines. A piece that is too long for any line gets one of its own.
+fn wrap(pieces: impl Iterator<Item = String>, separator: &str, indent: &str) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for piece in pieces {
+        let width = |text: &str| text.chars().count();
+        if !line.is_empty() && indent.len() + width(&line) + separator.len() + width(&piece) > WIDTH {
+            let _ = writeln!(out, "{indent}{}{}", line.trim_end(), separator.trim_end());
+            line = if out.is_empty() { String::new() } else { "  ".into() };
+        } else if !line.is_empty() {
+            line += separator;
+        }
+        line += &piece;
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "{indent}{line}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::tests::{LOCAL, ended, finished};
+    use crate::matrix::{Measures, judge};
+    use crate::snapshot;
+
+    fn matrix(topologies: usize, kernels: usize) -> Matrix {
+        let kernels: Vec<String> = (0..kernels).map(|n| format!("6.{n}.{}", n * 7)).collect();
+        let names: Vec<String> =
+            (0..topologies).map(|n| format!("a-topology-with-a-long-name-{n}")).collect();
+        let mut cells = Vec::new();
+        for name in &names {
+            for (index, kernel) in kernels.iter().enumerate() {
+                let lost = if index > 2 { 28 } else { 0 };
+                let document = finished(name, kernel, Outcome::Pass, lost, 0);
+                let accepted = snapshot::text(&document);
+                cells.push(judge(document, "t.toml", (index != 1).then_some(&accepted), LOCAL));
+            }
+        }
+        let measures = Measures {
+            wall_ms: 31_200,
+            median_cell_ms: 430,
+            cells_per_s: 1.94,
+            jobs: 2,
+            ..Measures::default()
+        };
+        Matrix::new(cells, &names, &kernels, measures)
+    }
+
+    fn is_narrow(text: &str) {
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line:?}");
+            assert_eq!(line, line.trim_end(), "{line:?} ends in spaces");
+        }
+    }
+
+    #[test]
+    fn few_kernels_are_told_in_words() {
+        let text = render(&matrix(2, 5));
+        is_narrow(&text);
+        assert_eq!(
+            text,
+            "                               6.0.0       6.1.7       6.2.14      6.3.21      6.4.28\n\
+             a-topology-with-a-long-name-0  pass        pass*       pass        pass        pass\n\
+             a-topology-with-a-long-name-1  pass        pass*       pass        pass        pass\n\
+             * has no accepted snapshot; its own conditions decided\n\
+             \n\
+             a-topology-with-a-long-name-0: 2 behaviours\n  \
+               6.0.0 .. 6.2.14 | 6.3.21, 6.4.28\n    \
+                 main, flow f (packet): 100 delivered | 72 delivered\n\
+             \n\
+             a-topology-with-a-long-name-1: 2 behaviours\n  \
+               6.0.0 .. 6.2.14 | 6.3.21, 6.4.28\n    \
+                 main, flow f (packet): 100 delivered | 72 delivered\n\
+             \n\
+             10 cells: 10 pass; 2 without a snapshot: `lab accept` takes what they did\n\
+             31.2 s, of which 0.0 s to save machines; 1.9 cells/s, median cell 0.43 s, 2 at a time\n"
+        );
+    }
+
+    #[test]
+    fn many_kernels_are_letters_with_a_legend() {
+        for kernels in [25, 60] {
+            let text = grid(&matrix(3, kernels));
+            is_narrow(&text);
+            assert!(text.contains("-name-0 . .*. . ."), "{text}");
+            assert!(text.contains(&format!("{kernels} 6.{}.", kernels - 1)), "{text}");
+            assert!(text.contains(". pass"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_expected_is_told_with_what_to_do() {
+        let kernels = vec!["6.1.1".to_owned()];
+        let good = snapshot::text(&finished("t", "6.1.1", Outcome::Pass, 0, 0));
+        let skip = "6.1.1-amd64 cannot run this topology; it lacks:\n  igb\n  sch_x";
+        let hang = "the guest hung\n  | line\nnext: run it again";
+        for (document, accepted, expected) in [
+            (finished("t", "6.1.1", Outcome::Pass, 3, 0), Some(&good), "FAIL t on 6.1.1: differs"),
+            (finished("t", "6.1.1", Outcome::Pass, 3, 0), Some(&good), "100 delivered | 97 delivered"),
+            (finished("t", "6.1.1", Outcome::Fail, 3, 0), None, "all arrive: expected 0, observed 3"),
+            (finished("t", "6.1.1", Outcome::Pass, 3, 2), None, "2 frames are unaccounted for"),
+            (ended("t", "6.1.1", Outcome::Skip, skip), None, "SKIP t on 6.1.1: 6.1.1-amd64 cannot"),
+            (ended("t", "6.1.1", Outcome::Skip, skip), None, "lacks: igb, sch_x"),
+            (ended("t", "6.1.1", Outcome::Hang, hang), None, "next: run it again"),
+            (ended("t", "6.1.1", Outcome::Panic, hang), Some(&good), "another behaviour was accepted"),
+        ] {
+            let cell = judge(document, "t.toml", accepted.map(String::as_str), LOCAL);
+            let text = render(&Matrix::new(vec![cell], &["t".to_owned()], &kernels, Measures::default()));
+            is_narrow(&text);
+            assert!(text.contains(expected), "{expected:?} in {text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The command line with bad input, or on a machine that lacks something: exit codes, and what goes to which stream.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lab::host::kernels::Kernels;
+use rstest::rstest;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A lab that finds neither QEMU nor a kernel, and may get neither.
+struct Bare {
+    dir: TempDir,
+}
+
+impl Bare {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).expect("a temporary file");
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+        command.args(arguments).env("LAB_CACHE", self.cache()).env("PATH", self.dir.path());
+        command.env_remove("LAB_QEMU");
+        command
+    }
+
+    fn lab(&self, arguments: &[&str]) -> Said {
+        said(&mut self.command(arguments))
+    }
+}
+
+/// What a command said, where, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn said(command: &mut Command) -> Said {
+    let Output { status, stdout, stderr } = command.output().expect("cargo has built it");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn topology() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/vlan-over-bond-tx-drop.toml");
+    path.display().to_string()
+}
+
+/// Arguments that make no sense: 2, and on standard error which would.
+#[rstest]
+#[case(&[], "Usage")]
+#[case(&["rum"], "run")]
+#[case(&["run"], "<TOPOLOGY>")]
+#[case(&["run", "TOPOLOGY", "--format", "xml"], "json")]
+#[case(&["run", "TOPOLOGY", "--accel", "hvf"], "tcg, kvm or auto")]
+#[case(&["run", "TOPOLOGY", "--kernel", "nonsense"], "nonsense")]
+#[case(&["run", "TOPOLOGY", "--kernel", "quick"], "takes one")]
+#[case(&["kernels", "fetch", "5.9.1"], "5.9.1")]
+fn wrong_arguments(#[case] arguments: &[&str], #[case] hint: &str) {
+    let topology = topology();
+    let arguments: Vec<&str> =
+        arguments.iter().map(|word| if *word == "TOPOLOGY" { topology.as_str() } else { *word }).collect();
+    let said = Bare::new().lab(&arguments);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    assert!(said.stderr.contains(hint), "{said:?}");
+}
+
+#[test]
+fn an_unknown_kernel_is_answered_with_the_known_ones() {
+    let said = Bare::new().lab(&["run", &topology(), "--kernel", "nonsense", "--no-install"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    for pin in Kernels::built_in().expect("kernels.toml").pins() {
+        assert!(said.stderr.contains(&pin.name()), "{} is not in {said:?}", pin.name());
+    }
+}
+
+#[test]
+fn a_topology_with_mistakes_is_told_and_nothing_is_made() {
+    let bare = Bare::new();
+    let path = bare.file("wrong.toml", "[ns.node.vlan.\"bond0.70\"]\nparent = \"bond0\"\nid = 4095\n");
+    for kernel in ["6.12.57", "host"] {
+        let said = bare.lab(&["run", &path.display().to_string(), "--kernel", kernel, "--format", "json"]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+        for part in ["wrong.toml:3:6", "0 to 4094", "bond0", "2 problems", "nothing was created"] {
+            assert!(said.stderr.contains(part), "{part:?} is not in {said:?}");
+        }
+        assert!(!bare.cache().exists(), "not even a cache");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_invalid_input() {
+    let bare = Bare::new();
+    let binary = bare.dir.path().join("binary.toml");
+    std::fs::write(&binary, b"\xff\xfe").expect("a temporary file");
+    for path in [bare.dir.path().join("absent.toml"), binary, bare.dir.path().to_owned()] {
+        let said = bare.lab(&["run", &path.display().to_string()]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+        assert!(said.stderr.contains(&path.display().to_string()), "{said:?}");
+    }
+}
+
+/// Exit code 69, one command on standard error, and nothing on standard output.
+fn names_the_one_command(said: &Said, command: &str) {
+    assert_eq!((said.code, said.stdout.as_str()), (Some(69), ""), "{said:?}");
+    let lines = said.stderr.lines().filter(|line| line.contains(command)).count();
+    assert_eq!(lines, 1, "{command:?} in {said:?}");
+}
+
+#[test]
+fn without_qemu_the_command_that_gets_it_is_named() {
+    let said = Bare::new().lab(&["run", &topology(), "--no-install", "--format", "json"]);
+    names_the_one_command(&said, "doctor --install");
+}
+
+#[test]
+fn a_qemu_that_is_not_where_it_is_said_to_be_is_named() {
+    let bare = Bare::new();
+    let mut command = bare.command(&["run", &topology(), "--no-install", "--format", "json"]);
+    let said = said(command.env("LAB_QEMU", "/nonexistent/qemu"));
+    names_the_one_command(&said, "/nonexistent/qemu");
+    assert!(said.stderr.contains("LAB_QEMU"), "{said:?}");
+}
+
+#[test]
+fn without_a_kernel_the_command_that_fetches_it_is_named() {
+    let bare = Bare::new();
+    let qemu = bare.file("qemu-system-x86_64", "#!/bin/sh\necho QEMU emulator version 10.0.2\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(qemu, executable).expect("it is ours");
+    let said = bare.lab(&["run", &topology(), "--kernel", "6.12.57", "--no-install", "--format", "json"]);
+    names_the_one_command(&said, "lab kernels fetch 6.12.57");
+}
+
+/// Whatever kernel the tests run on. That everything it lacks is named at once is tested in a guest that lacks it.
+#[test]
+fn this_kernel_runs_it_or_the_result_says_what_it_lacks() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    let said = said(command.args(["run", &topology(), "--kernel", "host", "--format", "json"]));
+    let document: Value =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!(document["kernel"]["backend"], "host");
+    match said.code {
+        Some(0) => assert_eq!(document["outcome"], "pass"),
+        Some(69) => {
+            assert_eq!(document["outcome"], "skip");
+            assert!(
+                document["reason"].as_str().is_some_and(|reason| reason.contains("lacks")),
+                "{document:#}"
+            );
+        }
+        _ => panic!("{document:#}"),
+    }
+}

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Starts libvirt where no systemd does it: in a container, or in a CI machine with another init. Once is enough; as root.
+#
+#   vagrant/libvirt-without-systemd.sh          # starts virtlogd and libvirtd
+#   vagrant/libvirt-without-systemd.sh stop     # ends those two, not the machines
+set -eu
+
+# Without virtlogd no machine starts: it writes their consoles.
+daemons="virtlogd libvirtd"
+
+# The process id that a daemon wrote, if it is one that runs.
+pid_of() {
+    pid=$(cat "/run/$1.pid" 2> /dev/null) && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$1" ] && echo "$pid"
+}
+
+[ "$(id -u)" = 0 ] || { echo "error: run it as root" >&2; exit 77; }
+if [ "${1:-start}" = stop ]; then
+    for daemon in libvirtd virtlogd; do
+        ! pid=$(pid_of "$daemon") || kill "$pid"
+    done
+    exit 0
+fi
+[ ! -d /run/systemd/system ] || { echo "error: systemd runs here: systemctl start libvirtd" >&2; exit 69; }
+for daemon in $daemons; do
+    command -v "$daemon" > /dev/null || {
+        echo "error: $daemon is missing; get it with: apt-get install libvirt-daemon-system" >&2
+        exit 69
+    }
+    pid_of "$daemon" > /dev/null || "$daemon" --daemon --pid-file "/run/$daemon.pid"
+done
+virsh --connect qemu:///system version

@@ -1,0 +1,94 @@
+#!/bin/bash
+# Runs in the machine, as root: the tests on its own kernel, then every topology, and the microVM matrix if it is wanted.
+# A test that fails does not end it: the results have to come back, and `failed` among them says what it was.
+set -euo pipefail
+
+: "${LAB_ROOT:?}" "${LAB_CARGO:?}"
+results=/var/lib/bondlab/results
+staged=$LAB_ROOT/target/vagrant/tests
+rm -rf "$results"
+mkdir -p "$results/tests" "$results/cells"
+: > "$results/failed"
+cd "$LAB_ROOT"
+# insta would ask cargo where the workspace is; and nothing is accepted here.
+export INSTA_WORKSPACE_ROOT=$LAB_ROOT INSTA_UPDATE=no CARGO_MANIFEST_DIR=$LAB_ROOT
+
+seconds_since() { awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $1 }"; }
+
+# One test program, or cargo itself: its output is kept, its summary shown.
+run_tests() {
+    local name=$1 begun log
+    log=$results/tests/$(echo "$1" | tr / -).log
+    shift
+    begun=$(date +%s.%N)
+    if "$@" > "$log" 2>&1 < /dev/null; then
+        echo "$name: $(grep -E '^test result' "$log" | tail -n 1) ($(seconds_since "$begun") s)"
+    else
+        echo "$name" >> "$results/failed"
+        echo "$name: failed"
+        tail -n 40 "$log"
+    fi
+}
+
+test_outside() {
+    local program source
+    # First all of them in place: a test may start the program `lab`.
+    while read -r program source; do
+        install -D "$staged/${program##*/}" "$program"
+    done < "$staged/programs"
+    mkdir -p "$(dirname "$(lab_program)")/../tmp" # CARGO_TARGET_TMPDIR
+    while read -r program source; do
+        case $program in
+            # One after the other, as the machine is slow: a test that measures time has it for itself.
+            */deps/*) run_tests "$source" "$program" --test-threads=1 ;;
+        esac
+    done < "$staged/programs"
+}
+
+# The one that is no test.
+lab_program() { grep -v /deps/ "$staged/programs" | cut -f 1; }
+
+test_inside() {
+    command -v cargo > /dev/null || PATH=$PATH:~vagrant/.cargo/bin
+    command -v cargo > /dev/null ||
+        { echo "error: the box has no cargo; use a box that has, or LAB_CARGO=outside" >&2; exit 69; }
+    # Not in the synced tree: its target folder belongs to the host.
+    export CARGO_TARGET_DIR=/var/lib/bondlab/target
+    run_tests cargo-test cargo test --no-fail-fast
+}
+
+# The kernel's own view of what the lab must not touch: links (the driver's file bonding_masters is none), namespaces.
+footprint() {
+    { find /sys/class/net -type l; find /run/netns -type f 2> /dev/null; lsns --noheadings --type net --output NS; } | sort
+}
+
+echo "kernel $(uname -rv)"
+before=$(footprint)
+case $LAB_CARGO in
+    outside) test_outside; lab=$(lab_program) ;;
+    inside) test_inside; lab=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/debug/lab ;;
+    *) echo "error: LAB_CARGO is inside or outside, not $LAB_CARGO" >&2; exit 2 ;;
+esac
+
+find topologies -name '*.toml' | sort | while read -r topology; do
+    cell=${topology#topologies/}
+    cell=$results/cells/$(echo "${cell%.toml}" | tr / -).json
+    # Its exit code says nothing that the document does not; without a document it is a failure.
+    "$lab" run "$topology" --kernel host --format json > "$cell" 2> "$cell.stderr" || true
+    [ -s "$cell" ] || { echo "$topology" >> "$results/failed"; cat "$cell.stderr"; rm -f "$cell"; }
+    [ -s "$cell.stderr" ] || rm -f "$cell.stderr"
+done
+
+if [ -n "${LAB_MATRIX:-}" ]; then
+    "$lab" matrix topologies/ --kernels "$LAB_MATRIX" --format json > "$results/cells/matrix.json" ||
+        echo "matrix $LAB_MATRIX" >> "$results/failed"
+fi
+
+# What went is no matter: a service may have ended that had a namespace of its own.
+comm -13 <(echo "$before") <(footprint) > "$results/left-behind"
+[ ! -s "$results/left-behind" ] || {
+    echo "something was left behind: $(cat "$results/left-behind")"
+    echo "left-behind" >> "$results/failed"
+}
+tar -C "$results" -cf "$results.tar" .
+chmod 644 "$results.tar"
