@@ -202,6 +202,10 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     // bond_tx_drop() of include/net/bonding.h is inlined in bond_start_xmit() and the modes' own functions.
     (&["bond_*"], Layer::Bond),
     (&["vlan_*"], Layer::Vlan),
+    // What waits in a veth's ring when its driver lets go of it (ptr_ring_cleanup(), inlined).
+    (&["veth_ptr_free"], Layer::Backlog),
+    (&["veth_napi_del*"], Layer::Backlog),
+    (&["veth_disable_xdp*"], Layer::Backlog),
     // veth_forward_skb(), inlined, and __dev_forward_skb() below it: peer down, MTU too small.
     (&["veth_*"], Layer::Peer),
     (&["macvlan_*"], Layer::Switch),
@@ -329,6 +333,7 @@ mod tests {
             ("sk_skb_reason_drop < udp_destruct_common < udp_destruct_sock", Layer::Receiver),
             ("sk_skb_reason_drop < __rtnl_unlock < netdev_run_todo < rtnetlink_rcv_msg", Layer::Qdisc),
             ("sk_skb_reason_drop < veth_xmit < dev_hard_start_xmit < sch_direct_xmit", Layer::Peer),
+            ("sk_skb_reason_drop < veth_ptr_free < veth_napi_del_range < veth_xdp", Layer::Backlog),
             ("kfree_skb_list_reason < __dev_queue_xmit < packet_sendmsg < __sys_sendto", Layer::Driver),
             ("kfree_skb < e1000_xmit_frame < dev_hard_start_xmit < sch_direct_xmit", Layer::Driver),
         ] {

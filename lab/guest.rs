@@ -26,6 +26,7 @@ pub mod counters;
 pub mod decoder;
 pub mod extack;
 pub mod faults;
+pub mod hold;
 pub mod links;
 pub mod netns;
 pub mod probe;

@@ -206,6 +206,38 @@ impl fmt::Display for Mac {
 }
 text_value!(Mac);
 
+/// An Ethernet address, written out or by the device that has it. A text has one colon for a device, more for an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum MacSource {
+    /// Written out.
+    Literal(Mac),
+    /// Whatever that device has at the moment it is looked at.
+    Of(DeviceRef),
+}
+
+impl FromStr for MacSource {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.matches(':').count() > 1 {
+            text.parse().map(Self::Literal)
+        } else {
+            text.parse().map(Self::Of)
+        }
+    }
+}
+
+impl fmt::Display for MacSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(mac) => mac.fmt(f),
+            Self::Of(device) => device.fmt(f),
+        }
+    }
+}
+text_value!(MacSource);
+
 /// An address with its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]

@@ -270,6 +270,7 @@ pub mod tests {
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
             foreign_drops: 0,
+            captured: Default::default(),
             unobserved: None,
         });
         document

@@ -6,10 +6,10 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, NsName};
+use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Hook, Qdisc, Step};
-use crate::topology::{Bond, Link, LinkKind, MacSource, Neighbour, Route, Topology};
+use crate::topology::{Bond, Link, LinkKind, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
@@ -260,11 +260,7 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
 fn act(topology: &Topology, step: &Step) -> Op {
     match step {
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => {
-            let fault = topology.scenario.faults[name].clone();
-            let standing = topology.links.get(fault.device()).and_then(|link| link.qdisc.clone());
-            Op::Clear { name: name.clone(), fault, standing }
-        }
+        Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
@@ -273,6 +269,27 @@ fn act(topology: &Topology, step: &Step) -> Op {
 
 fn inject(topology: &Topology, name: &str) -> Op {
     Op::Inject { name: name.into(), fault: topology.scenario.faults[name].clone() }
+}
+
+fn clear(topology: &Topology, name: &str) -> Op {
+    let fault = topology.scenario.faults[name].clone();
+    let standing = topology.links.get(fault.device()).and_then(|link| link.qdisc.clone());
+    Op::Clear { name: name.into(), fault, standing }
+}
+
+/// What a held ring holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    let mut held: Vec<&str> = Vec::new();
+    for act in acts {
+        match act {
+            Op::Inject { name, fault: Fault::Hold { .. } } if !held.contains(&name.as_str()) => {
+                held.push(name)
+            }
+            Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
+            _ => {}
+        }
+    }
+    held.into_iter().map(|name| clear(topology, name)).collect()
 }
 
 fn flood(topology: &Topology, name: &str) -> Op {
@@ -284,7 +301,9 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
     let mut ops = build(topology);
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    ops.extend(acts);
+    let acts: Vec<Op> = acts.collect();
+    let let_go = let_go(topology, &acts);
+    ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
     Trial { role, ops }
 }
@@ -396,7 +415,7 @@ fn needs(topology: &Topology) -> Vec<Need> {
                 let classifier = if vlan.is_some() { "flower" } else { "matchall" };
                 needs.insert(Need::Classifier(classifier.into()));
             }
-            Fault::Down { .. } => {}
+            Fault::Down { .. } | Fault::Release { .. } | Fault::Mtu { .. } | Fault::Hold { .. } => {}
         }
     }
     needs.into_iter().collect()
@@ -557,5 +576,8 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
             write_some(f, "vlan", vlan.map(|vlan| vlan.get()))
         }
         Fault::Down { device } => write!(f, "down {device}"),
+        Fault::Release { device, controller } => write!(f, "release {device} from {controller}"),
+        Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
+        Fault::Hold { device, .. } => write!(f, "hold {device}"),
     }
 }

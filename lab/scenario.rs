@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-use crate::link::{DeviceRef, VlanId};
+use crate::link::{DeviceRef, MacSource, VlanId};
 use crate::protocol::FrameClass;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
@@ -113,13 +113,25 @@ pub enum Fault {
     Filter { device: DeviceRef, hook: Hook, vlan: Option<VlanId> },
     /// A device taken down.
     Down { device: DeviceRef },
+    /// A port taken out of its controller.
+    Release { device: DeviceRef, controller: DeviceRef },
+    /// Another largest packet, in bytes; `standing` is what the topology has.
+    Mtu { device: DeviceRef, mtu: u32, standing: u32 },
+    /// The receiving end of a cable takes frames into its ring and looks at none. When it is mended, the frames in
+    /// the ring are lost.
+    Hold { device: DeviceRef, peer: DeviceRef },
 }
 
 impl Fault {
     /// The device that is broken.
     pub fn device(&self) -> &DeviceRef {
         match self {
-            Self::Qdisc { device, .. } | Self::Filter { device, .. } | Self::Down { device } => device,
+            Self::Qdisc { device, .. }
+            | Self::Filter { device, .. }
+            | Self::Down { device }
+            | Self::Release { device, .. }
+            | Self::Mtu { device, .. }
+            | Self::Hold { device, .. } => device,
         }
     }
 }
@@ -206,8 +218,8 @@ pub enum Subject {
     Qdisc { device: DeviceRef, counter: String },
     /// A state of a link after the last step.
     State { device: DeviceRef, state: State },
-    /// Whether two links have the same Ethernet address after the last step: 1 or 0.
-    SameMac { device: DeviceRef, other: DeviceRef },
+    /// Whether a link has this Ethernet address after the last step: 1 or 0.
+    Mac { device: DeviceRef, is: MacSource },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
@@ -226,7 +238,7 @@ impl fmt::Display for Subject {
             Self::Device { device, counter } => write!(f, "{device} {counter}"),
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
             Self::State { device, state } => write!(f, "{device} {state}"),
-            Self::SameMac { device, other } => write!(f, "{device} has the address of {other}"),
+            Self::Mac { device, is } => write!(f, "{device} mac {is}"),
             Self::Captured { capture } => write!(f, "capture {capture}"),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, IfName, Mac};
+use crate::link::{DeviceRef, IfName, Mac, MacSource};
 use crate::scenario::{State, Subject};
 
 /// One link at one moment, as rtnetlink shows it.
@@ -37,8 +37,12 @@ pub type LinkStates = IndexMap<DeviceRef, LinkState>;
 pub fn value_of(subject: &Subject, links: &LinkStates, captured: &BTreeMap<String, u64>) -> Option<u64> {
     match subject {
         Subject::State { device, state } => number(*state, device, links),
-        Subject::SameMac { device, other } => {
-            Some(u64::from(links.get(device)?.mac? == links.get(other)?.mac?))
+        Subject::Mac { device, is } => {
+            let wanted = match is {
+                MacSource::Literal(mac) => *mac,
+                MacSource::Of(other) => links.get(other)?.mac?,
+            };
+            Some(u64::from(links.get(device)?.mac? == wanted))
         }
         Subject::Captured { capture } => captured.get(capture).copied(),
         _ => None,
@@ -103,10 +107,14 @@ mod tests {
 
     #[test]
     fn addresses_are_compared() {
-        for (device, other, expected) in
-            [("a:p0", "a:bond0", Some(1)), ("a:p1", "a:bond0", Some(0)), ("a:p1", "a:none", None)]
-        {
-            let subject = Subject::SameMac { device: device.parse().unwrap(), other: other.parse().unwrap() };
+        for (device, is, expected) in [
+            ("a:p0", "a:bond0", Some(1)),
+            ("a:p1", "a:bond0", Some(0)),
+            ("a:p1", "a:none", None),
+            ("a:p1", "04:04:04:04:04:04", Some(1)),
+            ("a:p1", "04:04:04:04:04:05", Some(0)),
+        ] {
+            let subject = Subject::Mac { device: device.parse().unwrap(), is: is.parse().unwrap() };
             assert_eq!(value_of(&subject, &links(), &BTreeMap::new()), expected, "{subject}");
         }
     }

@@ -5,6 +5,7 @@ mod conditions;
 mod diagnostic;
 mod document;
 mod explain;
+mod faults;
 pub mod file;
 mod links;
 mod read;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
 use crate::link::{
-    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, NsName,
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, MacSource, NsName,
     PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 use crate::scenario::{Qdisc, Scenario};
@@ -71,16 +72,6 @@ pub struct Neighbour {
     pub dev: IfName,
     /// Its Ethernet address.
     pub mac: MacSource,
-}
-
-/// Where an Ethernet address comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MacSource {
-    /// Written out.
-    Literal(Mac),
-    /// Whatever that device has when the topology stands.
-    Of(DeviceRef),
 }
 
 /// One link.

@@ -98,7 +98,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
 fn states(topology: &Topology, account: &Account) -> Vec<(Subject, u64)> {
     let main = account.trials.iter().find(|trial| trial.role == Role::Main && trial.refused.is_none());
     let asked = topology.scenario.expect.iter().map(|condition| &condition.subject);
-    let is_state = |subject: &&Subject| matches!(subject, Subject::State { .. } | Subject::SameMac { .. });
+    let is_state = |subject: &&Subject| matches!(subject, Subject::State { .. } | Subject::Mac { .. });
     asked.filter(is_state).filter_map(|subject| Some((subject.clone(), value_of(subject, main?)?))).collect()
 }
 
@@ -127,7 +127,7 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         }),
         Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
         Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
-        Subject::State { .. } | Subject::SameMac { .. } | Subject::Captured { .. } => {
+        Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             state::value_of(subject, &trial.links, &trial.captured)
         }
         Subject::Refused { device, errno } => {

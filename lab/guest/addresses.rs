@@ -12,9 +12,9 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::guest::testbed::Testbed;
-use crate::link::{Cidr, DeviceRef, Mac, NsName};
+use crate::link::{Cidr, DeviceRef, Mac, MacSource, NsName};
 use crate::record::OpError;
-use crate::topology::{Link, MacSource, Neighbour, Route};
+use crate::topology::{Link, Neighbour, Route};
 
 /// Gives a device its addresses.
 ///

@@ -139,13 +139,22 @@ pub fn read_counter(map: BorrowedFd<'_>, index: u32) -> Result<u64, BpfError> {
     Ok(value)
 }
 
-/// Loads a raw tracepoint program. When the verifier refuses it, the error is the end of the verifier's log.
-pub fn load_raw_tracepoint(code: &[[u8; 8]]) -> Result<OwnedFd, BpfError> {
-    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+/// The kinds of program used here (`enum bpf_prog_type`).
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum ProgramType {
+    /// Sees each frame as a driver takes it in.
+    Xdp = 6,
+    /// Sees a tracepoint's own arguments.
+    RawTracepoint = 17,
+}
+
+/// Loads a program. When the verifier refuses it, the error is the end of the verifier's log.
+pub fn load(kind: ProgramType, code: &[[u8; 8]]) -> Result<OwnedFd, BpfError> {
     const LOG_BYTES: usize = 256 * 1024;
     const CALL: &str = "bpf(BPF_PROG_LOAD)";
     let mut attr = ProgLoad {
-        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        prog_type: kind as u32,
         insn_cnt: code.len() as u32,
         insns: code.as_ptr() as u64,
         // The helpers that read kernel memory and stacks are for GPL programs only; this one is generated

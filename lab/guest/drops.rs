@@ -23,7 +23,7 @@ use self::program::{Counter, HEAD_BYTES, NAME_BYTES, NO_MAC_HEADER, Raw, Record,
 use super::bpf::btf::{Btf, BtfError};
 use super::bpf::ksyms::{Symbols, SymbolsError};
 use super::bpf::ringbuf::Ringbuf;
-use super::bpf::{self, BpfError, MapType};
+use super::bpf::{self, BpfError, MapType, ProgramType};
 
 pub use super::bpf::ksyms::Symbol;
 
@@ -142,7 +142,7 @@ impl DropObserver {
         let counters = bpf::create_map(MapType::Array, 8, program::COUNTERS)?;
         let code = program::write(&layout, ring.map().as_fd(), counters.as_fd())
             .map_err(|e| ObserveError::FrameTooLarge(e.0))?;
-        let program = bpf::load_raw_tracepoint(&code)?;
+        let program = bpf::load(ProgramType::RawTracepoint, &code)?;
         let tracepoint = bpf::open_raw_tracepoint(c"kfree_skb", program.as_fd())?;
         Ok(Self {
             layout,

@@ -1,7 +1,7 @@
 //! Faults: break something on purpose, and mend it again.
 
 use crate::guest::testbed::Testbed;
-use crate::guest::{links, tc};
+use crate::guest::{hold, links, tc};
 use crate::record::OpError;
 use crate::scenario::{Fault, Qdisc};
 
@@ -14,6 +14,9 @@ pub async fn inject(bed: &Testbed, fault: &Fault) -> Result<(), OpError> {
         Fault::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
         Fault::Filter { device, hook, vlan } => tc::drop_frames(bed, device, *hook, *vlan).await,
         Fault::Down { device } => links::set_down(bed, device).await,
+        Fault::Release { device, .. } => links::leave(bed, device).await,
+        Fault::Mtu { device, mtu, .. } => links::set_mtu(bed, device, *mtu).await,
+        Fault::Hold { device, peer } => hold::hold(bed, device, peer).await,
     }
 }
 
@@ -28,5 +31,13 @@ pub async fn clear(bed: &Testbed, fault: &Fault, standing: Option<&Qdisc>) -> Re
         (Fault::Qdisc { device, .. }, None) => tc::remove_root(bed, device).await,
         (Fault::Filter { device, hook, vlan }, _) => tc::stop_dropping(bed, device, *hook, *vlan).await,
         (Fault::Down { device }, _) => links::set_up(bed, device).await,
+        (Fault::Release { device, controller }, _) => {
+            // A bond takes no port that is up (`bond_enslave()`).
+            links::set_down(bed, device).await?;
+            links::join(bed, device, controller).await?;
+            links::set_up(bed, device).await
+        }
+        (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
+        (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
     }
 }

@@ -1,12 +1,12 @@
 //! Links: make them, join them to a controller, set them up and down. Exactly what was asked, nothing else.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-    VlanProtocol,
+    LinkXdp, VlanProtocol,
 };
 
 use crate::guest::bond;
@@ -89,6 +89,34 @@ pub async fn join(bed: &Testbed, port: &DeviceRef, controller: &DeviceRef) -> Re
     let index = bed.index(controller).await?;
     let what = format!("join {port} to {controller}");
     set(bed, port, what, |message| message.attributes.push(LinkAttribute::Controller(index))).await
+}
+
+/// Takes a port out of its controller.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn leave(bed: &Testbed, port: &DeviceRef) -> Result<(), OpError> {
+    let what = format!("take {port} out of its controller");
+    set(bed, port, what, |message| message.attributes.push(LinkAttribute::Controller(0))).await
+}
+
+/// Puts an XDP program on a device's driver, or takes the one that is there away.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_xdp(
+    bed: &Testbed,
+    device: &DeviceRef,
+    program: Option<BorrowedFd<'_>>,
+) -> Result<(), OpError> {
+    // Keep in sync with include/uapi/linux/if_link.h.
+    const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+    const NO_PROGRAM: RawFd = -1;
+    let what =
+        format!("{} XDP program of {device}", if program.is_some() { "set the" } else { "remove the" });
+    let fd = program.map_or(NO_PROGRAM, |program| program.as_raw_fd());
+    let xdp = vec![LinkXdp::Fd(fd), LinkXdp::Flags(XDP_FLAGS_DRV_MODE)];
+    set(bed, device, what, |message| message.attributes.push(LinkAttribute::Xdp(xdp))).await
 }
 
 /// Sets a link up.

@@ -112,6 +112,20 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Writes a file below /sys/class/net as this namespace shows it, such as `eth0/gro_flush_timeout`.
+    ///
+    /// # Errors
+    /// The file is not there, the value is refused, or mounting is not permitted.
+    pub fn write_sys_class_net(&self, file: &str, value: &str) -> Result<(), NetnsError> {
+        let path = Path::new("/sys/class/net").join(file);
+        self.enter(|| {
+            mount_own_sysfs().map_err(NetnsError::Sysfs)?;
+            fs::write(&path, value).map_err(|source| NetnsError::File { path, source })
+        })?
+    }
+}
+
 impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -8,10 +8,10 @@ use indexmap::IndexMap;
 
 use super::diagnostic::Diagnostic;
 use super::document::NOWHERE;
-use super::file::{At, NeighbourMac, NeighbourTable, QdiscTable, RouteTable, RouteTo, TopologyFile};
+use super::file::{At, NeighbourTable, QdiscTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
-use super::{Link, MacSource, Namespace, Neighbour, Route, Topology, links, scenario};
-use crate::link::{Cidr, DeviceRef, IfName, NsName};
+use super::{Link, Namespace, Neighbour, Route, Topology, links, scenario};
+use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName};
 use crate::scenario::Qdisc;
 
 /// The state of one check: what is known, and what was found wrong.
@@ -51,6 +51,13 @@ impl Checker<'_> {
         if !self.devices.contains_key(&reference.value) && !self.lost.name(reference.value.ns.as_str()) {
             let known: Vec<String> = self.devices.keys().map(ToString::to_string).collect();
             self.dangling(&reference.span, "device", &reference.value.to_string(), &known);
+        }
+    }
+
+    /// Checks that the device exists whose address is meant.
+    pub fn mac(&mut self, source: &At<MacSource>) {
+        if let MacSource::Of(device) = &source.value {
+            self.device(&At { value: device.clone(), span: source.span.clone() });
         }
     }
 
@@ -162,13 +169,8 @@ fn check_next_hop(
 
 fn resolve_neighbour(ns: &NsName, neighbour: &NeighbourTable, checker: &mut Checker<'_>) -> Neighbour {
     checker.device_in(ns, &neighbour.dev);
-    let mac = match &neighbour.mac.value {
-        NeighbourMac::Literal(mac) => MacSource::Literal(*mac),
-        NeighbourMac::Of(device) => {
-            checker.device(&At { value: device.clone(), span: neighbour.mac.span.clone() });
-            MacSource::Of(device.clone())
-        }
-    };
+    checker.mac(&neighbour.mac);
+    let mac = neighbour.mac.value.clone();
     Neighbour { to: neighbour.to.value, dev: neighbour.dev.value.clone(), mac }
 }
 

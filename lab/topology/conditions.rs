@@ -85,10 +85,8 @@ pub fn resolve_condition(
     let subject = resolve_subject(table, scenario, checker);
     let (bounds, subject) = (bounds?, subject?);
     let wrong = match (purpose, &subject) {
-        (Use::Wait, Subject::State { .. } | Subject::SameMac { .. } | Subject::Captured { .. }) => None,
-        (Use::Wait, _) => {
-            Some(("this cannot be waited for", "wait for a `state`, `same_mac_as` or `capture`"))
-        }
+        (Use::Wait, Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. }) => None,
+        (Use::Wait, _) => Some(("this cannot be waited for", "wait for a `state`, `mac` or `capture`")),
         (Use::Evidence, Subject::Refused { .. }) => {
             Some(("a refusal is no evidence", "what was refused cannot be under any explanation"))
         }
@@ -107,7 +105,7 @@ pub fn resolve_condition(
 
 /// Whether nothing can come of it without a step: a state and a refusal are there once the topology stands.
 pub fn needs_step(table: &ConditionTable) -> bool {
-    table.state.is_none() && table.same_mac_as.is_none() && table.refused.is_none()
+    table.state.is_none() && table.mac.is_none() && table.refused.is_none()
 }
 
 fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
@@ -159,8 +157,11 @@ fn follow_names(table: &ConditionTable, scenario: &Scenario, checker: &mut Check
         let known: Vec<String> = scenario.captures.keys().cloned().collect();
         checker.dangling(&capture.span, "capture", &capture.value, &known);
     }
-    for device in [&table.device, &table.qdisc, &table.same_mac_as].into_iter().flatten() {
+    for device in [&table.device, &table.qdisc].into_iter().flatten() {
         checker.device(device);
+    }
+    if let Some(mac) = &table.mac {
+        checker.mac(mac);
     }
     if let Some(errno) = &table.errno {
         known_word(errno, "errno of a send", &SEND_ERRNOS, checker);
@@ -184,7 +185,7 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("qdisc", table.qdisc.is_some()),
         ("counter", table.counter.is_some()),
         ("state", table.state.is_some()),
-        ("same_mac_as", table.same_mac_as.is_some()),
+        ("mac", table.mac.is_some()),
         ("refused", table.refused.is_some()),
         ("capture", table.capture.is_some()),
     ];
@@ -229,9 +230,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         }
         ["device", "counter"] => Subject::Device { device: device()?, counter: value(&table.counter)? },
         ["device", "state"] => Subject::State { device: device()?, state: table.state? },
-        ["device", "same_mac_as"] => {
-            Subject::SameMac { device: device()?, other: table.same_mac_as.as_ref()?.value.clone() }
-        }
+        ["device", "mac"] => Subject::Mac { device: device()?, is: table.mac.as_ref()?.value.clone() },
         ["device", "refused"] => Subject::Refused { device: device()?, errno: value(&table.refused)? },
         ["qdisc", "counter"] => {
             let device = table.qdisc.as_ref()?.value.clone();
@@ -254,12 +253,12 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     } else if table.value.device.is_some() {
         (
             "it is not clear which number of the device is meant",
-            "with `device`, give one of: counter, state, same_mac_as, refused",
+            "with `device`, give one of: counter, state, mac, refused",
         )
     } else {
         (
             "it is not clear which number is meant",
-            "give `flow` with `field`, `errno` or `layer`; or `device` with `counter`, `state`, `same_mac_as` or \
+            "give `flow` with `field`, `errno` or `layer`; or `device` with `counter`, `state`, `mac` or \
              `refused`; or `qdisc` with `counter`; or `capture`",
         )
     };

@@ -20,7 +20,7 @@ pub struct Explanation {
 }
 
 /// What a required key may look like.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("about", "about = \"the parent's queue is full\""),
     ("dev", "dev = \"bond0\""),
     ("device", "device = \"node:bond0\""),
@@ -32,6 +32,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("id", "id = 70"),
     ("inject", "inject = [\"queue-full\"]"),
     ("mode", "mode = \"active-backup\""),
+    ("mtu", "mtu = 1280"),
     ("parent", "parent = \"bond0\""),
     ("peer", "peer = \"switch:p1\""),
     ("what", "what = \"lacpdu\""),

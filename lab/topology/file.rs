@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use crate::link::{
-    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, NsName,
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, MacSource, NsName,
     PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 use crate::protocol::FrameClass;
@@ -176,30 +176,7 @@ pub struct NeighbourTable {
     /// The device it is reached by.
     pub dev: At<IfName>,
     /// Its Ethernet address, or the device that has it (`gateway:eth0`).
-    pub mac: At<NeighbourMac>,
-}
-
-/// Where a neighbour's Ethernet address comes from.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-pub enum NeighbourMac {
-    /// Written out.
-    Literal(Mac),
-    /// Whatever that device has when the topology stands.
-    Of(DeviceRef),
-}
-
-impl TryFrom<String> for NeighbourMac {
-    type Error = crate::link::ValueError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        // One colon makes a device, more an address.
-        if text.matches(':').count() > 1 {
-            text.parse().map(Self::Literal)
-        } else {
-            text.parse().map(Self::Of)
-        }
-    }
+    pub mac: At<MacSource>,
 }
 
 /// What every kind of link may say; written once, so that no kind forgets a key.
@@ -380,6 +357,15 @@ pub struct FaultTables {
     /// A device taken down.
     #[serde(default, deserialize_with = "in_file_order")]
     pub down: Named<DownFaultTable>,
+    /// A port taken out of its bond or bridge.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub release: Named<ReleaseFaultTable>,
+    /// Another largest packet.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub mtu: Named<MtuFaultTable>,
+    /// A cable's receiving end that takes frames in and looks at none.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub hold: Named<HoldFaultTable>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -409,6 +395,33 @@ pub struct FilterFaultTable {
 #[serde(deny_unknown_fields)]
 pub struct DownFaultTable {
     /// Which device.
+    pub device: At<DeviceRef>,
+}
+
+/// A port taken out of its bond or bridge.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseFaultTable {
+    /// Which port.
+    pub device: At<DeviceRef>,
+}
+
+/// Another largest packet.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MtuFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// In bytes.
+    pub mtu: At<u32>,
+}
+
+/// A cable's receiving end held: its ring of 256 frames fills, and nobody empties it. Frames in the ring when the
+/// fault is cleared, or when the trial ends, are lost.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldFaultTable {
+    /// Which end: the one that receives.
     pub device: At<DeviceRef>,
 }
 
@@ -455,7 +468,7 @@ pub struct ConditionTable {
     pub errno: Option<At<String>>,
     /// Frames lost at this layer, with `device` on that device only.
     pub layer: Option<At<String>>,
-    /// Look at this device: with `counter`, `state`, `same_mac_as` or `refused`.
+    /// Look at this device: with `counter`, `state`, `mac` or `refused`.
     pub device: Option<At<DeviceRef>>,
     /// Look at the root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
@@ -463,8 +476,9 @@ pub struct ConditionTable {
     pub counter: Option<At<String>>,
     /// Which state of the device, after the last step.
     pub state: Option<State>,
-    /// Whether the device has the same Ethernet address as this one: 1 or 0.
-    pub same_mac_as: Option<At<DeviceRef>>,
+    /// Whether the device has this Ethernet address, written out or another device's (`node:bond0`), after the last
+    /// step: 1 or 0.
+    pub mac: Option<At<MacSource>>,
     /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
     /// meaning, and nothing else can be expected.
     pub refused: Option<At<String>>,

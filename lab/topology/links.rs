@@ -163,14 +163,8 @@ fn finish(
     attributes: &LinkAttributes<'_>,
     checker: &mut Checker<'_>,
 ) -> Link {
-    if let Some(mtu) = attributes.mtu
-        && !(68..=65535).contains(&mtu.value)
-    {
-        checker.problem(
-            &mtu.span,
-            format!("mtu {} is out of range: 68 to 65535", mtu.value),
-            "Ethernet's is 1500",
-        );
+    if let Some(mtu) = attributes.mtu {
+        mtu_in_range(mtu, checker);
     }
     Link {
         device,
@@ -181,6 +175,14 @@ fn finish(
         up: attributes.up,
         addresses: attributes.addresses.iter().map(|cidr| cidr.value).collect(),
         qdisc: attributes.qdisc.and_then(|qdisc| resolve_qdisc(qdisc, checker)),
+    }
+}
+
+/// Checks a largest packet: `dev_validate_mtu()` knows the device's own limits, which are narrower.
+pub fn mtu_in_range(mtu: &At<u32>, checker: &mut Checker<'_>) {
+    if !(68..=65535).contains(&mtu.value) {
+        let message = format!("mtu {} is out of range: 68 to 65535", mtu.value);
+        checker.problem(&mtu.span, message, "Ethernet's is 1500");
     }
 }
 

@@ -6,15 +6,14 @@ use std::ops::Range;
 use indexmap::IndexMap;
 
 use super::Topology;
-use super::check::{Checker, join, resolve_qdisc};
+use super::check::{Checker, join};
 use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
+use super::faults;
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
 use crate::link::DeviceRef;
-use crate::scenario::{
-    Capture, FRAMES_MAX, Fault, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX,
-};
+use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
 use crate::wire::FRAME_LEN_MIN;
 
 /// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
@@ -35,7 +34,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     for (name, table) in &file.flow {
         scenario.flows.insert(name.value.clone(), resolve_flow(&name.value, table, topology, checker));
     }
-    scenario.faults = resolve_faults(file, checker);
+    scenario.faults = faults::resolve(file, topology, checker);
     scenario.captures = resolve_captures(file, checker);
     scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
@@ -111,38 +110,6 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
     }
-}
-
-fn resolve_faults(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<String, Fault> {
-    let mut found: Vec<(&At<String>, Option<Fault>)> = Vec::new();
-    for (name, table) in &file.fault.qdisc {
-        checker.device(&table.device);
-        let device = table.device.value.clone();
-        found.push((name, resolve_qdisc(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
-    }
-    for (name, table) in &file.fault.filter {
-        checker.device(&table.device);
-        let fault = Fault::Filter { device: table.device.value.clone(), hook: table.hook, vlan: table.vlan };
-        found.push((name, Some(fault)));
-    }
-    for (name, table) in &file.fault.down {
-        checker.device(&table.device);
-        found.push((name, Some(Fault::Down { device: table.device.value.clone() })));
-    }
-    found.sort_by_key(|(name, _)| name.span.start);
-    let mut faults = IndexMap::new();
-    let mut names = BTreeSet::new();
-    for (name, fault) in found {
-        if !names.insert(&name.value) {
-            let message = format!("two faults are called `{}`", name.value);
-            checker.problem(&name.span, message, "a fault's name must be unique, whatever its kind");
-        }
-        match fault {
-            Some(fault) => drop(faults.insert(name.value.clone(), fault)),
-            None => checker.lost.add_name(&name.value),
-        }
-    }
-    faults
 }
 
 /// A flow has one account in a trial: sent again, its frames would bear the same numbers.

@@ -1,0 +1,101 @@
+//! Holds the receiving end of a veth: frames pile up in its ring, and nobody takes them out.
+//!
+//! An XDP program that lets everything pass makes the end receive by NAPI (`veth_napi_enable()`), on every kernel. With
+//! napi_defer_hard_irqs and gro_flush_timeout set, a poll that has done its work arms a timer and does not say that it
+//! is finished (`napi_complete_done()` returns false); until the timer fires `rx_notify_masked` stays set and no sender
+//! wakes the end up. The timer is set to longer than any run. One frame has to be polled to get there.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::bpf::asm::{Assembler, Reg};
+use super::bpf::{self, ProgramType};
+use super::testbed::{Testbed, netns_error};
+use super::{links, sockopt, wait};
+use crate::link::DeviceRef;
+use crate::record::OpError;
+
+/// Longer than any run may take.
+const HELD_FOR_NS: &str = "3600000000000";
+/// XDP_PASS, include/uapi/linux/bpf.h.
+const XDP_PASS: i32 = 2;
+/// Local experimental EtherType 1 of IEEE 802: no protocol of the kernel takes it.
+const ARMING_ETHERTYPE: u16 = 0x88b5;
+/// Nearest bridge: no bridge forwards it.
+const ARMING_DESTINATION: [u8; 6] = [0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e];
+/// Shortest Ethernet frame without FCS.
+const ARMING_FRAME_BYTES: usize = 60;
+/// A softirq runs when the sender's system call ends; a machine may be loaded.
+const ARMING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Holds `device`; `peer` is the other end, from which one frame is sent.
+///
+/// # Errors
+/// The kernel's refusal, or the frame that arms it does not arrive.
+pub async fn hold(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Result<(), OpError> {
+    let what = format!("hold {device}");
+    let failed = |error: &dyn std::error::Error| told(&what, error.to_string());
+    let mut code = Assembler::default();
+    code.mov_imm(Reg::R0, XDP_PASS);
+    code.exit();
+    let code = code.finish();
+    let program = bpf::with_locked_memory(|| bpf::load(ProgramType::Xdp, &code)).map_err(|e| failed(&e))?;
+    links::set_xdp(bed, device, Some(program.as_fd())).await?;
+    set_timer(bed, device, &what, HELD_FOR_NS, "1")?;
+
+    let (index, peer_index) = (bed.index(device).await?, bed.index(peer).await?);
+    let enter = |error| netns_error(&what, &error);
+    let open = || sockopt::packet_socket(ARMING_ETHERTYPE, index);
+    let arrived = bed.namespaces.enter(&device.ns, open).map_err(enter)?.map_err(|e| failed(&e))?;
+    let send = || send_arming_frame(peer_index);
+    bed.namespaces.enter(&peer.ns, send).map_err(enter)?.map_err(|e| failed(&e))?;
+    let mut buffer = [0; ARMING_FRAME_BYTES];
+    let mut arrival = || match sockopt::receive(&arrived, &mut buffer) {
+        Ok(None) => None,
+        other => Some(other),
+    };
+    match wait::until(Instant::now() + ARMING_TIMEOUT, LOOK_INTERVAL, &mut arrival) {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => return Err(failed(&error)),
+        None => return Err(told(&what, "the frame that arms it did not arrive".into())),
+    }
+    // The poll that delivered it ends right after.
+    wait::until(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL, || None::<()>);
+    Ok(())
+}
+
+/// Lets `device` go. What is in its ring is lost (`veth_napi_del()`). On kernels that stop the sender's queue when the
+/// ring is full, it stays stopped: only a poll wakes it, and there is none any more.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn let_go(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    set_timer(bed, device, &format!("let {device} go"), "0", "0")?;
+    links::set_xdp(bed, device, None).await
+}
+
+fn set_timer(bed: &Testbed, device: &DeviceRef, what: &str, ns: &str, polls: &str) -> Result<(), OpError> {
+    let namespace = bed.namespaces.get(&device.ns).map_err(|error| netns_error(what, &error))?;
+    for (attribute, value) in [("gro_flush_timeout", ns), ("napi_defer_hard_irqs", polls)] {
+        let file = format!("{}/{attribute}", device.name);
+        namespace.write_sys_class_net(&file, value).map_err(|error| netns_error(what, &error))?;
+    }
+    Ok(())
+}
+
+fn send_arming_frame(ifindex: u32) -> io::Result<()> {
+    let socket = sockopt::packet_socket(0, ifindex)?;
+    // Past the queue: it may be one that drops.
+    sockopt::qdisc_bypass(&socket)?;
+    let mut frame = [0; ARMING_FRAME_BYTES];
+    frame[..6].copy_from_slice(&ARMING_DESTINATION);
+    frame[12..14].copy_from_slice(&ARMING_ETHERTYPE.to_be_bytes());
+    sockopt::send(&socket, &frame)
+}
+
+fn told(what: &str, text: String) -> OpError {
+    OpError { what: what.into(), errno: None, text: Some(text) }
+}

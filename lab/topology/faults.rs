@@ -1,0 +1,120 @@
+//! Faults, resolved and checked.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use super::check::{Checker, resolve_qdisc};
+use super::file::{At, FaultTables, MtuFaultTable, TopologyFile};
+use super::links::mtu_in_range;
+use super::{Link, LinkKind, Topology};
+use crate::link::DeviceRef;
+use crate::scenario::Fault;
+
+/// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
+const MTU_DEFAULT: u32 = 1500;
+
+/// Resolves all faults, in the order of the file.
+pub fn resolve(
+    file: &TopologyFile,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> IndexMap<String, Fault> {
+    let mut found = of_each_kind(&file.fault, topology, checker);
+    found.sort_by_key(|(name, _)| name.span.start);
+    let mut faults = IndexMap::new();
+    let mut names = BTreeSet::new();
+    for (name, fault) in found {
+        if !names.insert(&name.value) {
+            let message = format!("two faults are called `{}`", name.value);
+            checker.problem(&name.span, message, "a fault's name must be unique, whatever its kind");
+        }
+        match fault {
+            Some(fault) => drop(faults.insert(name.value.clone(), fault)),
+            None => checker.lost.add_name(&name.value),
+        }
+    }
+    faults
+}
+
+fn of_each_kind<'f>(
+    tables: &'f FaultTables,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> Vec<(&'f At<String>, Option<Fault>)> {
+    let mut found: Vec<(&At<String>, Option<Fault>)> = Vec::new();
+    for (name, table) in &tables.qdisc {
+        checker.device(&table.device);
+        let device = table.device.value.clone();
+        found.push((name, resolve_qdisc(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
+    }
+    for (name, table) in &tables.filter {
+        checker.device(&table.device);
+        let fault = Fault::Filter { device: table.device.value.clone(), hook: table.hook, vlan: table.vlan };
+        found.push((name, Some(fault)));
+    }
+    for (name, table) in &tables.down {
+        checker.device(&table.device);
+        found.push((name, Some(Fault::Down { device: table.device.value.clone() })));
+    }
+    for (name, table) in &tables.release {
+        found.push((name, release(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.mtu {
+        checker.device(&table.device);
+        found.push((name, Some(mtu(table, topology, checker))));
+    }
+    for (name, table) in &tables.hold {
+        found.push((name, hold(&table.device, topology, checker)));
+    }
+    found
+}
+
+fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let has_port = |link: &&Link| {
+        matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
+            && link.device.ns == device.value.ns
+            && link.kind.below().contains(&&device.value.name)
+    };
+    let Some(controller) = topology.links.values().find(has_port) else {
+        let unreadable = topology.links.keys().any(|device| checker.lost_of(device, "ports"));
+        if topology.links.contains_key(&device.value) && !unreadable {
+            let message = format!("{} is not a port", device.value);
+            checker.problem(&device.span, message, "only a port of a bond or bridge can be taken out of it");
+        }
+        return None;
+    };
+    Some(Fault::Release { device: device.value.clone(), controller: controller.device.clone() })
+}
+
+fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Fault {
+    mtu_in_range(&table.mtu, checker);
+    let device = table.device.value.clone();
+    let standing = standing_mtu(&device, topology, topology.links.len());
+    Fault::Mtu { device, mtu: table.mtu.value, standing }
+}
+
+/// What a device has: its own, its parent's, or the default. `depth` ends the search in a ring.
+fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
+    let Some(link) = topology.links.get(device) else { return MTU_DEFAULT };
+    match (&link.kind, link.mtu) {
+        (_, Some(mtu)) => mtu,
+        (LinkKind::Vlan { parent, .. }, None) if depth > 0 => {
+            standing_mtu(&DeviceRef::new(&device.ns, parent), topology, depth - 1)
+        }
+        _ => MTU_DEFAULT,
+    }
+}
+
+fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    match &topology.links.get(&device.value)?.kind {
+        LinkKind::Veth { peer } => Some(Fault::Hold { device: device.value.clone(), peer: peer.clone() }),
+        other => {
+            let message = format!("{} is a {}, not the end of a cable", device.value, other.word());
+            checker.problem(&device.span, message, "only a veth has a ring that can be held");
+            None
+        }
+    }
+}
