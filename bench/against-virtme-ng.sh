@@ -2,6 +2,7 @@
 # The same job by the lab and by virtme-ng: one topology on one kernel, from the command's start to its exit.
 # Usage: bench/against-virtme-ng.sh [RUNS] [TOPOLOGY...]; see bench/README.md
 set -euo pipefail
+# shellcheck source=bench/lab.sh
 . "$(dirname "$0")/lab.sh"
 
 runs=${1:-5}

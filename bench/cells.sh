@@ -2,6 +2,7 @@
 # What one small cell costs: time, memory, bytes.
 # Usage: bench/cells.sh [RUNS] [TOPOLOGY]; see bench/README.md
 set -euo pipefail
+# shellcheck source=bench/lab.sh
 . "$(dirname "$0")/lab.sh"
 
 runs=${1:-10}

@@ -1,4 +1,5 @@
-# Sourced by the scripts beside it: which lab is measured, and how one of its runs is timed and checked.
+# shellcheck shell=bash
+# Sourced by the scripts beside it: which lab is measured, and how its runs are timed and checked.
 
 export LC_ALL=C
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -2,6 +2,7 @@
 # Many starts in a row while every processor has something else to do: no hang, no wrong verdict.
 # Usage: bench/starts.sh [STARTS] [TOPOLOGY]; see bench/README.md
 set -euo pipefail
+# shellcheck source=bench/lab.sh
 . "$(dirname "$0")/lab.sh"
 
 starts=${1:-300}
