@@ -271,7 +271,6 @@ pub mod tests {
             hooks: IndexMap::new(),
             captured: Default::default(),
             foreign_drops: 0,
-            captured: Default::default(),
             unobserved: None,
         });
         document
