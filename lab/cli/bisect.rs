@@ -232,7 +232,12 @@ impl Oracle<'_> {
             let reason = document.reason.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
             return Ok(Tested::Untestable(format!("{}: {reason}", document.outcome)));
         }
-        let Some(name) = &self.args.check else { return Ok(Tested::Behaves(snapshot::text(document))) };
+        let Some(name) = &self.args.check else {
+            let text = snapshot::text(document);
+            let known =
+                [&self.good, &self.bad].into_iter().flatten().find(|known| behaviour::alike(known, &text));
+            return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
+        };
         match document.checks.iter().find(|check| check.name == *name) {
             Some(check) => Ok(Tested::Behaves(check.outcome.to_string())),
             // A run that ended early has no checks; one that came to its end has them all.
