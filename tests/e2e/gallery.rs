@@ -20,8 +20,9 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let file = snapshot::file_name(&stem(&topology), &id);
     let name = file.trim_end_matches(".snap").to_owned();
     machine::trial(name.clone(), pin, move |_, _| {
-        let (code, document) = lab_run::run(&topology, &id);
-        let result: Document = serde_json::from_value(document.clone()).expect("the contract of the result");
+        let (code, stdout) = lab_run::output(&topology, &id);
+        let document = lab_run::document(&stdout).expect("one document");
+        let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
         assert_eq!(result.topology, stem(&topology));
         assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);

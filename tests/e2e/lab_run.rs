@@ -12,11 +12,18 @@ use crate::{KERNEL, flagship};
 
 /// Exit code and JSON document of one run. The set-up is done: the command itself may fetch nothing.
 pub fn run(topology: &Path, kernel: &str) -> (i32, Value) {
+    let (code, stdout) = output(topology, kernel);
+    (code, document(&stdout).expect("standard output is one document"))
+}
+
+/// The exit code and standard output. A `Value` sorts the keys of maps; the order of devices is part of a snapshot.
+pub fn output(topology: &Path, kernel: &str) -> (i32, Vec<u8>) {
     let mut command = Command::new(LAB);
     command.arg("run").arg(topology).args(["--kernel", kernel, "--format", "json", "--no-install"]);
     let output = command.output().expect("cargo has built it");
     let code = output.status.code().unwrap_or_else(|| panic!("{command:?} was killed: {}", text(&output)));
-    (code, document(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}\n{}", text(&output))))
+    document(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}\n{}", text(&output)));
+    (code, output.stdout)
 }
 
 /// The result of the flagship in a machine of its own. One run serves all tests: each reads another part of it.
