@@ -145,6 +145,7 @@ pub struct TrialDocument {
     /// clsact hooks.
     pub hooks: IndexMap<String, QdiscDocument>,
     /// Frames that captures counted, by name. They differ a little from run to run.
+    #[serde(default)]
     pub captured: BTreeMap<String, u64>,
     /// Frames lost that are not the lab's.
     pub foreign_drops: u32,

@@ -43,7 +43,7 @@ test_outside() {
     while read -r program source; do
         case $program in
             # One after the other, as the machine is slow: a test that measures time has it for itself.
-            */deps/*) run_tests "$source" "$program" --test-threads=1 ;;
+            */deps/*) run_tests "$source" "$program" --test-threads=1 --nocapture ;;
         esac
     done < "$staged/programs"
 }
