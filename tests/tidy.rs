@@ -66,9 +66,7 @@ fn mirrors(text: &str) -> BTreeSet<String> {
         let end = rest.find(|c: char| c.is_whitespace() || "/:\";]".contains(c)).unwrap_or(rest.len());
         rest[..end].rsplit('@').next().unwrap_or_default().to_owned()
     });
-    let public = |host: &String| {
-        [".debian.org", ".ubuntu.com"].iter().any(|domain| host.ends_with(domain)) || host == "localhost"
-    };
+    let public = |host: &String| host == "localhost";
     hosts.filter(|host| host.contains('.') && !public(host)).collect()
 }
 
@@ -218,8 +216,11 @@ fn paths_are_found_in_groups_too() {
 #[test]
 fn texts_of_a_machine_are_found() {
     let apt = "deb [arch=amd64] http://mirror.example.net/debian stable main\n# see https://github.com/x\nURIs: https://user@cache.example.net:3142/x\n\
-               deb http://deb.debian.org/debian stable main\nAcquire::http::Proxy \"http://localhost:3142\";\n";
-    assert_eq!(mirrors(apt).into_iter().collect::<Vec<_>>(), ["cache.example.net", "mirror.example.net"]);
+               deb http://second.example.org/debian stable main\nAcquire::http::Proxy \"http://localhost:3142\";\n";
+    assert_eq!(
+        mirrors(apt).into_iter().collect::<Vec<_>>(),
+        ["cache.example.net", "mirror.example.net", "second.example.org"]
+    );
     let file = File::new(
         "notes.md",
         "see\nhttp://mirror.example.net/x and not-mirror.example.net or mirror.example.network\n",
