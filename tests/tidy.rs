@@ -58,7 +58,7 @@ fn the_tree_keeps_the_rules() {
     assert_none(&wrong);
 }
 
-/// Names of hosts in a text of apt's configuration. Debian's and Ubuntu's own are known to everybody.
+/// Names of hosts in a text of apt's configuration.
 fn mirrors(text: &str) -> BTreeSet<String> {
     let is_comment = |line: &&str| ["#", "//"].iter().any(|mark| line.trim_start().starts_with(mark));
     let urls = text.lines().filter(|line| !is_comment(line)).flat_map(|line| line.split("://").skip(1));
@@ -66,8 +66,7 @@ fn mirrors(text: &str) -> BTreeSet<String> {
         let end = rest.find(|c: char| c.is_whitespace() || "/:\";]".contains(c)).unwrap_or(rest.len());
         rest[..end].rsplit('@').next().unwrap_or_default().to_owned()
     });
-    let public = |host: &String| host == "localhost";
-    hosts.filter(|host| host.contains('.') && !public(host)).collect()
+    hosts.filter(|host| host.contains('.')).collect()
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
