@@ -10,7 +10,7 @@
 //!
 //! Not verified:
 //! - the order of frames;
-//! - which frames a queue holds, only how many;
+//! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's: they are counted by place, not followed.
 
