@@ -30,17 +30,69 @@ const NOTHING: &str = "-";
 /// How lines about a check begin; they are left out where it holds.
 pub const CHECK: &str = "check ";
 const HOLDS: &str = "holds";
+/// How lines about lost frames begin.
+const LOST: &str = "lost at ";
 
-/// Groups kernels by equal text. A group stands where its first kernel stands.
+/// Groups kernels that behave alike. A group stands where its first kernel stands; where only some of its kernels have
+/// drop reasons, its text is that of one that has.
 pub fn group<'a>(cells: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Group> {
+    let cells: Vec<(&str, &str)> = cells.into_iter().collect();
+    let mut texts: Vec<&str> = Vec::new();
+    for (_, text) in &cells {
+        if !texts.iter().any(|known| crate::snapshot::same(known, text)) {
+            texts.push(text);
+        }
+    }
+    // Those that name reasons tell each other apart; the others can only be like one of them, or like none.
+    let (mut told, untold): (Vec<&str>, Vec<&str>) = texts.iter().partition(|text| names_reasons(text));
+    for text in untold {
+        if !told.iter().any(|known| alike(known, text)) {
+            told.push(text);
+        }
+    }
     let mut groups: Vec<Group> = Vec::new();
     for (kernel, text) in cells {
-        match groups.iter_mut().find(|group| crate::snapshot::same(&group.text, text)) {
+        let exact = told.iter().find(|known| crate::snapshot::same(known, text));
+        let text = exact.or_else(|| told.iter().find(|known| alike(known, text))).unwrap_or(&text);
+        match groups.iter_mut().find(|group| group.text == *text) {
             Some(group) => group.kernels.push(kernel.to_owned()),
-            None => groups.push(Group { kernels: vec![kernel.to_owned()], text: text.to_owned() }),
+            None => groups.push(Group { kernels: vec![kernel.to_owned()], text: (*text).to_owned() }),
         }
     }
     groups
+}
+
+/// Whether two texts tell of the same behaviour.
+///
+/// Kernels before 5.17 have no drop reasons (c504e5c2f964, "net: skb: introduce kfree_skb_reason()"): the function that
+/// dropped a frame stands for it. That is no other behaviour, where the same frames are lost in the same place.
+pub fn alike(one: &str, other: &str) -> bool {
+    crate::snapshot::same(one, other)
+        || (names_reasons(one) != names_reasons(other) && without_reasons(one) == without_reasons(other))
+}
+
+/// `989 QDISC_DROP, 11 BACKLOG`, where `line` is about lost frames.
+fn losses(line: &str) -> Option<(&str, impl Iterator<Item = (u64, &str)>)> {
+    let (place, lost) = line.split_once(": ").filter(|(place, _)| place.trim_start().starts_with(LOST))?;
+    let items = lost.split(", ").filter_map(|item| {
+        let (frames, reason) = item.split_once(' ')?;
+        Some((frames.parse::<u64>().ok()?, reason))
+    });
+    Some((place, items))
+}
+
+/// Functions are in lower case, reasons are not.
+fn names_reasons(text: &str) -> bool {
+    let mut reasons = text.lines().filter_map(losses).flat_map(|(_, items)| items);
+    !reasons.any(|(_, reason)| reason.chars().any(char::is_lowercase))
+}
+
+fn without_reasons(text: &str) -> Vec<String> {
+    let line = |line: &str| match losses(line) {
+        Some((place, items)) => format!("{place}: {}", items.map(|(frames, _)| frames).sum::<u64>()),
+        None => line.to_owned(),
+    };
+    text.trim_end().lines().map(line).collect()
 }
 
 /// Members as ranges over `order`: `5.10.262 .. 6.12.57, 6.16.3`.
@@ -236,6 +288,25 @@ mod tests {
             lines(&[one, other]),
             ["t, flow f, lost at qdisc of a:v: 9 QDISC_DROP | 9 kfree_skb_list"]
         );
+    }
+
+    #[test]
+    fn a_kernel_without_drop_reasons_behaves_like_one_that_has_them() {
+        let lost = |what: &str| {
+            format!("outcome: pass\n\ntrial t\n  flow f: 9 sent\n    lost at qdisc of a:v: {what}\n")
+        };
+        let texts =
+            ["11 BACKLOG, 9 kfree_skb_list", "11 BACKLOG, 9 QDISC_DROP", "20 TC_EGRESS", "19 kfree_skb"];
+        let [old, new, other, fewer] = texts.map(lost);
+        assert!(alike(&old, &new) && alike(&new, &old));
+        assert!(!alike(&new, &other), "both have reasons, and they differ");
+        assert!(!alike(&fewer, &new));
+        let cells = [("5.10", &old), ("6.1", &new), ("6.12", &other), ("5.11", &fewer), ("5.15", &old)];
+        let groups = group(cells.map(|(kernel, text)| (kernel, text.as_str())));
+        let found: Vec<(String, &str)> =
+            groups.iter().map(|group| (group.kernels.join(" "), group.text.as_str())).collect();
+        let expected = [("5.10 6.1 5.15", &new), ("6.12", &other), ("5.11", &fewer)];
+        assert_eq!(found, expected.map(|(kernels, text)| (kernels.to_owned(), text.as_str())));
     }
 
     #[test]

@@ -269,8 +269,8 @@ pub mod tests {
             devices: IndexMap::new(),
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
-            foreign_drops: 0,
             captured: Default::default(),
+            foreign_drops: 0,
             unobserved: None,
         });
         document

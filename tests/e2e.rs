@@ -1,7 +1,7 @@
 //! End to end: each topology of the gallery on each kernel asked for, compared with its snapshot; and the claims of the
 //! reports, looked up in the result as a user's script would.
 //!
-//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `default`. A snapshot says
+//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. A snapshot says
 //! what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI never does.
 
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ const KERNEL: &str = "6.12.57";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "default".to_owned());
+    let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "quick".to_owned());
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     for pin in machine::pins(&kernels) {
         trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));

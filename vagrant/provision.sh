@@ -13,6 +13,9 @@ cd "$LAB_ROOT"
 # insta would ask cargo where the workspace is; and nothing is accepted here.
 export INSTA_WORKSPACE_ROOT=$LAB_ROOT INSTA_UPDATE=no CARGO_MANIFEST_DIR=$LAB_ROOT
 
+# A test with a microVM would fetch QEMU and kernels, and run them inside of this machine: only if it is asked for.
+[ -n "${LAB_MATRIX:-}" ] || export LAB_QEMU=none-without-LAB_MATRIX
+
 seconds_since() { awk "BEGIN { printf \"%.1f\", $(date +%s.%N) - $1 }"; }
 
 # One test program, or cargo itself: its output is kept, its summary shown.

@@ -15,6 +15,7 @@ use lab::host::cache::Cache;
 use lab::host::kernels::{Flavour, KernelPin, Kernels, parse_name};
 use lab::host::mirror::Mirrors;
 use lab::host::runner;
+use lab::host::store::Kernel;
 use lab::host::version::KernelVersion;
 use lab::matrix::is_acceptable;
 use lab::report::grid;
@@ -209,8 +210,16 @@ impl Oracle<'_> {
         if let Some(document) = self.documents.get(&id) {
             return self.judge(document);
         }
+        let kernel = match self.kernel(candidate) {
+            Ok(kernel) => kernel,
+            Err(failure) => {
+                eprintln!("{failure}");
+                println!("  {id:16} not tested: it is not to be had");
+                return Ok(Tested::Untestable(failure.to_string()));
+            }
+        };
         let begun = Instant::now();
-        let document = self.run(candidate)?;
+        let document = self.run(&kernel)?;
         let tested = self.judge(&document)?;
         let seconds = begun.elapsed().as_secs_f64();
         println!("  {id:16} {:24} {seconds:5.1} s", self.step(&tested));
@@ -223,7 +232,12 @@ impl Oracle<'_> {
             let reason = document.reason.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
             return Ok(Tested::Untestable(format!("{}: {reason}", document.outcome)));
         }
-        let Some(name) = &self.args.check else { return Ok(Tested::Behaves(snapshot::text(document))) };
+        let Some(name) = &self.args.check else {
+            let text = snapshot::text(document);
+            let known =
+                [&self.good, &self.bad].into_iter().flatten().find(|known| behaviour::alike(known, &text));
+            return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
+        };
         match document.checks.iter().find(|check| check.name == *name) {
             Some(check) => Ok(Tested::Behaves(check.outcome.to_string())),
             // A run that ended early has no checks; one that came to its end has them all.
@@ -257,18 +271,22 @@ impl Oracle<'_> {
         }
     }
 
-    fn run(&mut self, candidate: &Candidate) -> Result<Document, Failure> {
+    /// The kernel, or why it is not to be had: an archive lists what it no longer serves.
+    fn kernel(&self, candidate: &Candidate) -> Result<Kernel, Failure> {
         let pin = match candidate {
             Candidate::Pinned(pin) => pin.clone(),
             Candidate::Archived(version) => self.pin(*version)?,
         };
+        provision::kernel(&pin, &self.args.provision, &self.cache)
+    }
+
+    fn run(&mut self, kernel: &Kernel) -> Result<Document, Failure> {
         let args = &self.args.provision;
-        let kernel = provision::kernel(&pin, args, &self.cache)?;
         let bench = match self.bench.take() {
             Some(bench) => bench,
-            None => Bench::new(self.args.accel, false, &kernel, args, self.cache.clone())?,
+            None => Bench::new(self.args.accel, false, kernel, args, self.cache.clone())?,
         };
-        let machine = bench.machine(&kernel);
+        let machine = bench.machine(kernel);
         let document = match runner::run_in_machine(&self.topology, &machine) {
             Ok(run) => run.document,
             Err(error) => runner::unstarted(&self.topology, &machine, &error.into()),
@@ -333,6 +351,7 @@ impl Oracle<'_> {
         let count = archived.len();
         println!("between {} and {} the archive has {count} more", before.id(), after.id());
         if count == 0 {
+            println!("    nearer than these two it cannot be told");
             return Ok(());
         }
         let list: Vec<Candidate> =

@@ -1,6 +1,7 @@
 //! Why a command could not do its work, and the exit code that says so.
 
 use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -62,8 +63,14 @@ impl Failure {
 
     /// Tells the user, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        eprintln!("{}", self.text.trim_end());
+        eprintln!("{self}");
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.trim_end())
     }
 }
 

@@ -81,7 +81,7 @@ pub const SNAPSHOTS: &str = "snapshots";
 
 /// A rendering of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// For people
     Text,
     /// The machine-readable result, and nothing else on standard output
@@ -113,10 +113,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     // In the order of versions, whatever the order they are named in: ranges are told over it.
     let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
     let cache = provision::cache()?;
-    let kernels = chosen
-        .iter()
-        .map(|pin| provision::kernel(pin, &args.provision, &cache))
-        .collect::<Result<Vec<Kernel>, Failure>>()?;
+    let kernels = fetch_all(&chosen, &args.provision, &cache)?;
     let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
     let bench = Bench::new(args.accel, args.cold, first, &args.provision, cache.clone())?;
     if let Some(note) = &bench.note {
@@ -128,6 +125,19 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
     Ok(exit_code(&matrix))
+}
+
+/// All kernels; those that are not to be had are all named at once.
+fn fetch_all(pins: &[&KernelPin], args: &ProvisionArgs, cache: &Cache) -> Result<Vec<Kernel>, Failure> {
+    let mut kernels = Vec::new();
+    let mut failures = Vec::new();
+    for pin in pins {
+        match provision::kernel(pin, args, cache) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(failure) => failures.push(failure.to_string()),
+        }
+    }
+    if failures.is_empty() { Ok(kernels) } else { Err(Failure::unavailable(failures.join("\n"))) }
 }
 
 /// The topologies of files and folders, each once, by name.
@@ -419,7 +429,8 @@ fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
     write().map_err(|error| Failure::unavailable(format!("error: cannot write {}: {error}", path.display())))
 }
 
-fn print(format: Format, matrix: &Matrix) {
+/// Prints a matrix; nothing else goes to standard output.
+pub fn print(format: Format, matrix: &Matrix) {
     match format {
         Format::Text => print!("{}", grid::render(matrix)),
         Format::Json => {
@@ -433,7 +444,8 @@ fn print(format: Format, matrix: &Matrix) {
     }
 }
 
-fn exit_code(matrix: &Matrix) -> ExitCode {
+/// What a matrix comes to.
+pub fn exit_code(matrix: &Matrix) -> ExitCode {
     if matrix.interrupted {
         ExitCode::from(INTERRUPTED)
     } else if !matrix.is_expected() {

@@ -5,9 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use lab::report::merge::Merged;
+use lab::document::Document;
+use lab::host::kernels::Kernels;
+use lab::matrix::Cell;
+use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
 
-use super::failure::{DIFFERS, Failure};
+use super::failure::Failure;
+use super::matrix::{self, Format, SNAPSHOTS, accepted};
+use super::{PinsArgs, provision};
+
+/// `kernel.backend` of a run on the running kernel.
+const HOST: &str = "host";
 
 /// Arguments of `lab report`.
 #[derive(Debug, Args)]
@@ -20,28 +28,64 @@ pub struct ReportArgs {
 enum ReportCommand {
     /// One grid of the results of several machines
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
-    Merge {
-        /// Folders with results of `--format json`, or such files
-        #[arg(required = true, value_name = "DIR")]
-        paths: Vec<PathBuf>,
-    },
+    Merge(MergeArgs),
+}
+
+/// Arguments of `lab report merge`.
+#[derive(Debug, Args)]
+struct MergeArgs {
+    /// Results of `lab run` and `lab matrix` with --format json, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Where accepted behaviour is kept
+    #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
+    snapshots: PathBuf,
+    #[command(flatten)]
+    pins: PinsArgs,
 }
 
 /// Does what the arguments say.
 pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let ReportCommand::Merge { paths } = &args.command;
+    let ReportCommand::Merge(args) = &args.command;
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut merged = Merged::default();
-    for file in results(paths)? {
+    for file in results(&args.paths)? {
         let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
-        merged
-            .add(&file.display().to_string(), &text)
-            .map_err(|error| Failure::invalid(format!("error: {error}")))?;
+        let name = file.display().to_string();
+        let cells = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
+            Kept::Run(document) => vec![judged(*document, &args.snapshots, &pins)?],
+            Kept::Matrix(cells) => cells,
+        };
+        for cell in cells {
+            merged.add(&name, cell).map_err(|error| invalid(&error))?;
+        }
     }
-    if merged.documents().next().is_none() {
-        return Err(Failure::invalid("error: no result in there: lab run T --format json writes one"));
+    if merged.is_empty() {
+        return Err(Failure::invalid(
+            "error: there is no result (*.json); `lab run TOPOLOGY --format json` prints one",
+        ));
     }
-    print!("{}", merged.grid());
-    Ok(if merged.is_expected() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
+    let matrix = merged.into_matrix();
+    matrix::print(args.format, &matrix);
+    Ok(matrix::exit_code(&matrix))
+}
+
+/// A result by what was accepted for its kernel. The running kernels of two machines are two columns: each goes by its
+/// version where it is a pinned one, and else by its release.
+fn judged(mut document: Document, snapshots: &Path, pins: &Kernels) -> Result<Cell, Failure> {
+    if document.kernel.backend == HOST {
+        let pin = pins.pins().find(|pin| pin.release == document.kernel.release);
+        document.kernel.id = pin.map_or_else(|| document.kernel.release.clone(), |pin| pin.id.clone());
+    }
+    let accepted = accepted(snapshots, &document.topology, &document.kernel.id)?;
+    if document.kernel.backend == HOST {
+        document.kernel.id += " (host)";
+    }
+    let file = format!("topologies/{}.toml", document.topology);
+    Ok(judge_as_found(document, &file, accepted.as_deref()))
 }
 
 /// The files, in an order that does not depend on the file system.
@@ -62,6 +106,10 @@ fn results(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     }
     files.sort();
     Ok(files)
+}
+
+fn invalid(error: &MergeError) -> Failure {
+    Failure::invalid(format!("error: {error}"))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -38,7 +38,10 @@ fn sort(needs: &[Need], mut loaded: impl FnMut(&str, &str) -> bool) -> (Vec<Need
 }
 
 fn modprobe(module: &str, parameter: &str) -> bool {
-    Command::new("modprobe")
+    // The one the kernel itself would start: PATH need not have the folder that it is in.
+    let own = std::fs::read_to_string("/proc/sys/kernel/modprobe").unwrap_or_default();
+    let program = Some(own.trim()).filter(|path| !path.is_empty()).unwrap_or("modprobe");
+    Command::new(program)
         .args(["--quiet", module, parameter])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

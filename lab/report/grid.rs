@@ -5,7 +5,7 @@ use std::fmt::Write;
 use indexmap::IndexMap;
 
 use crate::behaviour::{self, Difference};
-use crate::matrix::{Behaviours, Cell, Matrix, Standing};
+use crate::matrix::{Behaviours, Cell, Matrix, Measures, Standing};
 use crate::outcome::Outcome;
 
 /// Lines are kept within this many columns.
@@ -39,42 +39,57 @@ pub fn render(matrix: &Matrix) -> String {
     out
 }
 
-/// The verdicts: a row for each topology, a column for each kernel.
+/// The verdicts: a row for each topology and a column for each kernel, or the other way round, in words where they
+/// fit, else in letters.
 pub fn grid(matrix: &Matrix) -> String {
-    let names = matrix.grid.rows.keys().map(String::len).max().unwrap_or(0);
-    let words = matrix.grid.kernels.iter().map(|kernel| column_width(kernel) + 2).sum::<usize>();
-    let mut out = String::new();
-    if names + words <= WIDTH {
-        in_words(&mut out, matrix, names);
+    let topologies: Vec<&str> = matrix.grid.rows.keys().map(String::as_str).collect();
+    let kernels: Vec<&str> = matrix.grid.kernels.iter().map(String::as_str).collect();
+    let word = |topology: usize, kernel: usize| {
+        let outcome = matrix.grid.rows[topology][kernel];
+        let mark = mark(matrix, topologies[topology], kernels[kernel]);
+        format!("{}{}", outcome.map_or("not run", Outcome::word), mark.unwrap_or_default())
+    };
+    let mut out = if width(&topologies, &kernels) <= WIDTH {
+        table(&topologies, &kernels, word)
+    } else if width(&kernels, &topologies) <= WIDTH {
+        table(&kernels, &topologies, |kernel, topology| word(topology, kernel))
     } else {
-        in_letters(&mut out, matrix, names);
-    }
+        in_letters(matrix)
+    };
     if matrix.new_cells() > 0 {
         let _ = writeln!(out, "{NEW_MARK} has no accepted snapshot; its own conditions decided");
     }
     out
 }
 
-fn column_width(kernel: &str) -> usize {
-    let words = OUTCOMES.iter().map(|outcome| outcome.word().len() + 1).max().unwrap_or(0);
-    kernel.len().max(words)
+fn width(rows: &[&str], columns: &[&str]) -> usize {
+    longest(rows) + columns.iter().map(|column| column_width(column) + 2).sum::<usize>()
 }
 
-fn in_words(out: &mut String, matrix: &Matrix, names: usize) {
-    let _ = write!(out, "{:names$}", "");
-    for kernel in &matrix.grid.kernels {
-        let _ = write!(out, "  {kernel:width$}", width = column_width(kernel));
+fn longest(names: &[&str]) -> usize {
+    names.iter().map(|name| name.len()).max().unwrap_or(0)
+}
+
+fn column_width(name: &str) -> usize {
+    let words = OUTCOMES.iter().map(|outcome| outcome.word().len() + 1).max().unwrap_or(0);
+    name.len().max(words)
+}
+
+fn table(rows: &[&str], columns: &[&str], cell: impl Fn(usize, usize) -> String) -> String {
+    let names = longest(rows);
+    let mut out = " ".repeat(names);
+    for column in columns {
+        let _ = write!(out, "  {column:width$}", width = column_width(column));
     }
-    trim_line(out);
-    for (topology, row) in &matrix.grid.rows {
-        let _ = write!(out, "{topology:names$}");
-        for (kernel, outcome) in matrix.grid.kernels.iter().zip(row) {
-            let word = outcome.map_or("not run", Outcome::word);
-            let cell = format!("{word}{}", mark(matrix, topology, kernel).unwrap_or_default());
-            let _ = write!(out, "  {cell:width$}", width = column_width(kernel));
+    trim_line(&mut out);
+    for (row, name) in rows.iter().enumerate() {
+        let _ = write!(out, "{name:names$}");
+        for (index, column) in columns.iter().enumerate() {
+            let _ = write!(out, "  {:width$}", cell(row, index), width = column_width(column));
         }
-        trim_line(out);
+        trim_line(&mut out);
     }
+    out
 }
 
 fn trim_line(out: &mut String) {
@@ -84,15 +99,15 @@ fn trim_line(out: &mut String) {
 
 fn mark(matrix: &Matrix, topology: &str, kernel: &str) -> Option<String> {
     let mut cells = matrix.cells.iter();
-    let cell = cells
-        .find(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)
-        .filter(|cell| cell.snapshot.standing == Standing::New)?;
+    let cell = cells.find(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)?;
     (cell.snapshot.standing == Standing::New).then(|| NEW_MARK.to_string())
 }
 
 /// Two columns a cell, kernels by number; in blocks where even that is too wide.
-fn in_letters(out: &mut String, matrix: &Matrix, names: usize) {
+fn in_letters(matrix: &Matrix) -> String {
+    let mut out = String::new();
     let kernels = &matrix.grid.kernels;
+    let names = matrix.grid.rows.keys().map(String::len).max().unwrap_or(0);
     let block = (WIDTH.saturating_sub(names + 1) / 2).max(1);
     for (number, columns) in kernels.chunks(block).enumerate() {
         let first = number * block;
@@ -104,7 +119,7 @@ fn in_letters(out: &mut String, matrix: &Matrix, names: usize) {
                 let shown = if divisor == 10 && digit == 0 { " ".into() } else { digit.to_string() };
                 let _ = write!(out, "{shown} ");
             }
-            trim_line(out);
+            trim_line(&mut out);
         }
         for (topology, row) in &matrix.grid.rows {
             let _ = write!(out, "{topology:names$} ");
@@ -112,15 +127,16 @@ fn in_letters(out: &mut String, matrix: &Matrix, names: usize) {
                 let mark = mark(matrix, topology, kernel).unwrap_or_else(|| " ".into());
                 let _ = write!(out, "{}{mark}", outcome.map_or(' ', letter));
             }
-            trim_line(out);
+            trim_line(&mut out);
         }
         out.push('\n');
     }
     let legend = kernels.iter().enumerate().map(|(index, kernel)| format!("{} {kernel}", index + 1));
-    *out += &wrap(legend, "  ", "");
+    out += &wrap(legend, "  ", "");
     let used = OUTCOMES.iter().filter(|outcome| matrix.count(**outcome) > 0);
     let legend = used.map(|outcome| format!("{} {}", letter(*outcome), outcome.word()));
-    *out += &wrap(legend, "  ", "");
+    out += &wrap(legend, "  ", "");
+    out
 }
 
 fn letter(outcome: Outcome) -> char {
@@ -297,11 +313,23 @@ pub fn summary(matrix: &Matrix) -> String {
     if new > 0 {
         let _ = write!(out, "; {new} without a snapshot: `lab accept` takes what they did");
     }
-    let measures = &matrix.measures;
+    out.push('\n');
+    // A matrix that was merged from others' results has no cost of its own.
+    if matrix.measures != Measures::default() {
+        out += &cost(&matrix.measures);
+    }
+    if matrix.interrupted {
+        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
+        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
+    }
+    out
+}
+
+/// Wall-clock figures.
+fn cost(measures: &Measures) -> String {
     let seconds = |ms: u64| ms as f64 / 1000.0;
-    let _ = write!(
-        out,
-        "\n{:.1} s, of which {:.1} s to save machines; {:.1} cells/s, median cell {:.2} s, {} at a time",
+    let mut out = format!(
+        "{:.1} s, of which {:.1} s to save machines; {:.1} cells/s, median cell {:.2} s, {} at a time",
         seconds(measures.wall_ms),
         seconds(measures.prepare_ms),
         measures.cells_per_s,
@@ -312,10 +340,6 @@ pub fn summary(matrix: &Matrix) -> String {
         let _ = write!(out, ", {} MB at most", measures.peak_bytes / 1_000_000);
     }
     out.push('\n');
-    if matrix.interrupted {
-        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
-        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
-    }
     out
 }
 
@@ -401,9 +425,16 @@ mod tests {
     }
 
     #[test]
+    fn one_topology_on_many_kernels_is_a_column() {
+        let text = grid(&matrix(1, 25));
+        is_narrow(&text);
+        assert!(text.contains("\n6.1.7     pass*\n6.2.14    pass\n"), "{text}");
+    }
+
+    #[test]
     fn many_kernels_are_letters_with_a_legend() {
         for kernels in [25, 60] {
-            let text = grid(&matrix(3, kernels));
+            let text = grid(&matrix(4, kernels));
             is_narrow(&text);
             assert!(text.contains("-name-0 . .*. . ."), "{text}");
             assert!(text.contains(&format!("{kernels} 6.{}.", kernels - 1)), "{text}");

@@ -1,29 +1,54 @@
-//! Results of several machines as one: a column for each kernel, a row for each topology, and no cell twice.
+//! Results of several machines as one matrix: a column for each kernel, a row for each topology, no cell twice.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::document::Document;
+use crate::matrix::{Cell, Matrix, Measures, Policy, judge};
 use crate::outcome::Outcome;
 use crate::snapshot;
 
-/// Tells what `lab matrix` prints from what `lab run` prints.
+/// What a file has.
+#[derive(Debug)]
+pub enum Kept {
+    /// Of `lab run`: nobody has compared it with anything yet.
+    Run(Box<Document>),
+    /// Of `lab matrix`.
+    Matrix(Vec<Cell>),
+}
+
+/// Tells the two apart, without losing the order of what is in them.
 #[derive(Deserialize)]
 struct Probe {
     cells: Option<IgnoredAny>,
 }
 
-/// What `lab matrix` prints.
 #[derive(Deserialize)]
 struct Cells {
-    cells: Vec<Document>,
+    cells: Vec<Cell>,
 }
 
-/// Why results do not make one grid.
+impl Kept {
+    /// Reads what `--format json` printed. `file` is what an error calls it.
+    ///
+    /// # Errors
+    /// It is something else, or cut short.
+    pub fn parse(file: &str, json: &str) -> Result<Self, MergeError> {
+        let parse = || match serde_json::from_str::<Probe>(json)?.cells {
+            Some(_) => Ok(Self::Matrix(serde_json::from_str::<Cells>(json)?.cells)),
+            None => Ok(Self::Run(serde_json::from_str(json)?)),
+        };
+        parse().map_err(|error: serde_json::Error| MergeError::NoResult {
+            file: file.into(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// Why results do not make one matrix.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MergeError {
     /// Not what `--format json` prints.
@@ -50,201 +75,164 @@ pub enum MergeError {
     },
 }
 
-/// Results by topology and kernel.
+/// Cells by topology and kernel, and where each is from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Merged {
-    cells: BTreeMap<(String, Kernel), (Document, String)>,
+    cells: BTreeMap<(String, Column), (Cell, String)>,
 }
 
-/// A column, ordered by the numbers in its name: 6.9 comes before 6.12.
+/// A kernel, ordered by the numbers in its name: 6.9 comes before 6.12.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kernel(String);
+struct Column(String);
 
-impl Kernel {
-    /// The running kernel of two machines is two kernels, so it goes by its release.
-    fn of(document: &Document) -> Self {
-        let kernel = &document.kernel;
-        Self(if kernel.backend == "host" { format!("{} (host)", kernel.release) } else { kernel.id.clone() })
-    }
-
+impl Column {
     fn numbers(&self) -> Vec<u64> {
         self.0.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
     }
 }
 
-impl Ord for Kernel {
+impl Ord for Column {
     fn cmp(&self, other: &Self) -> Ordering {
         self.numbers().cmp(&other.numbers()).then_with(|| self.0.cmp(&other.0))
     }
 }
 
-impl PartialOrd for Kernel {
+impl PartialOrd for Column {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Merged {
-    /// Takes in one file's text. `file` is what errors call it.
-    ///
-    /// # Errors
-    /// It is no result, or contradicts one that was taken before.
-    pub fn add(&mut self, file: &str, json: &str) -> Result<(), MergeError> {
-        let documents = read(json)
-            .map_err(|error| MergeError::NoResult { file: file.into(), reason: error.to_string() })?;
-        documents.into_iter().try_for_each(|document| self.add_document(file, document))
-    }
-
-    fn add_document(&mut self, file: &str, mut document: Document) -> Result<(), MergeError> {
-        let kernel = Kernel::of(&document);
-        document.kernel.id.clone_from(&kernel.0);
-        let key = (document.topology.clone(), kernel);
-        let Some((known, known_file)) = self.cells.get(&key) else {
-            self.cells.insert(key, (document, file.into()));
-            return Ok(());
-        };
-        if known.outcome == document.outcome && snapshot::text(known) == snapshot::text(&document) {
-            return Ok(());
-        }
-        let (topology, kernel) = key;
-        Err(MergeError::Contradiction {
-            topology,
-            kernel: kernel.0,
-            one: known_file.clone(),
-            other: file.into(),
-        })
-    }
-
-    /// All results, by topology and then kernel; each kernel's id is its column.
-    pub fn documents(&self) -> impl Iterator<Item = &Document> {
-        self.cells.values().map(|(document, _)| document)
-    }
-
-    /// The columns, in order.
-    pub fn kernels(&self) -> Vec<String> {
-        let mut kernels: Vec<&Kernel> = self.cells.keys().map(|(_, kernel)| kernel).collect();
-        kernels.sort();
-        kernels.dedup();
-        kernels.into_iter().map(|kernel| kernel.0.clone()).collect()
-    }
-
-    /// The rows, in order.
-    pub fn topologies(&self) -> Vec<String> {
-        let mut topologies: Vec<String> = self.cells.keys().map(|(topology, _)| topology.clone()).collect();
-        topologies.dedup();
-        topologies
-    }
-
-    /// Whether every cell is as expected, or skipped with a reason.
-    pub fn is_expected(&self) -> bool {
-        self.documents().all(|document| document.outcome.is_expected() || document.outcome == Outcome::Skip)
-    }
-
-    /// The verdicts: a row for each topology, a column for each kernel.
-    pub fn grid(&self) -> String {
-        let (kernels, topologies) = (self.kernels(), self.topologies());
-        let first = topologies.iter().map(String::len).max().unwrap_or(0);
-        let mut out = format!("{:first$}  {}\n", "", kernels.join("  "));
-        for topology in topologies {
-            let _ = write!(out, "{topology:first$}");
-            for kernel in &kernels {
-                let cell = self.cells.get(&(topology.clone(), Kernel(kernel.clone())));
-                let word = cell.map_or("not run", |(document, _)| document.outcome.word());
-                let _ = write!(out, "  {word:width$}", width = kernel.len());
-            }
-            out.truncate(out.trim_end().len());
-            out.push('\n');
-        }
-        out
-    }
+/// Judges what a topology did on a kernel that is not the lab's to choose. What such a kernel lacks is no difference
+/// from what was accepted, so a skip stays one.
+pub fn judge_as_found(document: Document, file: &str, accepted: Option<&str>) -> Cell {
+    let policy = Policy { compare: document.outcome != Outcome::Skip, new_fails: false };
+    judge(document, file, accepted, policy)
 }
 
-fn read(json: &str) -> serde_json::Result<Vec<Document>> {
-    match serde_json::from_str::<Probe>(json)?.cells {
-        Some(_) => Ok(serde_json::from_str::<Cells>(json)?.cells),
-        None => Ok(vec![serde_json::from_str(json)?]),
+impl Merged {
+    /// Takes in one cell. `file` is what an error calls where it is from.
+    ///
+    /// # Errors
+    /// It contradicts one that was taken before.
+    pub fn add(&mut self, file: &str, cell: Cell) -> Result<(), MergeError> {
+        let key = (cell.document.topology.clone(), Column(cell.document.kernel.id.clone()));
+        let Some((known, known_file)) = self.cells.get(&key) else {
+            self.cells.insert(key, (cell, file.into()));
+            return Ok(());
+        };
+        if known.ran == cell.ran && snapshot::same(&known.text, &cell.text) {
+            return Ok(());
+        }
+        let (topology, Column(kernel)) = key;
+        Err(MergeError::Contradiction { topology, kernel, one: known_file.clone(), other: file.into() })
+    }
+
+    /// Whether there is nothing yet.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// All of it, by topology and then kernel. Not every topology has run on every kernel, which is no interruption.
+    pub fn into_matrix(self) -> Matrix {
+        let mut kernels: Vec<Column> = self.cells.keys().map(|(_, kernel)| kernel.clone()).collect();
+        kernels.sort();
+        kernels.dedup();
+        let kernels: Vec<String> = kernels.into_iter().map(|Column(kernel)| kernel).collect();
+        let mut topologies: Vec<String> = self.cells.keys().map(|(topology, _)| topology.clone()).collect();
+        topologies.dedup();
+        let cells = self.cells.into_values().map(|(cell, _)| cell).collect();
+        Matrix { interrupted: false, ..Matrix::new(cells, &topologies, &kernels, Measures::default()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{KernelDocument, Timing};
-
-    fn document(topology: &str, (id, release): (&str, &str), outcome: Outcome, reason: &str) -> Document {
-        let backend = if id == "host" { "host" } else { "vm" };
-        let kernel = KernelDocument {
-            id: id.into(),
-            release: release.into(),
-            backend: backend.into(),
-            accelerator: "none".into(),
-        };
-        Document::unfinished(topology, kernel, outcome, reason.into(), Timing::default())
-    }
+    use crate::matrix::tests::{ended, finished};
+    use crate::report::grid;
 
     fn merged(files: &[(&str, String)]) -> Result<Merged, MergeError> {
         let mut merged = Merged::default();
-        files.iter().try_for_each(|(file, json)| merged.add(file, json))?;
+        for (file, json) in files {
+            let cells = match Kept::parse(file, json)? {
+                Kept::Run(document) => vec![judge_as_found(*document, "t.toml", None)],
+                Kept::Matrix(cells) => cells,
+            };
+            cells.into_iter().try_for_each(|cell| merged.add(file, cell))?;
+        }
         Ok(merged)
     }
-
-    const TWELVE: (&str, &str) = ("host", "6.1.0-56-cloud-amd64");
-    const THIRTEEN: (&str, &str) = ("host", "6.12.57+deb13-cloud-amd64");
-    const PINNED: (&str, &str) = ("6.9.12", "6.9.12-amd64");
 
     fn json(document: &Document) -> String {
         serde_json::to_string(document).expect("text keys only")
     }
 
+    fn passed(topology: &str, kernel: &str) -> Document {
+        finished(topology, kernel, Outcome::Pass, 0, 0)
+    }
+
     #[test]
     fn machines_and_a_matrix_make_one_grid() {
-        let matrix = format!(
-            r#"{{"cells":[{},{}],"grid":{{}}}}"#,
-            json(&document("b", PINNED, Outcome::Xfail, "")),
-            json(&document("a", PINNED, Outcome::Pass, ""))
+        let cell = |topology: &str| {
+            let document = passed(topology, "6.9.12");
+            let accepted = snapshot::text(&document);
+            judge_as_found(document, "t.toml", Some(&accepted))
+        };
+        let names = ["a", "b"].map(String::from);
+        let matrix = Matrix::new(
+            names.iter().map(|n| cell(n)).collect(),
+            &names,
+            &["6.9.12".into()],
+            Measures::default(),
         );
         let all = merged(&[
-            ("1", json(&document("a", THIRTEEN, Outcome::Pass, ""))),
-            ("2", json(&document("a", TWELVE, Outcome::Skip, "it lacks a NIC"))),
-            ("3", matrix),
+            ("1", json(&passed("a", "6.12.117 (host)"))),
+            ("2", json(&ended("a", "6.1.192 (host)", Outcome::Skip, "it lacks a NIC"))),
+            ("3", serde_json::to_string(&matrix).expect("text keys only")),
         ])
-        .expect("nothing contradicts");
-        let expected = "   6.1.0-56-cloud-amd64 (host)  6.9.12  6.12.57+deb13-cloud-amd64 (host)\n\
-                        a  skip                         pass    pass\n\
-                        b  not run                      xfail   not run\n";
-        assert_eq!(all.grid(), expected);
-        assert!(all.is_expected());
+        .expect("nothing contradicts")
+        .into_matrix();
+        let expected = "   6.1.192 (host)  6.9.12      6.12.117 (host)\n\
+                        a  skip            pass        pass*\n\
+                        b  not run         pass        not run\n\
+                        * has no accepted snapshot; its own conditions decided\n";
+        assert_eq!(grid::grid(&all), expected);
+        assert!(all.is_expected() && !all.interrupted);
+        assert!(!grid::render(&all).contains("cells/s"), "what it cost is not known");
     }
 
     #[test]
     fn a_cell_is_taken_twice_only_if_it_says_the_same() {
-        let pass = || json(&document("a", TWELVE, Outcome::Pass, ""));
+        let pass = || json(&passed("a", "6.1.192"));
         let twice = merged(&[("1", pass()), ("2", pass())]).expect("the same");
-        assert_eq!(twice.documents().count(), 1);
-        for (outcome, reason) in [(Outcome::Fail, ""), (Outcome::Pass, "for another reason")] {
-            let other = json(&document("a", TWELVE, outcome, reason));
-            let error = merged(&[("1", pass()), ("2", other)]).expect_err("they differ");
-            assert_eq!(
-                error,
-                MergeError::Contradiction {
-                    topology: "a".into(),
-                    kernel: "6.1.0-56-cloud-amd64 (host)".into(),
-                    one: "1".into(),
-                    other: "2".into()
-                }
-            );
+        assert_eq!(twice.into_matrix().cells.len(), 1);
+        for other in
+            [finished("a", "6.1.192", Outcome::Fail, 0, 0), finished("a", "6.1.192", Outcome::Pass, 1, 0)]
+        {
+            let error = merged(&[("1", pass()), ("2", json(&other))]).expect_err("they differ");
+            let [topology, kernel, one, other] = ["a", "6.1.192", "1", "2"].map(String::from);
+            assert_eq!(error, MergeError::Contradiction { topology, kernel, one, other });
         }
     }
 
     #[test]
     fn what_is_cut_short_or_bad_is_never_green() {
-        let whole = json(&document("a", TWELVE, Outcome::Pass, ""));
+        let whole = json(&passed("a", "6.1.192"));
         for text in ["", "{}", "[]", r#"{"cells":[{}]}"#, &whole[..whole.len() - 1]] {
             assert!(matches!(merged(&[("1", text.into())]), Err(MergeError::NoResult { .. })), "{text}");
         }
         for outcome in [Outcome::Fail, Outcome::Panic, Outcome::Hang, Outcome::BootFail, Outcome::Error] {
-            let bad = merged(&[("1", json(&document("a", TWELVE, outcome, "x")))]).expect("it is a result");
-            assert!(!bad.is_expected(), "{outcome}");
+            let bad = merged(&[("1", json(&ended("a", "6.1.192", outcome, "x")))]).expect("it is a result");
+            assert!(!bad.into_matrix().is_expected(), "{outcome}");
         }
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_a_skip_whatever_was_accepted() {
+        let skip = ended("a", "6.1.192", Outcome::Skip, "it lacks a NIC");
+        assert_eq!(judge_as_found(skip, "t.toml", Some("outcome: pass")).document.outcome, Outcome::Skip);
+        let other = finished("a", "6.1.192", Outcome::Pass, 1, 0);
+        assert_eq!(judge_as_found(other, "t.toml", Some("outcome: pass")).document.outcome, Outcome::Fail);
     }
 }

@@ -29,6 +29,7 @@ pub fn render(document: &Document, about: Option<&str>) -> String {
     if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
         out.push('\n');
         trial(&mut out, main);
+        seen(&mut out, document, main);
     }
     hypotheses(&mut out, document);
     checks(&mut out, document);
@@ -69,6 +70,16 @@ fn trial(out: &mut String, trial: &TrialDocument) {
     }
 }
 
+/// What is neither sent nor counted by a device: states that were asked for, and what captures saw.
+fn seen(out: &mut String, document: &Document, main: &TrialDocument) {
+    for (subject, value) in &document.states {
+        let _ = writeln!(out, "{subject}: {value}");
+    }
+    for (capture, count) in &main.captured {
+        let _ = writeln!(out, "capture {capture}: {count} frames");
+    }
+}
+
 fn flow(out: &mut String, flow: &FlowDocument) {
     let refused: Vec<String> =
         flow.errors.iter().map(|(errno, n)| format!("{n} refused ({errno})")).collect();
@@ -94,6 +105,7 @@ fn fate_in_words(fate: &FateDocument) -> String {
     match (fate.layer.as_str(), fate.reason.as_str()) {
         ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
         ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
+        ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
         ("socket", reason) => format!("never left the socket ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),

@@ -89,7 +89,7 @@ fn a_crash_of_the_kernel_is_a_panic_with_a_fingerprint(qemu: Qemu, spec: VmSpec)
 fn silence_is_a_hang_at_work(qemu: Qemu, spec: VmSpec) {
     let cause = cause_after(&qemu, &spec, "hang", impatient());
     let Cause::Hang { phase: Phase::Work, notice, .. } = &cause else { panic!("{cause}") };
-    assert!(notice.contains("user space"), "{notice}");
+    assert!(notice.contains("user space"), "{cause:?}");
 }
 
 fn a_frozen_kernel_is_a_hang_at_work(qemu: Qemu, spec: VmSpec) {

@@ -1,0 +1,119 @@
+//! `lab accept` on results made by hand: what it takes, what it refuses, and that insta reads what it writes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lab::document::{Document, KernelDocument, Timing};
+use lab::matrix::{Matrix, Measures, Policy, judge};
+use lab::outcome::Outcome;
+use lab::snapshot;
+use tempfile::TempDir;
+
+const LOCAL: Policy = Policy { compare: true, new_fails: false };
+
+fn document(topology: &str, kernel: &str, outcome: Outcome, reason: &str) -> Document {
+    let kernel = KernelDocument {
+        id: kernel.into(),
+        release: format!("{kernel}-cloud-amd64"),
+        backend: "vm".into(),
+        accelerator: "tcg".into(),
+    };
+    let mut document = Document::unfinished(topology, kernel, outcome, reason.into(), Timing::default());
+    if reason.is_empty() {
+        document.reason = None;
+    }
+    document
+}
+
+/// A cache with a last matrix in it.
+fn last_matrix(documents: Vec<Document>) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |of: fn(&Document) -> &String| {
+        let mut names: Vec<String> = documents.iter().map(|document| of(document).clone()).collect();
+        names.dedup();
+        names
+    };
+    let topologies = names(|document| &document.topology);
+    let kernels = names(|document| &document.kernel.id);
+    let cells = documents.into_iter().map(|one| judge(one, "topologies/t.toml", None, LOCAL)).collect();
+    let matrix = Matrix::new(cells, &topologies, &kernels, Measures::default());
+    fs::create_dir_all(dir.path().join("last-matrix")).unwrap();
+    fs::write(dir.path().join("last-matrix/result.json"), serde_json::to_vec(&matrix).unwrap()).unwrap();
+    dir
+}
+
+fn accept(dir: &Path, arguments: &[&str], ci: bool) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    command.arg("accept").args(arguments).current_dir(dir).env("LAB_CACHE", dir).env_remove("CI");
+    if ci {
+        command.env("CI", "true");
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn takes_what_is_new_or_changed_and_refuses_what_is_no_behaviour() {
+    let dir = last_matrix(vec![
+        document("t", "5.10.262", Outcome::Pass, ""),
+        document("t", "6.1.192", Outcome::Fail, ""),
+        document("t", "6.12.57", Outcome::Panic, "the kernel panicked: x (a < b)\n  | console"),
+        document("t", "6.18.15", Outcome::Hang, "the guest hung\nnext: again"),
+        document("t", "7.3.4", Outcome::Skip, "7.3.4 lacks:\n  igb"),
+    ]);
+    let snapshots = dir.path().join("snapshots");
+    fs::create_dir(&snapshots).unwrap();
+    fs::write(snapshots.join("t@6.1.192.snap"), snapshot::to_file("x", "y", "outcome: pass")).unwrap();
+
+    let first = accept(dir.path(), &[], false);
+    assert_eq!(first.status.code(), Some(1), "a refusal is told by the exit code");
+    let expected = "new     t on 5.10.262: pass\nchanged t on 6.1.192: fail (before | now)\n    \
+        outcome: pass | fail\nnew     t on 6.12.57: panic\nrefused t on 6.18.15: hang, which is no behaviour of \
+        the kernel: the guest hung\n3 taken, 0 as before, 1 refused, 1 skipped by the matrix, with nothing to accept\n";
+    assert_eq!(stdout(&first), expected);
+    let mut written: Vec<_> =
+        fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    written.sort();
+    assert_eq!(written, ["t@5.10.262.snap", "t@6.1.192.snap", "t@6.12.57.snap"]);
+
+    let again = accept(dir.path(), &["--kernels", "5.10.262,6.12.57"], false);
+    assert_eq!((again.status.code(), stdout(&again).as_str()), (Some(0), "0 taken, 2 as before\n"));
+}
+
+#[test]
+fn ci_writes_nothing() {
+    let dir = last_matrix(vec![document("t", "6.12.57", Outcome::Pass, "")]);
+    assert_eq!(accept(dir.path(), &[], true).status.code(), Some(2));
+    assert!(!dir.path().join("snapshots").exists());
+}
+
+#[test]
+fn says_what_the_last_matrix_has() {
+    let dir = last_matrix(vec![document("t", "6.12.57", Outcome::Pass, "")]);
+    let other = accept(dir.path(), &["topologies/u.toml"], false);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("no u; it has t"), "{other:?}");
+    let empty = tempfile::tempdir().unwrap();
+    let none = accept(empty.path(), &[], false);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("`lab matrix topologies/` first"), "{none:?}");
+}
+
+#[test]
+fn insta_reads_what_is_accepted() {
+    let one = document("t", "6.12.57", Outcome::Panic, "the kernel panicked: \"x\" (a < b)");
+    let text = snapshot::text(&one);
+    let dir = last_matrix(vec![one]);
+    assert_eq!(accept(dir.path(), &["t"], false).status.code(), Some(0));
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(dir.path().join("snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_suffix("6.12.57");
+    settings.bind(|| insta::assert_snapshot!("t", text));
+    // Had insta not found the file, or found another text, it would have written its own.
+    assert!(!dir.path().join("snapshots/t@6.12.57.snap.new").exists());
+}
