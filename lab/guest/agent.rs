@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use super::channel;
 use super::drops::DropObserver;
+use super::netns::Namespace;
 use super::testbed::Testbed;
 use super::trial::Trial;
 use super::{probe, safe_modules};
@@ -79,9 +80,12 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { line: writer, records: 0 };
-    runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
+    let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
     let records = scribe.records;
-    scribe.write(&Record::Finished { records })
+    scribe.write(&Record::Finished { records })?;
+    // They end with the process, or the machine, and not before it.
+    std::mem::forget(standing);
+    Ok(())
 }
 
 /// Says, instead of serving, what keeps this machine from running anything.
@@ -94,24 +98,38 @@ pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
     scribe.write(&Record::Finished { records: 1 })
 }
 
+/// Every namespace that was made. All stand until the end: cleanup_net() takes the RTNL lock for long, and the next
+/// trial would wait for it; and a machine ends without having to take anything down.
+#[derive(Default)]
+struct Standing {
+    scratch: Option<Namespace>,
+    beds: Vec<Testbed>,
+}
+
 async fn run<W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
     scribe: &mut Scribe<W>,
-) -> Result<(), AgentError> {
+) -> Result<Standing, AgentError> {
     let (needs, mut missing) = safe_modules::load(&plan.needs);
-    // Without permission nothing can be found out, and nothing could be run.
-    missing.extend(probe::missing(&needs).await.unwrap_or_else(|error| vec![error.to_string()]));
-    if !missing.is_empty() {
-        return scribe.write(&Record::Missing { what: missing });
+    let mut standing = Standing::default();
+    match probe::missing(&needs).await {
+        Ok((lacks, scratch)) => {
+            missing.extend(lacks);
+            standing.scratch = Some(scratch);
+        }
+        // Without permission nothing can be found out, and nothing could be run.
+        Err(error) => missing.push(error.to_string()),
     }
-    // All stand until the end: cleanup_net() takes the RTNL lock for long, and the next trial would wait for it.
-    let mut beds = Vec::new();
+    if !missing.is_empty() {
+        scribe.write(&Record::Missing { what: missing })?;
+        return Ok(standing);
+    }
     for (number, trial) in plan.trials.iter().enumerate() {
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
+        standing.beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
     }
-    Ok(())
+    Ok(standing)
 }
 
 async fn run_trial<W: Write>(

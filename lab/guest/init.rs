@@ -23,8 +23,6 @@ use crate::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
 /// more to do. What it prepares before it is ready is part of a saved machine.
 pub type Serve = fn(Reader, Writer, Ready) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Status of an agent that did its work.
-const AGENT_OK: i32 = 0;
 /// Status of an agent that returned an error or panicked, after it has said why.
 const AGENT_FAILED: i32 = 101;
 
@@ -131,14 +129,10 @@ fn start_agent(serve: Serve, ready: Ready) -> Result<Pid, SetupError> {
     match unsafe { fork() }.map_err(SetupError::Fork)? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
-            let status = match agent(serve, ready) {
-                Ok(()) => AGENT_OK,
-                Err(error) => {
-                    say(&format!("agent: {error}"));
-                    AGENT_FAILED
-                }
-            };
-            std::process::exit(status)
+            // To exit would be to take down every namespace first, for longer than a small topology takes to run.
+            let Err(error) = agent(serve, ready) else { power::end_machine(GuestExit::Finished) };
+            say(&format!("agent: {error}"));
+            std::process::exit(AGENT_FAILED)
         }
     }
 }
@@ -149,18 +143,17 @@ fn agent(serve: Serve, ready: Ready) -> Result<(), Box<dyn Error + Send + Sync>>
     serve(reader, writer, ready)
 }
 
-/// Reaps every orphan until the agent itself is gone.
+/// Reaps every orphan until the agent itself is gone, with its work undone.
 fn reap_until(agent: Pid) -> GuestExit {
     loop {
         match wait() {
-            Ok(WaitStatus::Exited(pid, status)) if pid == agent => match status {
-                AGENT_OK => return GuestExit::Finished,
-                AGENT_FAILED => return GuestExit::AgentDied,
-                other => {
-                    say(&format!("agent: exited with status {other}"));
-                    return GuestExit::AgentDied;
+            // One that did its work has ended the machine.
+            Ok(WaitStatus::Exited(pid, status)) if pid == agent => {
+                if status != AGENT_FAILED {
+                    say(&format!("agent: exited with status {status}"));
                 }
-            },
+                return GuestExit::AgentDied;
+            }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == agent => {
                 say(&format!("agent: killed by {signal}"));
                 return GuestExit::AgentDied;

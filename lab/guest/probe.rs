@@ -16,11 +16,12 @@ use crate::scenario::Qdisc;
 
 const WHAT: &str = "find out what the kernel has to offer";
 
-/// What of `needs` the running kernel lacks, one sentence each.
+/// What of `needs` the running kernel lacks, one sentence each; and where that was found out, for the caller to keep
+/// until nothing is measured any more: its end is cleanup_net(), and would be in the midst of the first trial.
 ///
 /// # Errors
 /// It cannot be found out: no permission, or no answer.
-pub async fn missing(needs: &[Need]) -> Result<Vec<String>, OpError> {
+pub async fn missing(needs: &[Need]) -> Result<(Vec<String>, Namespace), OpError> {
     let scratch = Namespace::create(false).map_err(|error| netns_error(WHAT, &error))?;
     let rtnl = Rtnl::open(&scratch).map_err(|error| error.during(WHAT))?;
     let mut missing = Vec::new();
@@ -32,7 +33,7 @@ pub async fn missing(needs: &[Need]) -> Result<Vec<String>, OpError> {
         };
         missing.extend(judge(need, tried)?);
     }
-    Ok(missing)
+    Ok((missing, scratch))
 }
 
 /// `None` when the kernel has it.
