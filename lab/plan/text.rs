@@ -1,0 +1,179 @@
+//! The plan for people: one operation a line, everything in it that the file or the lab chose.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{FlowPlan, Need, Op, Plan, Role};
+use crate::link::MacSource;
+use crate::record::When;
+use crate::scenario::{Capture, Condition, Fault, Hook, Qdisc};
+use crate::topology::{Bond, Link, LinkKind, Neighbour};
+
+impl Display for Need {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(kind) => write!(f, "links of kind {kind}"),
+            Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
+            Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+        }
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
+        for need in &self.needs {
+            writeln!(f, "need {need}")?;
+        }
+        for (number, FlowPlan { flow, source, destination }) in self.flows.iter().enumerate() {
+            write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
+            write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
+            writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
+        }
+        for (number, trial) in self.trials.iter().enumerate() {
+            writeln!(f, "trial {number} {}", trial.role)?;
+            for op in &trial.ops {
+                writeln!(f, "  {op}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Display for Role {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main => f.write_str("main"),
+            Self::Control => f.write_str("control"),
+            Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+        }
+    }
+}
+
+impl Display for Op {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(ns) => write!(f, "namespace {ns}"),
+            Self::Create { link, peer } => {
+                f.write_str("create ")?;
+                write_link(f, link)?;
+                peer.as_ref().map_or(Ok(()), |peer| {
+                    f.write_str(" with ")?;
+                    write_link(f, peer)
+                })
+            }
+            Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
+            Self::Up(device) => write!(f, "up {device}"),
+            Self::Qdisc { device, qdisc } => {
+                write!(f, "qdisc of {device} ")?;
+                write_qdisc(f, qdisc)
+            }
+            Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
+            Self::Route { ns, route } => {
+                let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
+                write!(f, "route in {ns} to {to}")?;
+                write_some(f, "via", route.via)?;
+                write_some(f, "dev", route.dev.as_ref())
+            }
+            Self::Neighbour { ns, neighbour: Neighbour { to, dev, mac } } => match mac {
+                MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
+                MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
+            },
+            Self::Ready { devices } => write!(f, "wait for {}", list(devices)),
+            Self::Verify { links } => {
+                write!(f, "verify {}", list(links.iter().map(|link| &link.device)))
+            }
+            Self::Count(When::Before) => f.write_str("count before"),
+            Self::Count(When::After) => f.write_str("count after"),
+            Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
+            Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
+            Self::Flood { flow } => write!(f, "flood {flow}"),
+            Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
+            Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
+                write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
+            }
+            Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+        }
+    }
+}
+
+fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn write_some(f: &mut Formatter<'_>, key: &str, value: Option<impl Display>) -> fmt::Result {
+    value.map_or(Ok(()), |value| write!(f, " {key} {value}"))
+}
+
+fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
+    write!(f, "{} {}", link.kind.word(), link.device)?;
+    match &link.kind {
+        LinkKind::Dummy => {}
+        LinkKind::Veth { peer } => write!(f, " peer {peer}")?,
+        LinkKind::Bond(bond) => write_bond(f, bond)?,
+        LinkKind::Vlan { parent, id, protocol } => {
+            write!(f, " parent {parent} id {} protocol {protocol}", id.get())?;
+        }
+        LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+    }
+    write_some(f, "mac", link.mac)?;
+    write_some(f, "mtu", link.mtu)?;
+    write_some(f, "txqueuelen", link.txqueuelen)
+}
+
+fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {
+    write!(f, " mode {}", bond.mode)?;
+    write_some(f, "miimon", bond.miimon)?;
+    write_some(f, "updelay", bond.updelay)?;
+    write_some(f, "downdelay", bond.downdelay)?;
+    write_some(f, "use_carrier", bond.use_carrier)?;
+    write_some(f, "arp_interval", bond.arp_interval)?;
+    let targets = (!bond.arp_ip_target.is_empty()).then(|| list(&bond.arp_ip_target));
+    write_some(f, "arp_ip_target", targets)?;
+    write_some(f, "arp_validate", bond.arp_validate)?;
+    write_some(f, "primary", bond.primary.as_ref())?;
+    write_some(f, "primary_reselect", bond.primary_reselect)?;
+    write_some(f, "fail_over_mac", bond.fail_over_mac)?;
+    write_some(f, "xmit_hash_policy", bond.xmit_hash_policy)?;
+    write_some(f, "lacp_rate", bond.lacp_rate)?;
+    write_some(f, "lacp_active", bond.lacp_active)?;
+    write_some(f, "ad_select", bond.ad_select)?;
+    write_some(f, "min_links", bond.min_links)?;
+    write_some(f, "all_slaves_active", bond.all_slaves_active)?;
+    write_some(f, "tlb_dynamic_lb", bond.tlb_dynamic_lb)?;
+    write_some(f, "num_grat_arp", bond.num_grat_arp)
+}
+
+fn write_qdisc(f: &mut Formatter<'_>, qdisc: &Qdisc) -> fmt::Result {
+    f.write_str(qdisc.kind())?;
+    match qdisc {
+        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::Plug { limit } => {
+            write!(f, " limit {limit}")
+        }
+        Qdisc::Tbf { rate, burst, limit } => write!(f, " rate {rate} burst {burst} limit {limit}"),
+        Qdisc::Netem { limit, delay_us } => write!(f, " limit {limit} delay_us {delay_us}"),
+        Qdisc::FqCodel { limit } => write_some(f, "limit", *limit),
+        Qdisc::Noqueue => Ok(()),
+    }
+}
+
+fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> fmt::Result {
+    write!(f, "{verb} {name}: ")?;
+    match fault {
+        Fault::Qdisc { device, qdisc } => {
+            write!(f, "qdisc of {device} ")?;
+            write_qdisc(f, qdisc)
+        }
+        Fault::Filter { device, hook, vlan } => {
+            let hook = match hook {
+                Hook::Ingress => "ingress",
+                Hook::Egress => "egress",
+            };
+            write!(f, "{hook} filter of {device}")?;
+            write_some(f, "vlan", vlan.map(|vlan| vlan.get()))
+        }
+        Fault::Down { device } => write!(f, "down {device}"),
+        Fault::Release { device, controller } => write!(f, "release {device} from {controller}"),
+        Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
+        Fault::Hold { device, .. } => write!(f, "hold {device}"),
+    }
+}

@@ -1,0 +1,157 @@
+//! Tables of links as written: one for each kind, and the queueing discipline.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::At;
+use crate::link::{
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, PrimaryReselect,
+    VlanId, VlanProtocol, XmitHashPolicy,
+};
+
+/// What every kind of link may say; written once, so that no kind forgets a key.
+macro_rules! link_table {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// Ethernet address; without it the lab gives one by position, the same in each run.
+            pub mac: Option<Mac>,
+            /// Largest packet in bytes.
+            pub mtu: Option<At<u32>>,
+            /// Length of a queue that has no length of its own, in packets.
+            pub txqueuelen: Option<u32>,
+            /// Whether it is set up; it is unless you say no.
+            pub up: Option<bool>,
+            /// Addresses with prefix length.
+            #[serde(default)]
+            pub addresses: Vec<At<Cidr>>,
+            /// Queueing discipline at the root.
+            pub qdisc: Option<At<QdiscTable>>,
+        }
+        impl $name {
+            /// What every link has.
+            pub fn attributes(&self) -> LinkAttributes<'_> {
+                LinkAttributes {
+                    mac: self.mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
+                    up: self.up.unwrap_or(true), addresses: &self.addresses, qdisc: self.qdisc.as_ref(),
+                }
+            }
+        }
+    };
+}
+
+/// What every kind of link may say.
+#[derive(Debug)]
+pub struct LinkAttributes<'a> {
+    /// Ethernet address.
+    pub mac: Option<Mac>,
+    /// Largest packet in bytes.
+    pub mtu: Option<&'a At<u32>>,
+    /// In packets.
+    pub txqueuelen: Option<u32>,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Addresses with prefix length.
+    pub addresses: &'a [At<Cidr>],
+    /// Queueing discipline at the root.
+    pub qdisc: Option<&'a At<QdiscTable>>,
+}
+
+link_table! {
+    /// One end of a cable.
+    VethTable {
+        /// The other end, `namespace:device`. It may have a table of its own, which must then point back.
+        peer: At<DeviceRef>,
+    }
+}
+link_table! {
+    /// A device that swallows what it is given.
+    DummyTable {}
+}
+link_table! {
+    /// A bond. Keys are the words of `ip link ... type bond`.
+    BondTable {
+        /// `BOND_MODE_*`.
+        mode: At<BondMode>,
+        /// Ports, in the order they join.
+        #[serde(default)]
+        ports: Vec<At<IfName>>,
+        /// Link monitoring interval in ms.
+        miimon: Option<u32>,
+        /// Delay before a link that came back is used, in ms.
+        updelay: Option<At<u32>>,
+        /// Delay before a link that went away is left, in ms.
+        downdelay: Option<At<u32>>,
+        /// Whether carrier is read from the device; refused as `false` from 6.18.
+        use_carrier: Option<bool>,
+        /// ARP monitoring interval in ms.
+        arp_interval: Option<u32>,
+        /// ARP monitoring targets.
+        #[serde(default)]
+        arp_ip_target: Vec<std::net::Ipv4Addr>,
+        /// Which ARP traffic counts.
+        arp_validate: Option<ArpValidate>,
+        /// The preferred port.
+        primary: Option<At<IfName>>,
+        /// When the preferred port takes over again.
+        primary_reselect: Option<PrimaryReselect>,
+        /// Which Ethernet address an active-backup bond shows.
+        fail_over_mac: Option<FailOverMac>,
+        /// How a port is chosen for a frame.
+        xmit_hash_policy: Option<XmitHashPolicy>,
+        /// How often LACPDUs are asked for.
+        lacp_rate: Option<LacpRate>,
+        /// Whether LACPDUs are sent unasked.
+        lacp_active: Option<bool>,
+        /// How an aggregator is chosen.
+        ad_select: Option<AdSelect>,
+        /// Fewest ports for carrier.
+        min_links: Option<u32>,
+        /// Whether frames on inactive ports are accepted.
+        all_slaves_active: Option<bool>,
+        /// Whether balance-tlb moves flows by load.
+        tlb_dynamic_lb: Option<bool>,
+        /// Gratuitous ARPs after a failover.
+        num_grat_arp: Option<u8>,
+    }
+}
+link_table! {
+    /// A VLAN.
+    VlanTable {
+        /// The device below.
+        parent: At<IfName>,
+        /// 0 to 4094.
+        id: At<VlanId>,
+        /// The tag's EtherType.
+        protocol: Option<VlanProtocol>,
+    }
+}
+link_table! {
+    /// A bridge.
+    BridgeTable {
+        /// Its ports.
+        #[serde(default)]
+        ports: Vec<At<IfName>>,
+        /// Whether it looks at tags.
+        vlan_filtering: Option<bool>,
+    }
+}
+
+/// A queueing discipline; which keys go with which kind is checked.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QdiscTable {
+    /// `pfifo`, `bfifo`, `plug`, `tbf`, `netem`, `fq_codel`, `noqueue`.
+    pub kind: At<String>,
+    /// Packets (pfifo, netem, fq_codel) or bytes (bfifo, plug, tbf).
+    pub limit: Option<At<u32>>,
+    /// Bits per second (tbf).
+    pub rate: Option<At<u64>>,
+    /// Bytes (tbf).
+    pub burst: Option<At<u32>>,
+    /// Microseconds (netem).
+    pub delay_us: Option<At<u32>>,
+}

@@ -1,0 +1,197 @@
+//! Tables of what happens as written: flows, faults, steps, conditions, the report and its hypotheses.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, Named, QdiscTable, in_file_order};
+use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::protocol::FrameClass;
+use crate::scenario::{FlowField, Hook, Socket, State};
+
+/// A flow of numbered frames.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowTable {
+    /// The device that sends.
+    pub from: At<DeviceRef>,
+    /// The device at which frames count as delivered.
+    pub to: At<DeviceRef>,
+    /// How they are sent; `packet` unless you say otherwise.
+    pub socket: Option<Socket>,
+    /// How many.
+    pub frames: At<u32>,
+    /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
+    pub len: Option<At<usize>>,
+    /// A tag in the frame itself, as a sender without VLAN device writes it.
+    pub tag: Option<At<VlanId>>,
+}
+
+/// Faults, keyed by kind.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultTables {
+    /// A queueing discipline at the root of a device.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub qdisc: Named<QdiscFaultTable>,
+    /// A clsact filter that drops.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub filter: Named<FilterFaultTable>,
+    /// A device taken down.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub down: Named<DownFaultTable>,
+    /// A port taken out of its bond or bridge.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub release: Named<ReleaseFaultTable>,
+    /// Another largest packet.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub mtu: Named<MtuFaultTable>,
+    /// A cable's receiving end that takes frames in and looks at none.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub hold: Named<HoldFaultTable>,
+}
+
+/// A queueing discipline put at the root of a device.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QdiscFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// Which discipline.
+    pub qdisc: At<QdiscTable>,
+}
+
+/// A clsact filter that drops.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// `egress` or `ingress`.
+    pub hook: Hook,
+    /// Drop only frames whose VLAN tag is this.
+    pub vlan: Option<VlanId>,
+}
+
+/// A device taken down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DownFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+}
+
+/// A port taken out of its bond or bridge.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseFaultTable {
+    /// Which port.
+    pub device: At<DeviceRef>,
+}
+
+/// Another largest packet.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MtuFaultTable {
+    /// Which device.
+    pub device: At<DeviceRef>,
+    /// In bytes.
+    pub mtu: At<u32>,
+}
+
+/// A cable's receiving end held: its ring of 256 frames fills, and nobody empties it. Frames in the ring when the
+/// fault is cleared, or when the trial ends, are lost.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldFaultTable {
+    /// Which end: the one that receives.
+    pub device: At<DeviceRef>,
+}
+
+/// Counts frames of one class where they arrive, from the first step to the last.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureTable {
+    /// Where they arrive.
+    pub device: At<DeviceRef>,
+    /// Which frames.
+    pub what: FrameClass,
+}
+
+/// One step: exactly one verb.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepTable {
+    /// Break something, by the fault's name.
+    pub inject: Option<At<String>>,
+    /// Mend it again.
+    pub clear: Option<At<String>>,
+    /// Send a flow.
+    pub flood: Option<At<String>>,
+    /// Wait until this holds: a condition on a state or a capture. A wait in vain is a failed check, and the next
+    /// step is done all the same.
+    pub wait: Option<At<ConditionTable>>,
+    /// With `wait`: how long at the most, in ms; 10000 unless you say otherwise.
+    pub within_ms: Option<At<u32>>,
+    /// Let time pass, in ms.
+    pub pause_ms: Option<At<u32>>,
+}
+
+/// A condition: what to look at, and what it must be.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionTable {
+    /// Its name in reports; made from the rest when not given.
+    pub name: Option<String>,
+    /// Look at this flow: with `field`, `errno` or `layer`.
+    pub flow: Option<At<String>>,
+    /// A number of the flow's account.
+    pub field: Option<FlowField>,
+    /// Sends refused with this errno.
+    pub errno: Option<At<String>>,
+    /// Frames lost at this layer, with `device` on that device only.
+    pub layer: Option<At<String>>,
+    /// Look at this device: with `counter`, `state`, `mac` or `refused`.
+    pub device: Option<At<DeviceRef>>,
+    /// Look at the root queueing discipline of this device: with `counter`.
+    pub qdisc: Option<At<DeviceRef>>,
+    /// Which counter.
+    pub counter: Option<At<String>>,
+    /// Which state of the device, after the last step.
+    pub state: Option<State>,
+    /// Whether the device has this Ethernet address, written out or another device's (`node:bond0`), after the last
+    /// step: 1 or 0.
+    pub mac: Option<At<MacSource>>,
+    /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
+    /// meaning, and nothing else can be expected.
+    pub refused: Option<At<String>>,
+    /// Look at what this capture counted. A bound that only just holds will not hold in each run.
+    pub capture: Option<At<String>>,
+    /// Exactly this.
+    pub equals: Option<At<u64>>,
+    /// This or more.
+    pub at_least: Option<At<u64>>,
+    /// This or less.
+    pub at_most: Option<At<u64>>,
+}
+
+/// A bug report's evidence.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportTable {
+    /// Flows sent under each hypothesis.
+    pub floods: Vec<At<String>>,
+    /// What the report observed.
+    pub evidence: Vec<At<ConditionTable>>,
+}
+
+/// An explanation of the report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HypothesisTable {
+    /// The explanation in plain words.
+    pub about: String,
+    /// Faults that would have to produce the evidence.
+    pub inject: Vec<At<String>>,
+    /// Whether it is expected to fit all of it.
+    pub fits: Option<bool>,
+}
