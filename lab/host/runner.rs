@@ -21,7 +21,7 @@ use crate::topology::Topology;
 use crate::verdict;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
-const STANDARD_MODULES: [&str; 15] = [
+const STANDARD_MODULES: [&str; 19] = [
     "virtio_pci",
     "virtio_console",
     "bonding",
@@ -32,7 +32,11 @@ const STANDARD_MODULES: [&str; 15] = [
     "sch_plug",
     "sch_tbf",
     "sch_netem",
+    "sch_sfq",
+    "sch_codel",
+    "sch_fq",
     "sch_fq_codel",
+    "sch_cake",
     "sch_ingress",
     "cls_matchall",
     "cls_flower",
