@@ -8,6 +8,7 @@ mod explain;
 mod faults;
 pub mod file;
 mod links;
+mod qdiscs;
 mod read;
 mod scenario;
 mod shared_parent;

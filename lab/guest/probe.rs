@@ -68,7 +68,7 @@ fn provider(need: &Need) -> String {
             other => format!("CONFIG_{}", other.to_uppercase()),
         },
         Need::Qdisc(kind) => match kind.as_str() {
-            "pfifo" | "bfifo" | "noqueue" => "CONFIG_NET_SCHED".into(),
+            "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
             "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
             other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
         },
@@ -104,8 +104,8 @@ async fn try_qdisc(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
 /// Options a kind does not do without.
 fn example(kind: &str) -> Option<Qdisc> {
     match kind {
-        "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000 }),
-        "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0 }),
+        "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000, child: None }),
+        "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0, loss_percent: 0 }),
         _ => None,
     }
 }
