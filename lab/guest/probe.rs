@@ -6,7 +6,7 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage}
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
 use crate::guest::links::LOOPBACK_IFINDEX;
-use crate::guest::netns::Namespace;
+use crate::guest::netns::{Namespace, Spares};
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::tc;
 use crate::guest::testbed::netns_error;
@@ -21,8 +21,8 @@ const WHAT: &str = "find out what the kernel has to offer";
 ///
 /// # Errors
 /// It cannot be found out: no permission, or no answer.
-pub async fn missing(needs: &[Need]) -> Result<(Vec<String>, Namespace), OpError> {
-    let scratch = Namespace::create(false).map_err(|error| netns_error(WHAT, &error))?;
+pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>, Namespace), OpError> {
+    let scratch = spares.take(false).map_err(|error| netns_error(WHAT, &error))?;
     let rtnl = Rtnl::open(&scratch).map_err(|error| error.during(WHAT))?;
     let mut missing = Vec::new();
     for need in needs {
