@@ -7,6 +7,7 @@ mod document;
 mod explain;
 mod faults;
 pub mod file;
+mod hardware;
 mod links;
 mod read;
 mod scenario;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
+use crate::hardware::Nic;
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, MacSource, NsName,
     PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -124,10 +126,21 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`.
+    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Dummy => "dummy",
@@ -135,13 +148,21 @@ impl LinkKind {
             Self::Bond(_) => "bond",
             Self::Vlan { .. } => "vlan",
             Self::Bridge { .. } => "bridge",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
         }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
     }
 
     /// The links it stands on, in its own namespace.
     pub fn below(&self) -> Vec<&IfName> {
         match self {
-            Self::Dummy | Self::Veth { .. } => Vec::new(),
+            Self::Dummy | Self::Veth { .. } | Self::Nic(_) | Self::Pf(_) | Self::Vf { .. } => Vec::new(),
             Self::Bond(bond) => bond.ports.iter().collect(),
             Self::Vlan { parent, .. } => vec![parent],
             Self::Bridge { ports, .. } => ports.iter().collect(),

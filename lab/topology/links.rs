@@ -8,7 +8,7 @@ use super::check::{Checker, resolve_qdisc};
 use super::document::NOWHERE;
 use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use super::read::is_lost_name;
-use super::{Bond, Link, LinkKind, stack};
+use super::{Bond, Link, LinkKind, hardware, stack};
 use crate::link::{BondMode, DeviceRef, IfName, Mac, NsName, VlanProtocol};
 
 /// Resolves all links, those below before those above.
@@ -19,6 +19,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         }
     }
     let implied = implied_peers(file, checker);
+    let implied_nics = hardware::implied_peers(file, checker);
     let mut links = IndexMap::new();
     for (ns, table) in &file.ns {
         for link in links_of(&ns.value, table, checker) {
@@ -26,11 +27,14 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         }
     }
     for (device, peer) in implied {
-        let attributes =
-            LinkAttributes { mac: None, mtu: None, txqueuelen: None, up: true, addresses: &[], qdisc: None };
-        let link = finish(device, LinkKind::Veth { peer }, &attributes, checker);
+        let link = finish(device, LinkKind::Veth { peer }, &LinkAttributes::NONE, checker);
         links.insert(link.device.clone(), link);
     }
+    for (device, nic) in implied_nics {
+        let link = finish(device, LinkKind::Nic(nic), &LinkAttributes::NONE, checker);
+        links.insert(link.device.clone(), link);
+    }
+    hardware::bounded(file, &mut links, checker);
     address_by_position(&mut links);
     stack::one_controller_each(file, checker);
     stack::no_rings(file, checker);
@@ -45,6 +49,9 @@ fn names(table: &NsTable) -> Vec<&At<IfName>> {
     names.extend(table.bond.keys());
     names.extend(table.vlan.keys());
     names.extend(table.bridge.keys());
+    names.extend(table.nic.keys());
+    names.extend(table.pf.keys());
+    names.extend(table.vf.keys());
     names.retain(|name| !is_lost_name(name.value.as_str()));
     names.sort_by_key(|name| name.span.start);
     names
@@ -109,7 +116,9 @@ fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
         let position = entry.or_insert(0);
         *position += 1;
         let [.., high, low] = position.to_be_bytes();
-        if link.mac.is_none() && matches!(link.kind, LinkKind::Dummy | LinkKind::Veth { .. }) {
+        let is_lowest =
+            matches!(link.kind, LinkKind::Dummy | LinkKind::Veth { .. }) || link.kind.is_hardware();
+        if link.mac.is_none() && is_lowest {
             link.mac = Some(Mac([0x02, high, 0x5e, ns_high, ns_low, low]));
         }
     }
@@ -153,6 +162,9 @@ fn links_of(ns: &NsName, table: &NsTable, checker: &mut Checker<'_>) -> Vec<Link
         let ports = bridge.ports.iter().map(|port| port.value.clone()).collect();
         let kind = LinkKind::Bridge { ports, vlan_filtering: bridge.vlan_filtering.unwrap_or(false) };
         links.push(finish(at(name), kind, &bridge.attributes(), checker));
+    }
+    for (name, kind, attributes) in hardware::links_of(ns, table, checker) {
+        links.push(finish(at(name), kind, &attributes, checker));
     }
     links
 }
