@@ -9,6 +9,7 @@ pub mod bisect;
 pub mod document;
 pub mod frames;
 pub mod handshake;
+pub mod hardware;
 pub mod ledger;
 pub mod link;
 pub mod matrix;

@@ -5,8 +5,10 @@ mod text;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
@@ -23,6 +25,9 @@ pub struct Plan {
     pub topology: String,
     /// What the kernel has to offer; probed before anything is made.
     pub needs: Vec<Need>,
+    /// The NICs of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
     /// Flows, by number.
@@ -41,6 +46,8 @@ pub enum Need {
     Qdisc(String),
     /// A traffic control classifier.
     Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
 }
 
 impl Need {
@@ -59,6 +66,7 @@ impl Need {
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
         }
     }
 }
@@ -109,6 +117,33 @@ pub enum Op {
         link: Link,
         /// A cable is made with both ends; this is the other.
         peer: Option<Link>,
+    },
+    /// Take a NIC out of its slot into its namespace, down; of a PF, make its VFs, without a driver.
+    Adopt {
+        /// The NIC.
+        link: Link,
+        /// Its place in [`Plan::slots`].
+        slot: usize,
+    },
+    /// What a PF says of one of its VFs.
+    SetVf {
+        /// The PF.
+        pf: DeviceRef,
+        /// The VF's number.
+        index: u8,
+        /// What it says.
+        settings: VfSettings,
+    },
+    /// Give a VF its driver and take its device into its namespace, down.
+    AdoptVf {
+        /// The VF.
+        link: Link,
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+        /// Whether its address is the PF's choice.
+        is_addressed: bool,
     },
     /// Make a device a port; both are down.
     Join {
@@ -195,6 +230,9 @@ impl Op {
             Self::Create { link, peer } => {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
+            Self::Adopt { link, .. } => vec![&link.device],
+            Self::AdoptVf { link, of, .. } => vec![&link.device, of],
+            Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
             Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
@@ -232,6 +270,7 @@ pub fn lower(topology: &Topology) -> Plan {
     Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
+        slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
         flows,
         trials,
@@ -311,7 +350,12 @@ fn build(topology: &Topology) -> Vec<Op> {
     };
     let bond_ports = bond_ports(topology);
     let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
+    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
+    let up = |link: &Link| Op::Up(link.device.clone());
+    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
+    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
+    ops.extend(adopt_vfs(links));
+    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
     for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
         ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
@@ -346,6 +390,7 @@ fn build(topology: &Topology) -> Vec<Op> {
 
 /// Cables with both ends, and what else stands on nothing.
 fn create_leaves(topology: &Topology) -> Vec<Op> {
+    let slots = hardware::slots(&topology.links);
     let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
     let mut ops = Vec::new();
     for link in topology.links.values() {
@@ -356,12 +401,40 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
-            LinkKind::Bond(_)
+            LinkKind::Nic(_) | LinkKind::Pf(_) => {
+                let slot = slots.iter().position(|slot| slot.device == link.device);
+                let slot = slot.expect("every NIC has a slot");
+                ops.push(Op::Adopt { link: link.clone(), slot });
+            }
+            LinkKind::Vf { .. }
+            | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
             | LinkKind::Macvlan { .. }
             | LinkKind::Bridge { .. } => {}
         }
+    }
+    ops
+}
+
+/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
+fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for link in links.values() {
+        let LinkKind::Pf(nic) = &link.kind else { continue };
+        for (index, settings) in (0..).zip(&nic.vfs) {
+            if *settings != VfSettings::default() {
+                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
+            }
+        }
+    }
+    for link in links.values() {
+        let LinkKind::Vf { of, index } = &link.kind else { continue };
+        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
+            _ => false,
+        };
+        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
     }
     ops
 }
@@ -379,6 +452,9 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     match &link.kind {
         LinkKind::Dummy => true,
         LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        // QEMU's NICs have carrier by themselves, as long as the cable is in.
+        LinkKind::Nic(_) | LinkKind::Pf(_) => true,
+        LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),
         LinkKind::Vlan { .. }
         | LinkKind::Ipvlan { .. }
         | LinkKind::Macvlan { .. }
@@ -398,7 +474,19 @@ fn needs(topology: &Topology) -> Vec<Need> {
         both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
     };
     for link in topology.links.values() {
-        needs.insert(Need::Link(link.kind.word().into()));
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     for fault in topology.scenario.faults.values() {

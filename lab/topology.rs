@@ -7,6 +7,7 @@ mod document;
 mod explain;
 mod faults;
 pub mod file;
+mod hardware;
 mod links;
 mod qdiscs;
 mod read;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
+use crate::hardware::Nic;
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -142,10 +144,21 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`.
+    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Dummy => "dummy",
@@ -155,7 +168,15 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
         }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
     }
 
     /// The ports of a bond or bridge, in its own namespace.
@@ -173,7 +194,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+            _ => None,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::netns::Spares;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, faults, links, ready, states, tc, verify, wait};
+use super::{addresses, faults, hardware, links, ready, states, tc, verify, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -63,6 +63,11 @@ impl<'a> Trial<'a> {
         match op {
             Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
             Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
+            Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
+            Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
+            Op::AdoptVf { link, of, index, is_addressed } => {
+                hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
+            }
             Op::Join { port, controller } => links::join(bed, port, controller).await?,
             Op::Up(device) => links::set_up(bed, device).await?,
             Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
