@@ -14,16 +14,15 @@ mod tree;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 pub use attach::{Annotation, AttachError, Attachments, Cluster, Pool};
 pub use config::read;
 pub use keys::NetKeys;
 pub use lower::{add, check, del};
 pub use tree::{Mistake, Tree};
 
-use crate::link::{BondMode, Cidr, FailOverMac, IfName, NsName, VlanId, XmitHashPolicy};
+use crate::link::{
+    BondMode, Cidr, FailOverMac, IfName, IpvlanMode, MacvlanMode, NsName, VlanId, XmitHashPolicy,
+};
 use crate::topology::{Link, Route};
 
 /// One network configuration, as a NetworkAttachmentDefinition holds it.
@@ -96,32 +95,6 @@ pub struct BondNet {
     pub tlb_dynamic_lb: Option<bool>,
     /// Not sent when not given.
     pub xmit_hash_policy: Option<XmitHashPolicy>,
-}
-
-/// How a macvlan shares its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MacvlanMode {
-    /// The plugin's default.
-    Bridge,
-    /// Through the switch.
-    Vepa,
-    /// Not among each other.
-    Private,
-    /// One macvlan takes all.
-    Passthru,
-}
-
-/// How an ipvlan shares its parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum IpvlanMode {
-    /// The plugin's default.
-    L2,
-    /// Routed.
-    L3,
-    /// Routed, with netfilter.
-    L3s,
 }
 
 /// Where addresses come from.

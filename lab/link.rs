@@ -147,6 +147,46 @@ impl fmt::Display for DeviceRef {
 }
 text_value!(DeviceRef);
 
+/// The device below, as a file names it: `bond0` of the same namespace, or `node:bond0` of another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct ParentRef {
+    /// `None` is the namespace of the device that stands on it.
+    pub ns: Option<NsName>,
+    /// Its name there.
+    pub name: IfName,
+}
+
+impl ParentRef {
+    /// The device meant by a link of namespace `ns`.
+    pub fn seen_from(&self, ns: &NsName) -> DeviceRef {
+        DeviceRef::new(self.ns.as_ref().unwrap_or(ns), &self.name)
+    }
+}
+
+impl FromStr for ParentRef {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        // A device's name has no colon in it.
+        if text.contains(':') {
+            text.parse().map(|DeviceRef { ns, name }| Self { ns: Some(ns), name })
+        } else {
+            text.parse().map(|name| Self { ns: None, name })
+        }
+    }
+}
+
+impl fmt::Display for ParentRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.ns {
+            Some(ns) => write!(f, "{ns}:{}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+text_value!(ParentRef);
+
 /// An 802.1Q VLAN identifier, 0 to 4094.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "i64", into = "i64")]
@@ -355,6 +395,18 @@ words! {
         None = 0 "none", Active = 1 "active", Backup = 2 "backup", All = 3 "all",
         Filter = 4 "filter", FilterActive = 5 "filter_active", FilterBackup = 6 "filter_backup",
     }
+}
+words! {
+    /// `IPVLAN_MODE_*`, include/uapi/linux/if_link.h.
+    IpvlanMode: u16 { L2 = 0 "l2", L3 = 1 "l3", L3s = 2 "l3s" }
+}
+words! {
+    /// Who reaches whom on one parent: none or one of `IPVLAN_F_*`, include/uapi/linux/if_link.h.
+    IpvlanFlag: u16 { Bridge = 0 "bridge", Private = 1 "private", Vepa = 2 "vepa" }
+}
+words! {
+    /// `MACVLAN_MODE_*`, include/uapi/linux/if_link.h.
+    MacvlanMode: u32 { Private = 1 "private", Vepa = 2 "vepa", Bridge = 4 "bridge", Passthru = 8 "passthru" }
 }
 words! {
     /// The tag's EtherType, include/uapi/linux/if_ether.h.

@@ -390,7 +390,7 @@ fn build(topology: &Topology) -> Vec<Op> {
     // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
     // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
     let is_leaf = |link: &&Link| {
-        link.kind.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
+        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
     };
     let bond_ports = bond_ports(topology);
     let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
@@ -398,10 +398,8 @@ fn build(topology: &Topology) -> Vec<Op> {
     for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
         ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
-        if let LinkKind::Bond(_) | LinkKind::Bridge { .. } = link.kind {
-            let ports = link.kind.below().into_iter().map(|name| DeviceRef::new(&device.ns, name));
-            ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
-        }
+        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
+        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
     }
     let late = |link: &&Link| link.up && !early(link);
     ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
@@ -443,7 +441,11 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
-            LinkKind::Bond(_) | LinkKind::Vlan { .. } | LinkKind::Bridge { .. } => {}
+            LinkKind::Bond(_)
+            | LinkKind::Vlan { .. }
+            | LinkKind::Ipvlan { .. }
+            | LinkKind::Macvlan { .. }
+            | LinkKind::Bridge { .. } => {}
         }
     }
     ops
@@ -451,9 +453,7 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
 
 fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
     let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds
-        .flat_map(|bond| bond.kind.below().into_iter().map(|name| DeviceRef::new(&bond.device.ns, name)))
-        .collect()
+    bonds.flat_map(Link::below).collect()
 }
 
 /// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
@@ -461,14 +461,18 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     if !link.up {
         return false;
     }
-    let below = |name| topology.links.get(&DeviceRef::new(&link.device.ns, name));
     match &link.kind {
         LinkKind::Dummy => true,
         LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
-        LinkKind::Vlan { parent, .. } => below(parent).is_some_and(|parent| can_carry(topology, parent)),
-        LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
-            link.kind.below().into_iter().filter_map(below).any(|port| can_carry(topology, port))
-        }
+        LinkKind::Vlan { .. }
+        | LinkKind::Ipvlan { .. }
+        | LinkKind::Macvlan { .. }
+        | LinkKind::Bond(_)
+        | LinkKind::Bridge { .. } => link
+            .below()
+            .iter()
+            .filter_map(|below| topology.links.get(below))
+            .any(|it| can_carry(topology, it)),
     }
 }
 

@@ -11,6 +11,7 @@ mod links;
 mod pods;
 mod read;
 mod scenario;
+mod shared_parent;
 mod stack;
 mod syntax;
 
@@ -24,8 +25,8 @@ pub use diagnostic::{Diagnostic, TopologyErrors};
 
 use crate::cni::Attachments;
 use crate::link::{
-    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, MacSource, NsName,
-    PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
+    Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 use crate::scenario::{Qdisc, Scenario};
 
@@ -131,12 +132,28 @@ pub enum LinkKind {
     Bond(Box<Bond>),
     /// A VLAN.
     Vlan {
-        /// The device below, in the same namespace.
-        parent: IfName,
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
         /// The number on the wire.
         id: VlanId,
         /// The tag's EtherType.
         protocol: VlanProtocol,
+    },
+    /// A device with its parent's Ethernet address; frames find it by IP address.
+    Ipvlan {
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
+        /// How far its frames are looked at. All of one parent share it.
+        mode: IpvlanMode,
+        /// Who reaches whom. All of one parent share it.
+        flag: IpvlanFlag,
+    },
+    /// A device with an Ethernet address of its own; frames find it by that.
+    Macvlan {
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
+        /// Who reaches whom.
+        mode: MacvlanMode,
     },
     /// A bridge.
     Bridge {
@@ -155,18 +172,42 @@ impl LinkKind {
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
             Self::Vlan { .. } => "vlan",
+            Self::Ipvlan { .. } => "ipvlan",
+            Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
         }
     }
 
-    /// The links it stands on, in its own namespace.
-    pub fn below(&self) -> Vec<&IfName> {
+    /// The ports of a bond or bridge, in its own namespace.
+    pub fn ports(&self) -> &[IfName] {
         match self {
-            Self::Dummy | Self::Veth { .. } => Vec::new(),
-            Self::Bond(bond) => bond.ports.iter().collect(),
-            Self::Vlan { parent, .. } => vec![parent],
-            Self::Bridge { ports, .. } => ports.iter().collect(),
+            Self::Bond(bond) => &bond.ports,
+            Self::Bridge { ports, .. } => ports,
+            _ => &[],
         }
+    }
+
+    /// The device a link was made on, perhaps in another namespace.
+    pub fn parent(&self) -> Option<&DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+        }
+    }
+}
+
+impl Link {
+    /// The links it stands on: its ports, or its parent.
+    pub fn below(&self) -> Vec<DeviceRef> {
+        let ports = self.kind.ports().iter().map(|port| DeviceRef::new(&self.device.ns, port));
+        ports.chain(self.kind.parent().cloned()).collect()
+    }
+
+    /// Whether `device` is one of its ports.
+    pub fn has_port(&self, device: &DeviceRef) -> bool {
+        self.device.ns == device.ns && self.kind.ports().contains(&device.name)
     }
 }
 

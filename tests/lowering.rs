@@ -76,8 +76,7 @@ fn those_below_first(trial: &Trial) {
                 if let Some(peer) = peer {
                     assert!(made.insert(&peer.device), "{} is made twice", peer.device);
                 }
-                for below in link.kind.below() {
-                    let below = DeviceRef::new(&link.device.ns, below);
+                for below in link.below() {
                     assert!(made.contains(&below), "{} is made before {below} below it", link.device);
                     assert!(!joined.contains(&link.device), "{} joined before it was made", link.device);
                 }
@@ -96,8 +95,7 @@ fn those_below_first(trial: &Trial) {
                 for link in links {
                     assert!(made.contains(&link.device), "{} is verified but not made", link.device);
                     assert_eq!(link.up, up.contains(&link.device), "{}", link.device);
-                    for below in link.kind.below().iter().filter(|_| link.up) {
-                        let below = DeviceRef::new(&link.device.ns, below);
+                    for below in link.below().into_iter().filter(|_| link.up) {
                         let mut order = trial.ops.iter().filter_map(|op| match op {
                             Op::Up(device) if *device == below || *device == link.device => Some(device),
                             _ => None,

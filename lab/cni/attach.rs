@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::ipam::Leases;
 use super::{Attached, Attachment, BondNet, Delegate, Network};
-use crate::link::{Cidr, DeviceRef, IfName, NsName};
+use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
 /// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
@@ -183,7 +183,7 @@ impl<'a> Cluster<'a> {
                 self.take(&device, &mut attached, (pod, node))?
             }
             Delegate::Bridge { bridge, .. } => self.bridge(bridge, &mut attached, (pod, node)),
-            other => self.on_parent(other, network, &mut attached, (pod, node))?,
+            other => self.on_parent(other, &attached, (pod, node))?,
         };
         if self.present.contains_key(&made.device) {
             let message = format!("{} is there already", made.device);
@@ -283,14 +283,34 @@ impl<'a> Cluster<'a> {
         Link { mtu: attached.network.mtu, ..Link::new(near, LinkKind::Veth { peer: far }) }
     }
 
+    /// A macvlan, ipvlan or VLAN: in the pod, its parent at the node.
     fn on_parent(
-        &mut self,
-        _delegate: &Delegate,
-        _network: &Network,
-        _attached: &mut Attached,
-        _at: (&NsName, &NsName),
+        &self,
+        delegate: &Delegate,
+        attached: &Attached,
+        (pod, node): (&NsName, &NsName),
     ) -> Result<Link, (String, String)> {
-        Err(("this plugin is not there yet".into(), "use bond, bridge, host-device or sriov".into()))
+        let parent = |name: &IfName, in_container: bool| {
+            self.find(if in_container { pod } else { node }, name).map(|link| link.device)
+        };
+        let kind = match delegate {
+            Delegate::Macvlan { master, mode, in_container } => {
+                LinkKind::Macvlan { parent: parent(master, *in_container)?, mode: *mode }
+            }
+            Delegate::Ipvlan { master, mode, in_container } => LinkKind::Ipvlan {
+                parent: parent(master, *in_container)?,
+                mode: *mode,
+                flag: IpvlanFlag::Bridge,
+            },
+            Delegate::Vlan { master, id, in_container } => LinkKind::Vlan {
+                parent: parent(master, *in_container)?,
+                id: *id,
+                protocol: VlanProtocol::Ieee8021Q,
+            },
+            other => return Err((format!("{} stands on no parent", other.plugin()), String::new())),
+        };
+        let device = DeviceRef::new(pod, &attached.ifname);
+        Ok(Link { mtu: attached.network.mtu, ..Link::new(device, kind) })
     }
 
     /// What DEL leaves behind.

@@ -5,8 +5,10 @@ use std::ops::{Range as Span, RangeInclusive};
 use std::str::FromStr;
 
 use super::tree::{Mistake, Tree};
-use super::{BondNet, Delegate, IpvlanMode, MacvlanMode, Network, ipam, json};
-use crate::link::{BondMode, FailOverMac, IfName, ValueError, VlanId, XmitHashPolicy};
+use super::{BondNet, Delegate, Network, ipam, json};
+use crate::link::{
+    BondMode, FailOverMac, IfName, IpvlanMode, MacvlanMode, ValueError, VlanId, XmitHashPolicy,
+};
 use crate::topology::file::At;
 
 /// Keys that runtimes and other plugins of a chain look at, and that change nothing here.

@@ -5,14 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-    LinkXdp, VlanProtocol,
+    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanFlags, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, LinkXdp, MacVlanMode, VlanProtocol,
 };
 
 use crate::guest::bond;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::{Testbed, netns_error};
-use crate::link::{DeviceRef, Mac};
+use crate::link::{DeviceRef, IpvlanFlag, IpvlanMode, Mac};
 use crate::record::OpError;
 use crate::topology::{Link, LinkKind};
 
@@ -45,11 +45,15 @@ pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(
             };
             infos.push(LinkInfo::Data(InfoData::Bond(bond::attributes(bond, primary))));
         }
-        LinkKind::Vlan { parent, id, protocol } => {
-            message.attributes.push(LinkAttribute::Link(bed.index(&below(parent)).await?));
+        LinkKind::Vlan { id, protocol, .. } => {
             let protocol = VlanProtocol::from(protocol.number());
             let data = vec![InfoVlan::Id(id.get()), InfoVlan::Protocol(protocol)];
             infos.push(LinkInfo::Data(InfoData::Vlan(data)));
+        }
+        LinkKind::Ipvlan { mode, flag, .. } => infos.push(LinkInfo::Data(ipvlan(*mode, *flag))),
+        LinkKind::Macvlan { mode, .. } => {
+            let mode = InfoMacVlan::Mode(MacVlanMode::from(mode.number()));
+            infos.push(LinkInfo::Data(InfoData::MacVlan(vec![mode])));
         }
         LinkKind::Bridge { vlan_filtering, .. } => {
             // Not sent when false: a kernel without CONFIG_BRIDGE_VLAN_FILTERING has no such attribute.
@@ -59,9 +63,56 @@ pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(
         }
     }
     message.attributes.push(LinkAttribute::LinkInfo(infos));
-    let request = RouteNetlinkMessage::NewLink(message);
-    let made = bed.rtnl(&link.device.ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+    match link.kind.parent() {
+        Some(parent) if parent.ns != link.device.ns => make_on(bed, link, parent, message, what).await,
+        parent => {
+            if let Some(parent) = parent {
+                message.attributes.push(LinkAttribute::Link(bed.index(parent).await?));
+            }
+            make(bed.rtnl(&link.device.ns)?, message, &what).await
+        }
+    }
+}
+
+/// The attributes of an ipvlan.
+pub(super) fn ipvlan(mode: IpvlanMode, flag: IpvlanFlag) -> InfoData {
+    let flags = IpVlanFlags::from_bits_retain(flag.number());
+    InfoData::IpVlan(vec![InfoIpVlan::Mode(mode.number().into()), InfoIpVlan::Flags(flags)])
+}
+
+async fn make(rtnl: &Rtnl, message: LinkMessage, what: &str) -> Result<(), OpError> {
+    let made = rtnl.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await;
     made.map_err(|error| error.during(what))
+}
+
+/// Makes a link on a parent in another namespace. IFLA_LINK is a number of the namespace that is asked, and so, up to
+/// 6.13, is the name that NLM_F_EXCL keeps from being taken twice (`__rtnl_newlink()`): a pod's `eth0` could not be
+/// made beside the node's. It is made under a name that nobody has, and gets its own where it is.
+async fn make_on(
+    bed: &Testbed,
+    link: &Link,
+    parent: &DeviceRef,
+    mut message: LinkMessage,
+    what: String,
+) -> Result<(), OpError> {
+    const NAME_ON_THE_WAY: &str = "lab-on-its-way";
+    let device = &link.device;
+    let namespace = bed.namespaces.get(&device.ns).map_err(|error| netns_error(&what, &error))?;
+    message.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+    message.attributes.extend([
+        LinkAttribute::IfName(NAME_ON_THE_WAY.into()),
+        LinkAttribute::Link(bed.index(parent).await?),
+        LinkAttribute::NetNsFd(namespace.raw_fd()),
+    ]);
+    make(bed.rtnl(&parent.ns)?, message, &what).await?;
+    let rtnl = bed.rtnl(&device.ns)?;
+    let on_its_way = NAME_ON_THE_WAY.parse().expect("an interface name");
+    let made = rtnl.link(&on_its_way).await.map_err(|error| error.during(&what))?;
+    let mut rename = LinkMessage::default();
+    rename.header.index = made.header.index;
+    rename.attributes.push(LinkAttribute::IfName(device.name.as_str().into()));
+    let renamed = rtnl.change(RouteNetlinkMessage::NewLink(rename), 0).await;
+    renamed.map_err(|error| error.during(what))
 }
 
 /// What every kind of link may be asked for.

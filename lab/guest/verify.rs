@@ -9,11 +9,12 @@ use indexmap::IndexMap;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBond, InfoBondPort, InfoBridge, InfoData, InfoPortData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    InfoBond, InfoBondPort, InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoPortData, InfoVlan,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
+use crate::guest::links::ipvlan;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::Testbed;
 use crate::guest::{bond, tc};
@@ -57,6 +58,8 @@ struct Got {
     controller: Option<u32>,
     /// IFLA_LINK: the parent of a VLAN, the other end of a cable.
     link: Option<u32>,
+    /// IFLA_LINK_NETNSID: that number is of another namespace.
+    link_is_elsewhere: bool,
     addresses: Vec<Cidr>,
     /// Kind and options at the root.
     qdisc: Option<(String, Vec<u8>)>,
@@ -99,15 +102,23 @@ impl Seen {
         };
         let mut out = attribute_differences(asked, got);
         out.extend(self.kind_differences(asked, got));
-        let controller = all.iter().find(|link| {
-            matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-                && link.device.ns == device.ns
-                && link.kind.below().contains(&&device.name)
-        });
+        let controller = all.iter().find(|link| link.has_port(device));
         let shown = |index| self.name_of(&device.ns, index);
         let asked_controller = controller.map(|link| link.device.name.to_string());
         out.extend(difference("controller", asked_controller, got.controller.map(shown)));
         out.into_iter().map(|text| format!("{device}: {text}")).collect()
+    }
+
+    /// A parent's name, as [`shown_from`] writes it. A number says nothing about another namespace: there, only
+    /// whether it is the one that was asked for.
+    fn parent_of(&self, ns: &NsName, index: u32, is_elsewhere: bool, asked: &DeviceRef) -> String {
+        match is_elsewhere {
+            false => self.name_of(ns, index),
+            true if asked.ns != *ns && self.0.get(asked).is_some_and(|got| got.index == index) => {
+                asked.to_string()
+            }
+            true => format!("device {index} of another namespace"),
+        }
     }
 
     fn kind_differences(&self, asked: &Link, got: &Got) -> Vec<String> {
@@ -115,6 +126,10 @@ impl Seen {
         let name_of = |index| self.name_of(ns, index);
         let mut out = Vec::new();
         out.extend(difference("kind", Some(asked.kind.word().into()), Some(got.kind.clone())));
+        if let Some(parent) = asked.kind.parent() {
+            let is = got.link.map(|index| self.parent_of(ns, index, got.link_is_elsewhere, parent));
+            out.extend(difference("parent", Some(shown_from(ns, parent)), is));
+        }
         match (&asked.kind, &got.data) {
             (LinkKind::Dummy, _) => {}
             (LinkKind::Veth { peer }, _) => {
@@ -128,7 +143,7 @@ impl Seen {
                 let asked = bond::attributes(bond, bond.primary.as_ref().and_then(below));
                 out.extend(bond::differences(&asked, data, name_of));
             }
-            (LinkKind::Vlan { parent, id, protocol }, Some(InfoData::Vlan(data))) => {
+            (LinkKind::Vlan { id, protocol, .. }, Some(InfoData::Vlan(data))) => {
                 let (mut got_id, mut got_protocol) = (None, None);
                 for attribute in data {
                     match attribute {
@@ -139,7 +154,16 @@ impl Seen {
                 }
                 out.extend(difference("vlan id", Some(id.get().to_string()), got_id));
                 out.extend(difference("vlan protocol", Some(protocol.to_string()), got_protocol));
-                out.extend(difference("parent", Some(parent.to_string()), got.link.map(name_of)));
+            }
+            (LinkKind::Ipvlan { mode, flag, .. }, Some(data @ InfoData::IpVlan(_))) => {
+                out.extend(ipvlan_difference(&ipvlan(*mode, *flag), data));
+            }
+            (LinkKind::Macvlan { mode, .. }, Some(InfoData::MacVlan(data))) => {
+                let is = data.iter().find_map(|attribute| match attribute {
+                    InfoMacVlan::Mode(mode) => Some(mode.to_string()),
+                    _ => None,
+                });
+                out.extend(difference("mode", Some(mode.to_string()), is));
             }
             (LinkKind::Bridge { vlan_filtering, .. }, Some(InfoData::Bridge(data))) => {
                 // Without CONFIG_BRIDGE_VLAN_FILTERING it is not shown, and off.
@@ -150,12 +174,37 @@ impl Seen {
                     Some(is.to_string()),
                 ));
             }
-            (LinkKind::Bond(_) | LinkKind::Vlan { .. } | LinkKind::Bridge { .. }, _) => {
+            (
+                LinkKind::Bond(_)
+                | LinkKind::Vlan { .. }
+                | LinkKind::Ipvlan { .. }
+                | LinkKind::Macvlan { .. }
+                | LinkKind::Bridge { .. },
+                _,
+            ) => {
                 out.push("the kernel does not show its options".into());
             }
         }
         out
     }
+}
+
+/// A device's name, with its namespace where that is not `ns`.
+fn shown_from(ns: &NsName, device: &DeviceRef) -> String {
+    if device.ns == *ns { device.name.to_string() } else { device.to_string() }
+}
+
+fn ipvlan_difference(asked: &InfoData, is: &InfoData) -> Option<String> {
+    let shown = |data: &InfoData| {
+        let InfoData::IpVlan(attributes) = data else { return None };
+        let shown = attributes.iter().filter_map(|attribute| match attribute {
+            InfoIpVlan::Mode(mode) => Some(format!("mode {mode}")),
+            InfoIpVlan::Flags(flags) => Some(format!("flags {}", flags.bits())),
+            _ => None,
+        });
+        Some(shown.collect::<Vec<_>>().join(", "))
+    };
+    difference("ipvlan", shown(asked), shown(is))
 }
 
 /// What every kind of link has.
@@ -209,6 +258,7 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
             LinkAttribute::TxQueueLen(len) => got.txqueuelen = Some(*len),
             LinkAttribute::Controller(index) => got.controller = Some(*index),
             LinkAttribute::Link(index) => got.link = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => got.link_is_elsewhere = true,
             LinkAttribute::LinkInfo(list) => infos = Some(list),
             _ => {}
         }
@@ -332,6 +382,7 @@ mod tests {
                     "node:bond0.70" => index("node:bond0"),
                     _ => None,
                 },
+                link_is_elsewhere: false,
                 addresses: link.addresses.clone(),
                 qdisc: link.qdisc.as_ref().map(|q| (q.kind().into(), tc::options::encode(q).unwrap())),
             };

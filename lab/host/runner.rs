@@ -21,7 +21,7 @@ use crate::topology::Topology;
 use crate::verdict;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
-const STANDARD_MODULES: [&str; 15] = [
+const STANDARD_MODULES: [&str; 17] = [
     "virtio_pci",
     "virtio_console",
     "bonding",
@@ -29,6 +29,8 @@ const STANDARD_MODULES: [&str; 15] = [
     "veth",
     "dummy",
     "bridge",
+    "ipvlan",
+    "macvlan",
     "sch_plug",
     "sch_tbf",
     "sch_netem",

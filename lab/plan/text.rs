@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
-use crate::link::MacSource;
+use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Hook, Qdisc};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
@@ -139,13 +139,30 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
         LinkKind::Veth { peer } => write!(f, " peer {peer}")?,
         LinkKind::Bond(bond) => write_bond(f, bond)?,
         LinkKind::Vlan { parent, id, protocol } => {
-            write!(f, " parent {parent} id {} protocol {protocol}", id.get())?;
+            write_parent(f, link, parent)?;
+            write!(f, " id {} protocol {protocol}", id.get())?;
+        }
+        LinkKind::Ipvlan { parent, mode, flag } => {
+            write_parent(f, link, parent)?;
+            write!(f, " mode {mode} flag {flag}")?;
+        }
+        LinkKind::Macvlan { parent, mode } => {
+            write_parent(f, link, parent)?;
+            write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
     }
     write_some(f, "mac", link.mac)?;
     write_some(f, "mtu", link.mtu)?;
     write_some(f, "txqueuelen", link.txqueuelen)
+}
+
+fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::Result {
+    if parent.ns == link.device.ns {
+        write!(f, " parent {}", parent.name)
+    } else {
+        write!(f, " parent {parent}")
+    }
 }
 
 fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {

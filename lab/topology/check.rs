@@ -11,7 +11,7 @@ use super::document::NOWHERE;
 use super::file::{At, NeighbourTable, QdiscTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
-use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName};
+use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
 use crate::scenario::Qdisc;
 
 /// The state of one check: what is known, and what was found wrong.
@@ -68,6 +68,15 @@ impl Checker<'_> {
                 self.devices.keys().filter(|d| d.ns == *ns).map(|d| d.name.to_string()).collect();
             let what = format!("device in namespace {ns}");
             self.dangling(&name.span, &what, name.value.as_str(), &known);
+        }
+    }
+
+    /// Checks that the device exists which one of namespace `ns` was made on.
+    pub fn parent(&mut self, ns: &NsName, parent: &At<ParentRef>) {
+        let span = parent.span.clone();
+        match &parent.value.ns {
+            None => self.device_in(ns, &At { value: parent.value.name.clone(), span }),
+            Some(_) => self.device(&At { value: parent.value.seen_from(ns), span }),
         }
     }
 

@@ -72,11 +72,7 @@ fn of_each_kind<'f>(
 
 fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
-    let has_port = |link: &&Link| {
-        matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-            && link.device.ns == device.value.ns
-            && link.kind.below().contains(&&device.value.name)
-    };
+    let has_port = |link: &&Link| link.has_port(&device.value);
     let Some(controller) = topology.links.values().find(has_port) else {
         let unreadable = topology.links.keys().any(|device| checker.lost_of(device, "ports"));
         if topology.links.contains_key(&device.value) && !unreadable {
@@ -98,11 +94,9 @@ fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) ->
 /// What a device has: its own, its parent's, or the default. `depth` ends the search in a ring.
 fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
     let Some(link) = topology.link(device) else { return MTU_DEFAULT };
-    match (&link.kind, link.mtu) {
-        (_, Some(mtu)) => mtu,
-        (LinkKind::Vlan { parent, .. }, None) if depth > 0 => {
-            standing_mtu(&DeviceRef::new(&device.ns, parent), topology, depth - 1)
-        }
+    match (link.mtu, link.kind.parent()) {
+        (Some(mtu), _) => mtu,
+        (None, Some(parent)) if depth > 0 => standing_mtu(parent, topology, depth - 1),
         _ => MTU_DEFAULT,
     }
 }

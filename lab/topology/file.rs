@@ -149,6 +149,12 @@ pub struct NsTable {
     /// VLANs.
     #[serde(default, deserialize_with = "in_file_order")]
     pub vlan: Links<VlanTable>,
+    /// Devices with their parents' Ethernet addresses.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub ipvlan: Links<IpvlanTable>,
+    /// Devices with Ethernet addresses of their own on another device's wire.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub macvlan: Links<MacvlanTable>,
     /// Bridges.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,

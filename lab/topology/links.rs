@@ -8,8 +8,8 @@ use super::check::{Checker, resolve_qdisc};
 use super::document::NOWHERE;
 use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use super::read::is_lost_name;
-use super::{Bond, Link, LinkKind, stack};
-use crate::link::{BondMode, DeviceRef, IfName, Mac, NsName, VlanProtocol};
+use super::{Bond, Link, LinkKind, shared_parent, stack};
+use crate::link::{BondMode, DeviceRef, IfName, Mac, MacvlanMode, NsName, VlanId, VlanProtocol};
 
 /// Resolves all links, those below before those above.
 pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<DeviceRef, Link> {
@@ -20,8 +20,9 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
     }
     let implied = implied_peers(file, checker);
     let mut links = IndexMap::new();
+    let mut ids = VlanIds::new();
     for (ns, table) in &file.ns {
-        for link in links_of(&ns.value, table, checker) {
+        for link in links_of(&ns.value, table, &mut ids, checker) {
             links.insert(link.device.clone(), link);
         }
     }
@@ -32,7 +33,8 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         links.insert(link.device.clone(), link);
     }
     address_by_position(&mut links);
-    stack::one_controller_each(file, checker);
+    stack::one_holder_each(file, checker);
+    shared_parent::agree(file, checker);
     stack::no_rings(file, checker);
     stack::up_on_up(file, &links, checker);
     stack::order(links)
@@ -44,6 +46,8 @@ fn names(table: &NsTable) -> Vec<&At<IfName>> {
     names.extend(table.dummy.keys());
     names.extend(table.bond.keys());
     names.extend(table.vlan.keys());
+    names.extend(table.ipvlan.keys());
+    names.extend(table.macvlan.keys());
     names.extend(table.bridge.keys());
     names.retain(|name| !is_lost_name(name.value.as_str()));
     names.sort_by_key(|name| name.span.start);
@@ -109,8 +113,19 @@ fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
         let position = entry.or_insert(0);
         *position += 1;
         let [.., high, low] = position.to_be_bytes();
-        if link.mac.is_none() && matches!(link.kind, LinkKind::Dummy | LinkKind::Veth { .. }) {
+        if link.mac.is_none() && has_own_address(&link.kind) {
             link.mac = Some(Mac([0x02, high, 0x5e, ns_high, ns_low, low]));
+        }
+    }
+}
+
+/// Whether a kernel gives it a random address, rather than that of a device below.
+fn has_own_address(kind: &LinkKind) -> bool {
+    match kind {
+        LinkKind::Dummy | LinkKind::Veth { .. } => true,
+        LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
+        LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
+            false
         }
     }
 }
@@ -120,7 +135,10 @@ fn peer_table<'a>(file: &'a TopologyFile, device: &DeviceRef) -> Option<&'a Veth
     table.iter().find(|(name, _)| name.value == device.name).map(|(_, veth)| veth)
 }
 
-fn links_of(ns: &NsName, table: &NsTable, checker: &mut Checker<'_>) -> Vec<Link> {
+/// The VLANs that a device carries; its VLAN devices may be in several namespaces.
+type VlanIds = BTreeSet<(DeviceRef, VlanId, VlanProtocol)>;
+
+fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Checker<'_>) -> Vec<Link> {
     let mut links = Vec::new();
     let at = |name: &At<IfName>| DeviceRef::new(ns, &name.value);
     for (name, veth) in &table.veth {
@@ -134,17 +152,25 @@ fn links_of(ns: &NsName, table: &NsTable, checker: &mut Checker<'_>) -> Vec<Link
         let kind = LinkKind::Bond(Box::new(resolve_bond(ns, name, bond, checker)));
         links.push(finish(at(name), kind, &bond.attributes(), checker));
     }
-    let mut ids = BTreeSet::new();
     for (name, vlan) in &table.vlan {
-        checker.device_in(ns, &vlan.parent);
+        checker.parent(ns, &vlan.parent);
+        let parent = vlan.parent.value.seen_from(ns);
         let protocol = vlan.protocol.unwrap_or(VlanProtocol::Ieee8021Q);
         let known = vlan.parent.span != NOWHERE && vlan.id.span != NOWHERE;
-        if known && !ids.insert((vlan.parent.value.clone(), vlan.id.value, protocol)) {
+        if known && !ids.insert((parent.clone(), vlan.id.value, protocol)) {
             let message = format!("{} has VLAN {} already", vlan.parent.value, vlan.id.value.get());
             checker.problem(&vlan.id.span, message, "a device carries each VLAN id once for each protocol");
         }
-        let kind = LinkKind::Vlan { parent: vlan.parent.value.clone(), id: vlan.id.value, protocol };
+        let kind = LinkKind::Vlan { parent, id: vlan.id.value, protocol };
         links.push(finish(at(name), kind, &vlan.attributes(), checker));
+    }
+    for (name, ipvlan) in &table.ipvlan {
+        let kind = shared_parent::resolve_ipvlan(ns, ipvlan, checker);
+        links.push(finish(at(name), kind, &ipvlan.attributes(), checker));
+    }
+    for (name, macvlan) in &table.macvlan {
+        let kind = shared_parent::resolve_macvlan(ns, macvlan, checker);
+        links.push(finish(at(name), kind, &macvlan.attributes(), checker));
     }
     for (name, bridge) in &table.bridge {
         for port in &bridge.ports {

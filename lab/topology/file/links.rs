@@ -5,20 +5,34 @@ use serde::Deserialize;
 
 use super::At;
 use crate::link::{
-    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, LacpRate, Mac, PrimaryReselect,
-    VlanId, VlanProtocol, XmitHashPolicy,
+    AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
+    Mac, MacvlanMode, ParentRef, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 
 /// What every kind of link may say; written once, so that no kind forgets a key.
 macro_rules! link_table {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($fields:tt)* }) => {
+        link_table! {
+            $(#[$doc])* $name |table| table.mac;
+            {
+                /// Ethernet address; without it the lab gives one by position, the same in each run.
+                mac: Option<Mac>,
+                $($fields)*
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident without mac { $($fields:tt)* }) => {
+        link_table! { $(#[$doc])* $name |_table| None; { $($fields)* } }
+    };
+    (
+        $(#[$doc:meta])* $name:ident |$table:ident| $mac:expr;
+        { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
-            /// Ethernet address; without it the lab gives one by position, the same in each run.
-            pub mac: Option<Mac>,
             /// Largest packet in bytes.
             pub mtu: Option<At<u32>>,
             /// Length of a queue that has no length of its own, in packets.
@@ -34,8 +48,9 @@ macro_rules! link_table {
         impl $name {
             /// What every link has.
             pub fn attributes(&self) -> LinkAttributes<'_> {
+                let $table = self;
                 LinkAttributes {
-                    mac: self.mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
+                    mac: $mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
                     up: self.up.unwrap_or(true), addresses: &self.addresses, qdisc: self.qdisc.as_ref(),
                 }
             }
@@ -121,12 +136,32 @@ link_table! {
 link_table! {
     /// A VLAN.
     VlanTable {
-        /// The device below.
-        parent: At<IfName>,
+        /// The device below: of the same namespace, or of another one (`node:bond0`).
+        parent: At<ParentRef>,
         /// 0 to 4094.
         id: At<VlanId>,
         /// The tag's EtherType.
         protocol: Option<VlanProtocol>,
+    }
+}
+link_table! {
+    /// A device with its parent's Ethernet address, as a pod gets it from the CNI plugin of that name.
+    IpvlanTable without mac {
+        /// The device below: of the same namespace, or of another one (`node:bond0.70`).
+        parent: At<ParentRef>,
+        /// `l2` unless you say otherwise.
+        mode: Option<At<IpvlanMode>>,
+        /// Who reaches whom on this parent: `bridge` unless you say otherwise.
+        flag: Option<At<IpvlanFlag>>,
+    }
+}
+link_table! {
+    /// A device with an Ethernet address of its own on another device's wire.
+    MacvlanTable {
+        /// The device below: of the same namespace, or of another one (`node:bond0`).
+        parent: At<ParentRef>,
+        /// Who reaches whom on this parent: `bridge` unless you say otherwise.
+        mode: Option<At<MacvlanMode>>,
     }
 }
 link_table! {
