@@ -9,9 +9,8 @@ use crate::record::OpError;
 ///
 /// # Errors
 /// The kernel's refusal, or an operation that is none of these.
-pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
+pub async fn perform(bed: &Testbed, op: &Op) -> Result<(), OpError> {
     match op {
-        Op::Namespace(ns) => bed.add_namespace(ns).await,
         Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await,
         Op::Join { port, controller } => links::join(bed, port, controller).await,
         Op::Leave(port) => links::leave(bed, port).await,
