@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
-use crate::link::{DeviceRef, NsName};
+use crate::link::{DeviceRef, Mac, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
 use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
@@ -221,6 +222,75 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Set a link down.
+    Down(DeviceRef),
+    /// Take a port out of its controller.
+    Leave(DeviceRef),
+    /// Give a link another Ethernet address.
+    Address {
+        /// Which.
+        device: DeviceRef,
+        /// This one.
+        mac: Mac,
+    },
+    /// Move a link to another namespace, under that name.
+    Move {
+        /// Where it is.
+        from: DeviceRef,
+        /// Where it goes.
+        to: DeviceRef,
+    },
+    /// Delete a link.
+    Delete(DeviceRef),
+    /// Give up, as a plugin does before it asks the kernel, in its words.
+    Refuse(String),
+    /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
+    Attach {
+        /// The pod.
+        pod: NsName,
+        /// One for each delegate.
+        parts: Vec<Part>,
+        /// The network whose ADD is expected to fail.
+        fails: Option<String>,
+    },
+    /// DEL of each delegate.
+    Detach {
+        /// The pod.
+        pod: NsName,
+        /// In order.
+        undos: Vec<Undo>,
+    },
+    /// CHECK of each delegate: read back what ADD made.
+    CheckPod {
+        /// The pod.
+        pod: NsName,
+        /// All that was made for it.
+        links: Vec<Link>,
+    },
+}
+
+/// One delegate's ADD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The network's name.
+    pub network: String,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
+    /// What it does on DEL.
+    pub undo: Undo,
+}
+
+/// One delegate's DEL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// The network's name.
+    pub network: String,
+    /// Nothing is done when this device is not there.
+    pub unless_gone: DeviceRef,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
 }
 
 impl Op {
@@ -234,7 +304,13 @@ impl Op {
             Self::AdoptVf { link, of, .. } => vec![&link.device, of],
             Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
-            Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
+            Self::Move { from, to } => vec![from, to],
+            Self::Up(device)
+            | Self::Down(device)
+            | Self::Leave(device)
+            | Self::Delete(device)
+            | Self::Address { device, .. }
+            | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
@@ -246,7 +322,11 @@ impl Op {
             | Self::Capture(_)
             | Self::Flood { .. }
             | Self::Wait { .. }
-            | Self::Pause(_) => Vec::new(),
+            | Self::Pause(_)
+            | Self::Refuse(_)
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::CheckPod { .. } => Vec::new(),
         }
     }
 }
@@ -294,6 +374,9 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
+        Step::Attach(attachment) => cni::add(attachment),
+        Step::Detach(attachment) => cni::del(attachment),
+        Step::Check(attachment) => cni::check(attachment),
     }
 }
 
@@ -489,6 +572,8 @@ fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    let attached = topology.attachments.devices.values();
+    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     for fault in topology.scenario.faults.values() {
         match fault {
             Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Plan, Role};
+use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
@@ -106,8 +106,36 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Down(device) => write!(f, "down {device}"),
+            Self::Leave(device) => write!(f, "leave {device}"),
+            Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
+            Self::Move { from, to } => write!(f, "move {from} to {to}"),
+            Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Refuse(words) => write!(f, "refuse: {words}"),
+            Self::Attach { pod, parts, fails } => {
+                write!(f, "attach {pod}")?;
+                write_some(f, "fails", fails.as_ref())?;
+                for Part { network, ops, undo } in parts {
+                    write!(f, "\n    ADD {network}")?;
+                    ops.iter().try_for_each(|op| write!(f, "\n      {op}"))?;
+                    write_undo(f, undo)?;
+                }
+                Ok(())
+            }
+            Self::Detach { pod, undos } => {
+                write!(f, "detach {pod}")?;
+                undos.iter().try_for_each(|undo| write_undo(f, undo))
+            }
+            Self::CheckPod { pod, links } => {
+                write!(f, "check {pod}: {}", list(links.iter().map(|link| &link.device)))
+            }
         }
     }
+}
+
+fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
+    write!(f, "\n    DEL {} unless {} is gone", undo.network, undo.unless_gone)?;
+    undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {

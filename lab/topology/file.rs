@@ -17,6 +17,7 @@ pub use hardware::*;
 pub use links::*;
 pub use scenario::*;
 
+use crate::cni::{NetKeys, Tree};
 use crate::link::{Cidr, IfName, MacSource, NsName};
 
 /// A value with its place in the file, in bytes.
@@ -91,6 +92,13 @@ pub struct TopologyFile {
     /// Namespaces with their links.
     #[serde(default, deserialize_with = "in_file_order")]
     pub ns: IndexMap<At<NsName>, NsTable>,
+    /// Network configurations that pods are attached to.
+    #[serde(default, deserialize_with = "in_file_order")]
+    #[schemars(with = "IndexMap<String, NetKeys>")]
+    pub net: Named<At<Tree>>,
+    /// Pools of addresses, as Calico has them.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pool: Named<PoolTable>,
     /// Flows of numbered frames.
     #[serde(default, deserialize_with = "in_file_order")]
     pub flow: Named<FlowTable>,
@@ -111,6 +119,14 @@ pub struct TopologyFile {
     /// Rival explanations of the report.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
+}
+
+/// A pool of addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolTable {
+    /// The network: addresses are given from its first.
+    pub cidr: At<Cidr>,
 }
 
 /// A namespace: its links, keyed by kind, and its routes and neighbours.
