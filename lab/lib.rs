@@ -10,6 +10,7 @@ pub mod cni;
 pub mod document;
 pub mod frames;
 pub mod handshake;
+pub mod hardware;
 pub mod ledger;
 pub mod link;
 pub mod matrix;

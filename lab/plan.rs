@@ -5,9 +5,11 @@ mod text;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cni;
+use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, Mac, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
@@ -24,6 +26,9 @@ pub struct Plan {
     pub topology: String,
     /// What the kernel has to offer; probed before anything is made.
     pub needs: Vec<Need>,
+    /// The NICs of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
     /// Flows, by number.
@@ -42,6 +47,8 @@ pub enum Need {
     Qdisc(String),
     /// A traffic control classifier.
     Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
 }
 
 impl Need {
@@ -60,6 +67,7 @@ impl Need {
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
         }
     }
 }
@@ -110,6 +118,33 @@ pub enum Op {
         link: Link,
         /// A cable is made with both ends; this is the other.
         peer: Option<Link>,
+    },
+    /// Take a NIC out of its slot into its namespace, down; of a PF, make its VFs, without a driver.
+    Adopt {
+        /// The NIC.
+        link: Link,
+        /// Its place in [`Plan::slots`].
+        slot: usize,
+    },
+    /// What a PF says of one of its VFs.
+    SetVf {
+        /// The PF.
+        pf: DeviceRef,
+        /// The VF's number.
+        index: u8,
+        /// What it says.
+        settings: VfSettings,
+    },
+    /// Give a VF its driver and take its device into its namespace, down.
+    AdoptVf {
+        /// The VF.
+        link: Link,
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+        /// Whether its address is the PF's choice.
+        is_addressed: bool,
     },
     /// Make a device a port; both are down.
     Join {
@@ -187,6 +222,8 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Let a namespace pass IPv4 on.
+    Forward(NsName),
     /// Set a link down.
     Down(DeviceRef),
     /// Take a port out of its controller.
@@ -265,6 +302,9 @@ impl Op {
             Self::Create { link, peer } => {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
+            Self::Adopt { link, .. } => vec![&link.device],
+            Self::AdoptVf { link, of, .. } => vec![&link.device, of],
+            Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
             Self::Move { from, to } => vec![from, to],
             Self::Up(device)
@@ -285,6 +325,7 @@ impl Op {
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_)
+            | Self::Forward(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
             | Self::Detach { .. }
@@ -299,7 +340,7 @@ pub fn lower(topology: &Topology) -> Plan {
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
     if scenario.report.is_none() || !scenario.steps.is_empty() {
-        trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
@@ -312,6 +353,7 @@ pub fn lower(topology: &Topology) -> Plan {
     Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
+        slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
         flows,
         trials,
@@ -328,8 +370,14 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
     }
 }
 
-fn act(topology: &Topology, step: &Step) -> Op {
-    match step {
+fn act(topology: &Topology, step: &Step) -> Vec<Op> {
+    let op = match step {
+        Step::Reconcile { bond, found } => {
+            let enslave = |port: &DeviceRef| {
+                [Op::Down(port.clone()), Op::Join { port: port.clone(), controller: bond.clone() }]
+            };
+            return found.iter().flat_map(enslave).collect();
+        }
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name),
@@ -338,7 +386,8 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Attach(attachment) => cni::add(attachment),
         Step::Detach(attachment) => cni::del(attachment),
         Step::Check(attachment) => cni::check(attachment),
-    }
+    };
+    vec![op]
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {
@@ -394,7 +443,12 @@ fn build(topology: &Topology) -> Vec<Op> {
     };
     let bond_ports = bond_ports(topology);
     let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
+    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
+    let up = |link: &Link| Op::Up(link.device.clone());
+    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
+    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
+    ops.extend(adopt_vfs(links));
+    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
     for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
         ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
@@ -412,6 +466,7 @@ fn build(topology: &Topology) -> Vec<Op> {
         }
     }
     for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
         ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
         let neighbours = tables.neighbours.iter();
         ops.extend(
@@ -429,6 +484,7 @@ fn build(topology: &Topology) -> Vec<Op> {
 
 /// Cables with both ends, and what else stands on nothing.
 fn create_leaves(topology: &Topology) -> Vec<Op> {
+    let slots = hardware::slots(&topology.links);
     let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
     let mut ops = Vec::new();
     for link in topology.links.values() {
@@ -439,12 +495,40 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
-            LinkKind::Bond(_)
+            LinkKind::Nic(_) | LinkKind::Pf(_) => {
+                let slot = slots.iter().position(|slot| slot.device == link.device);
+                let slot = slot.expect("every NIC has a slot");
+                ops.push(Op::Adopt { link: link.clone(), slot });
+            }
+            LinkKind::Vf { .. }
+            | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
             | LinkKind::Macvlan { .. }
             | LinkKind::Bridge { .. } => {}
         }
+    }
+    ops
+}
+
+/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
+fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for link in links.values() {
+        let LinkKind::Pf(nic) = &link.kind else { continue };
+        for (index, settings) in (0..).zip(&nic.vfs) {
+            if *settings != VfSettings::default() {
+                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
+            }
+        }
+    }
+    for link in links.values() {
+        let LinkKind::Vf { of, index } = &link.kind else { continue };
+        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
+            _ => false,
+        };
+        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
     }
     ops
 }
@@ -462,6 +546,9 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     match &link.kind {
         LinkKind::Dummy => true,
         LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        // QEMU's NICs have carrier by themselves, as long as the cable is in.
+        LinkKind::Nic(_) | LinkKind::Pf(_) => true,
+        LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),
         LinkKind::Vlan { .. }
         | LinkKind::Ipvlan { .. }
         | LinkKind::Macvlan { .. }
@@ -481,10 +568,22 @@ fn needs(topology: &Topology) -> Vec<Need> {
         both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
     };
     for link in topology.links.values() {
-        needs.insert(Need::Link(link.kind.word().into()));
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
-    let attached = topology.attachments.devices.values();
+    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     for fault in topology.scenario.faults.values() {
         match fault {

@@ -7,15 +7,18 @@ mod document;
 mod explain;
 mod faults;
 pub mod file;
+mod hardware;
 mod links;
 mod pods;
 mod qdiscs;
 mod read;
 mod scenario;
+mod selectors;
 mod shared_parent;
 mod stack;
 mod syntax;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -25,6 +28,7 @@ pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
 use crate::cni::Attachments;
+use crate::hardware::Nic;
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -53,6 +57,8 @@ pub struct Topology {
 /// A namespace's tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
+    /// Whether it passes IPv4 on.
+    pub forwarding: bool,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.
@@ -68,6 +74,19 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// The device.
     pub dev: Option<IfName>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            Some(to) => to.fmt(f)?,
+            None => f.write_str("default")?,
+        }
+        if let Some(via) = &self.via {
+            write!(f, " via {via}")?;
+        }
+        self.dev.as_ref().map_or(Ok(()), |dev| write!(f, " dev {dev}"))
+    }
 }
 
 /// A permanent neighbour.
@@ -163,10 +182,21 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`.
+    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Dummy => "dummy",
@@ -176,7 +206,15 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
         }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
     }
 
     /// The ports of a bond or bridge, in its own namespace.
@@ -194,7 +232,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+            _ => None,
         }
     }
 }
@@ -293,7 +331,10 @@ impl Topology {
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
         let read = read::read(text);
         let mut problems = read.problems;
-        let topology = read.file.map(|file| check::check(name, &file, read.lost, &mut problems));
+        let topology = read.file.map(|mut file| {
+            selectors::expand(&mut file, &mut problems);
+            check::check(name, &file, read.lost, &mut problems)
+        });
         match topology {
             Some(topology) if problems.is_empty() => Ok(topology),
             _ => Err(TopologyErrors::new(path, text, problems)),

@@ -30,6 +30,10 @@ pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(
     let below = |name| DeviceRef::new(&link.device.ns, name);
     match &link.kind {
         LinkKind::Dummy => {}
+        LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
+            let text = "hardware is adopted, not made".into();
+            return Err(OpError { what, errno: None, text: Some(text) });
+        }
         LinkKind::Veth { peer: end } => {
             let Some(peer) = peer.filter(|peer| peer.device == *end) else {
                 let text = format!("the plan does not have the other end, {end}");

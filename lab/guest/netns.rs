@@ -68,6 +68,18 @@ impl Namespace {
         })
     }
 
+    /// The namespace the process started in.
+    ///
+    /// # Errors
+    /// /proc is not there.
+    pub fn own() -> Result<Self, NetnsError> {
+        let path = Path::new("/proc/self/ns/net");
+        let file = |source| NetnsError::File { path: path.into(), source };
+        let opened = File::open(path).map_err(file)?;
+        let inum = opened.metadata().map_err(file)?.ino();
+        Ok(Self { fd: opened.into(), inum })
+    }
+
     /// Runs `work` on a thread of its own inside this namespace. A thread cannot be trusted to find back from
     /// everything it may do there, so it ends afterwards; the calling thread never leaves its namespace.
     ///
@@ -78,6 +90,14 @@ impl Namespace {
             setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
             Ok(work())
         })
+    }
+
+    /// Lets it pass IPv4 on from one device to another.
+    ///
+    /// # Errors
+    /// The sysctl cannot be written.
+    pub fn forward_ipv4(&self) -> Result<(), NetnsError> {
+        self.enter(|| write_sysctl("net/ipv4/ip_forward", "1"))?
     }
 
     /// The inode number of the namespace, by which kernel events name it (`struct ns_common`, `inum`).

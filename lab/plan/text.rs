@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Hook};
@@ -14,6 +15,7 @@ impl Display for Need {
             Self::Link(kind) => write!(f, "links of kind {kind}"),
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+            Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
 }
@@ -21,6 +23,9 @@ impl Display for Need {
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
+        for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
+            writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
+        }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
@@ -61,6 +66,18 @@ impl Display for Op {
                     write_link(f, peer)
                 })
             }
+            Self::Adopt { link, slot } => {
+                write!(f, "adopt slot {slot} as ")?;
+                write_link(f, link)
+            }
+            Self::AdoptVf { link, .. } => {
+                f.write_str("adopt ")?;
+                write_link(f, link)
+            }
+            Self::SetVf { pf, index, settings } => {
+                write!(f, "vf {index} of {pf}")?;
+                write_vf(f, settings)
+            }
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
             Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
@@ -89,6 +106,7 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Forward(ns) => write!(f, "forwarding in {ns}"),
             Self::Down(device) => write!(f, "down {device}"),
             Self::Leave(device) => write!(f, "leave {device}"),
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
@@ -148,6 +166,9 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
             write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+        LinkKind::Nic(nic) => write!(f, " driver {} peer {}", nic.driver, nic.peer)?,
+        LinkKind::Pf(nic) => write!(f, " driver {} peer {} vfs {}", nic.driver, nic.peer, nic.vfs.len())?,
+        LinkKind::Vf { of, index } => write!(f, " of {of} index {index}")?,
     }
     write_some(f, "mac", link.mac)?;
     write_some(f, "mtu", link.mtu)?;
@@ -160,6 +181,17 @@ fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::
     } else {
         write!(f, " parent {parent}")
     }
+}
+
+fn write_vf(f: &mut Formatter<'_>, settings: &VfSettings) -> fmt::Result {
+    write_some(f, "mac", settings.mac)?;
+    write_some(f, "vlan", settings.vlan.map(|vlan| vlan.get()))?;
+    write_some(f, "qos", settings.qos)?;
+    write_some(f, "spoofchk", settings.spoofchk)?;
+    write_some(f, "trust", settings.trust)?;
+    write_some(f, "link_state", settings.link_state)?;
+    write_some(f, "max_tx_rate", settings.max_tx_rate)?;
+    write_some(f, "min_tx_rate", settings.min_tx_rate)
 }
 
 fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {

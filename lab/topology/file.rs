@@ -1,5 +1,6 @@
 //! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
 
+mod hardware;
 mod links;
 mod scenario;
 
@@ -12,6 +13,7 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
+pub use hardware::*;
 pub use links::*;
 pub use scenario::*;
 
@@ -131,6 +133,9 @@ pub struct PoolTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NsTable {
+    /// Whether it passes IPv4 on from one device to another (net.ipv4.ip_forward).
+    #[serde(default)]
+    pub forwarding: bool,
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,
@@ -158,6 +163,15 @@ pub struct NsTable {
     /// Bridges.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,
+    /// Emulated NICs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub nic: Links<NicTable>,
+    /// Emulated NICs with VFs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pf: Links<PfTable>,
+    /// VFs of those.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vf: Links<VfTable>,
 }
 
 /// A route. Unlike `ip route`, nothing is guessed.
