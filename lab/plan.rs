@@ -1,5 +1,6 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod contrary;
 mod text;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::{DeviceRef, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
+use crate::scenario::{Capture, Condition, Contrary, Fault, Flow, Qdisc, Step};
 use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -25,6 +26,9 @@ pub struct Plan {
     pub needs: Vec<Need>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
+    /// Whether the drop tracepoint is left alone: to measure what watching costs.
+    #[serde(default)]
+    pub unobserved: bool,
     /// Flows, by number.
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
@@ -95,6 +99,8 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// A change in which some expectation must not hold.
+    Contrary(String),
 }
 
 /// One thing the agent does.
@@ -229,13 +235,16 @@ pub fn lower(topology: &Topology) -> Plan {
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
         }
     }
-    Plan {
+    let mut plan = Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
         ipv6: topology.uses_ipv6(),
+        unobserved: scenario.unobserved,
         flows,
         trials,
-    }
+    };
+    contrary::add(topology, &mut plan);
+    plan
 }
 
 fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
@@ -376,6 +385,11 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     if !link.up {
         return false;
     }
+    // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
+    let fewest = match &link.kind {
+        LinkKind::Bond(bond) => bond.min_links.unwrap_or(0).max(1) as usize,
+        _ => 1,
+    };
     match &link.kind {
         LinkKind::Dummy => true,
         LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
@@ -383,11 +397,11 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         | LinkKind::Ipvlan { .. }
         | LinkKind::Macvlan { .. }
         | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => link
-            .below()
-            .iter()
-            .filter_map(|below| topology.links.get(below))
-            .any(|it| can_carry(topology, it)),
+        | LinkKind::Bridge { .. } => {
+            let below = link.below();
+            let below = below.iter().filter_map(|below| topology.links.get(below));
+            below.filter(|it| can_carry(topology, it)).count() >= fewest
+        }
     }
 }
 
@@ -401,7 +415,8 @@ fn needs(topology: &Topology) -> Vec<Need> {
         needs.insert(Need::Link(link.kind.word().into()));
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
-    for fault in topology.scenario.faults.values() {
+    let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
+    for fault in topology.scenario.faults.values().chain(contrary) {
         match fault {
             Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
             Fault::Filter { vlan, .. } => {

@@ -236,6 +236,34 @@ pub struct Bond {
     pub num_grat_arp: Option<u8>,
 }
 
+impl Bond {
+    /// A bond of which everything is the kernel's choice but its mode and ports.
+    pub fn plain(mode: BondMode, ports: Vec<IfName>) -> Self {
+        Self {
+            mode,
+            ports,
+            miimon: None,
+            updelay: None,
+            downdelay: None,
+            use_carrier: None,
+            arp_interval: None,
+            arp_ip_target: Vec::new(),
+            arp_validate: None,
+            primary: None,
+            primary_reselect: None,
+            fail_over_mac: None,
+            xmit_hash_policy: None,
+            lacp_rate: None,
+            lacp_active: None,
+            ad_select: None,
+            min_links: None,
+            all_slaves_active: None,
+            tlb_dynamic_lb: None,
+            num_grat_arp: None,
+        }
+    }
+}
+
 impl Topology {
     /// Reads and checks a topology file's text. `name` is the file's name without ending; `path` is for messages.
     ///

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::{FlowPlan, Need, Op, Plan, Role};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Hook};
+use crate::scenario::{Capture, Condition, Contrary, Fault, Hook};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -21,6 +21,9 @@ impl Display for Need {
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
+        if self.unobserved {
+            writeln!(f, "drops are not watched")?;
+        }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
@@ -45,6 +48,22 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Contrary(label) => write!(f, "contrary: {label}"),
+        }
+    }
+}
+
+impl Display for Contrary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Healthy => f.write_str("nothing broken"),
+            Self::Broken(fault) => write_fault(f, "only this", "broken", fault),
+            Self::Named(name) => write!(f, "{name} from the start"),
+            Self::Halved => f.write_str("half of the frames"),
+            Self::Plain(device) => write!(f, "{device} without options"),
+            Self::Joined(device) => write!(f, "{device} with another port"),
+            Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
+            Self::Until(other, _) => other.fmt(f),
         }
     }
 }
