@@ -3,13 +3,13 @@
 mod text;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, NsName};
+use crate::link::{DeviceRef, IfName, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
+use crate::scenario::{Capture, Condition, Fault, FilterKind, Flow, Hook, Qdisc, Socket, Step};
 use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -41,6 +41,20 @@ pub enum Need {
     Qdisc(String),
     /// A traffic control classifier.
     Classifier(String),
+    /// A hook that no queueing discipline provides.
+    Hook {
+        /// tcx or nft.
+        kind: FilterKind,
+        /// Which way.
+        hook: Hook,
+    },
+    /// A USB pair: a gadget and its host in one machine.
+    Gadget,
+    /// A tap, with IFF_BACKPRESSURE or without.
+    Tap {
+        /// Whether with it.
+        backpressure: bool,
+    },
 }
 
 impl Need {
@@ -59,6 +73,15 @@ impl Need {
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
+            Self::Hook { .. } => Vec::new(),
+            // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
+            Self::Gadget => {
+                let names =
+                    ["dummy_hcd", "cdc_ether", "usb_f_ecm", "usb_f_ecm_subset", "usb_f_rndis", "g_ether"];
+                names.map(String::from).into()
+            }
+            Self::Tap { .. } => vec!["tun".into()],
         }
     }
 }
@@ -73,6 +96,8 @@ pub struct FlowPlan {
     pub source: Ipv4Addr,
     /// The receiver's address.
     pub destination: Ipv4Addr,
+    /// Whether what the receiving socket has read counts as delivered; otherwise what arrived at the device.
+    pub at_socket: bool,
 }
 
 /// One run of the topology from nothing.
@@ -172,6 +197,21 @@ pub enum Op {
         /// The queueing discipline that the topology itself gives the device.
         standing: Option<Qdisc>,
     },
+    /// Add routes and permanent neighbours that the kernel took away with a device that went down
+    /// (`fib_netdev_event()`, `neigh_ifdown()`); those that are there stay.
+    Restore {
+        /// In this namespace.
+        ns: NsName,
+        /// Of the file, in its order.
+        routes: Vec<Route>,
+        /// Of the file, in its order.
+        neighbours: Vec<Neighbour>,
+    },
+    /// Make the connection of a TCP flow, by number.
+    Connect {
+        /// Its place in [`Plan::flows`].
+        flow: u16,
+    },
     /// Send a flow, by number, and wait until nothing moves any more.
     Flood {
         /// Its place in [`Plan::flows`].
@@ -206,11 +246,18 @@ impl Op {
             | Self::Verify { .. }
             | Self::Count(_)
             | Self::Capture(_)
+            | Self::Restore { .. }
+            | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_) => Vec::new(),
         }
     }
+}
+
+/// Whether a topology needs drivers that a kernel built for virtual machines lacks.
+pub fn needs_drivers(topology: &Topology) -> bool {
+    needs(topology).contains(&Need::Gadget)
 }
 
 /// Lowers a checked topology.
@@ -219,7 +266,8 @@ pub fn lower(topology: &Topology) -> Plan {
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
     if scenario.report.is_none() || !scenario.steps.is_empty() {
-        trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
+        let steps = scenario.steps.iter().flat_map(|step| act(topology, step));
+        trials.push(trial(topology, Role::Main, steps));
     }
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
@@ -245,17 +293,54 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
         flow: flow.clone(),
         source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
         destination,
+        at_socket: topology
+            .scenario
+            .faults
+            .values()
+            .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
     }
 }
 
-fn act(topology: &Topology, step: &Step) -> Op {
-    match step {
+fn act(topology: &Topology, step: &Step) -> Vec<Op> {
+    let op = match step {
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => clear(topology, name),
+        Step::Clear(name) => {
+            let restore = restore(topology, &topology.scenario.faults[name]);
+            return [clear(topology, name)].into_iter().chain(restore).collect();
+        }
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
-    }
+    };
+    vec![op]
+}
+
+/// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
+/// what stands on it.
+fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
+    let Fault::Down { device } = fault else { return None };
+    let ns = &device.ns;
+    let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
+    let by_next_hop = |via: &IpAddr| {
+        let links = topology.links.values().filter(|link| link.device.ns == *ns && went(&link.device.name));
+        links.flat_map(|link| &link.addresses).any(|network| network.contains(*via))
+    };
+    let tables = topology.namespaces.get(ns)?;
+    let is_lost = |route: &&Route| match (&route.dev, &route.via) {
+        (Some(dev), _) => went(dev),
+        (None, via) => via.as_ref().is_some_and(by_next_hop),
+    };
+    let routes: Vec<Route> = tables.routes.iter().filter(is_lost).cloned().collect();
+    let neighbours: Vec<Neighbour> =
+        tables.neighbours.iter().filter(|neighbour| went(&neighbour.dev)).cloned().collect();
+    let is_nothing = routes.is_empty() && neighbours.is_empty();
+    (!is_nothing).then(|| Op::Restore { ns: ns.clone(), routes, neighbours })
+}
+
+/// Whether a link is `base` or stands on it.
+fn stands_on(topology: &Topology, device: &DeviceRef, base: &DeviceRef) -> bool {
+    let below = || topology.links.get(device).map(Link::below).unwrap_or_default();
+    device == base || below().iter().any(|below| stands_on(topology, below, base))
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {
@@ -268,12 +353,14 @@ fn clear(topology: &Topology, name: &str) -> Op {
     Op::Clear { name: name.into(), fault, standing }
 }
 
-/// What a held ring holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// What a held ring or socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {
         match act {
-            Op::Inject { name, fault: Fault::Hold { .. } } if !held.contains(&name.as_str()) => {
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
+                if !held.contains(&name.as_str()) =>
+            {
                 held.push(name)
             }
             Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
@@ -290,9 +377,17 @@ fn flood(topology: &Topology, name: &str) -> Op {
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
     let mut ops = build(topology);
+    let acts: Vec<Op> = acts.collect();
+    // A connection is made while nothing is broken.
+    let flows = &topology.scenario.flows;
+    ops.extend(acts.iter().filter_map(|act| match act {
+        Op::Flood { flow } if flows[usize::from(*flow)].socket == Socket::Tcp => {
+            Some(Op::Connect { flow: *flow })
+        }
+        _ => None,
+    }));
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    let acts: Vec<Op> = acts.collect();
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
@@ -350,13 +445,19 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     let mut ops = Vec::new();
     for link in topology.links.values() {
         match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
+            LinkKind::Dummy | LinkKind::Tap { .. } => {
+                ops.push(Op::Create { link: link.clone(), peer: None });
+            }
+            LinkKind::Gadget { peer } => {
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
             LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
             LinkKind::Veth { peer } => {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
-            LinkKind::Bond(_)
+            LinkKind::GadgetHost { .. }
+            | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
             | LinkKind::Macvlan { .. }
@@ -377,8 +478,10 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         return false;
     }
     match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            topology.links.get(peer).is_some_and(|peer| peer.up)
+        }
         LinkKind::Vlan { .. }
         | LinkKind::Ipvlan { .. }
         | LinkKind::Macvlan { .. }
@@ -398,18 +501,31 @@ fn needs(topology: &Topology) -> Vec<Need> {
         both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
     };
     for link in topology.links.values() {
-        needs.insert(Need::Link(link.kind.word().into()));
+        needs.insert(match &link.kind {
+            LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => Need::Gadget,
+            LinkKind::Tap { backpressure } => Need::Tap { backpressure: *backpressure },
+            kind => Need::Link(kind.word().into()),
+        });
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     for fault in topology.scenario.faults.values() {
         match fault {
             Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { vlan, .. } => {
+            Fault::Filter { hook, kind: kind @ (FilterKind::Tcx | FilterKind::Nft), .. } => {
+                needs.insert(Need::Hook { kind: *kind, hook: *hook });
+            }
+            Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
                 needs.insert(Need::Qdisc("clsact".into()));
                 let classifier = if vlan.is_some() { "flower" } else { "matchall" };
                 needs.insert(Need::Classifier(classifier.into()));
             }
-            Fault::Down { .. } | Fault::Release { .. } | Fault::Mtu { .. } | Fault::Hold { .. } => {}
+            Fault::Down { .. }
+            | Fault::Release { .. }
+            | Fault::Mtu { .. }
+            | Fault::Hold { .. }
+            | Fault::Stall { .. }
+            | Fault::Partner { .. }
+            | Fault::Rcvbuf { .. } => {}
         }
     }
     needs.into_iter().collect()

@@ -108,6 +108,21 @@ pub enum LinkKind {
         /// The other end.
         peer: DeviceRef,
     },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
+    },
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
@@ -145,9 +160,21 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`.
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -173,7 +200,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+            _ => None,
         }
     }
 }

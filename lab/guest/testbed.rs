@@ -1,7 +1,10 @@
 //! What a topology stands in: its namespaces and one rtnetlink socket in each. Dropping it takes all away.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 
+use crate::guest::held::Held;
 use crate::guest::links;
 use crate::guest::netns::{Namespaces, NetnsError, Spares};
 use crate::guest::rtnl::Rtnl;
@@ -13,13 +16,15 @@ use crate::record::OpError;
 pub struct Testbed {
     /// For what is done inside them without rtnetlink: sockets, /proc, /sys.
     pub namespaces: Namespaces,
+    /// What faults and devices need to be there, by fault or device.
+    pub held: BTreeMap<String, Held>,
     sockets: IndexMap<NsName, Rtnl>,
 }
 
 impl Testbed {
     /// Empty; `ipv6` says whether its namespaces have IPv6.
     pub fn new(ipv6: bool) -> Self {
-        Self { namespaces: Namespaces::new(ipv6), sockets: IndexMap::new() }
+        Self { namespaces: Namespaces::new(ipv6), held: BTreeMap::new(), sockets: IndexMap::new() }
     }
 
     /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.

@@ -6,7 +6,7 @@ use crate::attribution::Layer;
 use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
 
 /// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 28] = [
+const SEND_ERRNOS: [&str; 29] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EAFNOSUPPORT",
@@ -14,6 +14,7 @@ const SEND_ERRNOS: [&str; 28] = [
     "EBADF",
     "EBUSY",
     "ECONNREFUSED",
+    "ECONNRESET",
     "EDESTADDRREQ",
     "EFAULT",
     "EHOSTDOWN",
