@@ -1,16 +1,25 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod build;
+mod contrary;
+mod need;
 mod text;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, IfName, NsName};
+pub use need::{Need, needs_drivers};
+
+use build::build;
+use need::needs;
+
+use crate::cni;
+use crate::hardware::{self, Slot, VfSettings};
+use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, FilterKind, Flow, Hook, Qdisc, Socket, Step};
-use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
+use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Socket, Step};
+use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
@@ -23,67 +32,18 @@ pub struct Plan {
     pub topology: String,
     /// What the kernel has to offer; probed before anything is made.
     pub needs: Vec<Need>,
+    /// The NICs of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
+    /// Whether the drop tracepoint is left alone: to measure what watching costs.
+    #[serde(default)]
+    pub unobserved: bool,
     /// Flows, by number.
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
-}
-
-/// A feature of the kernel under test.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// A kind of link.
-    Link(String),
-    /// A kind of queueing discipline.
-    Qdisc(String),
-    /// A traffic control classifier.
-    Classifier(String),
-    /// A hook that no queueing discipline provides.
-    Hook {
-        /// tcx or nft.
-        kind: FilterKind,
-        /// Which way.
-        hook: Hook,
-    },
-    /// A USB pair: a gadget and its host in one machine.
-    Gadget,
-    /// A tap, with IFF_BACKPRESSURE or without.
-    Tap {
-        /// Whether with it.
-        backpressure: bool,
-    },
-}
-
-impl Need {
-    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
-    pub fn modules(&self) -> Vec<String> {
-        match self {
-            Self::Link(kind) => match kind.as_str() {
-                "bond" => vec!["bonding".into()],
-                "vlan" => vec!["8021q".into()],
-                other => vec![other.into()],
-            },
-            Self::Qdisc(kind) => match kind.as_str() {
-                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
-                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
-                "clsact" => vec!["sch_ingress".into()],
-                other => vec![format!("sch_{other}")],
-            },
-            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
-            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
-            Self::Hook { .. } => Vec::new(),
-            // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
-            Self::Gadget => {
-                let names =
-                    ["dummy_hcd", "cdc_ether", "usb_f_ecm", "usb_f_ecm_subset", "usb_f_rndis", "g_ether"];
-                names.map(String::from).into()
-            }
-            Self::Tap { .. } => vec!["tun".into()],
-        }
-    }
 }
 
 /// A flow with everything its sender and receiver need.
@@ -120,6 +80,8 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// A change in which some expectation must not hold.
+    Contrary(String),
 }
 
 /// One thing the agent does.
@@ -134,6 +96,33 @@ pub enum Op {
         link: Link,
         /// A cable is made with both ends; this is the other.
         peer: Option<Link>,
+    },
+    /// Take a NIC out of its slot into its namespace, down; of a PF, make its VFs, without a driver.
+    Adopt {
+        /// The NIC.
+        link: Link,
+        /// Its place in [`Plan::slots`].
+        slot: usize,
+    },
+    /// What a PF says of one of its VFs.
+    SetVf {
+        /// The PF.
+        pf: DeviceRef,
+        /// The VF's number.
+        index: u8,
+        /// What it says.
+        settings: VfSettings,
+    },
+    /// Give a VF its driver and take its device into its namespace, down.
+    AdoptVf {
+        /// The VF.
+        link: Link,
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+        /// Whether its address is the PF's choice.
+        is_addressed: bool,
     },
     /// Make a device a port; both are down.
     Join {
@@ -226,6 +215,77 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Let a namespace pass IPv4 on.
+    Forward(NsName),
+    /// Set a link down.
+    Down(DeviceRef),
+    /// Take a port out of its controller.
+    Leave(DeviceRef),
+    /// Give a link another Ethernet address.
+    Address {
+        /// Which.
+        device: DeviceRef,
+        /// This one.
+        mac: Mac,
+    },
+    /// Move a link to another namespace, under that name.
+    Move {
+        /// Where it is.
+        from: DeviceRef,
+        /// Where it goes.
+        to: DeviceRef,
+    },
+    /// Delete a link.
+    Delete(DeviceRef),
+    /// Give up, as a plugin does before it asks the kernel, in its words.
+    Refuse(String),
+    /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
+    Attach {
+        /// The pod.
+        pod: NsName,
+        /// One for each delegate.
+        parts: Vec<Part>,
+        /// The network whose ADD is expected to fail.
+        fails: Option<String>,
+    },
+    /// DEL of each delegate.
+    Detach {
+        /// The pod.
+        pod: NsName,
+        /// In order.
+        undos: Vec<Undo>,
+    },
+    /// CHECK of each delegate: read back what ADD made.
+    CheckPod {
+        /// The pod.
+        pod: NsName,
+        /// All that was made for it.
+        links: Vec<Link>,
+    },
+}
+
+/// One delegate's ADD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The network's name.
+    pub network: String,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
+    /// What it does on DEL.
+    pub undo: Undo,
+}
+
+/// One delegate's DEL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// The network's name.
+    pub network: String,
+    /// Nothing is done when this device is not there.
+    pub unless_gone: DeviceRef,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
 }
 
 impl Op {
@@ -235,8 +295,17 @@ impl Op {
             Self::Create { link, peer } => {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
+            Self::Adopt { link, .. } => vec![&link.device],
+            Self::AdoptVf { link, of, .. } => vec![&link.device, of],
+            Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
-            Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
+            Self::Move { from, to } => vec![from, to],
+            Self::Up(device)
+            | Self::Down(device)
+            | Self::Leave(device)
+            | Self::Delete(device)
+            | Self::Address { device, .. }
+            | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
@@ -250,14 +319,14 @@ impl Op {
             | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
-            | Self::Pause(_) => Vec::new(),
+            | Self::Pause(_)
+            | Self::Forward(_)
+            | Self::Refuse(_)
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::CheckPod { .. } => Vec::new(),
         }
     }
-}
-
-/// Whether a topology needs drivers that a kernel built for virtual machines lacks.
-pub fn needs_drivers(topology: &Topology) -> bool {
-    needs(topology).contains(&Need::Gadget)
 }
 
 /// Lowers a checked topology.
@@ -266,8 +335,7 @@ pub fn lower(topology: &Topology) -> Plan {
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
     if scenario.report.is_none() || !scenario.steps.is_empty() {
-        let steps = scenario.steps.iter().flat_map(|step| act(topology, step));
-        trials.push(trial(topology, Role::Main, steps));
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
@@ -277,13 +345,17 @@ pub fn lower(topology: &Topology) -> Plan {
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
         }
     }
-    Plan {
+    let mut plan = Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
+        slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
+        unobserved: scenario.unobserved,
         flows,
         trials,
-    }
+    };
+    contrary::add(topology, &mut plan);
+    plan
 }
 
 fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
@@ -303,6 +375,12 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
 
 fn act(topology: &Topology, step: &Step) -> Vec<Op> {
     let op = match step {
+        Step::Reconcile { bond, found } => {
+            let enslave = |port: &DeviceRef| {
+                [Op::Down(port.clone()), Op::Join { port: port.clone(), controller: bond.clone() }]
+            };
+            return found.iter().flat_map(enslave).collect();
+        }
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => {
             let restore = restore(topology, &topology.scenario.faults[name]);
@@ -311,6 +389,9 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
+        Step::Attach(attachment) => cni::add(attachment),
+        Step::Detach(attachment) => cni::del(attachment),
+        Step::Check(attachment) => cni::check(attachment),
     };
     vec![op]
 }
@@ -353,6 +434,16 @@ fn clear(topology: &Topology, name: &str) -> Op {
     Op::Clear { name: name.into(), fault, standing }
 }
 
+/// The connections of TCP flows that are sent: they are made while nothing is broken.
+fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    let is_tcp = |flow: u16| topology.scenario.flows[usize::from(flow)].socket == Socket::Tcp;
+    let connect = acts.iter().filter_map(|act| match act {
+        Op::Flood { flow } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
+        _ => None,
+    });
+    connect.collect()
+}
+
 /// What a held ring or socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
@@ -378,155 +469,11 @@ fn flood(topology: &Topology, name: &str) -> Op {
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
     let mut ops = build(topology);
     let acts: Vec<Op> = acts.collect();
-    // A connection is made while nothing is broken.
-    let flows = &topology.scenario.flows;
-    ops.extend(acts.iter().filter_map(|act| match act {
-        Op::Flood { flow } if flows[usize::from(*flow)].socket == Socket::Tcp => {
-            Some(Op::Connect { flow: *flow })
-        }
-        _ => None,
-    }));
+    ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
     Trial { role, ops }
-}
-
-/// The operations that make a topology stand.
-fn build(topology: &Topology) -> Vec<Op> {
-    let links = &topology.links;
-    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
-    ops.extend(create_leaves(topology));
-    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
-    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
-    let is_leaf = |link: &&Link| {
-        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-    };
-    let bond_ports = bond_ports(topology);
-    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
-    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
-        ops.push(Op::Create { link: link.clone(), peer: None });
-        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
-        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
-        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
-    }
-    let late = |link: &&Link| link.up && !early(link);
-    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
-    for link in links.values() {
-        if let Some(qdisc) = &link.qdisc {
-            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
-        }
-        if !link.addresses.is_empty() {
-            ops.push(Op::Addresses(link.clone()));
-        }
-    }
-    for (ns, tables) in &topology.namespaces {
-        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
-        let neighbours = tables.neighbours.iter();
-        ops.extend(
-            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
-        );
-    }
-    let carriers = links.values().filter(|link| can_carry(topology, link));
-    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
-    if !devices.is_empty() {
-        ops.push(Op::Ready { devices });
-    }
-    ops.push(Op::Verify { links: links.values().cloned().collect() });
-    ops
-}
-
-/// Cables with both ends, and what else stands on nothing.
-fn create_leaves(topology: &Topology) -> Vec<Op> {
-    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
-    let mut ops = Vec::new();
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Dummy | LinkKind::Tap { .. } => {
-                ops.push(Op::Create { link: link.clone(), peer: None });
-            }
-            LinkKind::Gadget { peer } => {
-                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
-            }
-            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
-            LinkKind::Veth { peer } => {
-                far_ends.insert(peer);
-                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
-            }
-            LinkKind::GadgetHost { .. }
-            | LinkKind::Bond(_)
-            | LinkKind::Vlan { .. }
-            | LinkKind::Ipvlan { .. }
-            | LinkKind::Macvlan { .. }
-            | LinkKind::Bridge { .. } => {}
-        }
-    }
-    ops
-}
-
-fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds.flat_map(Link::below).collect()
-}
-
-/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
-fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up {
-        return false;
-    }
-    match &link.kind {
-        LinkKind::Dummy | LinkKind::Tap { .. } => true,
-        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
-            topology.links.get(peer).is_some_and(|peer| peer.up)
-        }
-        LinkKind::Vlan { .. }
-        | LinkKind::Ipvlan { .. }
-        | LinkKind::Macvlan { .. }
-        | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => link
-            .below()
-            .iter()
-            .filter_map(|below| topology.links.get(below))
-            .any(|it| can_carry(topology, it)),
-    }
-}
-
-fn needs(topology: &Topology) -> Vec<Need> {
-    let mut needs = BTreeSet::new();
-    let qdiscs = |root: &Qdisc| -> Vec<Need> {
-        let both = [Some(root), root.child()].into_iter().flatten();
-        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
-    };
-    for link in topology.links.values() {
-        needs.insert(match &link.kind {
-            LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => Need::Gadget,
-            LinkKind::Tap { backpressure } => Need::Tap { backpressure: *backpressure },
-            kind => Need::Link(kind.word().into()),
-        });
-        needs.extend(link.qdisc.iter().flat_map(qdiscs));
-    }
-    for fault in topology.scenario.faults.values() {
-        match fault {
-            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { hook, kind: kind @ (FilterKind::Tcx | FilterKind::Nft), .. } => {
-                needs.insert(Need::Hook { kind: *kind, hook: *hook });
-            }
-            Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
-                needs.insert(Need::Qdisc("clsact".into()));
-                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
-                needs.insert(Need::Classifier(classifier.into()));
-            }
-            Fault::Down { .. }
-            | Fault::Release { .. }
-            | Fault::Mtu { .. }
-            | Fault::Hold { .. }
-            | Fault::Stall { .. }
-            | Fault::Partner { .. }
-            | Fault::Rcvbuf { .. } => {}
-        }
-    }
-    needs.into_iter().collect()
 }

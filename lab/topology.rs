@@ -7,21 +7,28 @@ mod document;
 mod explain;
 mod faults;
 pub mod file;
+mod hardware;
 mod links;
+mod pods;
 mod qdiscs;
 mod read;
 mod scenario;
+mod selectors;
 mod shared_parent;
 mod stack;
 mod syntax;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
+use crate::cni::Attachments;
+use crate::hardware::Nic;
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -41,6 +48,8 @@ pub struct Topology {
     pub namespaces: IndexMap<NsName, Namespace>,
     /// Links, those below before those above.
     pub links: IndexMap<DeviceRef, Link>,
+    /// What attaching pods adds to it.
+    pub attachments: Attachments,
     /// What happens on it.
     pub scenario: Scenario,
 }
@@ -48,6 +57,8 @@ pub struct Topology {
 /// A namespace's tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
+    /// Whether it passes IPv4 on.
+    pub forwarding: bool,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.
@@ -63,6 +74,19 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// The device.
     pub dev: Option<IfName>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            Some(to) => to.fmt(f)?,
+            None => f.write_str("default")?,
+        }
+        if let Some(via) = &self.via {
+            write!(f, " via {via}")?;
+        }
+        self.dev.as_ref().map_or(Ok(()), |dev| write!(f, " dev {dev}"))
+    }
 }
 
 /// A permanent neighbour.
@@ -95,6 +119,22 @@ pub struct Link {
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
     pub qdisc: Option<Qdisc>,
+}
+
+impl Link {
+    /// A link of which nothing is asked but that it is up.
+    pub fn new(device: DeviceRef, kind: LinkKind) -> Self {
+        Self {
+            device,
+            kind,
+            mac: None,
+            mtu: None,
+            txqueuelen: None,
+            up: true,
+            addresses: Vec::new(),
+            qdisc: None,
+        }
+    }
 }
 
 /// What a link is, with what only that kind has.
@@ -157,6 +197,17 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
 }
 
 impl LinkKind {
@@ -164,6 +215,7 @@ impl LinkKind {
     pub fn info_kind(&self) -> Option<&'static str> {
         match self {
             Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            hardware if hardware.is_hardware() => None,
             Self::Tap { .. } => Some("tun"),
             other => Some(other.word()),
         }
@@ -182,7 +234,15 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
         }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
     }
 
     /// The ports of a bond or bridge, in its own namespace.
@@ -263,6 +323,34 @@ pub struct Bond {
     pub num_grat_arp: Option<u8>,
 }
 
+impl Bond {
+    /// A bond of which everything is the kernel's choice but its mode and ports.
+    pub fn new(mode: BondMode, ports: Vec<IfName>) -> Self {
+        Self {
+            mode,
+            ports,
+            miimon: None,
+            updelay: None,
+            downdelay: None,
+            use_carrier: None,
+            arp_interval: None,
+            arp_ip_target: Vec::new(),
+            arp_validate: None,
+            primary: None,
+            primary_reselect: None,
+            fail_over_mac: None,
+            xmit_hash_policy: None,
+            lacp_rate: None,
+            lacp_active: None,
+            ad_select: None,
+            min_links: None,
+            all_slaves_active: None,
+            tlb_dynamic_lb: None,
+            num_grat_arp: None,
+        }
+    }
+}
+
 impl Topology {
     /// Reads and checks a topology file's text. `name` is the file's name without ending; `path` is for messages.
     ///
@@ -271,16 +359,24 @@ impl Topology {
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
         let read = read::read(text);
         let mut problems = read.problems;
-        let topology = read.file.map(|file| check::check(name, &file, read.lost, &mut problems));
+        let topology = read.file.map(|mut file| {
+            selectors::expand(&mut file, &mut problems);
+            check::check(name, &file, read.lost, &mut problems)
+        });
         match topology {
             Some(topology) if problems.is_empty() => Ok(topology),
             _ => Err(TopologyErrors::new(path, text, problems)),
         }
     }
 
+    /// A device that is there from the start, or once a pod is attached.
+    pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
+        self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
     /// The IPv4 addresses of a device, in the order of the file.
     pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
-        self.links.get(device)?.addresses.iter().find_map(|cidr| match cidr.address {
+        self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         })
@@ -288,7 +384,8 @@ impl Topology {
 
     /// Whether any address of the topology is of IPv6; if none is, IPv6 stays off and sends nothing of its own.
     pub fn uses_ipv6(&self) -> bool {
-        self.links.values().any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
+        let mut links = self.links.values().chain(self.attachments.devices.values());
+        links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
     }
 
     /// The JSON Schema of the file, from the same types that read it.

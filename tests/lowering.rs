@@ -81,6 +81,14 @@ fn those_below_first(trial: &Trial) {
                     assert!(!joined.contains(&link.device), "{} joined before it was made", link.device);
                 }
             }
+            Op::Adopt { link, .. } => {
+                assert!(made.insert(&link.device), "{} is adopted twice", link.device);
+            }
+            Op::SetVf { pf, .. } => assert!(made.contains(pf), "{op} comes too early"),
+            Op::AdoptVf { link, of, .. } => {
+                assert!(made.contains(of), "{op} comes too early");
+                assert!(made.insert(&link.device), "{} is adopted twice", link.device);
+            }
             Op::Join { port, controller } => {
                 assert!(made.contains(port) && made.contains(controller), "{op} comes too early");
                 let refused = bonds.contains(controller) && up.contains(port);
@@ -273,7 +281,7 @@ fn keys(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) 
 fn the_schema_has_the_keys_of_the_reader() {
     let schema = serde_json::to_value(Topology::schema()).expect("a schema is JSON");
     let mut written = BTreeSet::new();
-    for name in ["every-key.toml", "vlan-over-bond.toml", "refusal.toml"] {
+    for name in ["every-key.toml", "vlan-over-bond.toml", "refusal.toml", "../pods/every-key.toml"] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);
     }

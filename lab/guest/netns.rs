@@ -63,12 +63,12 @@ impl Namespace {
         })
     }
 
-    /// The namespace of the calling thread; of the agent's own it is the initial one, in a machine of the lab.
+    /// The namespace of the calling thread; of the agent's own it is the one the process started in.
     ///
     /// # Errors
-    /// No /proc.
+    /// /proc is not there.
     pub fn own() -> Result<Self, NetnsError> {
-        // Not /proc/self: that is the main thread's namespace.
+        // Not /proc/self: that is the main thread's.
         let path = Path::new("/proc/thread-self/ns/net");
         let file = |source| NetnsError::File { path: path.into(), source };
         let opened = File::open(path).map_err(file)?;
@@ -86,6 +86,14 @@ impl Namespace {
             setns(self.fd.as_fd(), CloneFlags::CLONE_NEWNET).map_err(NetnsError::Enter)?;
             Ok(work())
         })
+    }
+
+    /// Lets it pass IPv4 on from one device to another.
+    ///
+    /// # Errors
+    /// The sysctl cannot be written.
+    pub fn forward_ipv4(&self) -> Result<(), NetnsError> {
+        self.enter(|| write_sysctl("net/ipv4/ip_forward", "1"))?
     }
 
     /// The inode number of the namespace, by which kernel events name it (`struct ns_common`, `inum`).

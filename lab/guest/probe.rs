@@ -5,6 +5,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
+use crate::guest::hardware;
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::netns::{Namespace, Spares};
 use crate::guest::rtnl::{Rtnl, RtnlError};
@@ -34,6 +35,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
                 missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
+                continue;
+            }
+            Need::Driver(module) => {
+                let lacks = || format!("{need} ({})", provider(need));
+                missing.extend((!hardware::has_driver(module)).then(lacks));
                 continue;
             }
         };
@@ -102,6 +108,7 @@ fn provider(need: &Need) -> String {
         Need::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
         Need::Tap { backpressure: false } => "CONFIG_TUN".into(),
         Need::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
+        Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
     };
     match need.modules().as_slice() {
         [] => option,

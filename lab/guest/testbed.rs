@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
+use crate::guest::hardware::Home;
 use crate::guest::held::Held;
 use crate::guest::links;
 use crate::guest::netns::{Namespaces, NetnsError, Spares};
@@ -19,12 +20,15 @@ pub struct Testbed {
     /// What faults and devices need to be there, by fault or device.
     pub held: BTreeMap<String, Held>,
     sockets: IndexMap<NsName, Rtnl>,
+    /// Where NICs come from; none in a topology without hardware.
+    pub home: Option<Home>,
 }
 
 impl Testbed {
     /// Empty; `ipv6` says whether its namespaces have IPv6.
     pub fn new(ipv6: bool) -> Self {
-        Self { namespaces: Namespaces::new(ipv6), held: BTreeMap::new(), sockets: IndexMap::new() }
+        let namespaces = Namespaces::new(ipv6);
+        Self { namespaces, held: BTreeMap::new(), sockets: IndexMap::new(), home: None }
     }
 
     /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.

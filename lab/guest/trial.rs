@@ -17,7 +17,7 @@ use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, faults, links, ready, states, tap, tc, verify, wait};
+use super::{addresses, build, faults, hardware, pods, ready, states, tables, tap, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -68,19 +68,19 @@ impl<'a> Trial<'a> {
         let trial = self.number;
         let bed = &mut self.bed;
         match op {
+            Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {
+                return Ok(vec![pods::perform((trial, op_number), bed, op).await?]);
+            }
             Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
-            Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
-            Op::Join { port, controller } => links::join(bed, port, controller).await?,
-            Op::Up(device) => links::set_up(bed, device).await?,
-            Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
-            Op::Addresses(link) => addresses::add_all(bed, link).await?,
-            Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,
-            Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await?,
+            Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
+            Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
+            Op::AdoptVf { link, of, index, is_addressed } => {
+                hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
+            }
+            Op::Ready { devices } => ready::ready(bed, devices).await?,
             Op::Restore { ns, routes, neighbours } => {
                 addresses::restore(bed, ns, routes, neighbours).await?;
             }
-            Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Verify { links } => verify::verify(bed, links).await?,
             Op::Inject { name, fault } => {
                 faults::inject(bed, name, fault).await?;
                 self.set_reading(fault, false)?;
@@ -107,6 +107,7 @@ impl<'a> Trial<'a> {
                 let plan = &self.plan.flows[usize::from(*flow)];
                 return self.run_flow(plan, *flow).await.map(|record| vec![record]);
             }
+            building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
     }
@@ -226,6 +227,7 @@ impl<'a> Trial<'a> {
             count: tap.count(),
             overrun: tap.overrun(),
         }));
+        records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
         let devices = counters::count(&self.bed).await?;
         records.push(Record::Counters { trial, when: When::After, devices });
         Ok(records)

@@ -137,8 +137,12 @@ impl Seen {
             out.extend(difference("parent", Some(shown_from(ns, parent)), is));
         }
         match (&asked.kind, &got.data) {
+            // What a PF says of a VF was read back when it was said.
             (
                 LinkKind::Dummy
+                | LinkKind::Nic(_)
+                | LinkKind::Pf(_)
+                | LinkKind::Vf { .. }
                 | LinkKind::Gadget { .. }
                 | LinkKind::GadgetHost { .. }
                 | LinkKind::Tap { .. },
@@ -315,7 +319,7 @@ pub(super) fn bond_mode(link: &LinkMessage) -> Option<u8> {
     })
 }
 
-fn cidr(message: &AddressMessage) -> Option<Cidr> {
+pub(super) fn cidr(message: &AddressMessage) -> Option<Cidr> {
     let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
     // IPv4 has its own address in IFA_LOCAL; IPv6 has that only with a peer (inet6_fill_ifaddr()).
     let local = find(|attribute| match attribute {

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Plan, Role};
+use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault};
+use crate::scenario::{Capture, Condition, Contrary, Fault};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -18,6 +19,7 @@ impl Display for Need {
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
+            Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
 }
@@ -25,6 +27,12 @@ impl Display for Need {
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
+        for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
+            writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
+        }
+        if self.unobserved {
+            writeln!(f, "drops are not watched")?;
+        }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
@@ -52,6 +60,23 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Contrary(label) => write!(f, "contrary: {label}"),
+        }
+    }
+}
+
+impl Display for Contrary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Healthy => f.write_str("nothing broken"),
+            Self::Broken(fault) => write_fault(f, "only this", "broken", fault),
+            Self::Named(name) => write!(f, "{name} from the start"),
+            Self::Halved => f.write_str("half of the frames"),
+            Self::Plain(device) => write!(f, "{device} without options"),
+            Self::Joined(device) => write!(f, "{device} with another port"),
+            Self::Unattached => f.write_str("nothing attached"),
+            Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
+            Self::Until(other, _) => other.fmt(f),
         }
     }
 }
@@ -67,6 +92,18 @@ impl Display for Op {
                     f.write_str(" with ")?;
                     write_link(f, peer)
                 })
+            }
+            Self::Adopt { link, slot } => {
+                write!(f, "adopt slot {slot} as ")?;
+                write_link(f, link)
+            }
+            Self::AdoptVf { link, .. } => {
+                f.write_str("adopt ")?;
+                write_link(f, link)
+            }
+            Self::SetVf { pf, index, settings } => {
+                write!(f, "vf {index} of {pf}")?;
+                write_vf(f, settings)
             }
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
@@ -104,8 +141,37 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Forward(ns) => write!(f, "forwarding in {ns}"),
+            Self::Down(device) => write!(f, "down {device}"),
+            Self::Leave(device) => write!(f, "leave {device}"),
+            Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
+            Self::Move { from, to } => write!(f, "move {from} to {to}"),
+            Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Refuse(words) => write!(f, "refuse: {words}"),
+            Self::Attach { pod, parts, fails } => {
+                write!(f, "attach {pod}")?;
+                write_some(f, "fails", fails.as_ref())?;
+                for Part { network, ops, undo } in parts {
+                    write!(f, "\n    ADD {network}")?;
+                    ops.iter().try_for_each(|op| write!(f, "\n      {op}"))?;
+                    write_undo(f, undo)?;
+                }
+                Ok(())
+            }
+            Self::Detach { pod, undos } => {
+                write!(f, "detach {pod}")?;
+                undos.iter().try_for_each(|undo| write_undo(f, undo))
+            }
+            Self::CheckPod { pod, links } => {
+                write!(f, "check {pod}: {}", list(links.iter().map(|link| &link.device)))
+            }
         }
     }
+}
+
+fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
+    write!(f, "\n    DEL {} unless {} is gone", undo.network, undo.unless_gone)?;
+    undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {
@@ -138,6 +204,9 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
             write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+        LinkKind::Nic(nic) => write!(f, " driver {} peer {}", nic.driver, nic.peer)?,
+        LinkKind::Pf(nic) => write!(f, " driver {} peer {} vfs {}", nic.driver, nic.peer, nic.vfs.len())?,
+        LinkKind::Vf { of, index } => write!(f, " of {of} index {index}")?,
     }
     write_some(f, "mac", link.mac)?;
     write_some(f, "mtu", link.mtu)?;
@@ -150,6 +219,17 @@ fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::
     } else {
         write!(f, " parent {parent}")
     }
+}
+
+fn write_vf(f: &mut Formatter<'_>, settings: &VfSettings) -> fmt::Result {
+    write_some(f, "mac", settings.mac)?;
+    write_some(f, "vlan", settings.vlan.map(|vlan| vlan.get()))?;
+    write_some(f, "qos", settings.qos)?;
+    write_some(f, "spoofchk", settings.spoofchk)?;
+    write_some(f, "trust", settings.trust)?;
+    write_some(f, "link_state", settings.link_state)?;
+    write_some(f, "max_tx_rate", settings.max_tx_rate)?;
+    write_some(f, "min_tx_rate", settings.min_tx_rate)
 }
 
 fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {

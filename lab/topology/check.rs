@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::document::NOWHERE;
 use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
-use super::{Link, Namespace, Neighbour, Route, Topology, links, scenario};
+use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
 
 /// The state of one check: what is known, and what was found wrong.
@@ -89,13 +89,18 @@ impl Checker<'_> {
 pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
     let mut checker = Checker { problems, lost, devices: IndexMap::new() };
     let links = links::resolve(file, &mut checker);
-    let namespaces = namespaces(file, &links, &mut checker);
+    let mut namespaces = namespaces(file, &links, &mut checker);
+    let attachments = pods::resolve(file, &links, &mut checker);
+    for pod in &attachments.pods {
+        namespaces.entry(pod.clone()).or_default();
+    }
     let mut topology = Topology {
         name: name.into(),
         about: file.about.clone(),
         kernel: file.kernel.clone(),
         namespaces,
         links,
+        attachments,
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
@@ -109,13 +114,16 @@ fn namespaces(
 ) -> IndexMap<NsName, Namespace> {
     let mut namespaces = IndexMap::new();
     for (ns, table) in &file.ns {
-        let routes = table.routes.iter().map(|route| resolve_route(ns, route, links, checker)).collect();
+        let routes = {
+            let all = &table.routes;
+            all.iter().map(|route| resolve_route(ns, route, all, links, checker)).collect()
+        };
         let neighbours = table
             .neighbours
             .iter()
             .map(|neighbour| resolve_neighbour(&ns.value, neighbour, checker))
             .collect();
-        namespaces.insert(ns.value.clone(), Namespace { routes, neighbours });
+        namespaces.insert(ns.value.clone(), Namespace { forwarding: table.forwarding, routes, neighbours });
     }
     // A cable may lead into a namespace that has no table of its own.
     for device in links.keys() {
@@ -127,6 +135,7 @@ fn namespaces(
 fn resolve_route(
     ns: &At<NsName>,
     table: &At<RouteTable>,
+    table_routes: &[At<RouteTable>],
     links: &IndexMap<DeviceRef, Link>,
     checker: &mut Checker<'_>,
 ) -> Route {
@@ -143,7 +152,9 @@ fn resolve_route(
         RouteTo::Network(network) => Some(network),
     };
     if let Some(via) = &route.via {
-        check_next_hop(ns, to, via, links, checker);
+        let on_link = table_routes.iter().filter(|route| route.value.via.is_none());
+        let on_link: Vec<RouteTo> = on_link.map(|route| route.value.to.value).collect();
+        check_next_hop(ns, to, via, (links, &on_link), checker);
     }
     Route {
         to,
@@ -156,7 +167,7 @@ fn check_next_hop(
     ns: &At<NsName>,
     to: Option<Cidr>,
     via: &At<IpAddr>,
-    links: &IndexMap<DeviceRef, Link>,
+    (links, on_link): (&IndexMap<DeviceRef, Link>, &[RouteTo]),
     checker: &mut Checker<'_>,
 ) {
     if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
@@ -164,7 +175,9 @@ fn check_next_hop(
         checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
     }
     let here = || links.values().filter(|link| link.device.ns == ns.value);
-    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)));
+    let by_route = |to: &RouteTo| matches!(to, RouteTo::Network(net) if net.contains(via.value));
+    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)))
+        || on_link.iter().any(by_route);
     // An address that could not be read may be in that network.
     let unknown =
         checker.lost.any_field(&ns.span) || here().any(|link| checker.lost_of(&link.device, "addresses"));

@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 
 use super::Topology;
 use super::check::{Checker, join};
-use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
-use super::faults;
+use super::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
+use super::{faults, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
 use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
@@ -42,7 +42,10 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     }
     scenario.faults = faults::resolve(file, topology, checker);
     scenario.captures = resolve_captures(file, checker);
-    scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
+    let steps = file.step.iter().enumerate();
+    scenario.steps = steps
+        .filter_map(|(number, step)| resolve_step((number, step), file, topology, &scenario, checker))
+        .collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
         file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
@@ -92,7 +95,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         checker.problem(&len.span, message, "headers and the lab's number must fit");
     }
     let lacks_address = |device: &DeviceRef, checker: &Checker<'_>| {
-        topology.links.contains_key(device)
+        topology.link(device).is_some()
             && topology.ipv4_of(device).is_none()
             && !checker.lost_of(device, "addresses")
     };
@@ -118,6 +121,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         frames: table.frames.value,
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
+        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
     }
 }
 
@@ -136,13 +140,6 @@ fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut 
     }
 }
 
-fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
-    if !scenario.faults.contains_key(&name.value) {
-        let known: Vec<String> = scenario.faults.keys().cloned().collect();
-        checker.dangling(&name.span, "fault", &name.value, &known);
-    }
-}
-
 fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<String, Capture> {
     let capture = |(name, table): (&At<String>, &CaptureTable), checker: &mut Checker<'_>| {
         checker.device(&table.device);
@@ -152,12 +149,29 @@ fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<
     file.capture.iter().map(|entry| capture(entry, checker)).collect()
 }
 
-fn resolve_step(step: &At<StepTable>, scenario: &Scenario, checker: &mut Checker<'_>) -> Option<Step> {
-    let StepTable { inject, clear, flood, wait, within_ms, pause_ms } = &step.value;
-    let verbs = [inject.is_some(), clear.is_some(), flood.is_some(), wait.is_some(), pause_ms.is_some()];
+fn resolve_step(
+    (number, step): (usize, &At<StepTable>),
+    file: &TopologyFile,
+    topology: &Topology,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    let StepTable { inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile } =
+        &step.value;
+    let verbs = [
+        inject.is_some(),
+        clear.is_some(),
+        flood.is_some(),
+        wait.is_some(),
+        pause_ms.is_some(),
+        attach.is_some(),
+        detach.is_some(),
+        check.is_some(),
+        reconcile.is_some(),
+    ];
     if verbs.iter().filter(|given| **given).count() != 1 {
         if !checker.lost.any_field(&step.span) {
-            let hint = "one of: inject, clear, flood, wait, pause_ms";
+            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
             checker.problem(&step.span, "a step does exactly one thing", hint);
         }
         return None;
@@ -175,6 +189,22 @@ fn resolve_step(step: &At<StepTable>, scenario: &Scenario, checker: &mut Checker
         let until = resolve_condition(wait, Use::Wait, scenario, checker)?;
         let within_ms = within_ms.as_ref().map_or(WITHIN_MS_DEFAULT, |ms| bounded_ms(ms, checker));
         return Some(Step::Wait { until, within_ms });
+    }
+    // What is wrong with it was told where pods are followed through all steps.
+    let attachment = || topology.attachments.by_step.get(&number).cloned().map(Box::new);
+    if attach.is_some() {
+        return attachment().map(Step::Attach);
+    }
+    if detach.is_some() {
+        return attachment().map(Step::Detach);
+    }
+    if check.is_some() {
+        return attachment().map(Step::Check);
+    }
+    if let Some(bond) = reconcile {
+        checker.device(bond);
+        let found = selectors::again(file, topology, bond, checker)?;
+        return Some(Step::Reconcile { bond: bond.value.clone(), found });
     }
     match (inject, clear, flood, pause_ms) {
         (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),

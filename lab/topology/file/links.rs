@@ -58,6 +58,8 @@ macro_rules! link_table {
     };
 }
 
+pub(super) use link_table;
+
 /// What every kind of link may say.
 #[derive(Debug)]
 pub struct LinkAttributes<'a> {
@@ -73,6 +75,12 @@ pub struct LinkAttributes<'a> {
     pub addresses: &'a [At<Cidr>],
     /// Queueing discipline at the root.
     pub qdisc: Option<&'a At<QdiscTable>>,
+}
+
+impl LinkAttributes<'static> {
+    /// What a link has that nobody wrote a table for.
+    pub const NONE: Self =
+        Self { mac: None, mtu: None, txqueuelen: None, up: true, addresses: &[], qdisc: None };
 }
 
 link_table! {
@@ -112,6 +120,9 @@ link_table! {
         /// Ports, in the order they join.
         #[serde(default)]
         ports: Vec<At<IfName>>,
+        /// Ports found by what they are, as a Talos machine config has it; beside `ports`.
+        #[serde(default)]
+        device_selectors: Vec<At<SelectorTable>>,
         /// Link monitoring interval in ms.
         miimon: Option<u32>,
         /// Delay before a link that came back is used, in ms.
@@ -191,6 +202,25 @@ link_table! {
         /// Whether it looks at tags.
         vlan_filtering: Option<bool>,
     }
+}
+
+/// A device selector of Talos: all keys that are given must fit. `*` stands for anything.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SelectorTable {
+    /// The driver's name.
+    pub driver: Option<At<String>>,
+    /// The Ethernet address it has now.
+    pub hardware_addr: Option<At<String>>,
+    /// The Ethernet address it was made with.
+    pub permanent_addr: Option<At<String>>,
+    /// Where it is plugged in.
+    pub bus_path: Option<At<String>>,
+    /// Vendor and product, `8086:10D3`.
+    #[serde(rename = "pciID")]
+    pub pci_id: Option<At<String>>,
+    /// Whether it is a device of its own, and no bond, VLAN or bridge.
+    pub physical: Option<At<bool>>,
 }
 
 /// A queueing discipline; which keys go with which kind is checked.
