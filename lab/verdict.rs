@@ -4,6 +4,7 @@ use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, Wai
 use crate::link::NsName;
 use crate::outcome::Outcome;
 use crate::plan::Role;
+use crate::prove::{self, Proof};
 use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
 use crate::state;
@@ -62,6 +63,8 @@ pub struct Verdict {
     pub tried: Vec<Tried>,
     /// States that the file asks for, as they were at the end of the main trial.
     pub states: Vec<(Subject, u64)>,
+    /// Whether each expectation can fail; empty unless that was to be proven.
+    pub proofs: Vec<Proof>,
 }
 
 /// Judges a closed account.
@@ -69,6 +72,9 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
+        if matches!(trial.role, Role::Contrary(_)) {
+            continue;
+        }
         let is_main = trial.role == Role::Main;
         let expects = |condition: &&Condition| {
             is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
@@ -87,6 +93,8 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         checks.extend(expectation(one, &account.trials[one.trial]));
     }
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
+    let proofs = prove::prove(topology, account);
+    checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
@@ -94,7 +102,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     } else {
         Outcome::Pass
     };
-    Verdict { outcome, checks, tried, states: states(topology, account) }
+    Verdict { outcome, checks, tried, states: states(topology, account), proofs }
 }
 
 /// The states of the main trial that some condition asks for.
@@ -111,6 +119,7 @@ pub fn title(role: &Role) -> &str {
         Role::Main => "main",
         Role::Control => "control",
         Role::Hypothesis(name) => name,
+        Role::Contrary(label) => label,
     }
 }
 
@@ -204,7 +213,7 @@ fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
 
 /// A wait is a check of its own: what came too late did not come.
 fn waited(wait: &WaitAccount) -> Check {
-    let Condition { name, subject, bounds } = &wait.until;
+    let Condition { name, subject, bounds, .. } = &wait.until;
     Check {
         name: format!("wait: {name}"),
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
@@ -243,6 +252,16 @@ fn built(trial: &TrialAccount) -> Option<Check> {
     })
 }
 
+/// What holds whatever is broken is no statement about what was broken.
+fn vacuous(proof: &Proof) -> Check {
+    Check {
+        name: format!("proof: {}", proof.name),
+        outcome: Outcome::Fail,
+        expected: "some trial in which it does not hold".into(),
+        observed: format!("it is vacuous, for it holds in all of: {}", proof.tried.join("; ")),
+    }
+}
+
 fn accounted(trial: &TrialAccount) -> Check {
     let missing: Vec<String> = trial
         .flows
@@ -270,7 +289,7 @@ fn try_hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
     let mut tried = Vec::new();
     for (number, trial) in account.trials.iter().enumerate() {
         let hypothesis = match &trial.role {
-            Role::Main => continue,
+            Role::Main | Role::Contrary(_) => continue,
             Role::Control => None,
             Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
         };

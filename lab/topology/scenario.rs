@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::Topology;
 use super::check::{Checker, join};
-use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
+use super::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
@@ -128,13 +128,6 @@ fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut 
                 "a flow is sent once: add a second [flow.NAME] of the same kind",
             );
         }
-    }
-}
-
-fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
-    if !scenario.faults.contains_key(&name.value) {
-        let known: Vec<String> = scenario.faults.keys().cloned().collect();
-        checker.dangling(&name.span, "fault", &name.value, &known);
     }
 }
 

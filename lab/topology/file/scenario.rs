@@ -196,6 +196,9 @@ pub struct ConditionTable {
     /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
     /// meaning, and nothing else can be expected.
     pub refused: Option<At<String>>,
+    /// The fault that breaks it: `lab run --prove` injects it at the start, beside those of the steps. Only where
+    /// the lab finds none by itself.
+    pub broken_by: Option<At<String>>,
     /// Look at what this capture counted. A bound that only just holds will not hold in each run.
     pub capture: Option<At<String>>,
     /// Exactly this.
