@@ -8,6 +8,7 @@ use netlink_packet_route::tc::{TcHandle, TcMessage};
 use crate::guest::hardware;
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::netns::{Namespace, Spares};
+use crate::guest::plugin;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::tc;
 use crate::guest::testbed::netns_error;
@@ -31,6 +32,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             Need::Link(kind) => try_link(&rtnl, kind).await,
             Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
             Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
+            Need::Plugin(name) => {
+                let lacks = || format!("{need}: give its folder with --cni-plugins");
+                missing.extend((!plugin::is_there(name)).then(lacks));
+                continue;
+            }
             Need::Driver(module) => {
                 let lacks = || format!("{need} ({})", provider(need));
                 missing.extend((!hardware::has_driver(module)).then(lacks));
@@ -82,6 +88,7 @@ fn provider(need: &Need) -> String {
             format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
         }
         Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
+        Need::Plugin(name) => name.clone(),
     };
     match need.modules().as_slice() {
         [] => option,

@@ -19,6 +19,8 @@ pub enum Need {
     Classifier(String),
     /// The driver of an emulated NIC.
     Driver(String),
+    /// A CNI plugin's own program, put into the machine.
+    Plugin(String),
 }
 
 impl Need {
@@ -38,6 +40,7 @@ impl Need {
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
             Self::Driver(module) => vec![module.clone()],
+            Self::Plugin(_) => Vec::new(),
         }
     }
 }
@@ -65,6 +68,7 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use super::{FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
@@ -15,6 +15,7 @@ impl Display for Need {
             Self::Link(kind) => write!(f, "links of kind {kind}"),
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+            Self::Plugin(name) => write!(f, "CNI plugin {name}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -132,6 +133,10 @@ impl Display for Op {
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Plugin(call) => {
+                let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
+                write!(f, "run {plugin} {command} for {ifname} of {pod}")
+            }
             Self::Refuse(words) => write!(f, "refuse: {words}"),
             Self::Attach { pod, parts, fails } => {
                 write!(f, "attach {pod}")?;
