@@ -79,7 +79,8 @@ fn take(attached: &Attached) -> Vec<Op> {
 
 /// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved.
 fn tell_pf(delegate: &Delegate, link: &Link) -> Option<Op> {
-    let (Delegate::Sriov { vlan, spoofchk, trust }, LinkKind::Vf { of, index }) = (delegate, &link.kind) else {
+    let (Delegate::Sriov { vlan, spoofchk, trust }, LinkKind::Vf { of, index }) = (delegate, &link.kind)
+    else {
         return None;
     };
     let settings = VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
