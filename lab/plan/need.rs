@@ -33,6 +33,8 @@ pub enum Need {
         /// Whether with it.
         backpressure: bool,
     },
+    /// A CNI plugin's own program, put into the machine.
+    Plugin(String),
 }
 
 impl Need {
@@ -61,6 +63,7 @@ impl Need {
                 names.map(String::from).into()
             }
             Self::Tap { .. } => vec!["tun".into()],
+            Self::Plugin(_) => Vec::new(),
         }
     }
 }
@@ -99,6 +102,7 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
