@@ -24,6 +24,7 @@ pub mod agent;
 pub mod bond;
 pub mod counters;
 pub mod decoder;
+pub mod ethtool;
 pub mod extack;
 pub mod faults;
 pub mod hold;

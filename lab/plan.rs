@@ -1,15 +1,18 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod fix;
 mod text;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::link::{DeviceRef, NsName};
+use crate::mitigation::{Change, Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Step};
 use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -95,6 +98,13 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// The same, after something was tried against it.
+    Mitigation {
+        /// The hypothesis.
+        cause: String,
+        /// What was tried.
+        mitigation: String,
+    },
 }
 
 /// One thing the agent does.
@@ -119,6 +129,26 @@ pub enum Op {
     },
     /// Set a link up.
     Up(DeviceRef),
+    /// Set a link down.
+    Down(DeviceRef),
+    /// Delete a link, and what was made on it.
+    Delete(DeviceRef),
+    /// Change the length of a queue.
+    TxQueueLen {
+        /// Of this device.
+        device: DeviceRef,
+        /// In packets.
+        len: u32,
+    },
+    /// Switch an offload.
+    Offload {
+        /// Of this device.
+        device: DeviceRef,
+        /// Which.
+        offload: Offload,
+        /// On or off.
+        on: bool,
+    },
     /// Put a queueing discipline at the root of a device.
     Qdisc {
         /// On this device.
@@ -196,7 +226,12 @@ impl Op {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
             Self::Join { port, controller } => vec![port, controller],
-            Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
+            Self::Up(device)
+            | Self::Down(device)
+            | Self::Delete(device)
+            | Self::TxQueueLen { device, .. }
+            | Self::Offload { device, .. }
+            | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
@@ -215,6 +250,27 @@ impl Op {
 
 /// Lowers a checked topology.
 pub fn lower(topology: &Topology) -> Plan {
+    let asked = |report: &Report, mitigation: &Mitigation| {
+        report.evidence.iter().any(|item| item.under.as_ref() == Some(&mitigation.name))
+    };
+    plan(topology, |_| true, asked)
+}
+
+/// Lowers a checked topology to what tries every mitigation, under each cause that its author says fits; `all` is under
+/// each cause.
+pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
+    let says_none = topology.scenario.hypotheses.iter().all(|hypothesis| hypothesis.fits.is_none());
+    let wanted = |hypothesis: &Hypothesis| all || says_none || hypothesis.fits == Some(true);
+    let mut plan = plan(topology, wanted, |_, _| true);
+    plan.trials.retain(|trial| trial.role != Role::Main);
+    plan
+}
+
+fn plan(
+    topology: &Topology,
+    wanted: impl Fn(&Hypothesis) -> bool,
+    tried: impl Fn(&Report, &Mitigation) -> bool,
+) -> Plan {
     let scenario = &topology.scenario;
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
@@ -224,9 +280,11 @@ pub fn lower(topology: &Topology) -> Plan {
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
         trials.push(trial(topology, Role::Control, floods()));
-        for hypothesis in &scenario.hypotheses {
+        for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
             let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
+            let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
+            trials.extend(mitigations.map(|one| fix::mitigated(topology, report, hypothesis, one)));
         }
     }
     Plan {
@@ -301,7 +359,9 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
 
 /// The operations that make a topology stand.
 fn build(topology: &Topology) -> Vec<Op> {
-    let links = &topology.links;
+    let links: IndexMap<DeviceRef, Link> =
+        topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
+    let links = &links;
     let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
     ops.extend(create_leaves(topology));
     // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
@@ -399,6 +459,11 @@ fn needs(topology: &Topology) -> Vec<Need> {
     for link in topology.links.values() {
         needs.insert(Need::Link(link.kind.word().into()));
         needs.extend(link.qdisc.as_ref().map(qdisc));
+    }
+    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
+        if let Change::Qdisc { qdisc: discipline, .. } = change {
+            needs.insert(qdisc(discipline));
+        }
     }
     for fault in topology.scenario.faults.values() {
         match fault {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
@@ -320,7 +321,16 @@ pub struct Report {
     /// Flows sent under each hypothesis, in order.
     pub floods: Vec<String>,
     /// What the report observed.
-    pub evidence: Vec<Condition>,
+    pub evidence: Vec<Observation>,
+}
+
+/// A piece of a report's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What was observed.
+    pub condition: Condition,
+    /// The mitigation that had been tried by then, by name.
+    pub under: Option<String>,
 }
 
 /// One explanation of a report: faults that would have to produce its evidence.
@@ -353,6 +363,8 @@ pub struct Scenario {
     pub report: Option<Report>,
     /// Rival explanations of the report.
     pub hypotheses: Vec<Hypothesis>,
+    /// What was tried against the report.
+    pub mitigations: Vec<Mitigation>,
 }
 
 /// Fields of `struct rtnl_link_stats64` (include/uapi/linux/if_link.h), in its order.

@@ -8,6 +8,7 @@ mod explain;
 mod faults;
 pub mod file;
 mod links;
+mod mitigations;
 mod read;
 mod scenario;
 mod shared_parent;
@@ -90,6 +91,8 @@ pub struct Link {
     pub txqueuelen: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it is not made with the topology, but by a mitigation.
+    pub later: bool,
     /// Addresses.
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
@@ -168,6 +171,16 @@ impl LinkKind {
 
     /// The device a link was made on, perhaps in another namespace.
     pub fn parent(&self) -> Option<&DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+        }
+    }
+
+    /// The same, to put it on another.
+    pub fn parent_mut(&mut self) -> Option<&mut DeviceRef> {
         match self {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)

@@ -12,6 +12,7 @@ use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
+use lab::plan::{self, Plan};
 use lab::report::terminal;
 use lab::snapshot;
 use lab::topology::Topology;
@@ -74,21 +75,41 @@ enum Format {
 
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
+    carry_out(args, |topology| Ok(plan::lower(topology)), about)
+}
+
+/// Reads a topology, carries out a plan that is made of it, and prints the result; `text` renders it for people.
+pub fn carry_out(
+    args: &RunArgs,
+    lower: impl FnOnce(&Topology) -> Result<Plan, Failure>,
+    text: impl FnOnce(&Topology, &Run) -> String,
+) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
+    let plan = lower(&topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
-        runner::run_here(&topology, Timeouts::default())?
+        runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {
-        in_machine(args, &topology, &kernel)?
+        in_machine(args, &topology, &plan, &kernel)?
     };
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    print(args.format, &topology, &run);
+    match args.format {
+        Format::Text => {
+            print!("{}", text(&topology, &run));
+            run.notes.iter().for_each(|note| println!("note: {note}"));
+        }
+        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
     Ok(exit_code(&run))
 }
 
-fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
+fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
     let choice = choose(args, kernel)?;
     let qemu = provision::qemu(&args.provision)?;
@@ -104,7 +125,7 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
         cold: args.cold,
         timeouts: Timeouts::default(),
     };
-    let mut run = runner::run_in_machine(topology, &machine)?;
+    let mut run = runner::carry_out_in_machine(topology, plan, &machine)?;
     run.notes.extend(note);
     Ok(run)
 }
@@ -151,21 +172,6 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
         .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
     let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy().into_owned());
     Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
-}
-
-fn print(format: Format, topology: &Topology, run: &Run) {
-    match format {
-        Format::Text => {
-            print!("{}", terminal::render(&run.document, topology.about.as_deref()));
-            for note in &run.notes {
-                println!("note: {note}");
-            }
-        }
-        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
-        }
-    }
 }
 
 fn exit_code(run: &Run) -> ExitCode {

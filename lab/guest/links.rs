@@ -187,6 +187,18 @@ pub async fn set_down(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> 
     set(bed, device, format!("set {device} down"), |message| set_flag(message, false)).await
 }
 
+/// Deletes a link. What was made on it goes with it, in whatever namespace.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn delete(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    let mut message = LinkMessage::default();
+    message.header.index = bed.index(device).await?;
+    let deleted = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::DelLink(message), 0).await;
+    bed.sockets().for_each(|(_, rtnl)| rtnl.forget());
+    deleted.map_err(|error| error.during(format!("delete {device}")))
+}
+
 /// Gives a link another Ethernet address.
 ///
 /// # Errors

@@ -102,7 +102,7 @@ pub fn errno_name(errno: i32) -> String {
 #[derive(Debug)]
 pub struct Rtnl {
     handle: Handle,
-    /// The lab never renames or deletes a device, so what was found stays true.
+    /// What was found stays true until something is deleted: the lab renames no device that it has looked for.
     indexes: RefCell<BTreeMap<IfName, u32>>,
 }
 
@@ -213,6 +213,11 @@ impl Rtnl {
                 _ => Err(RtnlError::Unexpected("no link".into())),
             })
             .collect()
+    }
+
+    /// Forgets all numbers: something was deleted, and may come back under another one.
+    pub fn forget(&self) {
+        self.indexes.borrow_mut().clear();
     }
 
     /// The number of a device.

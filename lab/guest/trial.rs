@@ -15,7 +15,7 @@ use super::flood::{Watch, flood};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, faults, links, ready, states, tc, verify, wait};
+use super::{addresses, ethtool, faults, links, ready, states, tc, verify, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -62,6 +62,10 @@ impl<'a> Trial<'a> {
             Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
             Op::Join { port, controller } => links::join(bed, port, controller).await?,
             Op::Up(device) => links::set_up(bed, device).await?,
+            Op::Down(device) => links::set_down(bed, device).await?,
+            Op::Delete(device) => links::delete(bed, device).await?,
+            Op::TxQueueLen { device, len } => links::set_txqueuelen(bed, device, *len).await?,
+            Op::Offload { device, offload, on } => ethtool::set_offload(bed, device, *offload, *on)?,
             Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
             Op::Addresses(link) => addresses::add_all(bed, link).await?,
             Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,

@@ -45,6 +45,7 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Mitigation { cause, mitigation } => write!(f, "hypothesis {cause} under {mitigation}"),
         }
     }
 }
@@ -63,6 +64,12 @@ impl Display for Op {
             }
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
+            Self::Down(device) => write!(f, "down {device}"),
+            Self::Delete(device) => write!(f, "delete {device}"),
+            Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
+            Self::Offload { device, offload, on } => {
+                write!(f, "{offload} of {device} {}", if *on { "on" } else { "off" })
+            }
             Self::Qdisc { device, qdisc } => {
                 write!(f, "qdisc of {device} ")?;
                 write_qdisc(f, qdisc)

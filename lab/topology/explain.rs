@@ -20,7 +20,7 @@ pub struct Explanation {
 }
 
 /// What a required key may look like.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("about", "about = \"the parent's queue is full\""),
     ("dev", "dev = \"bond0\""),
     ("device", "device = \"node:bond0\""),
@@ -35,6 +35,7 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("mtu", "mtu = 1280"),
     ("parent", "parent = \"bond0\""),
     ("peer", "peer = \"switch:p1\""),
+    ("steps", "steps = [{ down = \"node:bond0.70\" }, { up = \"node:bond0.70\" }]"),
     ("what", "what = \"lacpdu\""),
 ];
 

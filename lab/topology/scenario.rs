@@ -8,12 +8,14 @@ use indexmap::IndexMap;
 use super::Topology;
 use super::check::{Checker, join};
 use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
-use super::faults;
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
+use super::{faults, mitigations};
 use crate::link::DeviceRef;
-use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
+use crate::scenario::{
+    Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WAIT_MS_MAX,
+};
 use crate::wire::FRAME_LEN_MIN;
 
 /// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
@@ -41,6 +43,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     scenario.expect =
         file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
     refusals_alone(file, checker);
+    scenario.mitigations = mitigations::resolve(file, topology, checker);
     scenario.report = file.report.as_ref().map(|report| resolve_report(report, &scenario, checker));
     scenario.hypotheses = file
         .hypothesis
@@ -69,8 +72,13 @@ fn bounded<'a>(mut names: impl Iterator<Item = &'a At<String>>, what: &str, chec
 }
 
 fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mut Checker<'_>) -> Flow {
-    checker.device(&table.from);
-    checker.device(&table.to);
+    for device in [&table.from, &table.to] {
+        checker.device(device);
+        if topology.links.get(&device.value).is_some_and(|link| link.later) {
+            let message = format!("{} is not there when flows are sent", device.value);
+            checker.problem(&device.span, message, "it is made later: name a device that the topology has");
+        }
+    }
     if !(1..=FRAMES_MAX).contains(&table.frames.value) {
         let message = format!("{} frames are out of range: 1 to {FRAMES_MAX}", table.frames.value);
         checker.problem(&table.frames.span, message, "a thousand show most things");
@@ -207,13 +215,25 @@ fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Ch
         flow_exists(flow, scenario, checker);
     }
     flooded_once(table.value.floods.iter(), checker);
-    let evidence = table
-        .value
-        .evidence
-        .iter()
-        .filter_map(|item| resolve_condition(item, Use::Evidence, scenario, checker))
-        .collect();
+    let evidence =
+        table.value.evidence.iter().filter_map(|item| resolve_observation(item, scenario, checker)).collect();
     Report { floods: table.value.floods.iter().map(|flow| flow.value.clone()).collect(), evidence }
+}
+
+fn resolve_observation(
+    item: &At<ConditionTable>,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Observation> {
+    let under = item.value.under.as_ref();
+    if let Some(under) = under
+        && !scenario.mitigations.iter().any(|mitigation| mitigation.name == under.value)
+    {
+        let known: Vec<String> = scenario.mitigations.iter().map(|one| one.name.clone()).collect();
+        checker.dangling(&under.span, "mitigation", &under.value, &known);
+    }
+    let condition = resolve_condition(item, Use::Evidence, scenario, checker)?;
+    Some(Observation { condition, under: under.map(|under| under.value.clone()) })
 }
 
 fn resolve_hypothesis(

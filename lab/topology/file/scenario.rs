@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
 use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
 use crate::scenario::{FlowField, Hook, Socket, State};
 
@@ -172,6 +173,8 @@ pub struct ConditionTable {
     pub at_least: Option<At<u64>>,
     /// This or less.
     pub at_most: Option<At<u64>>,
+    /// In evidence: what is observed after this mitigation was tried, on what is still broken.
+    pub under: Option<At<String>>,
 }
 
 /// A bug report's evidence.
@@ -194,4 +197,41 @@ pub struct HypothesisTable {
     pub inject: Vec<At<String>>,
     /// Whether it is expected to fit all of it.
     pub fits: Option<bool>,
+}
+
+/// Something that was tried against the report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MitigationTable {
+    /// In plain words.
+    pub about: String,
+    /// What is changed, in order.
+    pub steps: Vec<At<ChangeTable>>,
+}
+
+/// One change: exactly one of `down`, `up`, `delete`, `create`; or `device` with one of `qdisc`, `txqueuelen`,
+/// `offload`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTable {
+    /// Set this link down.
+    pub down: Option<At<DeviceRef>>,
+    /// Set this link up, with its neighbours and routes.
+    pub up: Option<At<DeviceRef>>,
+    /// Delete this link, and with it what was made on it.
+    pub delete: Option<At<DeviceRef>>,
+    /// Make this link again, as it is described.
+    pub create: Option<At<DeviceRef>>,
+    /// With `create`: on this parent.
+    pub parent: Option<At<DeviceRef>>,
+    /// Change this device.
+    pub device: Option<At<DeviceRef>>,
+    /// Put this discipline at its root.
+    pub qdisc: Option<At<QdiscTable>>,
+    /// Give its queue this length, in packets.
+    pub txqueuelen: Option<u32>,
+    /// Switch this offload, as `ethtool -K` does.
+    pub offload: Option<Offload>,
+    /// With `offload`: on or off; on unless you say otherwise.
+    pub on: Option<bool>,
 }
