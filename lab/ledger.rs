@@ -12,7 +12,8 @@
 //! - the order of frames;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
-//! - frames that are not the lab's: they are counted by place, not followed.
+//! - frames that are not the lab's: they are counted by place, not followed;
+//! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
 
 mod steps;
 

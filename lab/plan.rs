@@ -57,7 +57,7 @@ impl Need {
             },
             Self::Qdisc(kind) => match kind.as_str() {
                 // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
-                "pfifo" | "bfifo" | "noqueue" => Vec::new(),
+                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
                 "clsact" => vec!["sch_ingress".into()],
                 other => vec![format!("sch_{other}")],
             },
@@ -281,7 +281,7 @@ fn plan(
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
         trials.push(trial(topology, Role::Control, floods()));
         for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
-            let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
+            let faults = fix::broken(topology, hypothesis).into_iter();
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
             let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
             trials.extend(mitigations.map(|one| fix::mitigated(topology, report, hypothesis, one)));
@@ -395,13 +395,11 @@ fn build(topology: &Topology) -> Vec<Op> {
             neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
         );
     }
-    ops.push(Op::Ready {
-        devices: links
-            .values()
-            .filter(|link| can_carry(topology, link))
-            .map(|link| link.device.clone())
-            .collect(),
-    });
+    let carriers = links.values().filter(|link| can_carry(topology, link));
+    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
+    if !devices.is_empty() {
+        ops.push(Op::Ready { devices });
+    }
     ops.push(Op::Verify { links: links.values().cloned().collect() });
     ops
 }
@@ -455,21 +453,22 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
 
 fn needs(topology: &Topology) -> Vec<Need> {
     let mut needs = BTreeSet::new();
-    let qdisc = |qdisc: &Qdisc| Need::Qdisc(qdisc.kind().into());
+    let qdiscs = |root: &Qdisc| -> Vec<Need> {
+        let both = [Some(root), root.child()].into_iter().flatten();
+        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
+    };
     for link in topology.links.values() {
         needs.insert(Need::Link(link.kind.word().into()));
-        needs.extend(link.qdisc.as_ref().map(qdisc));
+        needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
-        if let Change::Qdisc { qdisc: discipline, .. } = change {
-            needs.insert(qdisc(discipline));
+        if let Change::Qdisc { qdisc, .. } = change {
+            needs.extend(qdiscs(qdisc));
         }
     }
     for fault in topology.scenario.faults.values() {
         match fault {
-            Fault::Qdisc { qdisc: discipline, .. } => {
-                needs.insert(qdisc(discipline));
-            }
+            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
             Fault::Filter { vlan, .. } => {
                 needs.insert(Need::Qdisc("clsact".into()));
                 let classifier = if vlan.is_some() { "flower" } else { "matchall" };

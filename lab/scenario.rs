@@ -1,5 +1,8 @@
 //! What happens on a topology: flows, faults, steps, what is expected, and rival explanations.
 
+mod fault;
+mod qdisc;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,11 +12,17 @@ use crate::link::{DeviceRef, MacSource, VlanId};
 use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 
+pub use fault::{Fault, Hook};
+pub use qdisc::Qdisc;
+
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
 
 /// A wait or pause in ms, at the most: a guest that says nothing for twice as long counts as hung.
 pub const WAIT_MS_MAX: u32 = 20_000;
+
+/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
+pub const WITHIN_MS_DEFAULT: u32 = 10_000;
 
 /// Through which door frames enter the stack; each hides or shows errors in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -57,84 +66,6 @@ pub struct Flow {
     pub len: usize,
     /// A tag in the frame itself.
     pub tag: Option<VlanId>,
-}
-
-/// A queueing discipline with its options. Rates in bit/s, sizes in bytes, times in microseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Qdisc {
-    /// First in, first out, at most `limit` packets.
-    Pfifo { limit: u32 },
-    /// First in, first out, at most `limit` bytes.
-    Bfifo { limit: u32 },
-    /// Holds everything, up to `limit` bytes, until it is released (net/sched/sch_plug.c).
-    Plug { limit: u32 },
-    /// Token bucket.
-    Tbf { rate: u64, burst: u32, limit: u32 },
-    /// Delay and a queue of `limit` packets.
-    Netem { limit: u32, delay_us: u32 },
-    /// Fair queueing with CoDel: hides every drop from the sender (NET_XMIT_CN).
-    FqCodel { limit: Option<u32> },
-    /// No queue at all: what the device's driver says reaches the sender.
-    Noqueue,
-}
-
-impl Qdisc {
-    /// The word the kernel and `tc` use.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Pfifo { .. } => "pfifo",
-            Self::Bfifo { .. } => "bfifo",
-            Self::Plug { .. } => "plug",
-            Self::Tbf { .. } => "tbf",
-            Self::Netem { .. } => "netem",
-            Self::FqCodel { .. } => "fq_codel",
-            Self::Noqueue => "noqueue",
-        }
-    }
-}
-
-/// Which hook a filter hangs on: `sch_handle_ingress()` or `sch_handle_egress()`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hook {
-    /// On the way in.
-    Ingress,
-    /// On the way out.
-    Egress,
-}
-
-/// Something broken on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// A queueing discipline at the root of a device.
-    Qdisc { device: DeviceRef, qdisc: Qdisc },
-    /// A clsact filter that drops; with `vlan`, only frames that carry that tag as metadata.
-    Filter { device: DeviceRef, hook: Hook, vlan: Option<VlanId> },
-    /// A device taken down.
-    Down { device: DeviceRef },
-    /// A port taken out of its controller.
-    Release { device: DeviceRef, controller: DeviceRef },
-    /// Another largest packet, in bytes; `standing` is what the topology has.
-    Mtu { device: DeviceRef, mtu: u32, standing: u32 },
-    /// The receiving end of a cable takes frames into its ring and looks at none. When it is mended, the frames in
-    /// the ring are lost.
-    Hold { device: DeviceRef, peer: DeviceRef },
-}
-
-impl Fault {
-    /// The device that is broken.
-    pub fn device(&self) -> &DeviceRef {
-        match self {
-            Self::Qdisc { device, .. }
-            | Self::Filter { device, .. }
-            | Self::Down { device }
-            | Self::Release { device, .. }
-            | Self::Mtu { device, .. }
-            | Self::Hold { device, .. } => device,
-        }
-    }
 }
 
 /// One thing done, in order.
@@ -342,6 +273,8 @@ pub struct Hypothesis {
     pub about: String,
     /// Faults injected before the report's flows.
     pub inject: Vec<String>,
+    /// What the faults come to by and by, and must have before the flows are sent.
+    pub wait: Option<Condition>,
     /// Whether the author expects it to fit all the evidence; a check when given.
     pub fits: Option<bool>,
 }

@@ -9,6 +9,7 @@ mod faults;
 pub mod file;
 mod links;
 mod mitigations;
+mod qdiscs;
 mod read;
 mod scenario;
 mod shared_parent;

@@ -254,8 +254,10 @@ fn keys(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) 
     for (path, form) in forms(root, schema, path) {
         for (key, next) in form.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let path = format!("{path}.{key}");
-            found.insert(path.clone());
-            keys(root, next, &path, found);
+            // A table may be inside one of its own kind: a queueing discipline.
+            if found.insert(path.clone()) {
+                keys(root, next, &path, found);
+            }
         }
         if let Some(any) = form.get("additionalProperties").filter(|any| any.is_object()) {
             found.insert(format!("{path}.*"));

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use super::channel;
 use super::drops::DropObserver;
-use super::netns::Namespace;
+use super::netns::{Namespace, Spares};
 use super::testbed::Testbed;
 use super::trial::Trial;
 use super::{probe, safe_modules};
@@ -46,13 +46,19 @@ impl<W: Write> Scribe<W> {
 /// What takes long enough to be done before there is a plan.
 pub struct Prepared {
     /// Where the kernel does not let itself be watched, why.
-    observer: Result<DropObserver, String>,
+    pub observer: Result<DropObserver, String>,
+    /// Namespaces to be used.
+    pub spares: Spares,
 }
+
+/// Namespaces that a saved machine has to offer: two small trials, and the one in which the kernel is probed. More
+/// would be kept in every saved machine, and save little: after the first ones their code is translated.
+const SPARES: usize = 7;
 
 /// Starts to watch for drops, and learns the kernel's symbols.
 pub fn prepare() -> Prepared {
     let observer = DropObserver::start().and_then(|mut observer| observer.load_symbols().map(|()| observer));
-    Prepared { observer: observer.map_err(|error| error.to_string()) }
+    Prepared { observer: observer.map_err(|error| error.to_string()), spares: Spares::default() }
 }
 
 /// The agent of a machine: ready only when it is prepared, so that a saved machine is as well.
@@ -64,7 +70,8 @@ pub fn serve_machine(
     mut writer: channel::Writer,
     ready: Ready,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let prepared = prepare();
+    let mut prepared = prepare();
+    prepared.spares = Spares::make(SPARES)?;
     channel::say_ready(&mut writer, ready)?;
     Ok(serve(prepared, reader, writer)?)
 }
@@ -113,7 +120,7 @@ async fn run<W: Write>(
 ) -> Result<Standing, AgentError> {
     let (needs, mut missing) = safe_modules::load(&plan.needs);
     let mut standing = Standing::default();
-    match probe::missing(&needs).await {
+    match probe::missing(&needs, &mut prepared.spares).await {
         Ok((lacks, scratch)) => {
             missing.extend(lacks);
             standing.scratch = Some(scratch);
@@ -140,7 +147,7 @@ async fn run_trial<W: Write>(
     scribe: &mut Scribe<W>,
 ) -> Result<Testbed, AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
-    let mut running = Trial::new(plan, number, &mut prepared.observer);
+    let mut running = Trial::new(plan, number, prepared);
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
         match running.perform(op_number, op).await {

@@ -132,6 +132,30 @@ impl AsFd for Namespace {
     }
 }
 
+/// Namespaces made ahead, without IPv6 and not used yet: a saved machine has some, because setup_net() runs through
+/// the whole network stack, and under TCG a fresh copy would have to translate all of it first.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Namespace>);
+
+impl Spares {
+    /// Makes `count` of them.
+    ///
+    /// # Errors
+    /// As [`Namespace::create`].
+    pub fn make(count: usize) -> Result<Self, NetnsError> {
+        (0..count).map(|_| Namespace::create(false)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One of them, or a new one when there is none, or none with IPv6.
+    ///
+    /// # Errors
+    /// As [`Namespace::create`].
+    pub fn take(&mut self, ipv6: bool) -> Result<Namespace, NetnsError> {
+        let spare = if ipv6 { None } else { self.0.pop() };
+        spare.map_or_else(|| Namespace::create(ipv6), Ok)
+    }
+}
+
 /// The namespaces of a topology, in the order they were made.
 #[derive(Debug, Default)]
 pub struct Namespaces {
@@ -145,15 +169,15 @@ impl Namespaces {
         Self { ipv6, by_name: IndexMap::new() }
     }
 
-    /// Makes a namespace.
+    /// Makes a namespace, or takes a spare one.
     ///
     /// # Errors
     /// As [`Namespace::create`], or the name is taken.
-    pub fn create(&mut self, name: &NsName) -> Result<&Namespace, NetnsError> {
+    pub fn create(&mut self, name: &NsName, spares: &mut Spares) -> Result<&Namespace, NetnsError> {
         if self.by_name.contains_key(name) {
             return Err(NetnsError::Twice(name.clone()));
         }
-        let namespace = Namespace::create(self.ipv6)?;
+        let namespace = spares.take(self.ipv6)?;
         Ok(self.by_name.entry(name.clone()).or_insert(namespace))
     }
 

@@ -6,7 +6,7 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage}
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
 use crate::guest::links::LOOPBACK_IFINDEX;
-use crate::guest::netns::Namespace;
+use crate::guest::netns::{Namespace, Spares};
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::tc;
 use crate::guest::testbed::netns_error;
@@ -21,8 +21,8 @@ const WHAT: &str = "find out what the kernel has to offer";
 ///
 /// # Errors
 /// It cannot be found out: no permission, or no answer.
-pub async fn missing(needs: &[Need]) -> Result<(Vec<String>, Namespace), OpError> {
-    let scratch = Namespace::create(false).map_err(|error| netns_error(WHAT, &error))?;
+pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>, Namespace), OpError> {
+    let scratch = spares.take(false).map_err(|error| netns_error(WHAT, &error))?;
     let rtnl = Rtnl::open(&scratch).map_err(|error| error.during(WHAT))?;
     let mut missing = Vec::new();
     for need in needs {
@@ -68,7 +68,7 @@ fn provider(need: &Need) -> String {
             other => format!("CONFIG_{}", other.to_uppercase()),
         },
         Need::Qdisc(kind) => match kind.as_str() {
-            "pfifo" | "bfifo" | "noqueue" => "CONFIG_NET_SCHED".into(),
+            "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
             "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
             other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
         },
@@ -104,8 +104,8 @@ async fn try_qdisc(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
 /// Options a kind does not do without.
 fn example(kind: &str) -> Option<Qdisc> {
     match kind {
-        "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000 }),
-        "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0 }),
+        "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000, child: None }),
+        "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0, loss_percent: 0 }),
         _ => None,
     }
 }

@@ -19,15 +19,32 @@ use crate::scenario::Qdisc;
 /// Keep in sync with include/uapi/linux/rtnetlink.h.
 const TCA_OPTIONS: u16 = 2;
 
+/// The handle of a root discipline with a child, and the class its child hangs at (`tbf_walk()`: 1).
+const PARENT: u16 = 1;
+pub(super) const CHILD: TcHandle = TcHandle { major: PARENT, minor: 1 };
+
 /// Puts a discipline at the root of a device, in place of what is there.
 ///
 /// # Errors
 /// The kernel's refusal.
 pub async fn put_root(bed: &Testbed, device: &DeviceRef, qdisc: &Qdisc) -> Result<(), OpError> {
-    let message = root(bed.index(device).await?, qdisc.kind(), options::encode(qdisc));
+    let index = bed.index(device).await?;
+    let what = |kind| format!("put qdisc {kind} at the root of {device}");
+    let mut message = root(index, qdisc.kind(), options::encode(qdisc));
+    let Some(child) = qdisc.child() else { return put(bed, device, message, what(qdisc.kind())).await };
+    // A child is put at a class of its parent, which needs a name for that.
+    message.header.handle = TcHandle { major: PARENT, minor: 0 };
+    put(bed, device, message, what(qdisc.kind())).await?;
+    let mut message = root(index, child.kind(), options::encode(child));
+    message.header.parent = CHILD;
+    put(bed, device, message, format!("put qdisc {} into the {} of {device}", child.kind(), qdisc.kind()))
+        .await
+}
+
+async fn put(bed: &Testbed, device: &DeviceRef, message: TcMessage, what: String) -> Result<(), OpError> {
     let request = RouteNetlinkMessage::NewQueueDiscipline(message);
     let put = bed.rtnl(&device.ns)?.change(request, NLM_F_CREATE | NLM_F_REPLACE).await;
-    put.map_err(|error| error.during(format!("put qdisc {} at the root of {device}", qdisc.kind())))
+    put.map_err(|error| error.during(what))
 }
 
 /// Takes the root discipline away: the device is back to its default. Frames it held are purged, and its

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::guest::links;
-use crate::guest::netns::{Namespaces, NetnsError};
+use crate::guest::netns::{Namespaces, NetnsError, Spares};
 use crate::guest::rtnl::Rtnl;
 use crate::link::{DeviceRef, NsName};
 use crate::record::OpError;
@@ -22,13 +22,13 @@ impl Testbed {
         Self { namespaces: Namespaces::new(ipv6), sockets: IndexMap::new() }
     }
 
-    /// Makes a namespace, opens a socket in it and sets its `lo` up.
+    /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.
     ///
     /// # Errors
     /// No permission, or the name is taken.
-    pub async fn add_namespace(&mut self, ns: &NsName) -> Result<(), OpError> {
+    pub async fn add_namespace(&mut self, ns: &NsName, spares: &mut Spares) -> Result<(), OpError> {
         let what = format!("make namespace {ns}");
-        let namespace = self.namespaces.create(ns).map_err(|error| netns_error(&what, &error))?;
+        let namespace = self.namespaces.create(ns, spares).map_err(|error| netns_error(&what, &error))?;
         let rtnl = Rtnl::open(namespace).map_err(|error| error.during(&what))?;
         links::set_loopback_up(&rtnl).await.map_err(|error| error.during(&what))?;
         self.sockets.insert(ns.clone(), rtnl);

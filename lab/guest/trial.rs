@@ -7,11 +7,12 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::agent::Prepared;
 use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
-use super::drops::DropObserver;
 use super::flood::{Watch, flood};
+use super::netns::Spares;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
@@ -30,6 +31,7 @@ pub struct Trial<'a> {
     plan: &'a Plan,
     number: u16,
     bed: Testbed,
+    spares: &'a mut Spares,
     drops: DropBook<'a>,
     /// By receiving device; open until the trial ends: what a queue holds may arrive long after its flow was sent.
     receivers: IndexMap<DeviceRef, Receiver>,
@@ -39,12 +41,13 @@ pub struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Nothing is there yet.
-    pub fn new(plan: &'a Plan, number: u16, observer: &'a mut Result<DropObserver, String>) -> Self {
+    pub fn new(plan: &'a Plan, number: u16, prepared: &'a mut Prepared) -> Self {
         Self {
             plan,
             number,
             bed: Testbed::new(plan.ipv6),
-            drops: DropBook::new(observer, number),
+            spares: &mut prepared.spares,
+            drops: DropBook::new(&mut prepared.observer, number),
             receivers: IndexMap::new(),
             captures: IndexMap::new(),
         }
@@ -58,7 +61,7 @@ impl<'a> Trial<'a> {
         let trial = self.number;
         let bed = &mut self.bed;
         match op {
-            Op::Namespace(ns) => bed.add_namespace(ns).await?,
+            Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
             Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
             Op::Join { port, controller } => links::join(bed, port, controller).await?,
             Op::Up(device) => links::set_up(bed, device).await?,

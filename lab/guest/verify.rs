@@ -20,6 +20,7 @@ use crate::guest::testbed::Testbed;
 use crate::guest::{bond, tc};
 use crate::link::{Cidr, DeviceRef, Mac, NsName};
 use crate::record::OpError;
+use crate::scenario::Qdisc;
 use crate::topology::{Link, LinkKind};
 
 /// Reads all links back and compares them with what was asked for.
@@ -63,6 +64,8 @@ struct Got {
     addresses: Vec<Cidr>,
     /// Kind and options at the root.
     qdisc: Option<(String, Vec<u8>)>,
+    /// Kind and options inside the root, where the lab put it.
+    child: Option<(String, Vec<u8>)>,
 }
 
 impl Seen {
@@ -82,8 +85,10 @@ impl Seen {
         }
         for qdisc in tc::dump(rtnl).await? {
             let device = u32::try_from(qdisc.header.index).ok().and_then(|index| here.get_mut(&index));
-            if let (Some((_, got)), TcHandle::ROOT) = (device, qdisc.header.parent) {
-                got.qdisc = root(&qdisc);
+            match (device, qdisc.header.parent) {
+                (Some((_, got)), TcHandle::ROOT) => got.qdisc = root(&qdisc),
+                (Some((_, got)), tc::CHILD) => got.child = root(&qdisc),
+                _ => {}
             }
         }
         self.0.extend(here.into_values());
@@ -228,14 +233,18 @@ fn attribute_differences(asked: &Link, got: &Got) -> Vec<String> {
         out.push(format!("address {cidr} is not there"));
     }
     if let Some(qdisc) = &asked.qdisc {
-        let is = got.qdisc.as_ref().map(|(kind, _)| kind.clone());
-        let wrong = difference("qdisc", Some(qdisc.kind().into()), is);
-        match (&wrong, &got.qdisc) {
-            (None, Some((_, options))) => out.extend(tc::options::differences(qdisc, options)),
-            _ => out.extend(wrong),
-        }
+        out.extend(qdisc_differences(qdisc, got.qdisc.as_ref()));
+        out.extend(qdisc.child().into_iter().flat_map(|child| qdisc_differences(child, got.child.as_ref())));
     }
     out
+}
+
+fn qdisc_differences(asked: &Qdisc, got: Option<&(String, Vec<u8>)>) -> Vec<String> {
+    let is = got.map(|(kind, _)| kind.clone());
+    match (difference("qdisc", Some(asked.kind().into()), is), got) {
+        (None, Some((_, options))) => tc::options::differences(asked, options),
+        (wrong, _) => wrong.into_iter().collect(),
+    }
 }
 
 fn difference(what: &str, asked: Option<String>, is: Option<String>) -> Option<String> {
@@ -385,6 +394,7 @@ mod tests {
                 link_is_elsewhere: false,
                 addresses: link.addresses.clone(),
                 qdisc: link.qdisc.as_ref().map(|q| (q.kind().into(), tc::options::encode(q).unwrap())),
+                child: None,
             };
             (link.device.clone(), got)
         };

@@ -21,7 +21,7 @@ use crate::topology::Topology;
 use crate::verdict;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
-const STANDARD_MODULES: [&str; 17] = [
+const STANDARD_MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_console",
     "bonding",
@@ -34,7 +34,11 @@ const STANDARD_MODULES: [&str; 17] = [
     "sch_plug",
     "sch_tbf",
     "sch_netem",
+    "sch_sfq",
+    "sch_codel",
+    "sch_fq",
     "sch_fq_codel",
+    "sch_cake",
     "sch_ingress",
     "cls_matchall",
     "cls_flower",
@@ -192,7 +196,7 @@ fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), 
 /// # Errors
 /// When no initramfs can be made.
 pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec, RunError> {
-    let names = kernel.modules.available(&STANDARD_MODULES)?;
+    let names = kernel.modules.available(STANDARD_MODULES)?;
     let initramfs = initramfs::build(cache, kernel, init, &names)?;
     Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
 }

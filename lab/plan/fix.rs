@@ -1,16 +1,26 @@
-//! Attempted fixes, lowered: the operations of each, and which devices stand after them.
+//! Causes and attempted fixes, lowered: the operations of each, and which devices stand after them.
 
 use indexmap::IndexMap;
 
 use super::{Op, Role, Trial, flood, inject, trial};
 use crate::link::DeviceRef;
 use crate::mitigation::{Change, Mitigation};
-use crate::scenario::{Hypothesis, Report};
+use crate::scenario::{Hypothesis, Report, WITHIN_MS_DEFAULT};
 use crate::topology::{Link, Topology};
 
-/// What linkwatch takes to pass on the carrier of a device that came up, in ms. A device under a fault may never have
-/// carrier, so nothing can be waited for.
+/// What linkwatch takes to act on carrier that came or went, in ms: it swaps a device's queue for `noop` and back. A
+/// device under a fault may never have carrier, so nothing can be waited for.
 const CARRIER_MS: u32 = 50;
+
+/// A cause: its faults, and what they come to by and by.
+pub fn broken(topology: &Topology, hypothesis: &Hypothesis) -> Vec<Op> {
+    let mut ops: Vec<Op> = hypothesis.inject.iter().map(|name| inject(topology, name)).collect();
+    if let Some(until) = &hypothesis.wait {
+        ops.push(Op::Wait { until: until.clone(), within_ms: WITHIN_MS_DEFAULT });
+        ops.push(Op::Pause(CARRIER_MS));
+    }
+    ops
+}
 
 /// A cause with a fix: the faults, what was tried against them, and the report's flows.
 pub fn mitigated(
@@ -25,7 +35,7 @@ pub fn mitigated(
         .filter(|(_, link)| !link.later)
         .map(|(device, link)| (device.clone(), link.clone()))
         .collect();
-    let mut acts: Vec<Op> = hypothesis.inject.iter().map(|name| inject(topology, name)).collect();
+    let mut acts = broken(topology, hypothesis);
     for step in &mitigation.steps {
         acts.extend(change(topology, step, &mut standing));
     }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use super::{FlowPlan, Need, Op, Plan, Role};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Hook, Qdisc};
+use crate::scenario::{Capture, Condition, Fault, Hook};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -70,10 +70,7 @@ impl Display for Op {
             Self::Offload { device, offload, on } => {
                 write!(f, "{offload} of {device} {}", if *on { "on" } else { "off" })
             }
-            Self::Qdisc { device, qdisc } => {
-                write!(f, "qdisc of {device} ")?;
-                write_qdisc(f, qdisc)
-            }
+            Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
             Self::Route { ns, route } => {
                 let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
@@ -167,26 +164,10 @@ fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {
     write_some(f, "num_grat_arp", bond.num_grat_arp)
 }
 
-fn write_qdisc(f: &mut Formatter<'_>, qdisc: &Qdisc) -> fmt::Result {
-    f.write_str(qdisc.kind())?;
-    match qdisc {
-        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::Plug { limit } => {
-            write!(f, " limit {limit}")
-        }
-        Qdisc::Tbf { rate, burst, limit } => write!(f, " rate {rate} burst {burst} limit {limit}"),
-        Qdisc::Netem { limit, delay_us } => write!(f, " limit {limit} delay_us {delay_us}"),
-        Qdisc::FqCodel { limit } => write_some(f, "limit", *limit),
-        Qdisc::Noqueue => Ok(()),
-    }
-}
-
 fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> fmt::Result {
     write!(f, "{verb} {name}: ")?;
     match fault {
-        Fault::Qdisc { device, qdisc } => {
-            write!(f, "qdisc of {device} ")?;
-            write_qdisc(f, qdisc)
-        }
+        Fault::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
         Fault::Filter { device, hook, vlan } => {
             let hook = match hook {
                 Hook::Ingress => "ingress",

@@ -8,11 +8,10 @@ use indexmap::IndexMap;
 
 use super::diagnostic::Diagnostic;
 use super::document::NOWHERE;
-use super::file::{At, NeighbourTable, QdiscTable, RouteTable, RouteTo, TopologyFile};
+use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
-use crate::scenario::Qdisc;
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
@@ -181,57 +180,6 @@ fn resolve_neighbour(ns: &NsName, neighbour: &NeighbourTable, checker: &mut Chec
     checker.mac(&neighbour.mac);
     let mac = neighbour.mac.value.clone();
     Neighbour { to: neighbour.to.value, dev: neighbour.dev.value.clone(), mac }
-}
-
-/// Which keys each queueing discipline takes; the first list must be given.
-const QDISC_KEYS: [(&str, &[&str], &[&str]); 7] = [
-    ("pfifo", &["limit"], &[]),
-    ("bfifo", &["limit"], &[]),
-    ("plug", &["limit"], &[]),
-    ("tbf", &["rate", "burst", "limit"], &[]),
-    ("netem", &["limit"], &["delay_us"]),
-    ("fq_codel", &[], &["limit"]),
-    ("noqueue", &[], &[]),
-];
-
-/// Checks a queueing discipline's keys.
-pub fn resolve_qdisc(table: &At<QdiscTable>, checker: &mut Checker<'_>) -> Option<Qdisc> {
-    let kind = table.value.kind.value.as_str();
-    let Some((_, required, optional)) = QDISC_KEYS.iter().find(|(word, _, _)| *word == kind) else {
-        let known: Vec<String> = QDISC_KEYS.iter().map(|(word, _, _)| (*word).to_owned()).collect();
-        checker.dangling(&table.value.kind.span, "queueing discipline", kind, &known);
-        return None;
-    };
-    let QdiscTable { limit, rate, burst, delay_us, .. } = &table.value;
-    let given = [
-        ("limit", limit.as_ref().map(|at| &at.span)),
-        ("rate", rate.as_ref().map(|at| &at.span)),
-        ("burst", burst.as_ref().map(|at| &at.span)),
-        ("delay_us", delay_us.as_ref().map(|at| &at.span)),
-    ];
-    let takes = join(required.iter().chain(*optional));
-    let hint = if takes.is_empty() { "it takes no keys".into() } else { format!("it takes: {takes}") };
-    for (key, span) in given {
-        match span {
-            Some(span) if !required.contains(&key) && !optional.contains(&key) => {
-                checker.problem(span, format!("`{kind}` has no `{key}`"), hint.as_str());
-            }
-            None if required.contains(&key) && !checker.lost.any_field(&table.span) => {
-                checker.problem(&table.span, format!("`{kind}` needs `{key}`"), hint.as_str());
-            }
-            _ => {}
-        }
-    }
-    let limit = limit.as_ref().map(|at| at.value);
-    Some(match kind {
-        "pfifo" => Qdisc::Pfifo { limit: limit? },
-        "bfifo" => Qdisc::Bfifo { limit: limit? },
-        "plug" => Qdisc::Plug { limit: limit? },
-        "tbf" => Qdisc::Tbf { rate: rate.as_ref()?.value, burst: burst.as_ref()?.value, limit: limit? },
-        "netem" => Qdisc::Netem { limit: limit?, delay_us: delay_us.as_ref().map_or(0, |at| at.value) },
-        "fq_codel" => Qdisc::FqCodel { limit },
-        _ => Qdisc::Noqueue,
-    })
 }
 
 /// `a, b, c`.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use super::check::{Checker, resolve_qdisc};
+use super::check::Checker;
 use super::file::{At, FaultTables, MtuFaultTable, TopologyFile};
 use super::links::mtu_in_range;
-use super::{Link, LinkKind, Topology};
+use super::{Link, LinkKind, Topology, qdiscs};
 use crate::link::DeviceRef;
 use crate::scenario::Fault;
 
@@ -46,7 +46,8 @@ fn of_each_kind<'f>(
     for (name, table) in &tables.qdisc {
         checker.device(&table.device);
         let device = table.device.value.clone();
-        found.push((name, resolve_qdisc(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
+        found
+            .push((name, qdiscs::resolve(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
     }
     for (name, table) in &tables.filter {
         checker.device(&table.device);

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use super::check::{Checker, resolve_qdisc};
+use super::check::Checker;
 use super::document::NOWHERE;
 use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use super::read::is_lost_name;
-use super::{Bond, Link, LinkKind, shared_parent, stack};
+use super::{Bond, Link, LinkKind, qdiscs, shared_parent, stack};
 use crate::link::{BondMode, DeviceRef, IfName, Mac, MacvlanMode, NsName, VlanId, VlanProtocol};
 
 /// Resolves all links, those below before those above.
@@ -37,6 +37,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
     shared_parent::agree(file, checker);
     stack::no_rings(file, checker);
     stack::up_on_up(file, &links, checker);
+    stack::ports_go_up(file, &links, checker);
     stack::order(links)
 }
 
@@ -202,7 +203,7 @@ fn finish(
         up: attributes.up,
         later: false,
         addresses: attributes.addresses.iter().map(|cidr| cidr.value).collect(),
-        qdisc: attributes.qdisc.and_then(|qdisc| resolve_qdisc(qdisc, checker)),
+        qdisc: attributes.qdisc.and_then(|qdisc| qdiscs::resolve(qdisc, checker)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Attempted fixes, resolved and checked.
 
-use super::check::{Checker, resolve_qdisc};
+use super::check::Checker;
 use super::file::{At, ChangeTable, TopologyFile};
-use super::{LinkKind, Topology};
+use super::{LinkKind, Topology, qdiscs};
 use crate::link::DeviceRef;
 use crate::mitigation::{Change, Mitigation};
 
@@ -83,7 +83,7 @@ fn resolve_change(step: &At<ChangeTable>, topology: &Topology, checker: &mut Che
     }
     let device = value(device)?;
     match (qdisc, txqueuelen, offload) {
-        (Some(table), ..) => resolve_qdisc(table, checker).map(|qdisc| Change::Qdisc { device, qdisc }),
+        (Some(table), ..) => qdiscs::resolve(table, checker).map(|qdisc| Change::Qdisc { device, qdisc }),
         (_, Some(len), _) => Some(Change::TxQueueLen { device, len: *len }),
         (_, _, offload) => {
             let on = on.unwrap_or(true);

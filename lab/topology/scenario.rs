@@ -15,6 +15,7 @@ use super::{faults, mitigations};
 use crate::link::DeviceRef;
 use crate::scenario::{
     Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WAIT_MS_MAX,
+    WITHIN_MS_DEFAULT,
 };
 use crate::wire::FRAME_LEN_MIN;
 
@@ -23,9 +24,6 @@ const FRAME_LEN_DEFAULT: usize = 98;
 
 /// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
 const NUMBERED_MAX: usize = 10_000;
-
-/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
-const WITHIN_MS_DEFAULT: u32 = 10_000;
 
 /// The place toml gives the file itself as a table.
 const FILE: Range<usize> = 0..0;
@@ -258,6 +256,7 @@ fn resolve_hypothesis(
         name: name.value.clone(),
         about: table.about.clone(),
         inject: table.inject.iter().map(|fault| fault.value.clone()).collect(),
+        wait: table.wait.as_ref().and_then(|wait| resolve_condition(wait, Use::Wait, scenario, checker)),
         fits: table.fits,
     }
 }

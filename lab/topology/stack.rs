@@ -153,6 +153,20 @@ pub fn up_on_up(file: &TopologyFile, links: &IndexMap<DeviceRef, Link>, checker:
     }
 }
 
+/// Checks that no bond's port is to stay down: `bond_enslave()` sets it up.
+pub fn ports_go_up(file: &TopologyFile, links: &IndexMap<DeviceRef, Link>, checker: &mut Checker<'_>) {
+    for (ns, table) in &file.ns {
+        for port in table.bond.values().flat_map(|bond| &bond.ports) {
+            if links.get(&DeviceRef::new(&ns.value, &port.value)).is_some_and(|link| !link.up) {
+                let message = format!("`{}` is a bond's port and cannot stay down", port.value);
+                let hint =
+                    "a bond sets its ports up when they join: take `up = false` away, and use a `down` fault";
+                checker.problem(&port.span, message, hint);
+            }
+        }
+    }
+}
+
 /// Those below before those above, else in the order they come; what stands on a ring comes last.
 pub fn order(mut links: IndexMap<DeviceRef, Link>) -> IndexMap<DeviceRef, Link> {
     let mut ordered: IndexMap<DeviceRef, Link> = IndexMap::new();

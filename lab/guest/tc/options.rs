@@ -10,7 +10,12 @@ const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
 const TCA_TBF_BURST: u16 = 6;
 const TCA_NETEM_LATENCY64: u16 = 10;
+const TCA_CODEL_LIMIT: u16 = 2;
+const TCA_FQ_PLIMIT: u16 = 1;
+const TCA_FQ_FLOW_PLIMIT: u16 = 2;
 const TCA_FQ_CODEL_LIMIT: u16 = 2;
+const TCA_CAKE_BASE_RATE64: u16 = 2;
+const TCA_CAKE_MEMORY: u16 = 10;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
 const TCQ_PLUG_BUFFER: i32 = 0;
 const TCQ_PLUG_RELEASE_INDEFINITE: i32 = 2;
@@ -31,15 +36,31 @@ pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 
 /// What TCA_OPTIONS holds for this discipline; `None` where there are no options.
 pub fn encode(qdisc: &Qdisc) -> Option<Vec<u8>> {
-    match qdisc {
+    let optional = |kind: u16, value: Option<u32>| {
+        value.map(|value| attribute(kind, &value.to_ne_bytes())).unwrap_or_default()
+    };
+    let options = match qdisc {
         // struct tc_fifo_qopt
-        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } => Some(limit.to_ne_bytes().into()),
-        Qdisc::Plug { limit } => Some(plug(TCQ_PLUG_BUFFER, *limit)),
-        Qdisc::Tbf { rate, burst, limit } => Some(tbf(rate / 8, *burst, *limit)),
-        Qdisc::Netem { limit, delay_us } => Some(netem(*limit, *delay_us)),
-        Qdisc::FqCodel { limit } => limit.map(|limit| attribute(TCA_FQ_CODEL_LIMIT, &limit.to_ne_bytes())),
-        Qdisc::Noqueue => None,
-    }
+        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::PfifoHeadDrop { limit } => {
+            limit.to_ne_bytes().into()
+        }
+        Qdisc::Plug { limit } => plug(TCQ_PLUG_BUFFER, *limit),
+        Qdisc::Tbf { rate, burst, limit, .. } => tbf(rate / 8, *burst, *limit),
+        Qdisc::Netem { limit, delay_us, loss_percent } => netem(*limit, *delay_us, *loss_percent),
+        // struct tc_sfq_qopt: quantum, perturb_period, limit, divisor, flows; 0 leaves the kernel's choice.
+        Qdisc::Sfq { limit } => [0, 0, *limit, 0, 0].map(u32::to_ne_bytes).concat(),
+        Qdisc::Codel { limit } => optional(TCA_CODEL_LIMIT, *limit),
+        Qdisc::Fq { limit, flow_limit } => {
+            [optional(TCA_FQ_PLIMIT, *limit), optional(TCA_FQ_FLOW_PLIMIT, *flow_limit)].concat()
+        }
+        Qdisc::FqCodel { limit } => optional(TCA_FQ_CODEL_LIMIT, *limit),
+        Qdisc::Cake { rate, limit } => {
+            let rate = rate.map(|rate| attribute(TCA_CAKE_BASE_RATE64, &(rate / 8).to_ne_bytes()));
+            [rate.unwrap_or_default(), optional(TCA_CAKE_MEMORY, *limit)].concat()
+        }
+        Qdisc::PfifoFast | Qdisc::Noqueue => Vec::new(),
+    };
+    Some(options).filter(|options| !options.is_empty())
 }
 
 /// TCA_OPTIONS that let a plug go for good.
@@ -76,16 +97,21 @@ fn tbf_buffer(rate: u64, burst: u32) -> u32 {
     u32::try_from(ns / PSCHED_TICK_NS).unwrap_or(u32::MAX)
 }
 
-fn netem(limit: u32, delay_us: u32) -> Vec<u8> {
+fn netem(limit: u32, delay_us: u32, loss_percent: u32) -> Vec<u8> {
     // struct tc_netem_qopt: latency, limit, loss, gap, duplicate, jitter.
-    let mut options = [[0; 4], limit.to_ne_bytes()].concat();
-    options.extend([0; 16]);
+    let mut options = [0, limit, netem_loss(loss_percent), 0, 0, 0].map(u32::to_ne_bytes).concat();
     let delay_ns = i64::from(delay_us) * NS_PER_US;
     options.extend(attribute(TCA_NETEM_LATENCY64, &delay_ns.to_ne_bytes()));
     options
 }
 
-/// What differs in the options a kernel dumps. It dumps none of plug and noqueue.
+/// netem compares a random 32-bit number with it: all ones lose every frame.
+fn netem_loss(percent: u32) -> u32 {
+    let share = u64::from(u32::MAX) * u64::from(percent) / 100;
+    u32::try_from(share).unwrap_or(u32::MAX)
+}
+
+/// What differs in the options a kernel dumps. It dumps none of plug and noqueue, and of pfifo_fast only its map.
 pub fn differences(asked: &Qdisc, got: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
     let mut compare = |what: &str, asked: u64, is: Option<u64>| match is {
@@ -93,22 +119,36 @@ pub fn differences(asked: &Qdisc, got: &[u8]) -> Vec<String> {
         Some(is) => out.push(format!("qdisc {what} asked {asked}, is {is}")),
         None => out.push(format!("qdisc {what} asked {asked}, but the kernel does not show it")),
     };
+    let named = |kind: u16| find(got, kind).and_then(|value| number(value, 0));
+    let mut optional = |what: &str, asked: &Option<u32>, is: Option<u64>| {
+        asked.iter().for_each(|asked| compare(what, u64::from(*asked), is));
+    };
     match asked {
-        Qdisc::Plug { .. } | Qdisc::Noqueue | Qdisc::FqCodel { limit: None } => {}
-        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } => {
+        // These the kernel does not show, or they have no options.
+        Qdisc::Plug { .. } | Qdisc::PfifoFast | Qdisc::Noqueue => {}
+        Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::PfifoHeadDrop { limit } => {
             compare("limit", u64::from(*limit), number(got, 0));
         }
-        Qdisc::FqCodel { limit: Some(limit) } => {
-            let is = find(got, TCA_FQ_CODEL_LIMIT).and_then(|value| number(value, 0));
-            compare("limit", u64::from(*limit), is);
+        Qdisc::Sfq { limit } => compare("limit", u64::from(*limit), number(got, 8)),
+        Qdisc::Codel { limit } => optional("limit", limit, named(TCA_CODEL_LIMIT)),
+        Qdisc::Fq { limit, flow_limit } => {
+            optional("limit", limit, named(TCA_FQ_PLIMIT));
+            optional("flow_limit", flow_limit, named(TCA_FQ_FLOW_PLIMIT));
         }
-        Qdisc::Netem { limit, delay_us } => {
+        Qdisc::FqCodel { limit } => optional("limit", limit, named(TCA_FQ_CODEL_LIMIT)),
+        Qdisc::Cake { rate, limit } => {
+            optional("limit", limit, named(TCA_CAKE_MEMORY));
+            let is = find(got, TCA_CAKE_BASE_RATE64).and_then(long);
+            rate.iter().for_each(|rate| compare("rate in byte/s", rate / 8, is));
+        }
+        Qdisc::Netem { limit, delay_us, loss_percent } => {
             compare("limit", u64::from(*limit), number(got, 4));
+            compare("loss of 2^32", u64::from(netem_loss(*loss_percent)), number(got, 8));
             let latency = got.get(24..).and_then(|rest| find(rest, TCA_NETEM_LATENCY64));
             let is = latency.and_then(long);
             compare("delay in ns", u64::from(*delay_us) * 1_000, is);
         }
-        Qdisc::Tbf { rate, burst, limit } => {
+        Qdisc::Tbf { rate, burst, limit, .. } => {
             let parms = find(got, TCA_TBF_PARMS).unwrap_or_default();
             let rate64 = find(got, TCA_TBF_RATE64).and_then(long);
             compare("rate in byte/s", rate / 8, rate64.or_else(|| number(parms, 8)));
@@ -155,15 +195,26 @@ mod tests {
             (Qdisc::Noqueue, None),
             (Qdisc::FqCodel { limit: None }, None),
             (Qdisc::FqCodel { limit: Some(5) }, Some(vec![8, 0, 2, 0, 5, 0, 0, 0])),
+            (Qdisc::PfifoFast, None),
+            (Qdisc::Sfq { limit: 7 }, Some(vec![0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
             (
-                Qdisc::Netem { limit: 3, delay_us: 2 },
+                Qdisc::Fq { limit: Some(5), flow_limit: Some(2) },
+                Some(vec![8, 0, 1, 0, 5, 0, 0, 0, 8, 0, 2, 0, 2, 0, 0, 0]),
+            ),
+            (
+                Qdisc::Cake { rate: Some(8_000), limit: None },
+                Some(vec![12, 0, 2, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0]),
+            ),
+            (
+                Qdisc::Netem { limit: 3, delay_us: 2, loss_percent: 100 },
                 Some(vec![
-                    0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // qopt
+                    0, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                    0, // qopt
                     12, 0, 10, 0, 0xd0, 7, 0, 0, 0, 0, 0, 0, // 2000 ns
                 ]),
             ),
             (
-                Qdisc::Tbf { rate: 8_000_000, burst: 1600, limit: 3000 },
+                Qdisc::Tbf { rate: 8_000_000, burst: 1600, limit: 3000, child: None },
                 Some(vec![
                     40, 0, 1, 0, // TCA_TBF_PARMS
                     0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x42, 0x0f, 0, // 1000000 byte/s on Ethernet
@@ -182,7 +233,8 @@ mod tests {
 
     #[test]
     fn rates_over_32_bits_have_an_attribute_of_their_own() {
-        let options = encode(&Qdisc::Tbf { rate: 80_000_000_000, burst: 1600, limit: 3000 }).unwrap();
+        let options =
+            encode(&Qdisc::Tbf { rate: 80_000_000_000, burst: 1600, limit: 3000, child: None }).unwrap();
         assert_eq!(find(&options, TCA_TBF_RATE64).and_then(long), Some(10_000_000_000));
     }
 
@@ -191,9 +243,14 @@ mod tests {
         for qdisc in [
             Qdisc::Pfifo { limit: 7 },
             Qdisc::FqCodel { limit: Some(7) },
-            Qdisc::Netem { limit: 7, delay_us: 5_000_000 },
-            Qdisc::Tbf { rate: 80_000_000_000, burst: 1600, limit: 7 },
-            Qdisc::Tbf { rate: 8_000, burst: 1600, limit: 7 },
+            Qdisc::PfifoHeadDrop { limit: 7 },
+            Qdisc::Sfq { limit: 7 },
+            Qdisc::Codel { limit: Some(7) },
+            Qdisc::Fq { limit: Some(7), flow_limit: Some(3) },
+            Qdisc::Cake { rate: Some(80_000_000_000), limit: Some(7) },
+            Qdisc::Netem { limit: 7, delay_us: 5_000_000, loss_percent: 33 },
+            Qdisc::Tbf { rate: 80_000_000_000, burst: 1600, limit: 7, child: None },
+            Qdisc::Tbf { rate: 8_000, burst: 1600, limit: 7, child: None },
         ] {
             assert!(differences(&qdisc, &encode(&qdisc).unwrap()).is_empty(), "{qdisc:?}");
         }
@@ -205,13 +262,13 @@ mod tests {
             (Qdisc::Pfifo { limit: 7 }, vec![8, 0, 0, 0], vec!["qdisc limit asked 7, is 8"]),
             (Qdisc::Bfifo { limit: 7 }, vec![], vec!["qdisc limit asked 7, but the kernel does not show it"]),
             (
-                Qdisc::Netem { limit: 7, delay_us: 1 },
-                encode(&Qdisc::Netem { limit: 7, delay_us: 2 }).unwrap(),
+                Qdisc::Netem { limit: 7, delay_us: 1, loss_percent: 0 },
+                encode(&Qdisc::Netem { limit: 7, delay_us: 2, loss_percent: 0 }).unwrap(),
                 vec!["qdisc delay in ns asked 1000, is 2000"],
             ),
             (
-                Qdisc::Tbf { rate: 8_000_000, burst: 1600, limit: 7 },
-                encode(&Qdisc::Tbf { rate: 8_000_000, burst: 3200, limit: 8 }).unwrap(),
+                Qdisc::Tbf { rate: 8_000_000, burst: 1600, limit: 7, child: None },
+                encode(&Qdisc::Tbf { rate: 8_000_000, burst: 3200, limit: 8, child: None }).unwrap(),
                 vec!["qdisc limit asked 7, is 8", "qdisc burst in ticks of 64 ns asked 25000, is 50000"],
             ),
         ] {

@@ -181,14 +181,22 @@ link_table! {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QdiscTable {
-    /// `pfifo`, `bfifo`, `plug`, `tbf`, `netem`, `fq_codel`, `noqueue`.
+    /// `pfifo`, `bfifo`, `pfifo_head_drop`, `pfifo_fast`, `plug`, `tbf`, `netem`, `sfq`, `codel`, `fq`, `fq_codel`,
+    /// `cake`, `noqueue`.
     pub kind: At<String>,
-    /// Packets (pfifo, netem, fq_codel) or bytes (bfifo, plug, tbf).
+    /// Packets (pfifo, pfifo_head_drop, netem, sfq, codel, fq, fq_codel), bytes (bfifo, plug, tbf), or bytes of the
+    /// kernel's memory (cake).
     pub limit: Option<At<u32>>,
-    /// Bits per second (tbf).
+    /// Bits per second (tbf, cake).
     pub rate: Option<At<u64>>,
     /// Bytes (tbf).
     pub burst: Option<At<u32>>,
     /// Microseconds (netem).
     pub delay_us: Option<At<u32>>,
+    /// Frames lost at random, in percent (netem).
+    pub loss_percent: Option<At<u32>>,
+    /// Packets of each socket (fq).
+    pub flow_limit: Option<At<u32>>,
+    /// Where packets wait for tokens (tbf); without it in a bfifo of `limit` bytes.
+    pub child: Option<Box<At<QdiscTable>>>,
 }

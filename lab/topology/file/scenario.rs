@@ -195,6 +195,8 @@ pub struct HypothesisTable {
     pub about: String,
     /// Faults that would have to produce the evidence.
     pub inject: Vec<At<String>>,
+    /// Wait until this holds before the flows are sent: a bond notices a dead port only by and by.
+    pub wait: Option<At<ConditionTable>>,
     /// Whether it is expected to fit all of it.
     pub fits: Option<bool>,
 }
