@@ -58,10 +58,25 @@ pub struct TrialAccount {
     pub captured: BTreeMap<String, u64>,
     /// How each wait ended, in order; also those before a refusal.
     pub waits: Vec<WaitAccount>,
+    /// How each step about a pod ended, in order; also those before a refusal.
+    pub pods: Vec<PodAccount>,
     /// Frames that are not the lab's, lost.
     pub foreign: Vec<(DropPlace, u32)>,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
+}
+
+/// A step about a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodAccount {
+    /// In words, such as `attach pod to net-a, bond0`.
+    pub what: String,
+    /// The network whose failure is expected.
+    pub fails: Option<String>,
+    /// The network at fault, and why.
+    pub failed: Option<(String, OpError)>,
+    /// What could not be taken back.
+    pub left: Vec<OpError>,
 }
 
 /// An operation that the kernel refused.
@@ -204,6 +219,7 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Observed { trial, .. }
         | Record::Waited { trial, .. }
         | Record::Captured { trial, .. }
+        | Record::Pod { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
         Record::Missing { .. } | Record::Finished { .. } => None,
     }
@@ -221,6 +237,7 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
         links: LinkStates::new(),
         captured: BTreeMap::new(),
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
+        pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
         unobserved: None,
         refused,

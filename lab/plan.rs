@@ -1,15 +1,17 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
 mod fix;
+mod stand;
 mod text;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, NsName};
+use crate::cni;
+use crate::hardware::{self, Slot, VfSettings};
+use crate::link::{DeviceRef, Mac, NsName};
 use crate::mitigation::{Change, Mitigation, Offload};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Step};
@@ -26,6 +28,9 @@ pub struct Plan {
     pub topology: String,
     /// What the kernel has to offer; probed before anything is made.
     pub needs: Vec<Need>,
+    /// The NICs of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
     /// Flows, by number.
@@ -44,6 +49,8 @@ pub enum Need {
     Qdisc(String),
     /// A traffic control classifier.
     Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
 }
 
 impl Need {
@@ -62,6 +69,7 @@ impl Need {
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
         }
     }
 }
@@ -120,6 +128,33 @@ pub enum Op {
         /// A cable is made with both ends; this is the other.
         peer: Option<Link>,
     },
+    /// Take a NIC out of its slot into its namespace, down; of a PF, make its VFs, without a driver.
+    Adopt {
+        /// The NIC.
+        link: Link,
+        /// Its place in [`Plan::slots`].
+        slot: usize,
+    },
+    /// What a PF says of one of its VFs.
+    SetVf {
+        /// The PF.
+        pf: DeviceRef,
+        /// The VF's number.
+        index: u8,
+        /// What it says.
+        settings: VfSettings,
+    },
+    /// Give a VF its driver and take its device into its namespace, down.
+    AdoptVf {
+        /// The VF.
+        link: Link,
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+        /// Whether its address is the PF's choice.
+        is_addressed: bool,
+    },
     /// Make a device a port; both are down.
     Join {
         /// The port.
@@ -129,10 +164,6 @@ pub enum Op {
     },
     /// Set a link up.
     Up(DeviceRef),
-    /// Set a link down.
-    Down(DeviceRef),
-    /// Delete a link, and what was made on it.
-    Delete(DeviceRef),
     /// Change the length of a queue.
     TxQueueLen {
         /// Of this device.
@@ -216,6 +247,75 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Set a link down.
+    Down(DeviceRef),
+    /// Take a port out of its controller.
+    Leave(DeviceRef),
+    /// Give a link another Ethernet address.
+    Address {
+        /// Which.
+        device: DeviceRef,
+        /// This one.
+        mac: Mac,
+    },
+    /// Move a link to another namespace, under that name.
+    Move {
+        /// Where it is.
+        from: DeviceRef,
+        /// Where it goes.
+        to: DeviceRef,
+    },
+    /// Delete a link.
+    Delete(DeviceRef),
+    /// Give up, as a plugin does before it asks the kernel, in its words.
+    Refuse(String),
+    /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
+    Attach {
+        /// The pod.
+        pod: NsName,
+        /// One for each delegate.
+        parts: Vec<Part>,
+        /// The network whose ADD is expected to fail.
+        fails: Option<String>,
+    },
+    /// DEL of each delegate.
+    Detach {
+        /// The pod.
+        pod: NsName,
+        /// In order.
+        undos: Vec<Undo>,
+    },
+    /// CHECK of each delegate: read back what ADD made.
+    CheckPod {
+        /// The pod.
+        pod: NsName,
+        /// All that was made for it.
+        links: Vec<Link>,
+    },
+}
+
+/// One delegate's ADD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The network's name.
+    pub network: String,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
+    /// What it does on DEL.
+    pub undo: Undo,
+}
+
+/// One delegate's DEL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// The network's name.
+    pub network: String,
+    /// Nothing is done when this device is not there.
+    pub unless_gone: DeviceRef,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
 }
 
 impl Op {
@@ -225,12 +325,18 @@ impl Op {
             Self::Create { link, peer } => {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
+            Self::Adopt { link, .. } => vec![&link.device],
+            Self::AdoptVf { link, of, .. } => vec![&link.device, of],
+            Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
+            Self::Move { from, to } => vec![from, to],
             Self::Up(device)
             | Self::Down(device)
+            | Self::Leave(device)
             | Self::Delete(device)
             | Self::TxQueueLen { device, .. }
             | Self::Offload { device, .. }
+            | Self::Address { device, .. }
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
@@ -243,7 +349,11 @@ impl Op {
             | Self::Capture(_)
             | Self::Flood { .. }
             | Self::Wait { .. }
-            | Self::Pause(_) => Vec::new(),
+            | Self::Pause(_)
+            | Self::Refuse(_)
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::CheckPod { .. } => Vec::new(),
         }
     }
 }
@@ -290,6 +400,7 @@ fn plan(
     Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
+        slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
         flows,
         trials,
@@ -313,6 +424,9 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
+        Step::Attach(attachment) => cni::add(attachment),
+        Step::Detach(attachment) => cni::del(attachment),
+        Step::Check(attachment) => cni::check(attachment),
     }
 }
 
@@ -347,7 +461,7 @@ fn flood(topology: &Topology, name: &str) -> Op {
 }
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
-    let mut ops = build(topology);
+    let mut ops = stand::build(topology);
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let acts: Vec<Op> = acts.collect();
@@ -357,100 +471,6 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
     Trial { role, ops }
 }
 
-/// The operations that make a topology stand.
-fn build(topology: &Topology) -> Vec<Op> {
-    let links: IndexMap<DeviceRef, Link> =
-        topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
-    let links = &links;
-    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
-    ops.extend(create_leaves(topology));
-    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
-    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
-    let is_leaf = |link: &&Link| {
-        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-    };
-    let bond_ports = bond_ports(topology);
-    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
-    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
-        ops.push(Op::Create { link: link.clone(), peer: None });
-        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
-        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
-        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
-    }
-    let late = |link: &&Link| link.up && !early(link);
-    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
-    for link in links.values() {
-        if let Some(qdisc) = &link.qdisc {
-            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
-        }
-        if !link.addresses.is_empty() {
-            ops.push(Op::Addresses(link.clone()));
-        }
-    }
-    for (ns, tables) in &topology.namespaces {
-        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
-        let neighbours = tables.neighbours.iter();
-        ops.extend(
-            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
-        );
-    }
-    let carriers = links.values().filter(|link| can_carry(topology, link));
-    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
-    if !devices.is_empty() {
-        ops.push(Op::Ready { devices });
-    }
-    ops.push(Op::Verify { links: links.values().cloned().collect() });
-    ops
-}
-
-/// Cables with both ends, and what else stands on nothing.
-fn create_leaves(topology: &Topology) -> Vec<Op> {
-    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
-    let mut ops = Vec::new();
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
-            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
-            LinkKind::Veth { peer } => {
-                far_ends.insert(peer);
-                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
-            }
-            LinkKind::Bond(_)
-            | LinkKind::Vlan { .. }
-            | LinkKind::Ipvlan { .. }
-            | LinkKind::Macvlan { .. }
-            | LinkKind::Bridge { .. } => {}
-        }
-    }
-    ops
-}
-
-fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds.flat_map(Link::below).collect()
-}
-
-/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
-fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up {
-        return false;
-    }
-    match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
-        LinkKind::Vlan { .. }
-        | LinkKind::Ipvlan { .. }
-        | LinkKind::Macvlan { .. }
-        | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => link
-            .below()
-            .iter()
-            .filter_map(|below| topology.links.get(below))
-            .any(|it| can_carry(topology, it)),
-    }
-}
-
 fn needs(topology: &Topology) -> Vec<Need> {
     let mut needs = BTreeSet::new();
     let qdiscs = |root: &Qdisc| -> Vec<Need> {
@@ -458,7 +478,19 @@ fn needs(topology: &Topology) -> Vec<Need> {
         both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
     };
     for link in topology.links.values() {
-        needs.insert(Need::Link(link.kind.word().into()));
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
@@ -466,6 +498,8 @@ fn needs(topology: &Topology) -> Vec<Need> {
             needs.extend(qdiscs(qdisc));
         }
     }
+    let attached = topology.attachments.devices.values();
+    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     for fault in topology.scenario.faults.values() {
         match fault {
             Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),

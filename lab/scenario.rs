@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::cni::Attachment;
 use crate::link::{DeviceRef, MacSource, VlanId};
 use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
@@ -69,8 +70,7 @@ pub struct Flow {
 }
 
 /// One thing done, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Break something, by the fault's name.
     Inject(String),
@@ -87,6 +87,12 @@ pub enum Step {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Attach a pod to its networks. It is a check.
+    Attach(Box<Attachment>),
+    /// Take a pod away from its networks. It is a check.
+    Detach(Box<Attachment>),
+    /// Read back what an attachment made. It is a check.
+    Check(Box<Attachment>),
 }
 
 /// Frames of one class counted where they arrive, from the first step to the last.
@@ -110,6 +116,8 @@ pub enum State {
     Carrier,
     /// Its largest packet, in bytes.
     Mtu,
+    /// Whether there is such a device at all.
+    Exists,
     /// Whether its bond uses it: the active port of active-backup, a port of the active aggregator of 802.3ad.
     Active,
     /// How many ports it has.
@@ -126,6 +134,7 @@ impl fmt::Display for State {
             Self::Up => "up",
             Self::Carrier => "carrier",
             Self::Mtu => "mtu",
+            Self::Exists => "exists",
             Self::Active => "active",
             Self::Ports => "ports",
             Self::AggregatorPorts => "aggregator_ports",
@@ -280,7 +289,7 @@ pub struct Hypothesis {
 }
 
 /// Everything that happens on a topology.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scenario {
     /// By name, in the order of the file.
     pub flows: IndexMap<String, Flow>,

@@ -4,9 +4,10 @@ mod tried;
 
 pub use tried::{Evidence, Tried, TriedFix};
 
-use crate::ledger::{Account, FlowAccount, Refusal, TrialAccount, WaitAccount};
+use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
 use crate::outcome::Outcome;
 use crate::plan::Role;
+use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Subject};
 use crate::separators::{self, Separator};
 use crate::state;
@@ -53,6 +54,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         };
         let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
         checks.extend(trial.waits.iter().map(waited));
+        checks.extend(trial.pods.iter().map(attached));
         // Where a refusal is expected, that condition says whether it was this one.
         if !expected.iter().any(|condition| matches!(condition.subject, Subject::Refused { .. })) {
             checks.extend(built(trial));
@@ -177,6 +179,25 @@ fn waited(wait: &WaitAccount) -> Check {
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
         expected: format!("{bounds} within {} ms", wait.within_ms),
         observed: observed(subject, *bounds, wait.value),
+    }
+}
+
+/// A step about a pod is a check of its own.
+fn attached(pod: &PodAccount) -> Check {
+    let taken_back = |left: &[OpError]| {
+        let left: Vec<String> = left.iter().map(|error| format!("; not taken back: {error}")).collect();
+        left.concat()
+    };
+    let failed_network = pod.failed.as_ref().map(|(network, _)| network);
+    let observed = match &pod.failed {
+        None => "done".into(),
+        Some((network, error)) => format!("{network} fails: {error}{}", taken_back(&pod.left)),
+    };
+    Check {
+        name: pod.what.clone(),
+        outcome: if failed_network == pod.fails.as_ref() { Outcome::Pass } else { Outcome::Fail },
+        expected: pod.fails.as_ref().map_or("done".into(), |network| format!("{network} fails")),
+        observed,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent: carries out a plan inside the kernel under test and tells what happened.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 
 use super::channel;
@@ -7,10 +8,10 @@ use super::drops::DropObserver;
 use super::netns::{Namespace, Spares};
 use super::testbed::Testbed;
 use super::trial::Trial;
-use super::{probe, safe_modules};
+use super::{hardware, probe, safe_modules};
 use crate::handshake::Ready;
 use crate::plan::{self, Plan};
-use crate::record::{Record, Request};
+use crate::record::{OpError, Record, Request};
 
 /// Why the agent stopped. Everything a kernel may refuse is a record instead.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum AgentError {
     /// Not one of the host's requests.
     #[error("a request that is none: {0}")]
     Request(#[from] serde_json::Error),
+    /// The next trial would not start from a pristine machine.
+    #[error("between two trials: {0}")]
+    Hardware(OpError),
     /// The runtime that drives netlink.
     #[error("start the netlink runtime: {0}")]
     Runtime(#[source] io::Error),
@@ -105,12 +109,15 @@ pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
     scribe.write(&Record::Finished { records: 1 })
 }
 
-/// Every namespace that was made. All stand until the end: cleanup_net() takes the RTNL lock for long, and the next
-/// trial would wait for it; and a machine ends without having to take anything down.
+/// Trials that stand at the same time, at the most. Each takes some two megabytes, and a machine has 256.
+const STANDING_MAX: usize = 40;
+
+/// Every namespace that was made. All stand until the end, as far as memory goes: cleanup_net() takes the RTNL lock for
+/// long, and the next trial would wait for it; and a machine ends without having to take anything down.
 #[derive(Default)]
 struct Standing {
     scratch: Option<Namespace>,
-    beds: Vec<Testbed>,
+    beds: VecDeque<Testbed>,
 }
 
 async fn run<W: Write>(
@@ -133,8 +140,15 @@ async fn run<W: Write>(
         return Ok(standing);
     }
     for (number, trial) in plan.trials.iter().enumerate() {
+        // Namespaces can stand beside one another, NICs are there once.
+        if let Some(bed) = standing.beds.back() {
+            hardware::release(bed).map_err(AgentError::Hardware)?;
+        }
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        standing.beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
+        standing.beds.push_back(run_trial(plan, number, trial, prepared, scribe).await?);
+        if standing.beds.len() > STANDING_MAX {
+            drop(standing.beds.pop_front());
+        }
     }
     Ok(standing)
 }

@@ -102,7 +102,7 @@ pub fn errno_name(errno: i32) -> String {
 #[derive(Debug)]
 pub struct Rtnl {
     handle: Handle,
-    /// What was found stays true until something is deleted: the lab renames no device that it has looked for.
+    /// True until the lab itself moves or deletes the device.
     indexes: RefCell<BTreeMap<IfName, u32>>,
 }
 
@@ -216,7 +216,7 @@ impl Rtnl {
     }
 
     /// Forgets all numbers: something was deleted, and may come back under another one.
-    pub fn forget(&self) {
+    pub fn forget_all(&self) {
         self.indexes.borrow_mut().clear();
     }
 
@@ -232,6 +232,11 @@ impl Rtnl {
         let index = self.link(name).await?.header.index;
         self.indexes.borrow_mut().insert(name.clone(), index);
         Ok(index)
+    }
+
+    /// The device of that name is another one from now on, or none.
+    pub fn forget(&self, name: &IfName) {
+        self.indexes.borrow_mut().remove(name);
     }
 }
 
