@@ -97,13 +97,17 @@ pub fn carry_out(
     };
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match args.format {
-        Format::Text => {
-            print!("{}", text(&topology, &run));
-            run.notes.iter().for_each(|note| println!("note: {note}"));
-        }
+        Format::Text => print!("{}", text(&topology, &run)),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+    // Standard output is the result's alone when a script reads it.
+    for note in &run.notes {
+        match args.format {
+            Format::Text => println!("note: {note}"),
+            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
         }
     }
     Ok(exit_code(&run))

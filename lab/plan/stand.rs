@@ -46,6 +46,7 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         }
     }
     for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
         ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
         let neighbours = tables.neighbours.iter();
         ops.extend(
