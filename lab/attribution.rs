@@ -4,8 +4,8 @@
 //! `kfree_skb()` passes) or there is none (before 5.17), the innermost function that is known decides.
 //!
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: ip, nft, neighbour, tc,
-//! qdisc, bond, peer, receiver, and of backlog a veth's ring; driver from 6.12.69 on, where a veth stops its queue. Not
-//! verified by any run: vlan, switch, net.core.netdev_max_backlog, xdp.
+//! qdisc, bond, vlan, switch, peer, receiver, and of backlog a veth's ring; driver from 6.12.69 on, where a veth stops its
+//! queue. Not verified by any run: net.core.netdev_max_backlog, xdp.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
 //! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
@@ -206,6 +206,10 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["veth_ptr_free"], Layer::Backlog),
     (&["veth_napi_del*"], Layer::Backlog),
     (&["veth_disable_xdp*"], Layer::Backlog),
+    // What waits in a tap's ring when its reader goes: tun_ptr_free(), inlined or not.
+    (&["tun_ptr_free"], Layer::Backlog),
+    (&["tun_queue_purge"], Layer::Backlog),
+    (&["__tun_detach"], Layer::Backlog),
     // veth_forward_skb(), inlined, and __dev_forward_skb() below it: peer down, MTU too small.
     (&["veth_*"], Layer::Peer),
     (&["macvlan_*"], Layer::Switch),

@@ -5,6 +5,7 @@ mod attempt;
 mod bench;
 mod bisect;
 mod doctor;
+mod drivers;
 mod failure;
 mod kernels;
 mod matrix;

@@ -5,16 +5,23 @@
 //! - asked = accepted + refused, and no number is in both;
 //! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
 //!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
+//! - of TCP a write is the frame: it was read at the other end, refused, or is unacknowledged in its send queue;
 //! - a queue holds at least as many packets as are said to be held in it;
-//! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves.
+//! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
+//! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more.
 //!
 //! Not verified:
 //! - the order of frames;
+//! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
+//!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
-//! - frames that are not the lab's: they are counted by place, not followed;
+//! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a
+//!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
+//! - the layers net.core.netdev_max_backlog and xdp, at which no topology loses a frame;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
 
+mod ingress;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -22,10 +29,12 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use crate::attribution::{self, Layer};
+use self::ingress::IngressDrops;
+use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::{Op, Plan, Role};
+use crate::protocol::FrameClass;
 use crate::record::{DeviceState, DropPlace, OpError, Record, Tables, When};
 use crate::scenario::{Condition, Flow};
 use crate::state::LinkStates;
@@ -63,7 +72,7 @@ pub struct TrialAccount {
     /// How each step about a pod ended, in order; also those before a refusal.
     pub pods: Vec<PodAccount>,
     /// Frames that are not the lab's, lost.
-    pub foreign: Vec<(DropPlace, u32)>,
+    pub foreign: Vec<Foreign>,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
 }
@@ -79,6 +88,19 @@ pub struct PodAccount {
     pub failed: Option<(String, OpError)>,
     /// What could not be taken back.
     pub left: Vec<OpError>,
+}
+
+/// Frames that the kernel sent of its own, lost at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What they are, if the lab knows them.
+    pub class: Option<FrameClass>,
+    /// Which part of the stack, if the lab knows the place.
+    pub layer: Option<Layer>,
+    /// Where.
+    pub place: DropPlace,
+    /// How many.
+    pub frames: u32,
 }
 
 /// An operation that the kernel refused.
@@ -253,7 +275,7 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
     count(number, records, &mut account)?;
     account.tables = steps::tables(number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
-    let mut pools = Pools::of(&account);
+    let mut pools = Pools::of(&account, records);
     for op in &trial.ops {
         if let Op::Flood { flow } = op {
             account.flows.push(close_flow(plan, number, *flow, records, &mut pools)?);
@@ -278,7 +300,12 @@ fn observers_lost_nothing(
                 let what = format!("the drop observer lost {lost} events");
                 return Err(LedgerError::Contradiction { trial, what });
             }
-            Record::DroppedForeign { count, place, .. } => account.foreign.push((place.clone(), *count)),
+            Record::DroppedForeign { count, class, place, .. } => account.foreign.push(Foreign {
+                class: *class,
+                layer: ingress::layer(place),
+                place: place.clone(),
+                frames: *count,
+            }),
             _ => {}
         }
     }
@@ -350,10 +377,12 @@ struct Pools {
     held: Vec<(DeviceRef, u64)>,
     /// Packets that a counter says were dropped; used only where no drop event can say it better.
     dropped: Vec<(Layer, DeviceRef, u64)>,
+    /// What filters on the way in dropped, where the event alone does not say so.
+    ingress: IngressDrops,
 }
 
 impl Pools {
-    fn of(account: &TrialAccount) -> Self {
+    fn of(account: &TrialAccount, records: &[&Record]) -> Self {
         let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
         let queues = || account.qdiscs.iter();
         let held =
@@ -369,7 +398,7 @@ impl Pools {
         } else {
             Vec::new()
         };
-        Self { held: held.collect(), dropped }
+        Self { held: held.collect(), dropped, ingress: IngressDrops::of(account, records) }
     }
 
     /// Gives frames of `rest` to the places whose counters say that they dropped some.
@@ -401,7 +430,7 @@ fn close_flow(
         .get(usize::from(number))
         .ok_or_else(|| LedgerError::Unknown(format!("flow {number}")))?
         .flow;
-    let (accepted, refused) = sent(trial, number, flow, records)?;
+    let (accepted, refused, unacknowledged) = sent(trial, number, flow, records)?;
     let (seen, duplicated) = seen(trial, number, flow, records)?;
     let asked = Frames::first(flow.frames);
     let mut rest = asked.difference(&seen);
@@ -409,15 +438,12 @@ fn close_flow(
     for (place, frames) in drops(number, records) {
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
-        let stack: Vec<&str> = place.stack.iter().map(String::as_str).collect();
-        let drop = attribution::Drop {
-            reason: place.reason.as_deref(),
-            location: &place.location,
-            stack: &stack,
-            qdisc: place.qdisc.as_deref(),
-        };
-        match attribution::layer(&drop) {
-            Some(layer) => claim(&mut fates, fate(layer, place, here.len())),
+        match ingress::layer(place) {
+            Some(layer) => {
+                let filtered = pools.ingress.claim(place, here.len());
+                claim(&mut fates, fate(Layer::Tc, place, filtered));
+                claim(&mut fates, fate(layer, place, here.len() - filtered));
+            }
             None if here.is_empty() => {}
             None => unknown.push((place.clone(), here)),
         }
@@ -431,6 +457,11 @@ fn close_flow(
         let (reason, frames) = (errno.clone(), here.len());
         claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     }
+    // What TCP holds on to is in its send queue, whatever else holds segments of it.
+    let here = rest.intersection(&unacknowledged);
+    rest = rest.difference(&here);
+    let (reason, frames) = ("UNACKNOWLEDGED".into(), here.len());
+    claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
     for (device, packets) in &mut pools.held {
         let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
@@ -484,21 +515,20 @@ fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a D
 }
 
 type Refused = BTreeMap<String, Frames>;
+/// Sends accepted, refused by errno, and accepted but not acknowledged.
+type Answers = (Frames, Refused, Frames);
 
-fn sent(
-    trial: usize,
-    number: u16,
-    flow: &Flow,
-    records: &[&Record],
-) -> Result<(Frames, Refused), LedgerError> {
+fn sent(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<Answers, LedgerError> {
     let found: Vec<_> = records
         .iter()
         .filter_map(|record| match record {
-            Record::Sent { flow, accepted, refused, .. } if *flow == number => Some((accepted, refused)),
+            Record::Sent { flow, accepted, refused, unacknowledged, .. } if *flow == number => {
+                Some((accepted, refused, unacknowledged))
+            }
             _ => None,
         })
         .collect();
-    let [(accepted, refused)] = found[..] else {
+    let [(accepted, refused, unacknowledged)] = found[..] else {
         let what = format!("what flow {} sent ({} records)", flow.name, found.len());
         return Err(LedgerError::Absent { trial, what });
     };
@@ -509,7 +539,11 @@ fn sent(
         let what = format!("flow {}: {} asked, but {count} accepted and refused", flow.name, flow.frames);
         return Err(LedgerError::Contradiction { trial, what });
     }
-    Ok((accepted.clone(), refused.clone()))
+    if !unacknowledged.is_sound() || !unacknowledged.difference(accepted).is_empty() {
+        let what = format!("flow {} waits for answers to writes that were not accepted", flow.name);
+        return Err(LedgerError::Contradiction { trial, what });
+    }
+    Ok((accepted.clone(), refused.clone(), unacknowledged.clone()))
 }
 
 fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, u32), LedgerError> {

@@ -18,6 +18,7 @@ pub mod mitigation;
 pub mod outcome;
 pub mod plan;
 pub mod protocol;
+pub mod prove;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -145,7 +145,7 @@ pub struct Attempt {
     pub before: Arrived,
     /// With it. A flow whose sender is gone asks for what it asked for before, and nothing arrives.
     pub after: Arrived,
-    /// Evidence that showed before and does not any more.
+    /// Evidence that showed before and does not any more, though frames are still lost.
     pub hidden: Vec<String>,
     /// Senders that are gone.
     pub gone: Vec<DeviceRef>,
@@ -185,5 +185,6 @@ pub fn compare(before: &TrialAccount, after: &TrialAccount, hidden: Vec<String>)
     } else {
         Effect::ChangesNothing
     };
+    let hidden = if effect == Effect::Hides { hidden } else { Vec::new() };
     Attempt { before: was, after: is, hidden, gone, effect }
 }

@@ -1,21 +1,27 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod build;
+mod contrary;
 mod fix;
-mod stand;
+mod need;
 mod text;
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use need::{Need, needs_drivers};
+
+use build::build;
+use need::needs;
+
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
-use crate::link::{DeviceRef, Mac, NsName};
-use crate::mitigation::{Change, Mitigation, Offload};
+use crate::link::{DeviceRef, IfName, Mac, NsName};
+use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Step};
-use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
+use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
@@ -33,45 +39,13 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
+    /// Whether the drop tracepoint is left alone: to measure what watching costs.
+    #[serde(default)]
+    pub unobserved: bool,
     /// Flows, by number.
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
-}
-
-/// A feature of the kernel under test.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// A kind of link.
-    Link(String),
-    /// A kind of queueing discipline.
-    Qdisc(String),
-    /// A traffic control classifier.
-    Classifier(String),
-    /// The driver of an emulated NIC.
-    Driver(String),
-}
-
-impl Need {
-    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
-    pub fn modules(&self) -> Vec<String> {
-        match self {
-            Self::Link(kind) => match kind.as_str() {
-                "bond" => vec!["bonding".into()],
-                "vlan" => vec!["8021q".into()],
-                other => vec![other.into()],
-            },
-            Self::Qdisc(kind) => match kind.as_str() {
-                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
-                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
-                "clsact" => vec!["sch_ingress".into()],
-                other => vec![format!("sch_{other}")],
-            },
-            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
-            Self::Driver(module) => vec![module.clone()],
-        }
-    }
 }
 
 /// A flow with everything its sender and receiver need.
@@ -84,6 +58,8 @@ pub struct FlowPlan {
     pub source: Ipv4Addr,
     /// The receiver's address.
     pub destination: Ipv4Addr,
+    /// Whether what the receiving socket has read counts as delivered; otherwise what arrived at the device.
+    pub at_socket: bool,
 }
 
 /// One run of the topology from nothing.
@@ -113,6 +89,8 @@ pub enum Role {
         /// What was tried.
         mitigation: String,
     },
+    /// A change in which some expectation must not hold.
+    Contrary(String),
 }
 
 /// One thing the agent does.
@@ -233,6 +211,21 @@ pub enum Op {
         /// The queueing discipline that the topology itself gives the device.
         standing: Option<Qdisc>,
     },
+    /// Add routes and permanent neighbours that the kernel took away with a device that went down
+    /// (`fib_netdev_event()`, `neigh_ifdown()`); those that are there stay.
+    Restore {
+        /// In this namespace.
+        ns: NsName,
+        /// Of the file, in its order.
+        routes: Vec<Route>,
+        /// Of the file, in its order.
+        neighbours: Vec<Neighbour>,
+    },
+    /// Make the connection of a TCP flow, by number.
+    Connect {
+        /// Its place in [`Plan::flows`].
+        flow: u16,
+    },
     /// Send a flow, by number, and wait until nothing moves any more.
     Flood {
         /// Its place in [`Plan::flows`].
@@ -349,6 +342,8 @@ impl Op {
             | Self::Verify { .. }
             | Self::Count(_)
             | Self::Capture(_)
+            | Self::Restore { .. }
+            | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_)
@@ -400,14 +395,17 @@ fn plan(
             trials.extend(mitigations.map(|one| fix::mitigated(topology, report, hypothesis, one)));
         }
     }
-    Plan {
+    let mut plan = Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
         slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
+        unobserved: scenario.unobserved,
         flows,
         trials,
-    }
+    };
+    contrary::add(topology, &mut plan);
+    plan
 }
 
 fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
@@ -417,6 +415,11 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
         flow: flow.clone(),
         source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
         destination,
+        at_socket: topology
+            .scenario
+            .faults
+            .values()
+            .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
     }
 }
 
@@ -429,7 +432,10 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             return found.iter().flat_map(enslave).collect();
         }
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => clear(topology, name),
+        Step::Clear(name) => {
+            let restore = restore(topology, &topology.scenario.faults[name]);
+            return [clear(topology, name)].into_iter().chain(restore).collect();
+        }
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
@@ -438,6 +444,34 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
         Step::Check(attachment) => cni::check(attachment),
     };
     vec![op]
+}
+
+/// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
+/// what stands on it.
+fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
+    let Fault::Down { device } = fault else { return None };
+    let ns = &device.ns;
+    let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
+    let by_next_hop = |via: &IpAddr| {
+        let links = topology.links.values().filter(|link| link.device.ns == *ns && went(&link.device.name));
+        links.flat_map(|link| &link.addresses).any(|network| network.contains(*via))
+    };
+    let tables = topology.namespaces.get(ns)?;
+    let is_lost = |route: &&Route| match (&route.dev, &route.via) {
+        (Some(dev), _) => went(dev),
+        (None, via) => via.as_ref().is_some_and(by_next_hop),
+    };
+    let routes: Vec<Route> = tables.routes.iter().filter(is_lost).cloned().collect();
+    let neighbours: Vec<Neighbour> =
+        tables.neighbours.iter().filter(|neighbour| went(&neighbour.dev)).cloned().collect();
+    let is_nothing = routes.is_empty() && neighbours.is_empty();
+    (!is_nothing).then(|| Op::Restore { ns: ns.clone(), routes, neighbours })
+}
+
+/// Whether a link is `base` or stands on it.
+fn stands_on(topology: &Topology, device: &DeviceRef, base: &DeviceRef) -> bool {
+    let below = || topology.links.get(device).map(Link::below).unwrap_or_default();
+    device == base || below().iter().any(|below| stands_on(topology, below, base))
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {
@@ -450,12 +484,24 @@ fn clear(topology: &Topology, name: &str) -> Op {
     Op::Clear { name: name.into(), fault, standing }
 }
 
-/// What a held ring holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// The connections of TCP flows that are sent: they are made while nothing is broken.
+fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    let is_tcp = |flow: u16| topology.scenario.flows[usize::from(flow)].socket == Socket::Tcp;
+    let connect = acts.iter().filter_map(|act| match act {
+        Op::Flood { flow } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
+        _ => None,
+    });
+    connect.collect()
+}
+
+/// What a held ring or socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {
         match act {
-            Op::Inject { name, fault: Fault::Hold { .. } } if !held.contains(&name.as_str()) => {
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
+                if !held.contains(&name.as_str()) =>
+            {
                 held.push(name)
             }
             Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
@@ -471,55 +517,13 @@ fn flood(topology: &Topology, name: &str) -> Op {
 }
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
-    let mut ops = stand::build(topology);
+    let mut ops = build(topology);
+    let acts: Vec<Op> = acts.collect();
+    ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    let acts: Vec<Op> = acts.collect();
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
     Trial { role, ops }
-}
-
-fn needs(topology: &Topology) -> Vec<Need> {
-    let mut needs = BTreeSet::new();
-    let qdiscs = |root: &Qdisc| -> Vec<Need> {
-        let both = [Some(root), root.child()].into_iter().flatten();
-        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
-    };
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Nic(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-            }
-            LinkKind::Pf(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-                needs.insert(Need::Driver("igbvf".into()));
-            }
-            LinkKind::Vf { .. } => {}
-            other => {
-                needs.insert(Need::Link(other.word().into()));
-            }
-        }
-        needs.extend(link.qdisc.iter().flat_map(qdiscs));
-    }
-    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
-        if let Change::Qdisc { qdisc, .. } = change {
-            needs.extend(qdiscs(qdisc));
-        }
-    }
-    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
-    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    for fault in topology.scenario.faults.values() {
-        match fault {
-            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { vlan, .. } => {
-                needs.insert(Need::Qdisc("clsact".into()));
-                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
-                needs.insert(Need::Classifier(classifier.into()));
-            }
-            Fault::Down { .. } | Fault::Release { .. } | Fault::Mtu { .. } | Fault::Hold { .. } => {}
-        }
-    }
-    needs.into_iter().collect()
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::frames::Frames;
 use crate::link::{Cidr, DeviceRef, NsName};
 use crate::plan::Plan;
+use crate::protocol::FrameClass;
 use crate::state::LinkState;
 use crate::topology::Route;
 
@@ -42,6 +43,8 @@ pub enum Record {
         accepted: Frames,
         /// Sends it refused, by errno.
         refused: BTreeMap<String, Frames>,
+        /// Writes of a TCP flow that were accepted and not acknowledged within a bound; they may have arrived since.
+        unacknowledged: Frames,
     },
     /// What a flow's receiver saw.
     Seen {
@@ -57,7 +60,14 @@ pub enum Record {
     /// Frames of a flow freed by the kernel as lost (skb:kfree_skb), all at one place.
     Dropped { trial: u16, flow: u16, frames: Frames, place: DropPlace },
     /// Frames that are not the lab's, lost at one place.
-    DroppedForeign { trial: u16, count: u32, place: DropPlace },
+    DroppedForeign {
+        trial: u16,
+        count: u32,
+        /// What they are, if the lab knows them.
+        #[serde(default)]
+        class: Option<FrameClass>,
+        place: DropPlace,
+    },
     /// The drop observer's own account for a trial.
     Observed {
         trial: u16,

@@ -14,7 +14,7 @@ use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 use crate::topology::Route;
 
-pub use fault::{Fault, Hook};
+pub use fault::{Fault, FilterKind, Hook};
 pub use qdisc::Qdisc;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
@@ -38,6 +38,11 @@ pub enum Socket {
     Udp,
     /// UDP with IP_RECVERR: ENOBUFS is shown.
     UdpRecverr,
+    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. Nobody answers them.
+    Ping,
+    /// Numbered writes into one TCP connection, which is made before anything is broken. A write is delivered when it
+    /// is read at the other end; segments that TCP sends again are frames of the kernel's own.
+    Tcp,
 }
 
 impl fmt::Display for Socket {
@@ -47,6 +52,8 @@ impl fmt::Display for Socket {
             Self::PacketBypass => "packet-bypass",
             Self::Udp => "udp",
             Self::UdpRecverr => "udp-recverr",
+            Self::Ping => "ping",
+            Self::Tcp => "tcp",
         })
     }
 }
@@ -265,6 +272,33 @@ pub struct Condition {
     pub subject: Subject,
     /// What it must be.
     pub bounds: Bounds,
+    /// The fault that breaks it, where its author names one; `--prove` finds one otherwise.
+    #[serde(default)]
+    pub broken_by: Option<String>,
+}
+
+/// A change of a topology in which an expectation must not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contrary {
+    /// None of its faults.
+    Healthy,
+    /// None of its faults, but this one from the first step on.
+    Broken(Fault),
+    /// This one of its faults from the first step on, and everything else as written.
+    Named(String),
+    /// Half of the frames.
+    Halved,
+    /// A device made without its options, and nothing broken.
+    Plain(DeviceRef),
+    /// A bond with another port, which has carrier, and nothing broken.
+    Joined(DeviceRef),
+    /// No pod attached to anything, and no flow.
+    Unattached,
+    /// All cables of a namespace out, and this one in again.
+    Replugged(DeviceRef),
+    /// Another one of these, and then a wait for what it brings about.
+    Until(Box<Contrary>, Condition),
 }
 
 /// A bug report's own words, as conditions.
@@ -300,6 +334,17 @@ pub struct Hypothesis {
     pub fits: Option<bool>,
 }
 
+impl Contrary {
+    /// The fault that it injects and the topology does not have.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Broken(fault) => Some(fault),
+            Self::Until(other, _) => other.fault(),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that happens on a topology.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scenario {
@@ -319,6 +364,10 @@ pub struct Scenario {
     pub hypotheses: Vec<Hypothesis>,
     /// What was tried against the report.
     pub mitigations: Vec<Mitigation>,
+    /// Changes that are to break what is expected; none unless it is to be proven that something can.
+    pub contraries: Vec<Contrary>,
+    /// Whether drops are counted only, and the tracepoint is left alone.
+    pub unobserved: bool,
 }
 
 /// Fields of `struct rtnl_link_stats64` (include/uapi/linux/if_link.h), in its order.

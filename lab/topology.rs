@@ -152,6 +152,21 @@ pub enum LinkKind {
         /// The other end.
         peer: DeviceRef,
     },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
+    },
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
@@ -200,9 +215,22 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            hardware if hardware.is_hardware() => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -310,7 +338,7 @@ pub struct Bond {
 }
 
 impl Bond {
-    /// A bond of which nothing else is asked.
+    /// A bond of which everything is the kernel's choice but its mode and ports.
     pub fn new(mode: BondMode, ports: Vec<IfName>) -> Self {
         Self {
             mode,

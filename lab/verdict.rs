@@ -8,6 +8,7 @@ use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, Wai
 use crate::link::NsName;
 use crate::outcome::Outcome;
 use crate::plan::Role;
+use crate::prove::{self, Proof};
 use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Subject};
 use crate::separators::{self, Separator};
@@ -42,6 +43,8 @@ pub struct Verdict {
     pub fixes: Vec<TriedFix>,
     /// States that the file asks for, as they were at the end of the main trial.
     pub states: Vec<(Subject, u64)>,
+    /// Whether each expectation can fail; empty unless that was to be proven.
+    pub proofs: Vec<Proof>,
 }
 
 /// Judges a closed account.
@@ -49,6 +52,9 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
+        if matches!(trial.role, Role::Contrary(_)) {
+            continue;
+        }
         let is_main = trial.role == Role::Main;
         let expects = |condition: &&Condition| {
             is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
@@ -67,6 +73,8 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         checks.extend(tried::expectation(one, &account.trials[one.trial]));
     }
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
+    let proofs = prove::prove(topology, account);
+    checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
@@ -81,6 +89,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         fixes: tried::fixes(topology, account),
         tried,
         states: states(topology, account),
+        proofs,
     }
 }
 
@@ -99,6 +108,7 @@ pub fn title(role: &Role) -> String {
         Role::Control => "control".into(),
         Role::Hypothesis(name) => name.clone(),
         Role::Mitigation { cause, mitigation } => format!("{cause} under {mitigation}"),
+        Role::Contrary(label) => label.clone(),
     }
 }
 
@@ -192,7 +202,7 @@ fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
 
 /// A wait is a check of its own: what came too late did not come.
 fn waited(wait: &WaitAccount) -> Check {
-    let Condition { name, subject, bounds } = &wait.until;
+    let Condition { name, subject, bounds, .. } = &wait.until;
     Check {
         name: format!("wait: {name}"),
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
@@ -229,6 +239,16 @@ fn built(trial: &TrialAccount) -> Option<Check> {
         expected: "every operation carried out and read back".into(),
         observed: refused.error.to_string(),
     })
+}
+
+/// What holds whatever is broken is no statement about what was broken.
+fn vacuous(proof: &Proof) -> Check {
+    Check {
+        name: format!("proof: {}", proof.name),
+        outcome: Outcome::Fail,
+        expected: "some trial in which it does not hold".into(),
+        observed: format!("it is vacuous, for it holds in all of: {}", proof.tried.join("; ")),
+    }
 }
 
 fn accounted(trial: &TrialAccount) -> Check {

@@ -7,24 +7,26 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
 use lab::plan::{self, Plan};
+use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, provision};
+use super::{PinsArgs, ProvisionArgs, drivers, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
+  lab run topologies/vlan-over-bond-tx-drop.toml --prove
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
 /// The kernel for a topology that names none.
@@ -56,6 +58,12 @@ pub struct RunArgs {
     /// Boot the kernel anew instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
+    /// For each expectation, break something that must break it; one that still holds is vacuous, and fails the run
+    #[arg(long)]
+    prove: bool,
+    /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
+    #[arg(long, hide = true)]
+    no_observer: bool,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -87,6 +95,8 @@ pub fn carry_out(
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
+    let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
+    topology.scenario.unobserved = args.no_observer;
     let plan = lower(&topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
@@ -115,9 +125,10 @@ pub fn carry_out(
 
 fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
-    let choice = choose(args, kernel)?;
+    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let choice = choose(args, kernel, &kernels)?;
     let qemu = provision::qemu(&args.provision)?;
-    let kernel = choice.kernel(&args.provision, &cache)?;
+    let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
     let machine = Machine {
@@ -131,6 +142,9 @@ fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) ->
     };
     let mut run = runner::carry_out_in_machine(topology, plan, &machine)?;
     run.notes.extend(note);
+    if let Boot::Pin(pin) = &choice {
+        drivers::explain(&mut run.document, topology, pin, &kernels);
+    }
     Ok(run)
 }
 
@@ -141,15 +155,14 @@ enum Boot {
     HostImage,
 }
 
-fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
+fn choose(args: &RunArgs, kernel: &str, kernels: &Kernels) -> Result<Boot, Failure> {
     if let Some(image) = &args.kernel_image {
         return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
     }
     if kernel == HOST_IMAGE {
         return Ok(Boot::HostImage);
     }
-    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
-    match &provision::select(&kernels, kernel)?[..] {
+    match &provision::select(kernels, kernel)?[..] {
         [pin] => Ok(Boot::Pin((*pin).clone())),
         pins => {
             Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))
@@ -158,10 +171,16 @@ fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
 }
 
 impl Boot {
-    fn kernel(&self, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+    fn kernel(
+        &self,
+        topology: &Topology,
+        kernels: &Kernels,
+        args: &ProvisionArgs,
+        cache: &Cache,
+    ) -> Result<Kernel, Failure> {
         let store = Store::new(cache.clone(), None);
         match self {
-            Boot::Pin(pin) => provision::kernel(pin, args, cache),
+            Boot::Pin(pin) => drivers::kernel(topology, pin, kernels, args, cache),
             Boot::HostImage => Ok(store.host_image()?),
             Boot::Image { image, modules } => store
                 .from_image(image, modules.as_deref())

@@ -88,6 +88,10 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let Request::Run(plan) = serde_json::from_str(&line)?;
+    if plan.unobserved {
+        // It ends with its file descriptors.
+        prepared.observer = Err("switched off with --no-observer".to_owned());
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { line: writer, records: 0 };

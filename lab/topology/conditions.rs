@@ -10,7 +10,7 @@ use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenar
 use crate::topology::Route;
 
 /// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 28] = [
+const SEND_ERRNOS: [&str; 29] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EAFNOSUPPORT",
@@ -18,6 +18,7 @@ const SEND_ERRNOS: [&str; 28] = [
     "EBADF",
     "EBUSY",
     "ECONNREFUSED",
+    "ECONNRESET",
     "EDESTADDRREQ",
     "EFAULT",
     "EHOSTDOWN",
@@ -111,7 +112,23 @@ pub fn resolve_condition(
         Subject::Refused { .. } => subject.to_string(),
         _ => format!("{subject}: {bounds}"),
     });
-    Some(Condition { name, subject, bounds })
+    let broken_by = broken_by(table, purpose, scenario, checker);
+    Some(Condition { name, subject, bounds, broken_by })
+}
+
+/// The fault that its author says breaks it.
+fn broken_by(
+    table: &At<ConditionTable>,
+    purpose: Use,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<String> {
+    let fault = table.value.broken_by.as_ref()?;
+    if purpose != Use::Expect {
+        checker.problem(&fault.span, "only an expectation is proven", "take `broken_by` away");
+    }
+    fault_exists(fault, scenario, checker);
+    Some(fault.value.clone())
 }
 
 /// Whether nothing can come of it without a step: a state and a refusal are there once the topology stands.
@@ -320,6 +337,14 @@ fn routes_readable(table: &At<ConditionTable>, read: usize, checker: &mut Checke
     }
     if read == 0 && lines.count() == 0 {
         checker.problem(&routes.span, "no routes at all", "paste what `ip route list` prints");
+    }
+}
+
+/// Checks that a fault exists.
+pub fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
+    if !scenario.faults.contains_key(&name.value) {
+        let known: Vec<String> = scenario.faults.keys().cloned().collect();
+        checker.dangling(&name.span, "fault", &name.value, &known);
     }
 }
 

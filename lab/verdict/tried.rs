@@ -52,7 +52,7 @@ pub fn hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
     let mut tried = Vec::new();
     for (number, trial) in account.trials.iter().enumerate() {
         let hypothesis = match &trial.role {
-            Role::Main | Role::Mitigation { .. } => continue,
+            Role::Main | Role::Contrary(_) | Role::Mitigation { .. } => continue,
             Role::Control => None,
             Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
         };

@@ -32,7 +32,7 @@ fn words(attempt: &AttemptDocument) -> String {
     if !attempt.gone.is_empty() {
         words += &format!(": {} is gone", attempt.gone.join(", "));
     }
-    if !attempt.hidden.is_empty() && attempt.after.delivered < attempt.after.asked {
+    if !attempt.hidden.is_empty() {
         words += &format!(" (no longer: {})", attempt.hidden.join("; "));
     }
     words

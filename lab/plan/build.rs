@@ -1,4 +1,4 @@
-//! The operations that make a topology stand: those below before those above.
+//! Lowers the links of a topology: in which order they are made.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +69,12 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     let mut ops = Vec::new();
     for link in topology.links.values() {
         match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
+            LinkKind::Dummy | LinkKind::Tap { .. } => {
+                ops.push(Op::Create { link: link.clone(), peer: None });
+            }
+            LinkKind::Gadget { peer } => {
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
             LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
             LinkKind::Veth { peer } => {
                 far_ends.insert(peer);
@@ -80,7 +85,8 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 let slot = slot.expect("every NIC has a slot");
                 ops.push(Op::Adopt { link: link.clone(), slot });
             }
-            LinkKind::Vf { .. }
+            LinkKind::GadgetHost { .. }
+            | LinkKind::Vf { .. }
             | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
@@ -123,9 +129,16 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     if !link.up {
         return false;
     }
+    // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
+    let fewest = match &link.kind {
+        LinkKind::Bond(bond) => bond.min_links.unwrap_or(0).max(1) as usize,
+        _ => 1,
+    };
     match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            topology.links.get(peer).is_some_and(|peer| peer.up)
+        }
         // QEMU's NICs have carrier by themselves, as long as the cable is in.
         LinkKind::Nic(_) | LinkKind::Pf(_) => true,
         LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),
@@ -133,10 +146,10 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         | LinkKind::Ipvlan { .. }
         | LinkKind::Macvlan { .. }
         | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => link
-            .below()
-            .iter()
-            .filter_map(|below| topology.links.get(below))
-            .any(|it| can_carry(topology, it)),
+        | LinkKind::Bridge { .. } => {
+            let below = link.below();
+            let below = below.iter().filter_map(|below| topology.links.get(below));
+            below.filter(|it| can_carry(topology, it)).count() >= fewest
+        }
     }
 }

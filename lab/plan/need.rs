@@ -1,0 +1,132 @@
+//! What a plan needs of the kernel, and the modules that provide it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mitigation::Change;
+use crate::scenario::{Contrary, Fault, FilterKind, Hook, Qdisc};
+use crate::topology::{LinkKind, Topology};
+
+/// A feature of the kernel under test.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A kind of link.
+    Link(String),
+    /// A kind of queueing discipline.
+    Qdisc(String),
+    /// A traffic control classifier.
+    Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
+    /// A hook that no queueing discipline provides.
+    Hook {
+        /// tcx or nft.
+        kind: FilterKind,
+        /// Which way.
+        hook: Hook,
+    },
+    /// A USB pair: a gadget and its host in one machine.
+    Gadget,
+    /// A tap, with IFF_BACKPRESSURE or without.
+    Tap {
+        /// Whether with it.
+        backpressure: bool,
+    },
+}
+
+impl Need {
+    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
+    pub fn modules(&self) -> Vec<String> {
+        match self {
+            Self::Link(kind) => match kind.as_str() {
+                "bond" => vec!["bonding".into()],
+                "vlan" => vec!["8021q".into()],
+                other => vec![other.into()],
+            },
+            Self::Qdisc(kind) => match kind.as_str() {
+                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
+                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
+                "clsact" => vec!["sch_ingress".into()],
+                other => vec![format!("sch_{other}")],
+            },
+            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
+            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
+            Self::Hook { .. } => Vec::new(),
+            // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
+            Self::Gadget => {
+                let names =
+                    ["dummy_hcd", "cdc_ether", "usb_f_ecm", "usb_f_ecm_subset", "usb_f_rndis", "g_ether"];
+                names.map(String::from).into()
+            }
+            Self::Tap { .. } => vec!["tun".into()],
+        }
+    }
+}
+
+/// Whether a topology needs drivers that a kernel built for virtual machines lacks.
+pub fn needs_drivers(topology: &Topology) -> bool {
+    needs(topology).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
+}
+
+/// What a topology needs, each once.
+pub fn needs(topology: &Topology) -> Vec<Need> {
+    let mut needs = BTreeSet::new();
+    let qdiscs = |root: &Qdisc| -> Vec<Need> {
+        let both = [Some(root), root.child()].into_iter().flatten();
+        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
+    };
+    for link in topology.links.values() {
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => {
+                needs.insert(Need::Gadget);
+            }
+            LinkKind::Tap { backpressure } => {
+                needs.insert(Need::Tap { backpressure: *backpressure });
+            }
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
+        needs.extend(link.qdisc.iter().flat_map(qdiscs));
+    }
+    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
+        if let Change::Qdisc { qdisc, .. } = change {
+            needs.extend(qdiscs(qdisc));
+        }
+    }
+    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
+    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
+    let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
+    for fault in topology.scenario.faults.values().chain(contrary) {
+        match fault {
+            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
+            Fault::Filter { hook, kind: kind @ (FilterKind::Tcx | FilterKind::Nft), .. } => {
+                needs.insert(Need::Hook { kind: *kind, hook: *hook });
+            }
+            Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
+                needs.insert(Need::Qdisc("clsact".into()));
+                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
+                needs.insert(Need::Classifier(classifier.into()));
+            }
+            Fault::Down { .. }
+            | Fault::Release { .. }
+            | Fault::Mtu { .. }
+            | Fault::Hold { .. }
+            | Fault::Stall { .. }
+            | Fault::Partner { .. }
+            | Fault::Rcvbuf { .. } => {}
+        }
+    }
+    needs.into_iter().collect()
+}
