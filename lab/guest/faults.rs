@@ -77,7 +77,7 @@ pub async fn clear(
         }
         (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
         (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
-        (Fault::Stall { peer, .. }, _) => links::set_up(bed, peer).await,
+        (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,
         (Fault::Rcvbuf { .. }, _) => Ok(()),
     }
 }

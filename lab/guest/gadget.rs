@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::netns::Namespace;
 use super::rtnl::{Rtnl, RtnlError};
 use super::testbed::{Testbed, netns_error};
-use super::{init, links};
+use super::{init, links, ready};
 use crate::link::{DeviceRef, Mac};
 use crate::record::OpError;
 use crate::topology::Link;
@@ -28,6 +28,8 @@ use crate::topology::Link;
 const GADGET: &str = "g_ether";
 /// A bus is enumerated in tenths of a second; a machine under emulation and load takes ten times that.
 const APPEAR_TIMEOUT: Duration = Duration::from_secs(15);
+/// Frames of a running bus are milliseconds apart, under emulation as well.
+const DRAINED_AFTER: Duration = Duration::from_millis(150);
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -75,6 +77,16 @@ pub async fn create(bed: &Testbed, link: &Link, peer: &Link) -> Result<(), OpErr
 /// The kernel's refusal.
 pub async fn stall(bed: &Testbed, _device: &DeviceRef, peer: &DeviceRef) -> Result<(), OpError> {
     links::set_down(bed, peer).await
+}
+
+/// Lets the driver send again, and waits until what it held has arrived: the bus works by timers and work queues.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn go_on(bed: &Testbed, peer: &DeviceRef) -> Result<(), OpError> {
+    links::set_up(bed, peer).await?;
+    // A topology whose devices never come to rest has frames of its own, and these are on their way by then.
+    ready::quiet(bed, DRAINED_AFTER).await.map(drop)
 }
 
 fn reload(gadget: Mac, host: Mac) -> io::Result<()> {
