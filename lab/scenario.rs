@@ -10,10 +10,11 @@ use std::fmt;
 
 use crate::cni::Attachment;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
+use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 use crate::topology::Route;
 
-pub use fault::{Fault, Hook};
+pub use fault::{Fault, FilterKind, Hook};
 pub use qdisc::Qdisc;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
@@ -21,6 +22,9 @@ pub const FRAMES_MAX: u32 = 1_000_000;
 
 /// A wait or pause in ms, at the most: a guest that says nothing for twice as long counts as hung.
 pub const WAIT_MS_MAX: u32 = 20_000;
+
+/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
+pub const WITHIN_MS_DEFAULT: u32 = 10_000;
 
 /// Through which door frames enter the stack; each hides or shows errors in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +38,11 @@ pub enum Socket {
     Udp,
     /// UDP with IP_RECVERR: ENOBUFS is shown.
     UdpRecverr,
+    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. Nobody answers them.
+    Ping,
+    /// Numbered writes into one TCP connection, which is made before anything is broken. A write is delivered when it
+    /// is read at the other end; segments that TCP sends again are frames of the kernel's own.
+    Tcp,
 }
 
 impl fmt::Display for Socket {
@@ -43,6 +52,8 @@ impl fmt::Display for Socket {
             Self::PacketBypass => "packet-bypass",
             Self::Udp => "udp",
             Self::UdpRecverr => "udp-recverr",
+            Self::Ping => "ping",
+            Self::Tcp => "tcp",
         })
     }
 }
@@ -298,7 +309,16 @@ pub struct Report {
     /// Flows sent under each hypothesis, in order.
     pub floods: Vec<String>,
     /// What the report observed.
-    pub evidence: Vec<Condition>,
+    pub evidence: Vec<Observation>,
+}
+
+/// A piece of a report's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What was observed.
+    pub condition: Condition,
+    /// The mitigation that had been tried by then, by name.
+    pub under: Option<String>,
 }
 
 /// One explanation of a report: faults that would have to produce its evidence.
@@ -310,6 +330,8 @@ pub struct Hypothesis {
     pub about: String,
     /// Faults injected before the report's flows.
     pub inject: Vec<String>,
+    /// What the faults come to by and by, and must have before the flows are sent.
+    pub wait: Option<Condition>,
     /// Whether the author expects it to fit all the evidence; a check when given.
     pub fits: Option<bool>,
 }
@@ -342,6 +364,8 @@ pub struct Scenario {
     pub report: Option<Report>,
     /// Rival explanations of the report.
     pub hypotheses: Vec<Hypothesis>,
+    /// What was tried against the report.
+    pub mitigations: Vec<Mitigation>,
     /// Changes that are to break what is expected; none unless it is to be proven that something can.
     pub contraries: Vec<Contrary>,
     /// Whether drops are counted only, and the tracepoint is left alone.

@@ -9,6 +9,7 @@ mod faults;
 pub mod file;
 mod hardware;
 mod links;
+mod mitigations;
 mod pods;
 mod qdiscs;
 mod read;
@@ -115,6 +116,8 @@ pub struct Link {
     pub txqueuelen: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it is not made with the topology, but by a mitigation.
+    pub later: bool,
     /// Addresses.
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
@@ -131,6 +134,7 @@ impl Link {
             mtu: None,
             txqueuelen: None,
             up: true,
+            later: false,
             addresses: Vec::new(),
             qdisc: None,
         }
@@ -147,6 +151,21 @@ pub enum LinkKind {
     Veth {
         /// The other end.
         peer: DeviceRef,
+    },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
     },
     /// A bond.
     Bond(Box<Bond>),
@@ -196,9 +215,22 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            hardware if hardware.is_hardware() => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -228,6 +260,16 @@ impl LinkKind {
 
     /// The device a link was made on, perhaps in another namespace.
     pub fn parent(&self) -> Option<&DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to put it on another.
+    pub fn parent_mut(&mut self) -> Option<&mut DeviceRef> {
         match self {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)

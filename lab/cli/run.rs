@@ -7,19 +7,20 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::plugins;
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
+use lab::plan::{self, Plan};
 use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, provision};
+use super::{PinsArgs, ProvisionArgs, drivers, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -98,6 +99,16 @@ enum Format {
 
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
+    carry_out(args, |topology| Ok(plan::lower(topology)), about)
+}
+
+/// Reads a topology, carries out a plan that is made of it, and prints the result; `text` renders it for people.
+pub fn carry_out(
+    args: &RunArgs,
+    lower: impl FnOnce(&Topology) -> Result<Plan, Failure>,
+    text: impl FnOnce(&Topology, &Run) -> String,
+) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let mut topology = read(&args.topology)?;
     if let Some(cni) = args.cni {
@@ -105,23 +116,38 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     }
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
+    let plan = lower(&topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
-        runner::run_here(&topology, Timeouts::default())?
+        runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {
-        in_machine(args, &topology, &kernel)?
+        in_machine(args, &topology, &plan, &kernel)?
     };
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    print(args.format, &topology, &run);
+    match args.format {
+        Format::Text => print!("{}", text(&topology, &run)),
+        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+    // Standard output is the result's alone when a script reads it.
+    for note in &run.notes {
+        match args.format {
+            Format::Text => println!("note: {note}"),
+            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
+        }
+    }
     Ok(exit_code(&run))
 }
 
-fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
+fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
-    let choice = choose(args, kernel)?;
+    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let choice = choose(args, kernel, &kernels)?;
     let qemu = provision::qemu(&args.provision)?;
-    let kernel = choice.kernel(&args.provision, &cache)?;
+    let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
     let plugins = args.cni_plugins.clone().or_else(plugins::installed);
@@ -135,8 +161,11 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
         cold: args.cold,
         timeouts: Timeouts::default(),
     };
-    let mut run = runner::run_in_machine(topology, &machine)?;
+    let mut run = runner::carry_out_in_machine(topology, plan, &machine)?;
     run.notes.extend(note);
+    if let Boot::Pin(pin) = &choice {
+        drivers::explain(&mut run.document, topology, pin, &kernels);
+    }
     Ok(run)
 }
 
@@ -147,15 +176,14 @@ enum Boot {
     HostImage,
 }
 
-fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
+fn choose(args: &RunArgs, kernel: &str, kernels: &Kernels) -> Result<Boot, Failure> {
     if let Some(image) = &args.kernel_image {
         return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
     }
     if kernel == HOST_IMAGE {
         return Ok(Boot::HostImage);
     }
-    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
-    match &provision::select(&kernels, kernel)?[..] {
+    match &provision::select(kernels, kernel)?[..] {
         [pin] => Ok(Boot::Pin((*pin).clone())),
         pins => {
             Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))
@@ -164,10 +192,16 @@ fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
 }
 
 impl Boot {
-    fn kernel(&self, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+    fn kernel(
+        &self,
+        topology: &Topology,
+        kernels: &Kernels,
+        args: &ProvisionArgs,
+        cache: &Cache,
+    ) -> Result<Kernel, Failure> {
         let store = Store::new(cache.clone(), None);
         match self {
-            Boot::Pin(pin) => provision::kernel(pin, args, cache),
+            Boot::Pin(pin) => drivers::kernel(topology, pin, kernels, args, cache),
             Boot::HostImage => Ok(store.host_image()?),
             Boot::Image { image, modules } => store
                 .from_image(image, modules.as_deref())
@@ -182,23 +216,6 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
         .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
     let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy().into_owned());
     Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
-}
-
-fn print(format: Format, topology: &Topology, run: &Run) {
-    match format {
-        Format::Text => print!("{}", terminal::render(&run.document, topology.about.as_deref())),
-        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
-        }
-    }
-    // Standard output is the result's alone when a script reads it.
-    for note in &run.notes {
-        match format {
-            Format::Text => println!("note: {note}"),
-            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
-        }
-    }
 }
 
 fn exit_code(run: &Run) -> ExitCode {

@@ -119,6 +119,9 @@ pub struct TopologyFile {
     /// Rival explanations of the report.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
+    /// What was tried against it: for `lab try`, and for evidence that speaks of it.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub mitigation: Named<MitigationTable>,
 }
 
 /// A pool of addresses.
@@ -148,6 +151,12 @@ pub struct NsTable {
     /// Devices that swallow what they are given.
     #[serde(default, deserialize_with = "in_file_order")]
     pub dummy: Links<DummyTable>,
+    /// USB pairs of a gadget and its host.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub gadget: Links<GadgetTable>,
+    /// Taps that nobody reads.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub tap: Links<TapTable>,
     /// Bonds.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bond: Links<BondTable>,

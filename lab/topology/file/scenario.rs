@@ -5,8 +5,9 @@ use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
+use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
-use crate::scenario::{FlowField, Hook, Socket, State};
+use crate::scenario::{FilterKind, FlowField, Hook, Socket, State};
 
 /// A flow of numbered frames.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,7 +36,7 @@ pub struct FaultTables {
     /// A queueing discipline at the root of a device.
     #[serde(default, deserialize_with = "in_file_order")]
     pub qdisc: Named<QdiscFaultTable>,
-    /// A clsact filter that drops.
+    /// A filter that drops.
     #[serde(default, deserialize_with = "in_file_order")]
     pub filter: Named<FilterFaultTable>,
     /// A device taken down.
@@ -50,6 +51,15 @@ pub struct FaultTables {
     /// A cable's receiving end that takes frames in and looks at none.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hold: Named<HoldFaultTable>,
+    /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub stall: Named<StallFaultTable>,
+    /// An LACP partner that never comes into sync.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub partner: Named<PartnerFaultTable>,
+    /// A receiving socket whose buffer is full.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub rcvbuf: Named<RcvbufFaultTable>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -62,7 +72,7 @@ pub struct QdiscFaultTable {
     pub qdisc: At<QdiscTable>,
 }
 
-/// A clsact filter that drops.
+/// A filter that drops.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterFaultTable {
@@ -70,8 +80,10 @@ pub struct FilterFaultTable {
     pub device: At<DeviceRef>,
     /// `egress` or `ingress`.
     pub hook: Hook,
-    /// Drop only frames whose VLAN tag is this.
-    pub vlan: Option<VlanId>,
+    /// Drop only frames whose VLAN tag is this (clsact, tcx).
+    pub vlan: Option<At<VlanId>>,
+    /// `clsact` unless you say `tcx` or `nft`.
+    pub kind: Option<FilterKind>,
 }
 
 /// A device taken down.
@@ -106,6 +118,32 @@ pub struct MtuFaultTable {
 #[serde(deny_unknown_fields)]
 pub struct HoldFaultTable {
     /// Which end: the one that receives.
+    pub device: At<DeviceRef>,
+}
+
+/// The gadget's end of a USB pair, whose driver stops its queue after ten frames, with carrier: the other end is down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StallFaultTable {
+    /// Which end: the gadget, which sends.
+    pub device: At<DeviceRef>,
+}
+
+/// The other end of the port's cable sends a LACPDU each second, as a partner that never comes into sync. It is the
+/// second one that the port believes: let three seconds pass.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerFaultTable {
+    /// Which port of an 802.3ad bond.
+    pub device: At<DeviceRef>,
+}
+
+/// The socket that receives at this device has the smallest buffer there is, and nobody reads it until the fault is
+/// cleared or the trial ends. Of flows to this device, what the socket has read counts as delivered, in each step.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RcvbufFaultTable {
+    /// Where flows are received.
     pub device: At<DeviceRef>,
 }
 
@@ -207,6 +245,8 @@ pub struct ConditionTable {
     pub at_least: Option<At<u64>>,
     /// This or less.
     pub at_most: Option<At<u64>>,
+    /// In evidence: what is observed after this mitigation was tried, on what is still broken.
+    pub under: Option<At<String>>,
 }
 
 /// A bug report's evidence.
@@ -227,6 +267,45 @@ pub struct HypothesisTable {
     pub about: String,
     /// Faults that would have to produce the evidence.
     pub inject: Vec<At<String>>,
+    /// Wait until this holds before the flows are sent: a bond notices a dead port only by and by.
+    pub wait: Option<At<ConditionTable>>,
     /// Whether it is expected to fit all of it.
     pub fits: Option<bool>,
+}
+
+/// Something that was tried against the report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MitigationTable {
+    /// In plain words.
+    pub about: String,
+    /// What is changed, in order.
+    pub steps: Vec<At<ChangeTable>>,
+}
+
+/// One change: exactly one of `down`, `up`, `delete`, `create`; or `device` with one of `qdisc`, `txqueuelen`,
+/// `offload`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTable {
+    /// Set this link down.
+    pub down: Option<At<DeviceRef>>,
+    /// Set this link up, with its neighbours and routes.
+    pub up: Option<At<DeviceRef>>,
+    /// Delete this link, and with it what was made on it.
+    pub delete: Option<At<DeviceRef>>,
+    /// Make this link again, as it is described.
+    pub create: Option<At<DeviceRef>>,
+    /// With `create`: on this parent.
+    pub parent: Option<At<DeviceRef>>,
+    /// Change this device.
+    pub device: Option<At<DeviceRef>>,
+    /// Put this discipline at its root.
+    pub qdisc: Option<At<QdiscTable>>,
+    /// Give its queue this length, in packets.
+    pub txqueuelen: Option<u32>,
+    /// Switch this offload, as `ethtool -K` does.
+    pub offload: Option<Offload>,
+    /// With `offload`: on or off; on unless you say otherwise.
+    pub on: Option<bool>,
 }
