@@ -143,7 +143,7 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
 
 /// A fault that a device counts which should count none.
 fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
-    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    let Some(link) = topology.link(device) else { return Vec::new() };
     match (&link.kind, counter) {
         (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
             vec![Contrary::Broken(egress(parent))]
@@ -158,7 +158,7 @@ fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contra
 
 /// The cables below a device.
 fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
-    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    let Some(link) = topology.link(device) else { return Vec::new() };
     let below = link.below();
     if below.is_empty() {
         return vec![device.clone()];
@@ -176,12 +176,12 @@ fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
 }
 
 fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
-    let standing = topology.links.get(device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
+    let standing = topology.link(device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
     Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
 }
 
 fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
-    match &topology.links.get(port)?.kind {
+    match &topology.link(port)?.kind {
         LinkKind::Veth { peer } => Some(peer),
         _ => None,
     }
@@ -193,7 +193,7 @@ fn another_state(
     state: State,
     condition: &Condition,
 ) -> Vec<Contrary> {
-    let ports = || topology.links.get(device).map(|link| link.below()).unwrap_or_default().into_iter();
+    let ports = || topology.link(device).map(|link| link.below()).unwrap_or_default().into_iter();
     let fault = |fault: Fault| Contrary::Broken(fault);
     let wanted = condition.bounds;
     let broken: Vec<Contrary> = match state {
@@ -207,7 +207,7 @@ fn another_state(
             siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
         }
         State::Active => vec![fault(Fault::Down { device: device.clone() })],
-        State::Exists => return vec![without(topology, device)],
+        State::Exists => return vec![Contrary::Unattached, Contrary::Undone],
         State::Partner | State::AggregatorPorts => {
             ports().map(|port| fault(Fault::Down { device: port })).collect()
         }
@@ -223,7 +223,7 @@ fn without(topology: &Topology, device: &DeviceRef) -> Contrary {
 
 /// The other ports of the same bond.
 fn siblings(topology: &Topology, port: &DeviceRef) -> Vec<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| link.has_port(port));
+    let bonds = topology.all_links().filter(|link| link.has_port(port));
     bonds.flat_map(|bond| bond.below()).filter(|other| other != port).collect()
 }
 
@@ -241,7 +241,7 @@ fn opposite(condition: &Condition) -> Condition {
 /// Each port taken out of its bond, for a bond or one of its ports.
 fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
     let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
-    let bonds = topology.links.values().filter(is_meant).filter(|link| !link.kind.ports().is_empty());
+    let bonds = topology.all_links().filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
     ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
 }

@@ -295,6 +295,8 @@ pub enum Contrary {
     Joined(DeviceRef),
     /// No pod attached to anything, and no flow.
     Unattached,
+    /// Pods attached and never detached, and nothing taken back when an attachment fails.
+    Undone,
     /// All cables of a namespace out, and this one in again.
     Replugged(DeviceRef),
     /// Another one of these, and then a wait for what it brings about.

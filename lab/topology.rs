@@ -398,6 +398,11 @@ impl Topology {
         }
     }
 
+    /// Those that are there from the start, and those that attaching pods brings.
+    pub fn all_links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().chain(self.attachments.devices.values())
+    }
+
     /// The IPv4 addresses of a device, in the order of the file.
     pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
         self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {

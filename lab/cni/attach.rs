@@ -258,8 +258,11 @@ impl<'a> Cluster<'a> {
         (pod, node): (&NsName, &NsName),
     ) -> Result<Link, (String, String)> {
         let from = if bond.links_in_container { pod } else { node };
+        let mut macs = BTreeSet::new();
         for name in &bond.links {
             let link = self.find(from, name)?;
+            let is_twice = link.mac.is_some_and(|mac| !macs.insert(mac));
+            let mac = if is_twice { Some(super::bond::ASCII_OF_02_3F) } else { link.mac };
             if !bond.links_in_container {
                 self.present.shift_remove(&link.device);
                 attached.taken.push(link.clone());
@@ -267,7 +270,7 @@ impl<'a> Cluster<'a> {
             // What joins a bond takes its MTU.
             let mtu = Some(network.mtu.unwrap_or(MTU_DEFAULT));
             let device = DeviceRef::new(pod, name);
-            attached.links.push(Link { device, mtu, up: true, ..moved(link) });
+            attached.links.push(Link { device, mac, mtu, up: true, ..moved(link) });
         }
         let kind = LinkKind::Bond(Box::new(Bond {
             miimon: Some(bond.miimon),

@@ -1,7 +1,5 @@
 //! What the bond plugin does, in the order of bond/bond.go of k8snetworkplumbingwg/bond-cni.
 
-use std::collections::BTreeSet;
-
 use super::{Attached, Attachment, BondNet};
 use crate::link::{DeviceRef, IfName, Mac};
 use crate::plan::{Op, Undo};
@@ -9,6 +7,10 @@ use crate::topology::Link;
 
 /// What the plugin takes for a bond's MTU when none is given, to compare with its links'.
 const MTU_DEFAULT: u32 = 1500;
+
+/// What a link gets whose address an earlier one has: the plugin sends the text of a random address instead of its bytes,
+/// and the kernel takes the first six characters. 256 of them exist; here it is always the same one.
+pub(super) const ASCII_OF_02_3F: Mac = Mac([b'0', b'2', b':', b'3', b'f', b':']);
 
 /// `createBond()`: links moved in, MTU compared, bond made, equal addresses changed, links enslaved, bond up.
 pub(super) fn add(bond: &BondNet, attached: &Attached, attachment: &Attachment) -> Vec<Op> {
@@ -44,15 +46,10 @@ fn refused_mtu(attached: &Attached) -> Option<Op> {
     )))
 }
 
-/// `HandleMacDuplicates()`: a link whose address an earlier one has gets a new one, of which the plugin sends the
-/// text instead of the bytes. Six of its characters become the address: 256 of them exist, and the one here is always
-/// the same, because the lab has no dice.
+/// `HandleMacDuplicates()`: a link whose address an earlier one has gets a new one.
 fn duplicated_macs(ports: &[Link]) -> Vec<Op> {
-    const ASCII_OF_02_3F: Mac = Mac([b'0', b'2', b':', b'3', b'f', b':']);
-    let mut seen = BTreeSet::new();
-    let is_twice = |link: &&Link| link.mac.is_some_and(|mac| !seen.insert(mac));
-    let change = |link: &Link| Op::Address { device: link.device.clone(), mac: ASCII_OF_02_3F };
-    ports.iter().filter(is_twice).map(change).collect()
+    let changed = ports.iter().filter(|link| link.mac == Some(ASCII_OF_02_3F));
+    changed.map(|link| Op::Address { device: link.device.clone(), mac: ASCII_OF_02_3F }).collect()
 }
 
 /// `cmdDel()`: nothing at all when the bond is not there. Links given back stay down.

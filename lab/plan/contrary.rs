@@ -38,7 +38,7 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
         Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
         Contrary::Named(name) => vec![inject(topology, name)],
         Contrary::Replugged(device) => replug(topology, device),
-        Contrary::Halved | Contrary::Unattached | Contrary::Until(..) => Vec::new(),
+        Contrary::Halved | Contrary::Unattached | Contrary::Undone | Contrary::Until(..) => Vec::new(),
     };
     let keeps_faults = matches!(cause, Contrary::Named(_) | Contrary::Halved);
     let steps = if *cause == Contrary::Unattached { &[][..] } else { &topology.scenario.steps };
@@ -48,6 +48,10 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
+    if *cause == Contrary::Undone {
+        never_undo(&mut acts);
+    }
+    once_attached(topology, &mut acts);
     acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
     ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
@@ -70,6 +74,28 @@ fn contrary_step(topology: &Topology, step: &Step, keeps_faults: bool) -> Vec<Op
         Step::Attach(_) | Step::Detach(_) | Step::Check(_) => act(topology, step),
         step if keeps_faults => act(topology, step),
         _ => Vec::new(),
+    }
+}
+
+/// A fault of a device that attaching a pod brings comes when it is there.
+fn once_attached(topology: &Topology, acts: &mut Vec<Op>) {
+    let is_late = |act: &Op| match act {
+        Op::Inject { fault, .. } => !topology.links.contains_key(fault.device()),
+        _ => false,
+    };
+    let attached = acts.iter().position(|act| matches!(act, Op::Attach { .. }));
+    if let Some(attached) = attached.filter(|_| is_late(&acts[0])) {
+        acts[..=attached].rotate_left(1);
+    }
+}
+
+/// Leaves out every DEL.
+fn never_undo(acts: &mut Vec<Op>) {
+    acts.retain(|act| !matches!(act, Op::Detach { .. }));
+    for act in acts {
+        if let Op::Attach { parts, .. } = act {
+            parts.iter_mut().for_each(|part| part.undo.ops.clear());
+        }
     }
 }
 

@@ -77,6 +77,7 @@ impl Display for Contrary {
             Self::Plain(device) => write!(f, "{device} without options"),
             Self::Joined(device) => write!(f, "{device} with another port"),
             Self::Unattached => f.write_str("nothing attached"),
+            Self::Undone => f.write_str("nothing detached or taken back"),
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
             Self::Until(other, _) => other.fmt(f),
         }
