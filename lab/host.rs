@@ -29,6 +29,7 @@ pub mod console;
 pub mod death;
 pub mod install;
 pub mod lines;
+pub mod nics;
 pub mod qemu;
 pub mod qmp;
 pub mod vm;

@@ -64,6 +64,8 @@ pub struct TrialAccount {
     pub captured: BTreeMap<String, u64>,
     /// How each wait ended, in order; also those before a refusal.
     pub waits: Vec<WaitAccount>,
+    /// How each step about a pod ended, in order; also those before a refusal.
+    pub pods: Vec<PodAccount>,
     /// Frames that are not the lab's, lost.
     pub foreign: Vec<Foreign>,
     /// Why the drop tracepoint was not read, if it was not.
@@ -81,6 +83,19 @@ pub struct Foreign {
     pub place: DropPlace,
     /// How many.
     pub frames: u32,
+}
+
+/// A step about a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodAccount {
+    /// In words, such as `attach pod to net-a, bond0`.
+    pub what: String,
+    /// The network whose failure is expected.
+    pub fails: Option<String>,
+    /// The network at fault, and why.
+    pub failed: Option<(String, OpError)>,
+    /// What could not be taken back.
+    pub left: Vec<OpError>,
 }
 
 /// An operation that the kernel refused.
@@ -223,6 +238,7 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Observed { trial, .. }
         | Record::Waited { trial, .. }
         | Record::Captured { trial, .. }
+        | Record::Pod { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
         Record::Missing { .. } | Record::Finished { .. } => None,
     }
@@ -240,6 +256,7 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
         links: LinkStates::new(),
         captured: BTreeMap::new(),
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
+        pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
         unobserved: None,
         refused,

@@ -6,9 +6,11 @@
 pub mod attribution;
 pub mod behaviour;
 pub mod bisect;
+pub mod cni;
 pub mod document;
 pub mod frames;
 pub mod handshake;
+pub mod hardware;
 pub mod ledger;
 pub mod link;
 pub mod matrix;

@@ -413,6 +413,15 @@ words! {
     VlanProtocol: u16 { Ieee8021Q = 0x8100 "802.1Q", Ieee8021Ad = 0x88a8 "802.1ad" }
 }
 
+words! {
+    /// A NIC that QEMU emulates, by the name of its driver in the kernel.
+    NicDriver: u8 { Igb = 0 "igb", E1000e = 1 "e1000e" }
+}
+words! {
+    /// `IFLA_VF_LINK_STATE_*`, include/uapi/linux/if_link.h.
+    VfLinkState: u32 { Auto = 0 "auto", Enable = 1 "enable", Disable = 2 "disable" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

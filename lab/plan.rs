@@ -1,14 +1,18 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod carry;
 mod contrary;
 mod text;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, NsName};
+use crate::cni;
+use crate::hardware::{self, Slot, VfSettings};
+use crate::link::{DeviceRef, Mac, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Contrary, Fault, Flow, Qdisc, Step};
 use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
@@ -24,6 +28,9 @@ pub struct Plan {
     pub topology: String,
     /// What the kernel has to offer; probed before anything is made.
     pub needs: Vec<Need>,
+    /// The NICs of the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
     /// Whether the drop tracepoint is left alone: to measure what watching costs.
@@ -45,6 +52,8 @@ pub enum Need {
     Qdisc(String),
     /// A traffic control classifier.
     Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
 }
 
 impl Need {
@@ -63,6 +72,7 @@ impl Need {
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
         }
     }
 }
@@ -115,6 +125,33 @@ pub enum Op {
         link: Link,
         /// A cable is made with both ends; this is the other.
         peer: Option<Link>,
+    },
+    /// Take a NIC out of its slot into its namespace, down; of a PF, make its VFs, without a driver.
+    Adopt {
+        /// The NIC.
+        link: Link,
+        /// Its place in [`Plan::slots`].
+        slot: usize,
+    },
+    /// What a PF says of one of its VFs.
+    SetVf {
+        /// The PF.
+        pf: DeviceRef,
+        /// The VF's number.
+        index: u8,
+        /// What it says.
+        settings: VfSettings,
+    },
+    /// Give a VF its driver and take its device into its namespace, down.
+    AdoptVf {
+        /// The VF.
+        link: Link,
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+        /// Whether its address is the PF's choice.
+        is_addressed: bool,
     },
     /// Make a device a port; both are down.
     Join {
@@ -192,6 +229,75 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Set a link down.
+    Down(DeviceRef),
+    /// Take a port out of its controller.
+    Leave(DeviceRef),
+    /// Give a link another Ethernet address.
+    Address {
+        /// Which.
+        device: DeviceRef,
+        /// This one.
+        mac: Mac,
+    },
+    /// Move a link to another namespace, under that name.
+    Move {
+        /// Where it is.
+        from: DeviceRef,
+        /// Where it goes.
+        to: DeviceRef,
+    },
+    /// Delete a link.
+    Delete(DeviceRef),
+    /// Give up, as a plugin does before it asks the kernel, in its words.
+    Refuse(String),
+    /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
+    Attach {
+        /// The pod.
+        pod: NsName,
+        /// One for each delegate.
+        parts: Vec<Part>,
+        /// The network whose ADD is expected to fail.
+        fails: Option<String>,
+    },
+    /// DEL of each delegate.
+    Detach {
+        /// The pod.
+        pod: NsName,
+        /// In order.
+        undos: Vec<Undo>,
+    },
+    /// CHECK of each delegate: read back what ADD made.
+    CheckPod {
+        /// The pod.
+        pod: NsName,
+        /// All that was made for it.
+        links: Vec<Link>,
+    },
+}
+
+/// One delegate's ADD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The network's name.
+    pub network: String,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
+    /// What it does on DEL.
+    pub undo: Undo,
+}
+
+/// One delegate's DEL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undo {
+    /// The network's name.
+    pub network: String,
+    /// Nothing is done when this device is not there.
+    pub unless_gone: DeviceRef,
+    /// What its plugin does.
+    pub ops: Vec<Op>,
 }
 
 impl Op {
@@ -201,8 +307,17 @@ impl Op {
             Self::Create { link, peer } => {
                 [&link.device].into_iter().chain(peer.as_ref().map(|peer| &peer.device)).collect()
             }
+            Self::Adopt { link, .. } => vec![&link.device],
+            Self::AdoptVf { link, of, .. } => vec![&link.device, of],
+            Self::SetVf { pf, .. } => vec![pf],
             Self::Join { port, controller } => vec![port, controller],
-            Self::Up(device) | Self::Qdisc { device, .. } => vec![device],
+            Self::Move { from, to } => vec![from, to],
+            Self::Up(device)
+            | Self::Down(device)
+            | Self::Leave(device)
+            | Self::Delete(device)
+            | Self::Address { device, .. }
+            | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
@@ -214,7 +329,11 @@ impl Op {
             | Self::Capture(_)
             | Self::Flood { .. }
             | Self::Wait { .. }
-            | Self::Pause(_) => Vec::new(),
+            | Self::Pause(_)
+            | Self::Refuse(_)
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::CheckPod { .. } => Vec::new(),
         }
     }
 }
@@ -238,6 +357,7 @@ pub fn lower(topology: &Topology) -> Plan {
     let mut plan = Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
+        slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
         unobserved: scenario.unobserved,
         flows,
@@ -264,6 +384,9 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Flood(name) => flood(topology, name),
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
+        Step::Attach(attachment) => cni::add(attachment),
+        Step::Detach(attachment) => cni::del(attachment),
+        Step::Check(attachment) => cni::check(attachment),
     }
 }
 
@@ -320,7 +443,12 @@ fn build(topology: &Topology) -> Vec<Op> {
     };
     let bond_ports = bond_ports(topology);
     let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    ops.extend(links.values().filter(early).map(|link| Op::Up(link.device.clone())));
+    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
+    let up = |link: &Link| Op::Up(link.device.clone());
+    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
+    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
+    ops.extend(adopt_vfs(links));
+    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
     for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
         ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
@@ -344,7 +472,7 @@ fn build(topology: &Topology) -> Vec<Op> {
             neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
         );
     }
-    let carriers = links.values().filter(|link| can_carry(topology, link));
+    let carriers = links.values().filter(|link| carry::can_carry(topology, link));
     let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
     if !devices.is_empty() {
         ops.push(Op::Ready { devices });
@@ -355,6 +483,7 @@ fn build(topology: &Topology) -> Vec<Op> {
 
 /// Cables with both ends, and what else stands on nothing.
 fn create_leaves(topology: &Topology) -> Vec<Op> {
+    let slots = hardware::slots(&topology.links);
     let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
     let mut ops = Vec::new();
     for link in topology.links.values() {
@@ -365,7 +494,13 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
-            LinkKind::Bond(_)
+            LinkKind::Nic(_) | LinkKind::Pf(_) => {
+                let slot = slots.iter().position(|slot| slot.device == link.device);
+                let slot = slot.expect("every NIC has a slot");
+                ops.push(Op::Adopt { link: link.clone(), slot });
+            }
+            LinkKind::Vf { .. }
+            | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
             | LinkKind::Macvlan { .. }
@@ -375,34 +510,31 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     ops
 }
 
+/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
+fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for link in links.values() {
+        let LinkKind::Pf(nic) = &link.kind else { continue };
+        for (index, settings) in (0..).zip(&nic.vfs) {
+            if *settings != VfSettings::default() {
+                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
+            }
+        }
+    }
+    for link in links.values() {
+        let LinkKind::Vf { of, index } = &link.kind else { continue };
+        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
+            _ => false,
+        };
+        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
+    }
+    ops
+}
+
 fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
     let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
     bonds.flat_map(Link::below).collect()
-}
-
-/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
-fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up {
-        return false;
-    }
-    // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
-    let fewest = match &link.kind {
-        LinkKind::Bond(bond) => bond.min_links.unwrap_or(0).max(1) as usize,
-        _ => 1,
-    };
-    match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
-        LinkKind::Vlan { .. }
-        | LinkKind::Ipvlan { .. }
-        | LinkKind::Macvlan { .. }
-        | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => {
-            let below = link.below();
-            let below = below.iter().filter_map(|below| topology.links.get(below));
-            below.filter(|it| can_carry(topology, it)).count() >= fewest
-        }
-    }
 }
 
 fn needs(topology: &Topology) -> Vec<Need> {
@@ -412,9 +544,23 @@ fn needs(topology: &Topology) -> Vec<Need> {
         both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
     };
     for link in topology.links.values() {
-        needs.insert(Need::Link(link.kind.word().into()));
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    let attached = topology.attachments.devices.values();
+    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
     for fault in topology.scenario.faults.values().chain(contrary) {
         match fault {

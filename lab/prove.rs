@@ -103,7 +103,11 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
-        Subject::Mac { device, .. } => found.extend(releases(topology, device)),
+        Subject::Mac { device, .. } => {
+            found.extend(releases(topology, device));
+            let bonds = links_of(topology).filter(|link| link.has_port(device));
+            found.extend(bonds.map(|bond| Contrary::Plain(bond.device.clone())));
+        }
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Whatever it was that the kernel refused: without options it makes the device.
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
@@ -139,7 +143,7 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
 
 /// A fault that a device counts which should count none.
 fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
-    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
     match (&link.kind, counter) {
         (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
             vec![Contrary::Broken(egress(parent))]
@@ -152,9 +156,18 @@ fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contra
     }
 }
 
+/// A device of the topology, or one that an attachment makes.
+fn link_of<'t>(topology: &'t Topology, device: &DeviceRef) -> Option<&'t Link> {
+    links_of(topology).find(|link| link.device == *device)
+}
+
+fn links_of(topology: &Topology) -> impl Iterator<Item = &Link> {
+    topology.links.values().chain(topology.attachments.devices.values())
+}
+
 /// The cables below a device.
 fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
-    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
     let below = link.below();
     if below.is_empty() {
         return vec![device.clone()];
@@ -172,12 +185,12 @@ fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
 }
 
 fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
-    let standing = topology.links.get(device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
+    let standing = link_of(topology, device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
     Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
 }
 
 fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
-    match &topology.links.get(port)?.kind {
+    match &link_of(topology, port)?.kind {
         LinkKind::Veth { peer } => Some(peer),
         _ => None,
     }
@@ -189,11 +202,16 @@ fn another_state(
     state: State,
     condition: &Condition,
 ) -> Vec<Contrary> {
-    let ports = || topology.links.get(device).map(|link| link.below()).unwrap_or_default().into_iter();
+    let ports = || link_of(topology, device).map(|link| link.below()).unwrap_or_default().into_iter();
     let fault = |fault: Fault| Contrary::Broken(fault);
     let wanted = condition.bounds;
     let broken: Vec<Contrary> = match state {
         State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
+        State::Exists if wanted.hold(0) => {
+            return vec![Contrary::Unattached, Contrary::Made(device.clone())];
+        }
+        State::Exists => return vec![Contrary::Unattached, Contrary::FirstNetwork],
+        State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
         State::Carrier | State::Ports if wanted.hold(0) => vec![Contrary::Joined(device.clone())],
@@ -213,7 +231,7 @@ fn another_state(
 
 /// The other ports of the same bond.
 fn siblings(topology: &Topology, port: &DeviceRef) -> Vec<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| link.has_port(port));
+    let bonds = links_of(topology).filter(|link| link.has_port(port));
     bonds.flat_map(|bond| bond.below()).filter(|other| other != port).collect()
 }
 
@@ -231,7 +249,7 @@ fn opposite(condition: &Condition) -> Condition {
 /// Each port taken out of its bond, for a bond or one of its ports.
 fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
     let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
-    let bonds = topology.links.values().filter(is_meant).filter(|link| !link.kind.ports().is_empty());
+    let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
     ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
 }

@@ -73,6 +73,15 @@ pub enum Record {
         /// Why there is no observer.
         unavailable: Option<String>,
     },
+    /// How the attachment of a pod ended, or what was done to one.
+    Pod {
+        trial: u16,
+        op: u32,
+        /// The network at fault, and why.
+        failed: Option<(String, OpError)>,
+        /// What DEL of what was added before could not do; nobody but this record tells.
+        left: Vec<OpError>,
+    },
     /// How a wait ended: the number it waited for as it was last seen, and whether that is what was wanted.
     Waited { trial: u16, op: u32, value: Option<u64>, held: bool },
     /// Frames a capture counted, from the first step to the last.

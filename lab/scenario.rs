@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::cni::Attachment;
 use crate::link::{DeviceRef, MacSource, VlanId};
 use crate::protocol::FrameClass;
 
@@ -65,8 +66,7 @@ pub struct Flow {
 }
 
 /// One thing done, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Break something, by the fault's name.
     Inject(String),
@@ -83,6 +83,12 @@ pub enum Step {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Attach a pod to its networks. It is a check.
+    Attach(Box<Attachment>),
+    /// Take a pod away from its networks. It is a check.
+    Detach(Box<Attachment>),
+    /// Read back what an attachment made. It is a check.
+    Check(Box<Attachment>),
 }
 
 /// Frames of one class counted where they arrive, from the first step to the last.
@@ -106,6 +112,8 @@ pub enum State {
     Carrier,
     /// Its largest packet, in bytes.
     Mtu,
+    /// Whether there is such a device at all.
+    Exists,
     /// Whether its bond uses it: the active port of active-backup, a port of the active aggregator of 802.3ad.
     Active,
     /// How many ports it has.
@@ -122,6 +130,7 @@ impl fmt::Display for State {
             Self::Up => "up",
             Self::Carrier => "carrier",
             Self::Mtu => "mtu",
+            Self::Exists => "exists",
             Self::Active => "active",
             Self::Ports => "ports",
             Self::AggregatorPorts => "aggregator_ports",
@@ -263,6 +272,14 @@ pub enum Contrary {
     Joined(DeviceRef),
     /// All cables of a namespace out, and this one in again.
     Replugged(DeviceRef),
+    /// No pod attached to anything, and nothing done.
+    Unattached,
+    /// Pods attached to their first network only, and nothing done.
+    FirstNetwork,
+    /// Everything as written, and then this device set up.
+    Raised(DeviceRef),
+    /// Everything as written, and then a device of this name made.
+    Made(DeviceRef),
     /// Another one of these, and then a wait for what it brings about.
     Until(Box<Contrary>, Condition),
 }
@@ -301,7 +318,7 @@ impl Contrary {
 }
 
 /// Everything that happens on a topology.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scenario {
     /// By name, in the order of the file.
     pub flows: IndexMap<String, Flow>,

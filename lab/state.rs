@@ -50,8 +50,12 @@ pub fn value_of(subject: &Subject, links: &LinkStates, captured: &BTreeMap<Strin
 }
 
 fn number(state: State, device: &DeviceRef, links: &LinkStates) -> Option<u64> {
+    if state == State::Exists {
+        return Some(links.contains_key(device).into());
+    }
     let link = links.get(device)?;
     Some(match state {
+        State::Exists => 1,
         State::Up => link.up.into(),
         State::Carrier => link.carrier.into(),
         State::Mtu => link.mtu.into(),

@@ -7,7 +7,9 @@ mod document;
 mod explain;
 mod faults;
 pub mod file;
+mod hardware;
 mod links;
+mod pods;
 mod qdiscs;
 mod read;
 mod scenario;
@@ -20,8 +22,11 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
+use crate::cni::Attachments;
+use crate::hardware::Nic;
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -41,6 +46,8 @@ pub struct Topology {
     pub namespaces: IndexMap<NsName, Namespace>,
     /// Links, those below before those above.
     pub links: IndexMap<DeviceRef, Link>,
+    /// What attaching pods adds to it.
+    pub attachments: Attachments,
     /// What happens on it.
     pub scenario: Scenario,
 }
@@ -97,6 +104,22 @@ pub struct Link {
     pub qdisc: Option<Qdisc>,
 }
 
+impl Link {
+    /// A link of which nothing is asked but that it is up.
+    pub fn new(device: DeviceRef, kind: LinkKind) -> Self {
+        Self {
+            device,
+            kind,
+            mac: None,
+            mtu: None,
+            txqueuelen: None,
+            up: true,
+            addresses: Vec::new(),
+            qdisc: None,
+        }
+    }
+}
+
 /// What a link is, with what only that kind has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,10 +165,21 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`.
+    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Dummy => "dummy",
@@ -155,7 +189,15 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
         }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
     }
 
     /// The ports of a bond or bridge, in its own namespace.
@@ -173,7 +215,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Dummy | Self::Veth { .. } | Self::Bond(_) | Self::Bridge { .. } => None,
+            _ => None,
         }
     }
 }
@@ -237,8 +279,8 @@ pub struct Bond {
 }
 
 impl Bond {
-    /// A bond of which everything is the kernel's choice but its mode and ports.
-    pub fn plain(mode: BondMode, ports: Vec<IfName>) -> Self {
+    /// A bond of which nothing else is asked.
+    pub fn new(mode: BondMode, ports: Vec<IfName>) -> Self {
         Self {
             mode,
             ports,
@@ -279,9 +321,14 @@ impl Topology {
         }
     }
 
+    /// A device that is there from the start, or once a pod is attached.
+    pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
+        self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
     /// The IPv4 addresses of a device, in the order of the file.
     pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
-        self.links.get(device)?.addresses.iter().find_map(|cidr| match cidr.address {
+        self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         })
@@ -289,7 +336,8 @@ impl Topology {
 
     /// Whether any address of the topology is of IPv6; if none is, IPv6 stays off and sends nothing of its own.
     pub fn uses_ipv6(&self) -> bool {
-        self.links.values().any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
+        let mut links = self.links.values().chain(self.attachments.devices.values());
+        links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
     }
 
     /// The JSON Schema of the file, from the same types that read it.

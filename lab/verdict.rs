@@ -1,9 +1,10 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
-use crate::ledger::{Account, FlowAccount, Refusal, TrialAccount, WaitAccount};
+use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::{self, Proof};
+use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
 use crate::state;
 use crate::topology::Topology;
@@ -79,6 +80,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         };
         let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
         checks.extend(trial.waits.iter().map(waited));
+        checks.extend(trial.pods.iter().map(attached));
         // Where a refusal is expected, that condition says whether it was this one.
         if !expected.iter().any(|condition| matches!(condition.subject, Subject::Refused { .. })) {
             checks.extend(built(trial));
@@ -198,6 +200,25 @@ fn waited(wait: &WaitAccount) -> Check {
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
         expected: format!("{bounds} within {} ms", wait.within_ms),
         observed: observed(subject, *bounds, wait.value),
+    }
+}
+
+/// A step about a pod is a check of its own.
+fn attached(pod: &PodAccount) -> Check {
+    let taken_back = |left: &[OpError]| {
+        let left: Vec<String> = left.iter().map(|error| format!("; not taken back: {error}")).collect();
+        left.concat()
+    };
+    let failed_network = pod.failed.as_ref().map(|(network, _)| network);
+    let observed = match &pod.failed {
+        None => "done".into(),
+        Some((network, error)) => format!("{network} fails: {error}{}", taken_back(&pod.left)),
+    };
+    Check {
+        name: pod.what.clone(),
+        outcome: if failed_network == pod.fails.as_ref() { Outcome::Pass } else { Outcome::Fail },
+        expected: pod.fails.as_ref().map_or("done".into(), |network| format!("{network} fails")),
+        observed,
     }
 }
 

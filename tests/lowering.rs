@@ -81,6 +81,14 @@ fn those_below_first(trial: &Trial) {
                     assert!(!joined.contains(&link.device), "{} joined before it was made", link.device);
                 }
             }
+            Op::Adopt { link, .. } => {
+                assert!(made.insert(&link.device), "{} is adopted twice", link.device);
+            }
+            Op::SetVf { pf, .. } => assert!(made.contains(pf), "{op} comes too early"),
+            Op::AdoptVf { link, of, .. } => {
+                assert!(made.contains(of), "{op} comes too early");
+                assert!(made.insert(&link.device), "{} is adopted twice", link.device);
+            }
             Op::Join { port, controller } => {
                 assert!(made.contains(port) && made.contains(controller), "{op} comes too early");
                 let refused = bonds.contains(controller) && up.contains(port);

@@ -7,10 +7,10 @@ use super::drops::DropObserver;
 use super::netns::{Namespace, Spares};
 use super::testbed::Testbed;
 use super::trial::Trial;
-use super::{probe, safe_modules};
+use super::{hardware, probe, safe_modules};
 use crate::handshake::Ready;
 use crate::plan::{self, Plan};
-use crate::record::{Record, Request};
+use crate::record::{OpError, Record, Request};
 
 /// Why the agent stopped. Everything a kernel may refuse is a record instead.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum AgentError {
     /// Not one of the host's requests.
     #[error("a request that is none: {0}")]
     Request(#[from] serde_json::Error),
+    /// The next trial would not start from a pristine machine.
+    #[error("between two trials: {0}")]
+    Hardware(OpError),
     /// The runtime that drives netlink.
     #[error("start the netlink runtime: {0}")]
     Runtime(#[source] io::Error),
@@ -137,6 +140,10 @@ async fn run<W: Write>(
         return Ok(standing);
     }
     for (number, trial) in plan.trials.iter().enumerate() {
+        // Namespaces can stand beside one another, NICs are there once.
+        if let Some(bed) = standing.beds.last() {
+            hardware::release(bed).map_err(AgentError::Hardware)?;
+        }
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
         standing.beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
     }

@@ -30,6 +30,10 @@ pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(
     let below = |name| DeviceRef::new(&link.device.ns, name);
     match &link.kind {
         LinkKind::Dummy => {}
+        LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
+            let text = "hardware is adopted, not made".into();
+            return Err(OpError { what, errno: None, text: Some(text) });
+        }
         LinkKind::Veth { peer: end } => {
             let Some(peer) = peer.filter(|peer| peer.device == *end) else {
                 let text = format!("the plan does not have the other end, {end}");
@@ -168,6 +172,52 @@ pub async fn set_xdp(
     let fd = program.map_or(NO_PROGRAM, |program| program.as_raw_fd());
     let xdp = vec![LinkXdp::Fd(fd), LinkXdp::Flags(XDP_FLAGS_DRV_MODE)];
     set(bed, device, what, |message| message.attributes.push(LinkAttribute::Xdp(xdp))).await
+}
+
+/// Moves a link to another namespace under another name. The kernel takes its addresses and routes away, and what stood
+/// on it (`dev_change_net_namespace()`).
+///
+/// # Errors
+/// The kernel's refusal: the name is taken there, or the driver's devices stay where they are.
+pub async fn move_to(bed: &Testbed, from: &DeviceRef, to: &DeviceRef) -> Result<(), OpError> {
+    let what = format!("move {from} to {to}");
+    let namespace = bed.namespaces.get(&to.ns).map_err(|error| netns_error(&what, &error))?.raw_fd();
+    set(bed, from, what, |message| {
+        message.attributes.push(LinkAttribute::NetNsFd(namespace));
+        if from.name != to.name {
+            message.attributes.push(LinkAttribute::IfName(to.name.as_str().into()));
+        }
+    })
+    .await?;
+    bed.rtnl(&from.ns)?.forget(&from.name);
+    bed.rtnl(&to.ns)?.forget(&to.name);
+    Ok(())
+}
+
+/// Deletes a link.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn delete(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    let mut message = LinkMessage::default();
+    message.header.index = bed.index(device).await?;
+    let request = RouteNetlinkMessage::DelLink(message);
+    let rtnl = bed.rtnl(&device.ns)?;
+    rtnl.forget(&device.name);
+    rtnl.change(request, 0).await.map_err(|error| error.during(format!("delete {device}")))
+}
+
+/// Whether there is such a device now.
+///
+/// # Errors
+/// No answer.
+pub async fn exists(bed: &Testbed, device: &DeviceRef) -> Result<bool, OpError> {
+    const ENODEV: i32 = libc::ENODEV;
+    match bed.rtnl(&device.ns)?.link(&device.name).await {
+        Ok(_) => Ok(true),
+        Err(RtnlError::Refused { errno: ENODEV, .. }) => Ok(false),
+        Err(error) => Err(error.during(format!("look for {device}"))),
+    }
 }
 
 /// Sets a link up.

@@ -68,6 +68,18 @@ impl Namespace {
         })
     }
 
+    /// The namespace the process started in.
+    ///
+    /// # Errors
+    /// /proc is not there.
+    pub fn own() -> Result<Self, NetnsError> {
+        let path = Path::new("/proc/self/ns/net");
+        let file = |source| NetnsError::File { path: path.into(), source };
+        let opened = File::open(path).map_err(file)?;
+        let inum = opened.metadata().map_err(file)?.ino();
+        Ok(Self { fd: opened.into(), inum })
+    }
+
     /// Runs `work` on a thread of its own inside this namespace. A thread cannot be trusted to find back from
     /// everything it may do there, so it ends afterwards; the calling thread never leaves its namespace.
     ///

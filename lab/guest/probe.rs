@@ -5,6 +5,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
+use crate::guest::hardware;
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::netns::{Namespace, Spares};
 use crate::guest::rtnl::{Rtnl, RtnlError};
@@ -30,6 +31,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             Need::Link(kind) => try_link(&rtnl, kind).await,
             Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
             Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
+            Need::Driver(module) => {
+                let lacks = || format!("{need} ({})", provider(need));
+                missing.extend((!hardware::has_driver(module)).then(lacks));
+                continue;
+            }
         };
         missing.extend(judge(need, tried)?);
     }
@@ -75,6 +81,7 @@ fn provider(need: &Need) -> String {
         Need::Classifier(kind) => {
             format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
         }
+        Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
     };
     match need.modules().as_slice() {
         [] => option,

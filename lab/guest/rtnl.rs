@@ -102,7 +102,7 @@ pub fn errno_name(errno: i32) -> String {
 #[derive(Debug)]
 pub struct Rtnl {
     handle: Handle,
-    /// The lab never renames or deletes a device, so what was found stays true.
+    /// True until the lab itself moves or deletes the device.
     indexes: RefCell<BTreeMap<IfName, u32>>,
 }
 
@@ -227,6 +227,11 @@ impl Rtnl {
         let index = self.link(name).await?.header.index;
         self.indexes.borrow_mut().insert(name.clone(), index);
         Ok(index)
+    }
+
+    /// The device of that name is another one from now on, or none.
+    pub fn forget(&self, name: &IfName) {
+        self.indexes.borrow_mut().remove(name);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use crate::guest::hardware::Home;
 use crate::guest::links;
 use crate::guest::netns::{Namespaces, NetnsError, Spares};
 use crate::guest::rtnl::Rtnl;
@@ -14,12 +15,14 @@ pub struct Testbed {
     /// For what is done inside them without rtnetlink: sockets, /proc, /sys.
     pub namespaces: Namespaces,
     sockets: IndexMap<NsName, Rtnl>,
+    /// Where NICs come from; none in a topology without hardware.
+    pub home: Option<Home>,
 }
 
 impl Testbed {
     /// Empty; `ipv6` says whether its namespaces have IPv6.
     pub fn new(ipv6: bool) -> Self {
-        Self { namespaces: Namespaces::new(ipv6), sockets: IndexMap::new() }
+        Self { namespaces: Namespaces::new(ipv6), sockets: IndexMap::new(), home: None }
     }
 
     /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.

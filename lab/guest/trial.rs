@@ -16,7 +16,7 @@ use super::netns::Spares;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, faults, links, ready, states, tc, verify, wait};
+use super::{addresses, build, faults, hardware, pods, ready, states, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -61,16 +61,16 @@ impl<'a> Trial<'a> {
         let trial = self.number;
         let bed = &mut self.bed;
         match op {
+            Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {
+                return Ok(vec![pods::perform((trial, op_number), bed, op).await?]);
+            }
             Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
-            Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await?,
-            Op::Join { port, controller } => links::join(bed, port, controller).await?,
-            Op::Up(device) => links::set_up(bed, device).await?,
-            Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await?,
-            Op::Addresses(link) => addresses::add_all(bed, link).await?,
-            Op::Route { ns, route } => addresses::add_route(bed, ns, route).await?,
-            Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await?,
+            Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
+            Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
+            Op::AdoptVf { link, of, index, is_addressed } => {
+                hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
+            }
             Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Verify { links } => verify::verify(bed, links).await?,
             Op::Inject { fault, .. } => faults::inject(bed, fault).await?,
             Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
             Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
@@ -90,6 +90,7 @@ impl<'a> Trial<'a> {
                 let plan = &self.plan.flows[usize::from(*flow)];
                 return self.run_flow(plan, *flow).await.map(|record| vec![record]);
             }
+            building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
     }

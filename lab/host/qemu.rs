@@ -108,6 +108,8 @@ pub struct VmSpec {
     pub initramfs: PathBuf,
     /// Guest memory.
     pub memory_mib: u32,
+    /// Additional `-netdev` arguments, in order.
+    pub netdevs: Vec<String>,
     /// Additional `-device` arguments, in order.
     pub devices: Vec<String>,
     /// Words after the lab's own on the kernel command line.
@@ -124,6 +126,7 @@ impl VmSpec {
             vmlinux,
             initramfs,
             memory_mib: MEMORY_MIB,
+            netdevs: Vec::new(),
             devices: Vec::new(),
             cmdline_extra: Vec::new(),
             accelerator: Accelerator::Tcg,
@@ -153,6 +156,9 @@ impl VmSpec {
         push(&["-device", "isa-serial,chardev=console,index=0"]);
         push(&["-device", "virtio-serial-pci,max_ports=2"]);
         push(&["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
+        for netdev in &self.netdevs {
+            push(&["-netdev", netdev]);
+        }
         for device in &self.devices {
             push(&["-device", device]);
         }

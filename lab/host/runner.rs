@@ -8,6 +8,7 @@ use super::death::{Cause, Death, Exit};
 use super::initramfs::{self, InitramfsError};
 use super::local::{self, LocalAgent};
 use super::modules::ModulesError;
+use super::nics;
 use super::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
@@ -198,6 +199,7 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
+    nics::plug(&mut spec, &plan.slots);
     Ok(spec)
 }
 
@@ -213,7 +215,9 @@ fn modules(plan: &Plan) -> Vec<String> {
 
 /// What tells one saved machine of a kernel from another: topologies with the same can share it.
 pub fn machine_of(topology: &Topology) -> Vec<String> {
-    modules(&plan::lower(topology))
+    let plan = plan::lower(topology);
+    let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
+    modules(&plan).into_iter().chain(slots).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should

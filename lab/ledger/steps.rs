@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LedgerError, Refusal, WaitAccount};
+use super::{LedgerError, PodAccount, Refusal, WaitAccount};
 use crate::plan::Op;
 use crate::record::Record;
 
@@ -54,6 +54,39 @@ pub fn waits(
         }
     }
     Ok(waits)
+}
+
+/// Every step about a pod has told how it ended.
+pub fn pods(
+    ops: &[Op],
+    trial: usize,
+    records: &[&Record],
+    cut_short: bool,
+) -> Result<Vec<PodAccount>, LedgerError> {
+    let mut pods = Vec::new();
+    for (number, op) in ops.iter().enumerate() {
+        let (what, fails) = match op {
+            Op::Attach { pod, parts, fails } => {
+                let networks: Vec<&str> = parts.iter().map(|part| part.network.as_str()).collect();
+                (format!("attach {pod} to {}", networks.join(", ")), fails.clone())
+            }
+            Op::Detach { pod, .. } => (format!("detach {pod}"), None),
+            Op::CheckPod { pod, .. } => (format!("check {pod}"), None),
+            _ => continue,
+        };
+        let ended = records.iter().find_map(|record| match record {
+            Record::Pod { op, failed, left, .. } if *op as usize == number => {
+                Some((failed.clone(), left.clone()))
+            }
+            _ => None,
+        });
+        match ended {
+            Some((failed, left)) => pods.push(PodAccount { what, fails, failed, left }),
+            None if cut_short => {}
+            None => return Err(LedgerError::Absent { trial, what: format!("how it ended to {what}") }),
+        }
+    }
+    Ok(pods)
 }
 
 /// Every capture has told what it counted, and missed nothing.

@@ -1,7 +1,8 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, flood, inject, let_go};
-use crate::link::{DeviceRef, Mac};
+use super::{Op, Plan, Role, act, build, inject, let_go};
+use crate::cni::Attachment;
+use crate::link::{DeviceRef, IfName, Mac};
 use crate::record::When;
 use crate::scenario::{Contrary, Fault, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
@@ -26,26 +27,14 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
         Contrary::Until(cause, until) => (cause.as_ref(), Some(until.clone())),
         other => (other, None),
     };
-    let mut ops = match cause {
-        Contrary::Plain(device) => build(&plain(topology, device)),
-        _ => build(topology),
-    };
+    let changed = changed(topology, cause);
+    let mut ops = build(&changed);
     if let Contrary::Joined(bond) = cause {
         ops.extend(join_spare(bond));
     }
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    let mut acts: Vec<Op> = match cause {
-        Contrary::Healthy | Contrary::Plain(_) | Contrary::Joined(_) => Vec::new(),
-        Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
-        Contrary::Named(name) => vec![inject(topology, name)],
-        Contrary::Replugged(device) => replug(topology, device),
-        Contrary::Halved | Contrary::Until(..) => Vec::new(),
-    };
-    let keeps_faults = matches!(cause, Contrary::Named(_) | Contrary::Halved);
-    for step in &topology.scenario.steps {
-        acts.extend(contrary_step(topology, step, keeps_faults));
-    }
+    let mut acts = steps(&changed, cause);
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
@@ -56,16 +45,73 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     ops
 }
 
+/// The topology with what is made in another way.
+fn changed(topology: &Topology, cause: &Contrary) -> Topology {
+    let mut topology = topology.clone();
+    let steps = &mut topology.scenario.steps;
+    match cause {
+        Contrary::Plain(device) => {
+            topology.links.values_mut().filter(|link| link.device == *device).for_each(plain);
+            let attached = attachments(steps).flat_map(|attachment| &mut attachment.delegates);
+            let links = attached.flat_map(|delegate| &mut delegate.links);
+            links.filter(|link| link.device == *device).for_each(plain);
+        }
+        Contrary::Unattached => steps.clear(),
+        Contrary::FirstNetwork => {
+            steps.retain(|step| matches!(step, Step::Attach(_)));
+            for attachment in attachments(steps) {
+                attachment.delegates.truncate(1);
+                attachment.fails = None;
+            }
+        }
+        _ => {}
+    }
+    topology
+}
+
+fn attachments(steps: &mut [Step]) -> impl Iterator<Item = &mut Attachment> {
+    steps.iter_mut().filter_map(|step| match step {
+        Step::Attach(attachment) | Step::Check(attachment) => Some(attachment.as_mut()),
+        _ => None,
+    })
+}
+
+/// What happens in a contrary trial: what brings the topology about as written, then the change, then the rest.
+fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
+    let steps = &topology.scenario.steps;
+    let change = match cause {
+        Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
+        Contrary::Named(name) => vec![inject(topology, name)],
+        Contrary::Replugged(device) => replug(topology, device),
+        _ => Vec::new(),
+    };
+    let as_written =
+        matches!(cause, Contrary::Named(_) | Contrary::Halved | Contrary::Raised(_) | Contrary::Made(_));
+    let makes = |step: &&Step| match step {
+        Step::Attach(_) | Step::Check(_) => true,
+        Step::Wait { until, .. } => !matches!(until.subject, Subject::Captured { .. }),
+        _ => false,
+    };
+    let first = steps.iter().take_while(makes).count();
+    let mut acts: Vec<Op> = steps[..first].iter().map(|step| act(topology, step)).collect();
+    acts.extend(change);
+    acts.extend(steps[first..].iter().filter_map(|step| contrary_step(topology, step, as_written)));
+    match cause {
+        Contrary::Raised(device) => acts.push(Op::Up(device.clone())),
+        Contrary::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
+        _ => {}
+    }
+    acts
+}
+
 /// What a step becomes where its faults are left out: what they would bring about is not waited for.
-fn contrary_step(topology: &Topology, step: &Step, keeps_faults: bool) -> Option<Op> {
+fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Option<Op> {
     match step {
-        Step::Flood(name) => Some(flood(topology, name)),
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
             Some(Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) })
         }
-        Step::Pause(for_ms) => Some(Op::Pause(*for_ms)),
-        step if keeps_faults => Some(act(topology, step)),
-        _ => None,
+        Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => None,
+        step => Some(act(topology, step)),
     }
 }
 
@@ -81,21 +127,31 @@ fn halve(acts: &mut [Op], plan: &mut Plan) {
     }
 }
 
-/// The topology with a device that has nothing but what it cannot be without.
-fn plain(topology: &Topology, device: &DeviceRef) -> Topology {
-    let mut topology = topology.clone();
-    if let Some(link) = topology.links.get_mut(device) {
-        (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
-        if let LinkKind::Bond(bond) = &mut link.kind {
-            **bond = Bond::plain(bond.mode, bond.ports.clone());
-        }
+/// Takes away what a device can be without.
+fn plain(link: &mut Link) {
+    (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
+    if let LinkKind::Bond(bond) = &mut link.kind {
+        **bond = Bond::new(bond.mode, bond.ports.clone());
     }
-    topology
 }
 
 /// A cable of which one end is a port of the bond.
 fn join_spare(bond: &DeviceRef) -> Vec<Op> {
-    let [near, far] = SPARE.map(|name| DeviceRef::new(&bond.ns, &name.parse().expect("a name")));
+    let [near, far] = SPARE.map(|end| DeviceRef::new(&bond.ns, &name(end)));
+    vec![
+        spare(&near, &far),
+        Op::Join { port: near.clone(), controller: bond.clone() },
+        Op::Up(near),
+        Op::Up(far),
+    ]
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().expect("it is short and has no strange letter")
+}
+
+/// A cable, down.
+fn spare(near: &DeviceRef, far: &DeviceRef) -> Op {
     let end = |device: &DeviceRef, peer: &DeviceRef, last| Link {
         device: device.clone(),
         kind: LinkKind::Veth { peer: peer.clone() },
@@ -106,12 +162,7 @@ fn join_spare(bond: &DeviceRef) -> Vec<Op> {
         addresses: Vec::new(),
         qdisc: None,
     };
-    vec![
-        Op::Create { link: end(&near, &far, 1), peer: Some(end(&far, &near, 2)) },
-        Op::Join { port: near.clone(), controller: bond.clone() },
-        Op::Up(near),
-        Op::Up(far),
-    ]
+    Op::Create { link: end(near, far, 1), peer: Some(end(far, near, 2)) }
 }
 
 /// All cables of the other side out, and this one in again: whoever stands on it sees a new link.

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Plan, Role};
+use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Contrary, Fault, Hook};
@@ -14,6 +15,7 @@ impl Display for Need {
             Self::Link(kind) => write!(f, "links of kind {kind}"),
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+            Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
 }
@@ -23,6 +25,9 @@ impl Display for Plan {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
         if self.unobserved {
             writeln!(f, "drops are not watched")?;
+        }
+        for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
+            writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
         }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
@@ -63,6 +68,10 @@ impl Display for Contrary {
             Self::Plain(device) => write!(f, "{device} without options"),
             Self::Joined(device) => write!(f, "{device} with another port"),
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
+            Self::Unattached => f.write_str("nothing attached"),
+            Self::FirstNetwork => f.write_str("the first network alone attached"),
+            Self::Raised(device) => write!(f, "{device} set up at the end"),
+            Self::Made(device) => write!(f, "{device} made at the end"),
             Self::Until(other, _) => other.fmt(f),
         }
     }
@@ -79,6 +88,18 @@ impl Display for Op {
                     f.write_str(" with ")?;
                     write_link(f, peer)
                 })
+            }
+            Self::Adopt { link, slot } => {
+                write!(f, "adopt slot {slot} as ")?;
+                write_link(f, link)
+            }
+            Self::AdoptVf { link, .. } => {
+                f.write_str("adopt ")?;
+                write_link(f, link)
+            }
+            Self::SetVf { pf, index, settings } => {
+                write!(f, "vf {index} of {pf}")?;
+                write_vf(f, settings)
             }
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
@@ -108,8 +129,36 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Down(device) => write!(f, "down {device}"),
+            Self::Leave(device) => write!(f, "leave {device}"),
+            Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
+            Self::Move { from, to } => write!(f, "move {from} to {to}"),
+            Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Refuse(words) => write!(f, "refuse: {words}"),
+            Self::Attach { pod, parts, fails } => {
+                write!(f, "attach {pod}")?;
+                write_some(f, "fails", fails.as_ref())?;
+                for Part { network, ops, undo } in parts {
+                    write!(f, "\n    ADD {network}")?;
+                    ops.iter().try_for_each(|op| write!(f, "\n      {op}"))?;
+                    write_undo(f, undo)?;
+                }
+                Ok(())
+            }
+            Self::Detach { pod, undos } => {
+                write!(f, "detach {pod}")?;
+                undos.iter().try_for_each(|undo| write_undo(f, undo))
+            }
+            Self::CheckPod { pod, links } => {
+                write!(f, "check {pod}: {}", list(links.iter().map(|link| &link.device)))
+            }
         }
     }
+}
+
+fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
+    write!(f, "\n    DEL {} unless {} is gone", undo.network, undo.unless_gone)?;
+    undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {
@@ -139,6 +188,9 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
             write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+        LinkKind::Nic(nic) => write!(f, " driver {} peer {}", nic.driver, nic.peer)?,
+        LinkKind::Pf(nic) => write!(f, " driver {} peer {} vfs {}", nic.driver, nic.peer, nic.vfs.len())?,
+        LinkKind::Vf { of, index } => write!(f, " of {of} index {index}")?,
     }
     write_some(f, "mac", link.mac)?;
     write_some(f, "mtu", link.mtu)?;
@@ -151,6 +203,17 @@ fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::
     } else {
         write!(f, " parent {parent}")
     }
+}
+
+fn write_vf(f: &mut Formatter<'_>, settings: &VfSettings) -> fmt::Result {
+    write_some(f, "mac", settings.mac)?;
+    write_some(f, "vlan", settings.vlan.map(|vlan| vlan.get()))?;
+    write_some(f, "qos", settings.qos)?;
+    write_some(f, "spoofchk", settings.spoofchk)?;
+    write_some(f, "trust", settings.trust)?;
+    write_some(f, "link_state", settings.link_state)?;
+    write_some(f, "max_tx_rate", settings.max_tx_rate)?;
+    write_some(f, "min_tx_rate", settings.min_tx_rate)
 }
 
 fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {

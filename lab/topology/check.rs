@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::document::NOWHERE;
 use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
-use super::{Link, Namespace, Neighbour, Route, Topology, links, scenario};
+use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
 
 /// The state of one check: what is known, and what was found wrong.
@@ -89,13 +89,18 @@ impl Checker<'_> {
 pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
     let mut checker = Checker { problems, lost, devices: IndexMap::new() };
     let links = links::resolve(file, &mut checker);
-    let namespaces = namespaces(file, &links, &mut checker);
+    let mut namespaces = namespaces(file, &links, &mut checker);
+    let attachments = pods::resolve(file, &links, &mut checker);
+    for pod in &attachments.pods {
+        namespaces.entry(pod.clone()).or_default();
+    }
     let mut topology = Topology {
         name: name.into(),
         about: file.about.clone(),
         kernel: file.kernel.clone(),
         namespaces,
         links,
+        attachments,
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);

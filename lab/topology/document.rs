@@ -205,7 +205,7 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 10] = [
+pub const ARRAYS: [(&str, usize, &str); 11] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("ns", 3, "neighbours"),
@@ -216,13 +216,16 @@ pub const ARRAYS: [(&str, usize, &str); 10] = [
     ("report", 2, "evidence"),
     ("report", 2, "floods"),
     ("step", 1, "step"),
+    ("step", 4, "networks"),
 ];
 
 /// serde would take an array for a table, its items for the table's keys in their order. Elsewhere than here an array
 /// is shown to it as a float, which nothing takes.
 fn takes_array(path: &[Part]) -> bool {
     let (Some(Part::Key(first)), Some(Part::Key(last))) = (path.first(), path.last()) else { return false };
-    ARRAYS.contains(&(first.as_str(), path.len(), last.as_str()))
+    // A network's keys are taken as they come, and judged by the plugin's rules.
+    let of_network = first == "net" && path.len() > 2;
+    of_network || ARRAYS.contains(&(first.as_str(), path.len(), last.as_str()))
 }
 
 fn number_value<'i>(

@@ -20,8 +20,9 @@ pub struct Explanation {
 }
 
 /// What a required key may look like.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 19] = [
     ("about", "about = \"the parent's queue is full\""),
+    ("cidr", "cidr = \"10.10.20.0/24\""),
     ("dev", "dev = \"bond0\""),
     ("device", "device = \"node:bond0\""),
     ("evidence", "a [[report.evidence]] table"),
@@ -33,8 +34,11 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("inject", "inject = [\"queue-full\"]"),
     ("mode", "mode = \"active-backup\""),
     ("mtu", "mtu = 1280"),
+    ("networks", "networks = [\"sriov0\", \"sriov1\", \"bond0\"]"),
+    ("node", "node = \"node\""),
     ("parent", "parent = \"bond0\""),
     ("peer", "peer = \"switch:p1\""),
+    ("pod", "pod = \"pod\""),
     ("what", "what = \"lacpdu\""),
 ];
 

@@ -94,7 +94,7 @@ fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) ->
 
 /// What a device has: its own, its parent's, or the default. `depth` ends the search in a ring.
 fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
-    let Some(link) = topology.links.get(device) else { return MTU_DEFAULT };
+    let Some(link) = topology.link(device) else { return MTU_DEFAULT };
     match (link.mtu, link.kind.parent()) {
         (Some(mtu), _) => mtu,
         (None, Some(parent)) if depth > 0 => standing_mtu(parent, topology, depth - 1),
@@ -104,7 +104,7 @@ fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
 
 fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
-    match &topology.links.get(&device.value)?.kind {
+    match &topology.link(&device.value)?.kind {
         LinkKind::Veth { peer } => Some(Fault::Hold { device: device.value.clone(), peer: peer.clone() }),
         other => {
             let message = format!("{} is a {}, not the end of a cable", device.value, other.word());

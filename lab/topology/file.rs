@@ -1,5 +1,6 @@
 //! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
 
+mod hardware;
 mod links;
 mod scenario;
 
@@ -12,9 +13,11 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
+pub use hardware::*;
 pub use links::*;
 pub use scenario::*;
 
+use crate::cni::{NetKeys, Tree};
 use crate::link::{Cidr, IfName, MacSource, NsName};
 
 /// A value with its place in the file, in bytes.
@@ -89,6 +92,13 @@ pub struct TopologyFile {
     /// Namespaces with their links.
     #[serde(default, deserialize_with = "in_file_order")]
     pub ns: IndexMap<At<NsName>, NsTable>,
+    /// Network configurations that pods are attached to.
+    #[serde(default, deserialize_with = "in_file_order")]
+    #[schemars(with = "IndexMap<String, NetKeys>")]
+    pub net: Named<At<Tree>>,
+    /// Pools of addresses, as Calico has them.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pool: Named<PoolTable>,
     /// Flows of numbered frames.
     #[serde(default, deserialize_with = "in_file_order")]
     pub flow: Named<FlowTable>,
@@ -109,6 +119,14 @@ pub struct TopologyFile {
     /// Rival explanations of the report.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
+}
+
+/// A pool of addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolTable {
+    /// The network: addresses are given from its first.
+    pub cidr: At<Cidr>,
 }
 
 /// A namespace: its links, keyed by kind, and its routes and neighbours.
@@ -142,6 +160,15 @@ pub struct NsTable {
     /// Bridges.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,
+    /// Emulated NICs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub nic: Links<NicTable>,
+    /// Emulated NICs with VFs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pf: Links<PfTable>,
+    /// VFs of those.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vf: Links<VfTable>,
 }
 
 /// A route. Unlike `ip route`, nothing is guessed.

@@ -8,7 +8,7 @@ use super::check::Checker;
 use super::document::NOWHERE;
 use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use super::read::is_lost_name;
-use super::{Bond, Link, LinkKind, qdiscs, shared_parent, stack};
+use super::{Bond, Link, LinkKind, hardware, qdiscs, shared_parent, stack};
 use crate::link::{BondMode, DeviceRef, IfName, Mac, MacvlanMode, NsName, VlanId, VlanProtocol};
 
 /// Resolves all links, those below before those above.
@@ -19,6 +19,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         }
     }
     let implied = implied_peers(file, checker);
+    let implied_nics = hardware::implied_peers(file, checker);
     let mut links = IndexMap::new();
     let mut ids = VlanIds::new();
     for (ns, table) in &file.ns {
@@ -27,11 +28,14 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         }
     }
     for (device, peer) in implied {
-        let attributes =
-            LinkAttributes { mac: None, mtu: None, txqueuelen: None, up: true, addresses: &[], qdisc: None };
-        let link = finish(device, LinkKind::Veth { peer }, &attributes, checker);
+        let link = finish(device, LinkKind::Veth { peer }, &LinkAttributes::NONE, checker);
         links.insert(link.device.clone(), link);
     }
+    for (device, nic) in implied_nics {
+        let link = finish(device, LinkKind::Nic(nic), &LinkAttributes::NONE, checker);
+        links.insert(link.device.clone(), link);
+    }
+    hardware::bounded(file, &mut links, checker);
     address_by_position(&mut links);
     stack::one_holder_each(file, checker);
     shared_parent::agree(file, checker);
@@ -50,6 +54,9 @@ fn names(table: &NsTable) -> Vec<&At<IfName>> {
     names.extend(table.ipvlan.keys());
     names.extend(table.macvlan.keys());
     names.extend(table.bridge.keys());
+    names.extend(table.nic.keys());
+    names.extend(table.pf.keys());
+    names.extend(table.vf.keys());
     names.retain(|name| !is_lost_name(name.value.as_str()));
     names.sort_by_key(|name| name.span.start);
     names
@@ -124,6 +131,7 @@ fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
 fn has_own_address(kind: &LinkKind) -> bool {
     match kind {
         LinkKind::Dummy | LinkKind::Veth { .. } => true,
+        LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
         LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
             false
@@ -180,6 +188,9 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
         let ports = bridge.ports.iter().map(|port| port.value.clone()).collect();
         let kind = LinkKind::Bridge { ports, vlan_filtering: bridge.vlan_filtering.unwrap_or(false) };
         links.push(finish(at(name), kind, &bridge.attributes(), checker));
+    }
+    for (name, kind, attributes) in hardware::links_of(ns, table, checker) {
+        links.push(finish(at(name), kind, &attributes, checker));
     }
     links
 }

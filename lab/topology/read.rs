@@ -40,6 +40,11 @@ pub struct Lost {
 }
 
 impl Lost {
+    /// Whether everything could be read.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.fields.is_empty()
+    }
+
     /// Whether a reference to this name may lead to something that could not be read.
     pub fn name(&self, name: &str) -> bool {
         self.names.contains(name)

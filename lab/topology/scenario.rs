@@ -36,7 +36,10 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     }
     scenario.faults = faults::resolve(file, topology, checker);
     scenario.captures = resolve_captures(file, checker);
-    scenario.steps = file.step.iter().filter_map(|step| resolve_step(step, &scenario, checker)).collect();
+    let steps = file.step.iter().enumerate();
+    scenario.steps = steps
+        .filter_map(|(number, step)| resolve_step((number, step), topology, &scenario, checker))
+        .collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
         file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
@@ -83,7 +86,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         checker.problem(&len.span, message, "headers and the lab's number must fit");
     }
     let lacks_address = |device: &DeviceRef, checker: &Checker<'_>| {
-        topology.links.contains_key(device)
+        topology.link(device).is_some()
             && topology.ipv4_of(device).is_none()
             && !checker.lost_of(device, "addresses")
     };
@@ -136,12 +139,26 @@ fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<
     file.capture.iter().map(|entry| capture(entry, checker)).collect()
 }
 
-fn resolve_step(step: &At<StepTable>, scenario: &Scenario, checker: &mut Checker<'_>) -> Option<Step> {
-    let StepTable { inject, clear, flood, wait, within_ms, pause_ms } = &step.value;
-    let verbs = [inject.is_some(), clear.is_some(), flood.is_some(), wait.is_some(), pause_ms.is_some()];
+fn resolve_step(
+    (number, step): (usize, &At<StepTable>),
+    topology: &Topology,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    let StepTable { inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check } = &step.value;
+    let verbs = [
+        inject.is_some(),
+        clear.is_some(),
+        flood.is_some(),
+        wait.is_some(),
+        pause_ms.is_some(),
+        attach.is_some(),
+        detach.is_some(),
+        check.is_some(),
+    ];
     if verbs.iter().filter(|given| **given).count() != 1 {
         if !checker.lost.any_field(&step.span) {
-            let hint = "one of: inject, clear, flood, wait, pause_ms";
+            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check";
             checker.problem(&step.span, "a step does exactly one thing", hint);
         }
         return None;
@@ -159,6 +176,17 @@ fn resolve_step(step: &At<StepTable>, scenario: &Scenario, checker: &mut Checker
         let until = resolve_condition(wait, Use::Wait, scenario, checker)?;
         let within_ms = within_ms.as_ref().map_or(WITHIN_MS_DEFAULT, |ms| bounded_ms(ms, checker));
         return Some(Step::Wait { until, within_ms });
+    }
+    // What is wrong with it was told where pods are followed through all steps.
+    let attachment = || topology.attachments.by_step.get(&number).cloned().map(Box::new);
+    if attach.is_some() {
+        return attachment().map(Step::Attach);
+    }
+    if detach.is_some() {
+        return attachment().map(Step::Detach);
+    }
+    if check.is_some() {
+        return attachment().map(Step::Check);
     }
     match (inject, clear, flood, pause_ms) {
         (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),

@@ -58,6 +58,8 @@ macro_rules! link_table {
     };
 }
 
+pub(super) use link_table;
+
 /// What every kind of link may say.
 #[derive(Debug)]
 pub struct LinkAttributes<'a> {
@@ -73,6 +75,12 @@ pub struct LinkAttributes<'a> {
     pub addresses: &'a [At<Cidr>],
     /// Queueing discipline at the root.
     pub qdisc: Option<&'a At<QdiscTable>>,
+}
+
+impl LinkAttributes<'static> {
+    /// What a link has that nobody wrote a table for.
+    pub const NONE: Self =
+        Self { mac: None, mtu: None, txqueuelen: None, up: true, addresses: &[], qdisc: None };
 }
 
 link_table! {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
-use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::link::{DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
 use crate::scenario::{FlowField, Hook, Socket, State};
 
@@ -134,6 +134,26 @@ pub struct StepTable {
     pub within_ms: Option<At<u32>>,
     /// Let time pass, in ms.
     pub pause_ms: Option<At<u32>>,
+    /// Attach a pod to networks, as Multus does.
+    pub attach: Option<At<AttachTable>>,
+    /// Detach a pod: DEL of its networks in reverse order.
+    pub detach: Option<At<NsName>>,
+    /// CHECK of a pod's networks: everything is still as ADD made it.
+    pub check: Option<At<NsName>>,
+}
+
+/// A pod attached to networks.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttachTable {
+    /// The pod: a namespace, which need not have a table.
+    pub pod: At<NsName>,
+    /// The node it runs on: the namespace that has the links.
+    pub node: At<NsName>,
+    /// The annotation, in its order: `network` or `network@interface`. Without a name interfaces are net1, net2, ...
+    pub networks: Vec<At<String>>,
+    /// The network whose ADD must fail: what was added is then deleted again.
+    pub fails: Option<At<String>>,
 }
 
 /// A condition: what to look at, and what it must be.

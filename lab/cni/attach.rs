@@ -1,0 +1,364 @@
+//! From the annotation of a pod to an attachment: names, links and addresses, followed through all steps of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+
+use super::ipam::Leases;
+use super::{Attached, Attachment, BondNet, Delegate, Network};
+use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
+use crate::topology::{Bond, Link, LinkKind, Route};
+
+/// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
+const MTU_DEFAULT: u32 = 1500;
+
+/// A pool of addresses of the topology, by name.
+pub type Pool = Cidr;
+
+/// What a pod asks for: one entry of the annotation `k8s.v1.cni.cncf.io/networks`, and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// The network.
+    pub network: String,
+    /// The interface's name; Multus numbers those without one.
+    pub ifname: Option<IfName>,
+}
+
+impl Annotation {
+    /// Reads Multus' short form: `name@interface`; the namespace before a slash has no meaning here.
+    ///
+    /// # Errors
+    /// The interface is no name.
+    pub fn parse(text: &str) -> Result<Self, crate::link::ValueError> {
+        let text = text.trim();
+        let text = text.rsplit_once('/').map_or(text, |(_, name)| name);
+        match text.split_once('@') {
+            Some((network, ifname)) => Ok(Self { network: network.into(), ifname: Some(ifname.parse()?) }),
+            None => Ok(Self { network: text.into(), ifname: None }),
+        }
+    }
+}
+
+/// All attachments of a topology, by the number of their step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attachments {
+    /// What a step does to a pod.
+    pub by_step: BTreeMap<usize, Attachment>,
+    /// Every device that is there at some time, as it is there.
+    pub devices: IndexMap<DeviceRef, Link>,
+    /// Pods, in the order they are first attached.
+    pub pods: Vec<NsName>,
+}
+
+/// A node and its pods while the steps are followed.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    networks: &'a IndexMap<String, Network>,
+    pools: BTreeMap<String, Pool>,
+    present: IndexMap<DeviceRef, Link>,
+    leases: Leases,
+    attached: BTreeMap<NsName, Attachment>,
+    seen: IndexMap<DeviceRef, Link>,
+}
+
+/// Why a pod cannot be attached, about one network of its annotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachError {
+    /// Its place in the annotation.
+    pub position: usize,
+    /// A lowercase fragment.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl<'a> Cluster<'a> {
+    /// As the topology stands before the first step.
+    pub fn new(
+        networks: &'a IndexMap<String, Network>,
+        pools: BTreeMap<String, Pool>,
+        links: &IndexMap<DeviceRef, Link>,
+    ) -> Self {
+        Self {
+            networks,
+            pools,
+            present: links.clone(),
+            leases: Leases::default(),
+            attached: BTreeMap::new(),
+            seen: IndexMap::new(),
+        }
+    }
+
+    /// The attachment of a pod, if it has one.
+    pub fn attachment(&self, pod: &NsName) -> Option<&Attachment> {
+        self.attached.get(pod)
+    }
+
+    /// Every device that was there at some time through an attachment.
+    pub fn devices(self) -> IndexMap<DeviceRef, Link> {
+        self.seen
+    }
+
+    /// Attaches a pod. `fails` names the network whose ADD is expected to fail: those before it are deleted again.
+    ///
+    /// # Errors
+    /// A link that is not there, a name that is taken, an address that is not left.
+    pub fn attach(
+        &mut self,
+        pod: &NsName,
+        node: &NsName,
+        annotation: &[Annotation],
+        fails: Option<&str>,
+    ) -> Result<Attachment, AttachError> {
+        let mut attachment = Attachment {
+            pod: pod.clone(),
+            node: node.clone(),
+            delegates: Vec::new(),
+            fails: fails.map(Into::into),
+        };
+        for (position, entry) in annotation.iter().enumerate() {
+            let error = |(message, hint): (String, String)| AttachError { position, message, hint };
+            let network = self.networks.get(&entry.network);
+            let Some(network) = network else {
+                let known: Vec<&str> = self.networks.keys().map(String::as_str).collect();
+                return Err(error((format!("no network `{}`", entry.network), hint(&known))));
+            };
+            // getIfname() of Multus: net1, net2, ... by position in the annotation, whatever the others are called.
+            let numbered = || format!("net{}", position + 1).parse().expect("it is a name");
+            let ifname = entry.ifname.clone().unwrap_or_else(numbered);
+            let attached = self.add(network, &ifname, (pod, node)).map_err(error)?;
+            let is_last = fails == Some(network.name.as_str());
+            attachment.delegates.push(attached);
+            if is_last {
+                break;
+            }
+        }
+        if fails.is_some() {
+            self.roll_back(&attachment);
+        } else {
+            self.attached.insert(pod.clone(), attachment.clone());
+        }
+        Ok(attachment)
+    }
+
+    /// Detaches a pod; `None` when it was not attached.
+    pub fn detach(&mut self, pod: &NsName) -> Option<Attachment> {
+        let attachment = self.attached.remove(pod)?;
+        for delegate in attachment.delegates.iter().rev() {
+            self.del(delegate, &attachment);
+        }
+        Some(attachment)
+    }
+
+    fn add(
+        &mut self,
+        network: &Network,
+        ifname: &IfName,
+        (pod, node): (&NsName, &NsName),
+    ) -> Result<Attached, (String, String)> {
+        let mut attached = Attached {
+            network: network.clone(),
+            ifname: ifname.clone(),
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            links: Vec::new(),
+            taken: Vec::new(),
+        };
+        let made = match &network.delegate {
+            Delegate::Bond(bond) => {
+                attached.ifname = bond.ifname.clone().unwrap_or_else(|| ifname.clone());
+                self.bond(bond, network, &mut attached, (pod, node))?
+            }
+            Delegate::HostDevice { device } => self.take(device, &mut attached, (pod, node))?,
+            Delegate::Sriov { .. } => {
+                let free = network
+                    .resource
+                    .iter()
+                    .find(|name| self.present.contains_key(&DeviceRef::new(node, name)));
+                let Some(device) = free.cloned() else {
+                    let message =
+                        format!("network `{}` has no link left to hand out in {node}", network.name);
+                    return Err((message, "name another one in its `resource`".into()));
+                };
+                self.take(&device, &mut attached, (pod, node))?
+            }
+            Delegate::Bridge { bridge, .. } => self.bridge(bridge, &mut attached, (pod, node)),
+            other => self.on_parent(other, &attached, (pod, node))?,
+        };
+        if self.present.contains_key(&made.device) {
+            let message = format!("{} is there already", made.device);
+            return Err((message, "name another interface: network@interface".into()));
+        }
+        if let Some(ipam) = &network.ipam {
+            let lease = self.leases.take(&network.name, ipam, &self.pools);
+            let known: Vec<&str> = self.pools.keys().map(String::as_str).collect();
+            let lease = lease.map_err(|error| (error.to_string(), format!("pools: {}", known.join(", "))))?;
+            attached.addresses = lease.addresses;
+            let dev = |route: Route| Route { dev: Some(attached.ifname.clone()), ..route };
+            attached.routes = lease.routes.into_iter().map(dev).collect();
+        }
+        let made = Link { addresses: attached.addresses.clone(), ..made };
+        attached.links.push(made);
+        for link in &attached.links {
+            self.put(link.clone());
+        }
+        Ok(attached)
+    }
+
+    fn put(&mut self, link: Link) {
+        self.seen.insert(link.device.clone(), link.clone());
+        self.present.insert(link.device.clone(), link);
+    }
+
+    /// A link that is in a namespace now.
+    fn find(&self, ns: &NsName, name: &IfName) -> Result<Link, (String, String)> {
+        self.present.get(&DeviceRef::new(ns, name)).cloned().ok_or_else(|| {
+            let here = self.present.keys().filter(|device| device.ns == *ns);
+            let known: Vec<&str> = here.map(|device| device.name.as_str()).collect();
+            (format!("no link `{name}` in namespace {ns} at this step"), hint(&known))
+        })
+    }
+
+    fn bond(
+        &mut self,
+        bond: &BondNet,
+        network: &Network,
+        attached: &mut Attached,
+        (pod, node): (&NsName, &NsName),
+    ) -> Result<Link, (String, String)> {
+        let from = if bond.links_in_container { pod } else { node };
+        for name in &bond.links {
+            let link = self.find(from, name)?;
+            if !bond.links_in_container {
+                self.present.shift_remove(&link.device);
+                attached.taken.push(link.clone());
+            }
+            // What joins a bond takes its MTU.
+            let mtu = Some(network.mtu.unwrap_or(MTU_DEFAULT));
+            let device = DeviceRef::new(pod, name);
+            attached.links.push(Link { device, mtu, up: true, ..moved(link) });
+        }
+        let kind = LinkKind::Bond(Box::new(Bond {
+            miimon: Some(bond.miimon),
+            fail_over_mac: Some(bond.fail_over_mac),
+            all_slaves_active: bond.all_slaves_active,
+            tlb_dynamic_lb: bond.tlb_dynamic_lb,
+            xmit_hash_policy: bond.xmit_hash_policy,
+            ..Bond::new(bond.mode, bond.links.clone())
+        }));
+        let device = DeviceRef::new(pod, &attached.ifname);
+        Ok(Link { mtu: network.mtu, ..Link::new(device, kind) })
+    }
+
+    fn take(
+        &mut self,
+        name: &IfName,
+        attached: &mut Attached,
+        (pod, node): (&NsName, &NsName),
+    ) -> Result<Link, (String, String)> {
+        let link = self.find(node, name)?;
+        self.present.shift_remove(&link.device);
+        attached.taken.push(link.clone());
+        Ok(Link { device: DeviceRef::new(pod, &attached.ifname), up: true, ..moved(link) })
+    }
+
+    /// A cable between the pod and a bridge, which is made when it is not there.
+    fn bridge(&mut self, bridge: &IfName, attached: &mut Attached, (pod, node): (&NsName, &NsName)) -> Link {
+        let device = DeviceRef::new(node, bridge);
+        let mut bridge = self.present.get(&device).cloned().unwrap_or_else(|| {
+            Link::new(device, LinkKind::Bridge { ports: Vec::new(), vlan_filtering: false })
+        });
+        let taken: BTreeSet<&str> = self.seen.keys().map(|device| device.name.as_str()).collect();
+        let mut names = (0..).map(|number| format!("veth{number:04x}"));
+        let name = names.find(|name| !taken.contains(name.as_str())).expect("there is no end to numbers");
+        let (near, far) = (
+            DeviceRef::new(pod, &attached.ifname),
+            DeviceRef::new(node, &name.parse().expect("veth and four digits are a name")),
+        );
+        if let LinkKind::Bridge { ports, .. } = &mut bridge.kind {
+            ports.push(far.name.clone());
+        }
+        attached.links.push(bridge);
+        attached.links.push(Link::new(far.clone(), LinkKind::Veth { peer: near.clone() }));
+        Link { mtu: attached.network.mtu, ..Link::new(near, LinkKind::Veth { peer: far }) }
+    }
+
+    /// A macvlan, ipvlan or VLAN: in the pod, its parent at the node.
+    fn on_parent(
+        &self,
+        delegate: &Delegate,
+        attached: &Attached,
+        (pod, node): (&NsName, &NsName),
+    ) -> Result<Link, (String, String)> {
+        let parent = |name: &IfName, in_container: bool| {
+            self.find(if in_container { pod } else { node }, name).map(|link| link.device)
+        };
+        let kind = match delegate {
+            Delegate::Macvlan { master, mode, in_container } => {
+                LinkKind::Macvlan { parent: parent(master, *in_container)?, mode: *mode }
+            }
+            Delegate::Ipvlan { master, mode, in_container } => LinkKind::Ipvlan {
+                parent: parent(master, *in_container)?,
+                mode: *mode,
+                flag: IpvlanFlag::Bridge,
+            },
+            Delegate::Vlan { master, id, in_container } => LinkKind::Vlan {
+                parent: parent(master, *in_container)?,
+                id: *id,
+                protocol: VlanProtocol::Ieee8021Q,
+            },
+            other => return Err((format!("{} stands on no parent", other.plugin()), String::new())),
+        };
+        let device = DeviceRef::new(pod, &attached.ifname);
+        Ok(Link { mtu: attached.network.mtu, ..Link::new(device, kind) })
+    }
+
+    /// What DEL leaves behind.
+    fn del(&mut self, delegate: &Attached, attachment: &Attachment) {
+        if let Some(ipam) = &delegate.network.ipam {
+            self.leases.give_back(&delegate.network.name, ipam, &delegate.addresses);
+        }
+        match &delegate.network.delegate {
+            Delegate::Bond(_) => {
+                self.present.shift_remove(&DeviceRef::new(&attachment.pod, &delegate.ifname));
+                for link in &delegate.taken {
+                    self.present.shift_remove(&DeviceRef::new(&attachment.pod, &link.device.name));
+                }
+            }
+            Delegate::Bridge { .. } => {
+                for link in delegate.links.iter().skip(1) {
+                    self.present.shift_remove(&link.device);
+                }
+            }
+            _ => drop(self.present.shift_remove(&DeviceRef::new(&attachment.pod, &delegate.ifname))),
+        }
+        for link in &delegate.taken {
+            self.present.insert(link.device.clone(), Link { up: false, ..moved(link.clone()) });
+        }
+    }
+
+    /// What an ADD that failed leaves behind: those before it are deleted, and the bond plugin moves nothing back.
+    fn roll_back(&mut self, attachment: &Attachment) {
+        let Some((failed, before)) = attachment.delegates.split_last() else { return };
+        self.del(failed, attachment);
+        if matches!(failed.network.delegate, Delegate::Bond(_)) {
+            for link in &failed.taken {
+                self.present.shift_remove(&link.device);
+                let device = DeviceRef::new(&attachment.pod, &link.device.name);
+                self.put(Link { device, up: false, ..moved(link.clone()) });
+            }
+        }
+        for delegate in before.iter().rev() {
+            self.del(delegate, attachment);
+        }
+    }
+}
+
+/// A link in another namespace: its addresses and its queueing discipline's options stay behind.
+fn moved(link: Link) -> Link {
+    Link { addresses: Vec::new(), qdisc: None, ..link }
+}
+
+fn hint(known: &[&str]) -> String {
+    if known.is_empty() { "there is none at all".into() } else { format!("there are: {}", known.join(", ")) }
+}

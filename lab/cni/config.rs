@@ -1,0 +1,471 @@
+//! From a configuration as written to a [`Network`]: every mistake told at its place, in the plugins' own terms.
+
+use std::cell::RefCell;
+use std::ops::{Range as Span, RangeInclusive};
+use std::str::FromStr;
+
+use super::tree::{Mistake, Tree};
+use super::{BondNet, Delegate, Network, ipam, json};
+use crate::link::{
+    BondMode, FailOverMac, IfName, IpvlanMode, MacvlanMode, ValueError, VlanId, XmitHashPolicy,
+};
+use crate::topology::file::At;
+
+/// Keys that runtimes and other plugins of a chain look at, and that change nothing here.
+const IGNORED: [&str; 12] = [
+    "cniVersion",
+    "capabilities",
+    "dns",
+    "args",
+    "runtimeConfig",
+    "prevResult",
+    "kubernetes",
+    "datastore_type",
+    "log_level",
+    "logLevel",
+    "logFile",
+    "deviceID",
+];
+
+const PLUGINS: [(&str, &[&str]); 7] = [
+    (
+        "bond",
+        &[
+            "ifname",
+            "mode",
+            "miimon",
+            "failOverMac",
+            "linksInContainer",
+            "links",
+            "allSlavesActive",
+            "tlbDynamicLb",
+            "xmitHashPolicy",
+            "mtu",
+        ],
+    ),
+    ("macvlan", &["master", "mode", "linkInContainer", "mtu"]),
+    ("ipvlan", &["master", "mode", "linkInContainer", "mtu"]),
+    ("vlan", &["master", "vlanId", "linkInContainer", "mtu"]),
+    ("bridge", &["bridge", "isGateway", "mtu"]),
+    ("host-device", &["device"]),
+    ("sriov", &["vlan", "spoofchk", "trust"]),
+];
+
+/// Reads what stands under `[net.NAME]`. `span` is the name's place.
+pub fn read(name: &At<String>, tree: &At<Tree>) -> (Option<Network>, Vec<Mistake>) {
+    let mistakes = RefCell::new(Vec::new());
+    let network = read_table(name, tree, &mistakes);
+    let mut mistakes = mistakes.into_inner();
+    mistakes.sort_by_key(|mistake: &Mistake| mistake.span.start);
+    (network.filter(|_| mistakes.is_empty()), mistakes)
+}
+
+fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake>>) -> Option<Network> {
+    let table = Table::of(tree, &name.span, mistakes)?;
+    let resource = table.list("resource").into_iter().flatten();
+    let resource = resource.filter_map(|item| table.if_name_of(item)).collect();
+    let Some(config) = table.get("config") else { return network(name, &table, resource, &["resource"]) };
+    for (key, _) in
+        table.entries.iter().filter(|(key, _)| !["config", "resource"].contains(&key.value.as_str()))
+    {
+        table.tell(
+            &key.span,
+            "a key beside `config`",
+            "write it into the configuration, or take `config` away",
+        );
+    }
+    let Tree::Text(text) = &config.value else {
+        table.tell(&config.span, "`config` is a text", "write the JSON between ''' and '''");
+        return None;
+    };
+    let place = Place::of(&config.span, text);
+    let (tree, found) = json::parse(text);
+    mistakes.borrow_mut().extend(found.into_iter().map(|mistake| place.moved(mistake)));
+    let tree = place.tree(tree?);
+    let inner = Table::of(&tree, &tree.span, mistakes)?;
+    network(&At { value: name.value.clone(), span: tree.span.clone() }, &inner, resource, &[])
+}
+
+fn network(name: &At<String>, table: &Table<'_>, resource: Vec<IfName>, also: &[&str]) -> Option<Network> {
+    let plugin = table.required_text("type", "the plugin to run, such as \"bond\"");
+    let known: Vec<&str> = PLUGINS.iter().map(|(word, _)| *word).collect();
+    let keys = plugin.as_ref().and_then(|plugin| PLUGINS.iter().find(|(word, _)| *word == plugin.value));
+    if let (Some(plugin), None) = (&plugin, keys) {
+        let hint = nearest_hint(&plugin.value, &known);
+        table.tell(&plugin.span, format!("no plugin `{}` in the lab", plugin.value), hint);
+    }
+    let (_, keys) = keys?;
+    let mut all: Vec<&str> = vec!["name", "type", "ipam"];
+    all.extend(also);
+    all.extend(*keys);
+    table.unknown_keys(&all, keys);
+    let delegate = match plugin?.value.as_str() {
+        "bond" => bond(table).map(Delegate::Bond),
+        "macvlan" => macvlan(table),
+        "ipvlan" => ipvlan(table),
+        "vlan" => vlan(table),
+        "bridge" => Some(Delegate::Bridge {
+            bridge: table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name")),
+            is_gateway: table.bool("isGateway").unwrap_or(false),
+        }),
+        "host-device" => table.required_name("device").map(|device| Delegate::HostDevice { device }),
+        _ => {
+            if resource.is_empty() {
+                let hint = "name the links a device plugin would hand out: resource = [\"vf0\"]";
+                table.tell(&name.span, "sriov without `resource`", hint);
+            }
+            let vlan = table.int("vlan", 0..=4094).and_then(|id| VlanId::try_from(id).ok());
+            Some(Delegate::Sriov { vlan, spoofchk: table.on_off("spoofchk"), trust: table.on_off("trust") })
+        }
+    };
+    let mtu = table.int("mtu", 0..=65535).and_then(|mtu| u32::try_from(mtu).ok()).filter(|mtu| *mtu > 0);
+    let ipam = match table.get("ipam") {
+        Some(tree) => match Table::of(tree, &tree.span, table.mistakes) {
+            Some(table) if table.entries.is_empty() => None,
+            Some(table) => Some(ipam::read(&table)?),
+            None => return None,
+        },
+        None => None,
+    };
+    Some(Network { name: name.value.clone(), delegate: delegate?, mtu, ipam, resource })
+}
+
+fn bond(table: &Table<'_>) -> Option<BondNet> {
+    const MODES: [BondMode; 7] = [
+        BondMode::BalanceRr,
+        BondMode::ActiveBackup,
+        BondMode::BalanceXor,
+        BondMode::Broadcast,
+        BondMode::Ieee8023Ad,
+        BondMode::BalanceTlb,
+        BondMode::BalanceAlb,
+    ];
+    const POLICIES: [XmitHashPolicy; 6] = [
+        XmitHashPolicy::Layer2,
+        XmitHashPolicy::Layer34,
+        XmitHashPolicy::Layer23,
+        XmitHashPolicy::Encap23,
+        XmitHashPolicy::Encap34,
+        XmitHashPolicy::VlanSrcMac,
+    ];
+    let mode_text = table.required_text("mode", "a mode by its name, such as \"active-backup\"");
+    let mode = mode_text.and_then(|mode| table.word(&mode, "bonding mode", &MODES.map(|m| (m.word(), m))));
+    let miimon = miimon(table);
+    let fail_over_mac = table.int("failOverMac", 0..=2).map_or(FailOverMac::None, |number| match number {
+        0 => FailOverMac::None,
+        1 => FailOverMac::Active,
+        _ => FailOverMac::Follow,
+    });
+    let tlb_dynamic_lb = table.zero_or_one("tlbDynamicLb");
+    if let (Some(at), Some(mode)) = (table.get("tlbDynamicLb"), mode)
+        && !matches!(mode, BondMode::BalanceTlb | BondMode::BalanceAlb)
+    {
+        let hint = "use it with balance-tlb or balance-alb; the plugin refuses it otherwise";
+        table.tell(&at.span, format!("`tlbDynamicLb` has no meaning in mode {mode}"), hint);
+    }
+    let policy = table.text("xmitHashPolicy");
+    let xmit_hash_policy =
+        policy.and_then(|policy| table.word(&policy, "hash policy", &POLICIES.map(|p| (p.word(), p))));
+    let links = links(table);
+    Some(BondNet {
+        ifname: table.if_name("ifname"),
+        mode: mode?,
+        miimon: miimon?,
+        fail_over_mac,
+        links_in_container: table.bool("linksInContainer").unwrap_or(false),
+        links: links?,
+        all_slaves_active: table.zero_or_one("allSlavesActive"),
+        tlb_dynamic_lb,
+        xmit_hash_policy,
+    })
+}
+
+/// A text: `json:"miimon"` is a string in the plugin's source, whatever its README says.
+fn miimon(table: &Table<'_>) -> Option<u32> {
+    let Some(at) = table.get("miimon") else {
+        let hint = "write `\"miimon\": \"100\"`; the plugin cannot convert an empty text to a number";
+        table.tell(&table.span, "`miimon` is missing", hint);
+        return None;
+    };
+    match &at.value {
+        Tree::Text(text) => match text.parse() {
+            Ok(ms) if ms <= i32::MAX as u32 => Some(ms),
+            _ => {
+                table.tell(&at.span, format!("`{text}` is no number of milliseconds"), "write \"100\"");
+                None
+            }
+        },
+        Tree::Int(ms) => {
+            let message = "the bond plugin cannot read a number here (\"failed to load configuration file\")";
+            table.tell(&at.span, message, format!("write it as a text: \"{ms}\""));
+            None
+        }
+        other => {
+            table.tell(&at.span, format!("`miimon` is a text, not {}", other.what()), "write \"100\"");
+            None
+        }
+    }
+}
+
+fn links(table: &Table<'_>) -> Option<Vec<IfName>> {
+    let Some(items) = table.list("links") else {
+        if table.get("links").is_none() {
+            let hint = "write `\"links\": [{ \"name\": \"net1\" }, { \"name\": \"net2\" }]`";
+            table.tell(&table.span, "`links` is missing", hint);
+        }
+        return None;
+    };
+    let mut links = Vec::new();
+    for item in items {
+        let Tree::Table(_) = &item.value else {
+            let message = format!("a link is an object, not {}", item.value.what());
+            table.tell(&item.span, message, "write { \"name\": \"net1\" }");
+            continue;
+        };
+        let link = Table::of(item, &item.span, table.mistakes)?;
+        link.unknown_keys(&["name"], &["name"]);
+        links.extend(link.required_name("name"));
+    }
+    if items.len() < 2 {
+        let at = table.get("links").map_or(&table.span, |at| &at.span);
+        let message = format!("bonding requires at least two links, we have {}", items.len());
+        table.tell(at, message, "name another one");
+    }
+    Some(links)
+}
+
+fn macvlan(table: &Table<'_>) -> Option<Delegate> {
+    const MODES: [(&str, MacvlanMode); 4] = [
+        ("bridge", MacvlanMode::Bridge),
+        ("vepa", MacvlanMode::Vepa),
+        ("private", MacvlanMode::Private),
+        ("passthru", MacvlanMode::Passthru),
+    ];
+    let mode = match table.text("mode") {
+        Some(mode) => table.word(&mode, "macvlan mode", &MODES)?,
+        None => MacvlanMode::Bridge,
+    };
+    let in_container = table.bool("linkInContainer").unwrap_or(false);
+    Some(Delegate::Macvlan { master: table.required_name("master")?, mode, in_container })
+}
+
+fn ipvlan(table: &Table<'_>) -> Option<Delegate> {
+    const MODES: [(&str, IpvlanMode); 3] =
+        [("l2", IpvlanMode::L2), ("l3", IpvlanMode::L3), ("l3s", IpvlanMode::L3s)];
+    let mode = match table.text("mode") {
+        Some(mode) => table.word(&mode, "ipvlan mode", &MODES)?,
+        None => IpvlanMode::L2,
+    };
+    let in_container = table.bool("linkInContainer").unwrap_or(false);
+    Some(Delegate::Ipvlan { master: table.required_name("master")?, mode, in_container })
+}
+
+fn vlan(table: &Table<'_>) -> Option<Delegate> {
+    let id = table.int("vlanId", 0..=4094);
+    if table.get("vlanId").is_none() {
+        table.tell(&table.span, "`vlanId` is missing", "write `\"vlanId\": 100`");
+    }
+    let master = table.required_name("master");
+    let in_container = table.bool("linkInContainer").unwrap_or(false);
+    Some(Delegate::Vlan { master: master?, id: VlanId::try_from(id?).ok()?, in_container })
+}
+
+fn nearest_hint(written: &str, known: &[&str]) -> String {
+    match crate::topology::nearest(written, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("there are: {}", known.join(", ")),
+    }
+}
+
+/// Where a text's bytes stand in the file, so that a mistake inside it has a line and a column there.
+struct Place {
+    /// The whole value.
+    span: Span<usize>,
+    /// Of the text's first byte; `None` when escapes were used, and bytes of the text are not those of the file.
+    start: Option<usize>,
+}
+
+impl Place {
+    fn of(span: &Span<usize>, text: &str) -> Self {
+        let around = span.len().checked_sub(text.len());
+        // 'x', '''x''', and the latter with a line break after the first quotes, which TOML leaves out.
+        let closing = match around {
+            Some(2) => Some(1),
+            Some(6..=8) => Some(3),
+            _ => None,
+        };
+        Self { span: span.clone(), start: closing.map(|closing| span.end - closing - text.len()) }
+    }
+
+    fn in_file(&self, span: &Span<usize>) -> Span<usize> {
+        self.start.map_or_else(|| self.span.clone(), |start| start + span.start..start + span.end)
+    }
+
+    fn moved(&self, mistake: Mistake) -> Mistake {
+        Mistake { span: self.in_file(&mistake.span), ..mistake }
+    }
+
+    fn tree(&self, tree: At<Tree>) -> At<Tree> {
+        let value = match tree.value {
+            Tree::List(items) => Tree::List(items.into_iter().map(|item| self.tree(item)).collect()),
+            Tree::Table(entries) => {
+                let key = |key: At<String>| At { span: self.in_file(&key.span), value: key.value };
+                Tree::Table(entries.into_iter().map(|(name, value)| (key(name), self.tree(value))).collect())
+            }
+            plain => plain,
+        };
+        At { value, span: self.in_file(&tree.span) }
+    }
+}
+
+/// An object, and where its mistakes go.
+pub(super) struct Table<'a> {
+    pub(super) span: Span<usize>,
+    entries: &'a [(At<String>, At<Tree>)],
+    pub(super) mistakes: &'a RefCell<Vec<Mistake>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn of(
+        tree: &'a At<Tree>,
+        span: &Span<usize>,
+        mistakes: &'a RefCell<Vec<Mistake>>,
+    ) -> Option<Self> {
+        let Tree::Table(entries) = &tree.value else {
+            let message = format!("an object is expected here, not {}", tree.value.what());
+            let mistake = Mistake { span: tree.span.clone(), message, hint: "write { ... }".into() };
+            mistakes.borrow_mut().push(mistake);
+            return None;
+        };
+        Some(Self { span: span.start..span.start + 1.min(span.len()), entries, mistakes })
+    }
+
+    pub(super) fn tell(&self, span: &Span<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        let mistake = Mistake { span: span.clone(), message: message.into(), hint: hint.into() };
+        self.mistakes.borrow_mut().push(mistake);
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'a At<Tree>> {
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
+    }
+
+    pub(super) fn unknown_keys(&self, known: &[&str], own: &[&str]) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
+            if IGNORED.contains(&key.value.as_str()) {
+                continue;
+            }
+            let hint = nearest_hint(&key.value, own);
+            let message = format!("`{}` is no key of this plugin, which would ignore it", key.value);
+            self.tell(&key.span, message, hint);
+        }
+    }
+
+    fn wrong(&self, key: &str, at: &At<Tree>, wanted: &str) {
+        self.tell(
+            &at.span,
+            format!("`{key}` is {wanted}, not {}", at.value.what()),
+            format!("write {wanted}"),
+        );
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<At<String>> {
+        let at = self.get(key)?;
+        match &at.value {
+            Tree::Text(text) => Some(At { value: text.clone(), span: at.span.clone() }),
+            _ => {
+                self.wrong(key, at, "a text");
+                None
+            }
+        }
+    }
+
+    pub(super) fn required_text(&self, key: &str, what: &str) -> Option<At<String>> {
+        if self.get(key).is_none() {
+            self.tell(&self.span, format!("`{key}` is missing"), format!("it is {what}"));
+        }
+        self.text(key)
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(&self, at: &At<String>, what: &str, words: &[(&str, T)]) -> Option<T> {
+        let found = words.iter().find(|(word, _)| *word == at.value).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.tell(&at.span, format!("no {what} `{}`", at.value), nearest_hint(&at.value, &known));
+        }
+        found
+    }
+
+    pub(super) fn bool(&self, key: &str) -> Option<bool> {
+        let at = self.get(key)?;
+        let Tree::Bool(value) = at.value else {
+            self.wrong(key, at, "true or false");
+            return None;
+        };
+        Some(value)
+    }
+
+    fn int(&self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let at = self.get(key)?;
+        match at.value {
+            Tree::Int(value) if range.contains(&value) => Some(value),
+            Tree::Int(value) => {
+                let message = format!("`{key}` is {} to {}, not {value}", range.start(), range.end());
+                self.tell(&at.span, message, "the plugin refuses it");
+                None
+            }
+            _ => {
+                self.wrong(key, at, "a number");
+                None
+            }
+        }
+    }
+
+    fn zero_or_one(&self, key: &str) -> Option<bool> {
+        self.int(key, 0..=1).map(|value| value == 1)
+    }
+
+    fn on_off(&self, key: &str) -> Option<bool> {
+        let at = self.text(key)?;
+        self.word(&at, "state", &[("on", true), ("off", false)])
+    }
+
+    pub(super) fn list(&self, key: &str) -> Option<&'a [At<Tree>]> {
+        let at = self.get(key)?;
+        let Tree::List(items) = &at.value else {
+            self.wrong(key, at, "a list");
+            return None;
+        };
+        Some(items)
+    }
+
+    fn if_name_of(&self, at: &At<Tree>) -> Option<IfName> {
+        let Tree::Text(text) = &at.value else {
+            self.tell(&at.span, format!("a device's name is a text, not {}", at.value.what()), "quote it");
+            return None;
+        };
+        let name: Result<IfName, ValueError> = text.parse();
+        name.map_err(|error| self.tell(&at.span, error.to_string(), "the kernel would refuse it")).ok()
+    }
+
+    fn if_name(&self, key: &str) -> Option<IfName> {
+        self.if_name_of(self.get(key)?)
+    }
+
+    fn required_name(&self, key: &str) -> Option<IfName> {
+        if self.get(key).is_none() {
+            self.tell(&self.span, format!("`{key}` is missing"), "it is the name of a device");
+        }
+        self.if_name(key)
+    }
+
+    /// A value that has a text form of its own.
+    pub(super) fn parsed<T: FromStr>(&self, key: &str, what: &str) -> Option<T> {
+        let at = self.text(key)?;
+        let value = at.value.parse().ok();
+        if value.is_none() {
+            self.tell(&at.span, format!("`{}` is not {what}", at.value), format!("write {what}"));
+        }
+        value
+    }
+}

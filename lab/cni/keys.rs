@@ -1,0 +1,137 @@
+//! The keys of a network configuration, for the JSON Schema; `config` reads them.
+
+use schemars::JsonSchema;
+
+/// A network configuration: either `config` with JSON as a NetworkAttachmentDefinition has it, or the same keys in
+/// TOML. Keys are the plugins' own words; which go with which `type` is checked.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is the schema of what `read` takes apart; a test compares the two")]
+#[expect(non_snake_case, reason = "the plugins' own words")]
+pub struct NetKeys {
+    /// The configuration as JSON; no other key but `resource` beside it.
+    config: Option<String>,
+    /// Links of the node that a device plugin hands out to pods of this network, in order (sriov).
+    resource: Option<Vec<String>>,
+    /// Version of the CNI specification.
+    cniVersion: Option<String>,
+    /// The network's name, where it differs.
+    name: Option<String>,
+    /// The plugin: `bond`, `macvlan`, `ipvlan`, `vlan`, `bridge`, `host-device`, `sriov`.
+    r#type: String,
+    /// Largest packet in bytes.
+    mtu: Option<u32>,
+    /// Where addresses come from: `type` is `static`, `host-local`, `calico-ipam` or `dhcp`.
+    ipam: Option<IpamKeys>,
+    /// The bond's name in the pod.
+    ifname: Option<String>,
+    /// The mode of a bond, macvlan or ipvlan.
+    mode: Option<String>,
+    /// Of a bond, in ms, as a text.
+    miimon: Option<String>,
+    /// Of a bond: 0, 1 or 2.
+    failOverMac: Option<u8>,
+    /// Whether a bond's links are in the pod already.
+    linksInContainer: Option<bool>,
+    /// The links of a bond.
+    links: Option<Vec<LinkKeys>>,
+    /// Of a bond: 0 or 1.
+    allSlavesActive: Option<u8>,
+    /// Of a bond: 0 or 1.
+    tlbDynamicLb: Option<u8>,
+    /// Of a bond.
+    xmitHashPolicy: Option<String>,
+    /// The parent of a macvlan, ipvlan or vlan.
+    master: Option<String>,
+    /// Whether the parent is in the pod.
+    linkInContainer: Option<bool>,
+    /// Of a vlan.
+    vlanId: Option<u16>,
+    /// The bridge's name.
+    bridge: Option<String>,
+    /// Whether a bridge gets the gateway's address.
+    isGateway: Option<bool>,
+    /// The host's device.
+    device: Option<String>,
+    /// The VF's VLAN.
+    vlan: Option<u16>,
+    /// `on` or `off`.
+    spoofchk: Option<String>,
+    /// `on` or `off`.
+    trust: Option<String>,
+}
+
+/// Keys of `ipam`.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as NetKeys")]
+#[expect(non_snake_case, reason = "as NetKeys")]
+pub struct IpamKeys {
+    /// The IPAM plugin.
+    r#type: String,
+    /// Of static.
+    addresses: Option<Vec<AddressKeys>>,
+    /// Of static and host-local.
+    routes: Option<Vec<RouteKeys>>,
+    /// Of host-local.
+    subnet: Option<String>,
+    /// Of host-local.
+    rangeStart: Option<String>,
+    /// Of host-local.
+    rangeEnd: Option<String>,
+    /// Of host-local.
+    gateway: Option<String>,
+    /// Of host-local: sets of ranges, one address from each.
+    ranges: Option<Vec<Vec<RangeKeys>>>,
+    /// Of calico-ipam: `true`, as a text.
+    assign_ipv4: Option<String>,
+    /// Of calico-ipam: names of pools of the topology.
+    ipv4_pools: Option<Vec<String>>,
+}
+
+/// A link of a bond.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as NetKeys")]
+pub struct LinkKeys {
+    /// Its name.
+    name: String,
+}
+
+/// An address of static.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as NetKeys")]
+pub struct AddressKeys {
+    /// With prefix length.
+    address: String,
+    /// The next hop of routes that name none.
+    gateway: Option<String>,
+}
+
+/// A route.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as NetKeys")]
+pub struct RouteKeys {
+    /// The network.
+    dst: String,
+    /// The next hop.
+    gw: Option<String>,
+}
+
+/// A range of host-local.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as NetKeys")]
+#[expect(non_snake_case, reason = "as NetKeys")]
+pub struct RangeKeys {
+    /// The network.
+    subnet: String,
+    /// The first address.
+    rangeStart: Option<String>,
+    /// The last address.
+    rangeEnd: Option<String>,
+    /// Never given out.
+    gateway: Option<String>,
+}

@@ -1,0 +1,107 @@
+//! From an attachment to operations: ADD of each delegate, DEL of each, and what CHECK reads back.
+
+use super::{Attached, Attachment, Delegate, bond};
+use crate::link::DeviceRef;
+use crate::plan::{Op, Part, Undo};
+use crate::topology::{Link, LinkKind};
+
+/// ADD, in the annotation's order; each with its DEL.
+pub fn add(attachment: &Attachment) -> Op {
+    let part = |attached: &Attached| {
+        let mut ops = match &attached.network.delegate {
+            Delegate::Bond(bond) => bond::add(bond, attached, attachment),
+            Delegate::HostDevice { .. } | Delegate::Sriov { .. } => take(attached),
+            Delegate::Bridge { .. } => bridge(attached),
+            Delegate::Macvlan { .. } | Delegate::Ipvlan { .. } | Delegate::Vlan { .. } => on_parent(attached),
+        };
+        ops.extend(configure(attached, attachment));
+        ops.push(Op::Verify { links: attached.links.clone() });
+        Part { network: attached.network.name.clone(), ops, undo: undo(attached, attachment) }
+    };
+    Op::Attach {
+        pod: attachment.pod.clone(),
+        parts: attachment.delegates.iter().map(part).collect(),
+        fails: attachment.fails.clone(),
+    }
+}
+
+/// DEL, in reverse order (`delPlugins()` of Multus).
+pub fn del(attachment: &Attachment) -> Op {
+    let undos = attachment.delegates.iter().rev().map(|attached| undo(attached, attachment)).collect();
+    Op::Detach { pod: attachment.pod.clone(), undos }
+}
+
+/// CHECK: everything is still as ADD made it.
+pub fn check(attachment: &Attachment) -> Op {
+    let links = attachment.delegates.iter().flat_map(|attached| attached.links.iter().cloned());
+    let mut all: Vec<Link> = Vec::new();
+    // A port of a later bond was first a link of its own: the last word counts.
+    for link in links {
+        all.retain(|earlier| earlier.device != link.device);
+        all.push(link);
+    }
+    Op::CheckPod { pod: attachment.pod.clone(), links: all }
+}
+
+/// The link in the pod: the last that a delegate made.
+fn made(attached: &Attached) -> &Link {
+    attached.links.last().expect("every delegate makes one")
+}
+
+/// `ConfigureIface()`: addresses, then routes.
+fn configure(attached: &Attached, attachment: &Attachment) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if !attached.addresses.is_empty() {
+        ops.push(Op::Addresses(made(attached).clone()));
+    }
+    let routes = attached.routes.iter().cloned();
+    ops.extend(routes.map(|route| Op::Route { ns: attachment.pod.clone(), route }));
+    ops
+}
+
+/// host-device, and sriov after it has told the PF what it wants: moved, renamed, up.
+fn take(attached: &Attached) -> Vec<Op> {
+    let to = &made(attached).device;
+    let mut ops = Vec::new();
+    for link in &attached.taken {
+        ops.push(Op::Down(link.device.clone()));
+        ops.push(Op::Move { from: link.device.clone(), to: to.clone() });
+    }
+    ops.push(Op::Up(to.clone()));
+    ops
+}
+
+/// The bridge unless it is there, a cable, and its end at the node into the bridge.
+fn bridge(attached: &Attached) -> Vec<Op> {
+    let [bridge, far, near] = &attached.links[..] else { return Vec::new() };
+    let is_new = matches!(&bridge.kind, LinkKind::Bridge { ports, .. } if ports.len() == 1);
+    let mut ops = Vec::new();
+    if is_new {
+        ops.push(Op::Create { link: bridge.clone(), peer: None });
+        ops.push(Op::Up(bridge.device.clone()));
+    }
+    ops.push(Op::Create { link: near.clone(), peer: Some(far.clone()) });
+    ops.push(Op::Up(near.device.clone()));
+    ops.push(Op::Up(far.device.clone()));
+    ops.push(Op::Join { port: far.device.clone(), controller: bridge.device.clone() });
+    ops
+}
+
+/// macvlan, ipvlan and vlan: made on a parent of the node, and up.
+fn on_parent(attached: &Attached) -> Vec<Op> {
+    let link = made(attached);
+    vec![Op::Create { link: link.clone(), peer: None }, Op::Up(link.device.clone())]
+}
+
+fn undo(attached: &Attached, attachment: &Attachment) -> Undo {
+    let here = DeviceRef::new(&attachment.pod, &attached.ifname);
+    let ops = match &attached.network.delegate {
+        Delegate::Bond(bond) => return bond::del(bond, attached, attachment),
+        Delegate::HostDevice { .. } | Delegate::Sriov { .. } => {
+            let back = |link: &Link| Op::Move { from: here.clone(), to: link.device.clone() };
+            [Op::Down(here.clone())].into_iter().chain(attached.taken.iter().map(back)).collect()
+        }
+        _ => vec![Op::Delete(here.clone())],
+    };
+    Undo { network: attached.network.name.clone(), unless_gone: here, ops }
+}

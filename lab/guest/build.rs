@@ -1,0 +1,33 @@
+//! Operations that make, change and take away links and what hangs on them.
+
+use crate::guest::testbed::Testbed;
+use crate::guest::{addresses, links, tc, verify};
+use crate::plan::Op;
+use crate::record::OpError;
+
+/// Carries out one of them.
+///
+/// # Errors
+/// The kernel's refusal, or an operation that is none of these.
+pub async fn perform(bed: &Testbed, op: &Op) -> Result<(), OpError> {
+    match op {
+        Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await,
+        Op::Join { port, controller } => links::join(bed, port, controller).await,
+        Op::Leave(port) => links::leave(bed, port).await,
+        Op::Up(device) => links::set_up(bed, device).await,
+        Op::Down(device) => links::set_down(bed, device).await,
+        Op::Address { device, mac } => links::set_mac(bed, device, *mac).await,
+        Op::Move { from, to } => links::move_to(bed, from, to).await,
+        Op::Delete(device) => links::delete(bed, device).await,
+        Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
+        Op::Addresses(link) => addresses::add_all(bed, link).await,
+        Op::Route { ns, route } => addresses::add_route(bed, ns, route).await,
+        Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await,
+        Op::Verify { links } => verify::verify(bed, links).await,
+        Op::Refuse(words) => Err(OpError { what: words.clone(), errno: None, text: None }),
+        other => {
+            let text = Some("it makes nothing".into());
+            Err(OpError { what: format!("carry out `{other}`"), errno: None, text })
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Pods: ADD of each delegate with rollback, DEL in reverse order, CHECK.
+
+use crate::guest::testbed::Testbed;
+use crate::guest::{build, links, verify};
+use crate::plan::{Op, Part, Undo};
+use crate::record::{OpError, Record};
+
+/// Carries out a step about a pod. That a plugin fails is told, and is no error: the pod's next step may show what
+/// is left.
+///
+/// # Errors
+/// The step is about no pod.
+pub async fn perform((trial, number): (u16, u32), bed: &Testbed, op: &Op) -> Result<Record, OpError> {
+    let (failed, left) = match op {
+        Op::Attach { parts, .. } => add(bed, parts).await,
+        Op::Detach { undos, .. } => {
+            let mut failed = None;
+            for undo in undos {
+                // delPlugins() collects errors and goes on.
+                let ended = del(bed, undo).await;
+                failed = failed.or(ended.err().map(|error| (undo.network.clone(), error)));
+            }
+            (failed, Vec::new())
+        }
+        Op::CheckPod { pod, links } => {
+            let checked = verify::verify(bed, links).await;
+            (checked.err().map(|error| (pod.to_string(), error)), Vec::new())
+        }
+        other => {
+            return Err(OpError {
+                what: format!("carry out `{other}`"),
+                errno: None,
+                text: Some("it has no pod".into()),
+            });
+        }
+    };
+    Ok(Record::Pod { trial, op: number, failed, left })
+}
+
+/// The first failure, and what could not be taken back. DEL is run for the delegate that failed too (`CmdAdd()` of
+/// Multus: "tear down all networks we already added").
+async fn add(bed: &Testbed, parts: &[Part]) -> (Option<(String, OpError)>, Vec<OpError>) {
+    for (position, part) in parts.iter().enumerate() {
+        let Err(error) = all(bed, &part.ops).await else { continue };
+        let mut left = Vec::new();
+        for undo in parts[..=position].iter().rev().map(|part| &part.undo) {
+            left.extend(del(bed, undo).await.err());
+        }
+        return (Some((part.network.clone(), error)), left);
+    }
+    (None, Vec::new())
+}
+
+async fn del(bed: &Testbed, undo: &Undo) -> Result<(), OpError> {
+    if links::exists(bed, &undo.unless_gone).await? { all(bed, &undo.ops).await } else { Ok(()) }
+}
+
+async fn all(bed: &Testbed, ops: &[Op]) -> Result<(), OpError> {
+    for op in ops {
+        build::perform(bed, op).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Tables of emulated NICs as written: PFs with what they say of their VFs, VFs, and NICs without.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::links::link_table;
+use super::{At, LinkAttributes, QdiscTable, in_file_order};
+use crate::link::{Cidr, DeviceRef, Mac, NicDriver, VfLinkState, VlanId};
+
+link_table! {
+    /// An emulated NIC.
+    NicTable {
+        /// Which NIC: `igb` or `e1000e`.
+        driver: At<NicDriver>,
+        /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
+        peer: At<DeviceRef>,
+    }
+}
+link_table! {
+    /// An emulated NIC with SR-IOV: a physical function.
+    PfTable {
+        /// Which NIC: `igb`.
+        driver: At<NicDriver>,
+        /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
+        peer: At<DeviceRef>,
+        /// How many VFs it has (`sriov_numvfs`).
+        vfs: At<u8>,
+        /// What the PF says of each, by number.
+        #[serde(default, deserialize_with = "in_file_order")]
+        vf: IndexMap<At<String>, VfSettingsTable>,
+    }
+}
+link_table! {
+    /// A virtual function of a PF, in a namespace of its own choice.
+    VfTable {
+        /// Its PF, `namespace:device`.
+        of: At<DeviceRef>,
+        /// Its number, from 0.
+        index: At<u8>,
+    }
+}
+
+/// What a PF says of a VF: the words of `ip link set PF vf N`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VfSettingsTable {
+    /// The administrator's address: the VF may not change it without trust.
+    pub mac: Option<Mac>,
+    /// The tag that is put on all its frames.
+    pub vlan: Option<VlanId>,
+    /// The tag's priority, 0 to 7; with `vlan`.
+    pub qos: Option<At<u8>>,
+    /// Whether frames from other addresses than its own are to be dropped. QEMU's igb takes the setting, and drops none.
+    pub spoofchk: Option<bool>,
+    /// Whether it may do what only the PF may.
+    pub trust: Option<bool>,
+    /// Whether its carrier follows the PF's. igb refuses it.
+    pub link_state: Option<VfLinkState>,
+    /// In Mbit/s. igb refuses it for an emulated NIC.
+    pub max_tx_rate: Option<u32>,
+    /// In Mbit/s.
+    pub min_tx_rate: Option<u32>,
+}
