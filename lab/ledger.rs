@@ -32,7 +32,7 @@ use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::{Op, Plan, Role};
 use crate::protocol::FrameClass;
-use crate::record::{DeviceState, DropPlace, OpError, Record, When};
+use crate::record::{DeviceState, DropPlace, OpError, Record, Tables, When};
 use crate::scenario::{Condition, Flow};
 use crate::state::LinkStates;
 
@@ -60,6 +60,8 @@ pub struct TrialAccount {
     pub hooks: IndexMap<DeviceRef, QdiscAccount>,
     /// All links after the last step.
     pub links: LinkStates,
+    /// Addresses and routes after the last step.
+    pub tables: Tables,
     /// What captures counted, by name.
     pub captured: BTreeMap<String, u64>,
     /// How each wait ended, in order; also those before a refusal.
@@ -239,6 +241,7 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Waited { trial, .. }
         | Record::Captured { trial, .. }
         | Record::Pod { trial, .. }
+        | Record::Tables { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
         Record::Missing { .. } | Record::Finished { .. } => None,
     }
@@ -254,6 +257,7 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
         qdiscs: IndexMap::new(),
         hooks: IndexMap::new(),
         links: LinkStates::new(),
+        tables: Tables::default(),
         captured: BTreeMap::new(),
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
         pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
@@ -266,6 +270,7 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
     }
     observers_lost_nothing(number, records, &mut account)?;
     count(number, records, &mut account)?;
+    account.tables = steps::tables(number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
     let mut pools = Pools::of(&account, records);
     for op in &trial.ops {

@@ -229,6 +229,8 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Let a namespace pass IPv4 on.
+    Forward(NsName),
     /// Set a link down.
     Down(DeviceRef),
     /// Take a port out of its controller.
@@ -330,6 +332,7 @@ impl Op {
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_)
+            | Self::Forward(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
             | Self::Detach { .. }
@@ -344,7 +347,7 @@ pub fn lower(topology: &Topology) -> Plan {
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
     if scenario.report.is_none() || !scenario.steps.is_empty() {
-        trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
@@ -377,8 +380,14 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
     }
 }
 
-fn act(topology: &Topology, step: &Step) -> Op {
-    match step {
+fn act(topology: &Topology, step: &Step) -> Vec<Op> {
+    let op = match step {
+        Step::Reconcile { bond, found } => {
+            let enslave = |port: &DeviceRef| {
+                [Op::Down(port.clone()), Op::Join { port: port.clone(), controller: bond.clone() }]
+            };
+            return found.iter().flat_map(enslave).collect();
+        }
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name),
@@ -387,7 +396,8 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Attach(attachment) => cni::add(attachment),
         Step::Detach(attachment) => cni::del(attachment),
         Step::Check(attachment) => cni::check(attachment),
-    }
+    };
+    vec![op]
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {
@@ -466,6 +476,7 @@ fn build(topology: &Topology) -> Vec<Op> {
         }
     }
     for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
         ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
         let neighbours = tables.neighbours.iter();
         ops.extend(
@@ -559,7 +570,7 @@ fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
-    let attached = topology.attachments.devices.values();
+    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
     for fault in topology.scenario.faults.values().chain(contrary) {

@@ -16,6 +16,8 @@ use crate::verdict::value_of;
 const MTU_MIN: u32 = 68;
 /// Neither the usual one nor the smallest.
 const MTU_OTHER: u32 = 1280;
+/// Devices whose routes are taken away, each in a trial of its own, at the most.
+const ROUTES_TRIED: usize = 2;
 /// More than any flow of a test needs, in bytes.
 const PLUG_BYTES: u32 = 1 << 24;
 
@@ -109,6 +111,16 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             found.extend(bonds.map(|bond| Contrary::Plain(bond.device.clone())));
         }
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
+        // Given by IPAM, or by the topology: a device that is down has no routes.
+        Subject::Address { device, .. } => {
+            found.extend([Contrary::Unattached, Contrary::FirstNetwork]);
+            found.push(Contrary::Broken(Fault::Down { device: device.clone() }));
+        }
+        Subject::Routes { .. } => {
+            found.push(Contrary::Unattached);
+            let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
+            found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
+        }
         // Whatever it was that the kernel refused: without options it makes the device.
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
     }

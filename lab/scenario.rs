@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::cni::Attachment;
-use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
+use crate::topology::Route;
 
 pub use fault::{Fault, Hook};
 pub use qdisc::Qdisc;
@@ -63,6 +64,9 @@ pub struct Flow {
     pub len: usize,
     /// A tag in the frame itself.
     pub tag: Option<VlanId>,
+    /// Bound to no device and no address.
+    #[serde(default)]
+    pub unbound: bool,
 }
 
 /// One thing done, in order.
@@ -87,6 +91,8 @@ pub enum Step {
     Attach(Box<Attachment>),
     /// Take a pod away from its networks. It is a check.
     Detach(Box<Attachment>),
+    /// What a bond's device selectors match besides its ports, enslaved.
+    Reconcile { bond: DeviceRef, found: Vec<DeviceRef> },
     /// Read back what an attachment made. It is a check.
     Check(Box<Attachment>),
 }
@@ -157,6 +163,10 @@ pub enum Subject {
     State { device: DeviceRef, state: State },
     /// Whether a link has this Ethernet address after the last step: 1 or 0.
     Mac { device: DeviceRef, is: MacSource },
+    /// Whether a device has this address after the last step: 1 or 0.
+    Address { device: DeviceRef, is: Cidr },
+    /// Whether a namespace has exactly these IPv4 routes after the last step: 1 or 0.
+    Routes { ns: NsName, are: Vec<Route> },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
@@ -176,6 +186,8 @@ impl fmt::Display for Subject {
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
             Self::State { device, state } => write!(f, "{device} {state}"),
             Self::Mac { device, is } => write!(f, "{device} mac {is}"),
+            Self::Address { device, is } => write!(f, "{device} address {is}"),
+            Self::Routes { ns, are } => write!(f, "routes of {ns}, {}", are.len()),
             Self::Captured { capture } => write!(f, "capture {capture}"),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }

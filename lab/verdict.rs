@@ -1,13 +1,14 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
 use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
+use crate::link::NsName;
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::{self, Proof};
 use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
 use crate::state;
-use crate::topology::Topology;
+use crate::topology::{Route, Topology};
 
 /// One thing that had to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +139,10 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         }),
         Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
         Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
+        Subject::Address { device, is } => {
+            Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
+        }
+        Subject::Routes { ns, are } => Some(route_differences(ns, are, trial)?.is_empty().into()),
         Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             state::value_of(subject, &trial.links, &trial.captured)
         }
@@ -148,6 +153,14 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             Some(trial.refused.as_ref().is_some_and(is_this).into())
         }
     }
+}
+
+/// What a namespace's routes lack, and have more.
+fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Option<Vec<String>> {
+    let there = trial.tables.routes.get(ns)?;
+    let missing = wanted.iter().filter(|route| !there.contains(route)).map(|route| format!("no {route}"));
+    let more = there.iter().filter(|route| !wanted.contains(route)).map(|route| format!("also {route}"));
+    Some(missing.chain(more).collect())
 }
 
 fn field_of(field: FlowField, account: &FlowAccount) -> u64 {
@@ -176,6 +189,12 @@ fn check(condition: &Condition, trial: &TrialAccount) -> Check {
                 .as_ref()
                 .map_or("the kernel accepts it".into(), |refusal| refusal.error.to_string()),
         ),
+        Subject::Routes { ns, are } => {
+            let differences = route_differences(ns, are, trial).unwrap_or_default();
+            let observed =
+                if differences.is_empty() { "exactly these".into() } else { differences.join("; ") };
+            (format!("exactly these {}", are.len()), observed)
+        }
         _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
     };
     Check { name: condition.name.clone(), outcome, expected, observed }

@@ -165,15 +165,17 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
 
 fn print(format: Format, topology: &Topology, run: &Run) {
     match format {
-        Format::Text => {
-            print!("{}", terminal::render(&run.document, topology.about.as_deref()));
-            for note in &run.notes {
-                println!("note: {note}");
-            }
-        }
+        Format::Text => print!("{}", terminal::render(&run.document, topology.about.as_deref())),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+    // Standard output is the result's alone when a script reads it.
+    for note in &run.notes {
+        match format {
+            Format::Text => println!("note: {note}"),
+            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
         }
     }
 }

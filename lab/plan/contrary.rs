@@ -93,9 +93,9 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
         _ => false,
     };
     let first = steps.iter().take_while(makes).count();
-    let mut acts: Vec<Op> = steps[..first].iter().map(|step| act(topology, step)).collect();
+    let mut acts: Vec<Op> = steps[..first].iter().flat_map(|step| act(topology, step)).collect();
     acts.extend(change);
-    acts.extend(steps[first..].iter().filter_map(|step| contrary_step(topology, step, as_written)));
+    acts.extend(steps[first..].iter().flat_map(|step| contrary_step(topology, step, as_written)));
     match cause {
         Contrary::Raised(device) => acts.push(Op::Up(device.clone())),
         Contrary::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
@@ -105,13 +105,13 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
 }
 
 /// What a step becomes where its faults are left out: what they would bring about is not waited for.
-fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Option<Op> {
+fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
     match step {
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
-            Some(Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) })
+            vec![Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) }]
         }
-        Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => None,
-        step => Some(act(topology, step)),
+        Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
+        step => act(topology, step),
     }
 }
 

@@ -129,6 +129,7 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Forward(ns) => write!(f, "forwarding in {ns}"),
             Self::Down(device) => write!(f, "down {device}"),
             Self::Leave(device) => write!(f, "leave {device}"),
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
