@@ -74,19 +74,6 @@ pub struct TrialAccount {
     pub unobserved: Option<String>,
 }
 
-/// Frames that the kernel sent of its own, lost at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
-    /// What they are, if the lab knows them.
-    pub class: Option<FrameClass>,
-    /// Which part of the stack, if the lab knows the place.
-    pub layer: Option<Layer>,
-    /// Where.
-    pub place: DropPlace,
-    /// How many.
-    pub frames: u32,
-}
-
 /// A step about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodAccount {
@@ -98,6 +85,19 @@ pub struct PodAccount {
     pub failed: Option<(String, OpError)>,
     /// What could not be taken back.
     pub left: Vec<OpError>,
+}
+
+/// Frames that the kernel sent of its own, lost at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What they are, if the lab knows them.
+    pub class: Option<FrameClass>,
+    /// Which part of the stack, if the lab knows the place.
+    pub layer: Option<Layer>,
+    /// Where.
+    pub place: DropPlace,
+    /// How many.
+    pub frames: u32,
 }
 
 /// An operation that the kernel refused.

@@ -1,21 +1,26 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
-mod carry;
+mod build;
 mod contrary;
+mod need;
 mod text;
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+pub use contrary::plain;
+pub use need::Need;
+
+use build::build;
+use need::needs;
 
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, Mac, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Contrary, Fault, Flow, Qdisc, Step};
-use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
+use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
+use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
@@ -40,41 +45,6 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
-}
-
-/// A feature of the kernel under test.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// A kind of link.
-    Link(String),
-    /// A kind of queueing discipline.
-    Qdisc(String),
-    /// A traffic control classifier.
-    Classifier(String),
-    /// The driver of an emulated NIC.
-    Driver(String),
-}
-
-impl Need {
-    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
-    pub fn modules(&self) -> Vec<String> {
-        match self {
-            Self::Link(kind) => match kind.as_str() {
-                "bond" => vec!["bonding".into()],
-                "vlan" => vec!["8021q".into()],
-                other => vec![other.into()],
-            },
-            Self::Qdisc(kind) => match kind.as_str() {
-                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
-                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
-                "clsact" => vec!["sch_ingress".into()],
-                other => vec![format!("sch_{other}")],
-            },
-            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
-            Self::Driver(module) => vec![module.clone()],
-        }
-    }
 }
 
 /// A flow with everything its sender and receiver need.
@@ -439,150 +409,4 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
     Trial { role, ops }
-}
-
-/// The operations that make a topology stand.
-fn build(topology: &Topology) -> Vec<Op> {
-    let links = &topology.links;
-    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
-    ops.extend(create_leaves(topology));
-    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
-    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
-    let is_leaf = |link: &&Link| {
-        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-    };
-    let bond_ports = bond_ports(topology);
-    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
-    let up = |link: &Link| Op::Up(link.device.clone());
-    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
-    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
-    ops.extend(adopt_vfs(links));
-    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
-    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
-        ops.push(Op::Create { link: link.clone(), peer: None });
-        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
-        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
-        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
-    }
-    let late = |link: &&Link| link.up && !early(link);
-    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
-    for link in links.values() {
-        if let Some(qdisc) = &link.qdisc {
-            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
-        }
-        if !link.addresses.is_empty() {
-            ops.push(Op::Addresses(link.clone()));
-        }
-    }
-    for (ns, tables) in &topology.namespaces {
-        ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
-        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
-        let neighbours = tables.neighbours.iter();
-        ops.extend(
-            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
-        );
-    }
-    let carriers = links.values().filter(|link| carry::can_carry(topology, link));
-    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
-    if !devices.is_empty() {
-        ops.push(Op::Ready { devices });
-    }
-    ops.push(Op::Verify { links: links.values().cloned().collect() });
-    ops
-}
-
-/// Cables with both ends, and what else stands on nothing.
-fn create_leaves(topology: &Topology) -> Vec<Op> {
-    let slots = hardware::slots(&topology.links);
-    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
-    let mut ops = Vec::new();
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
-            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
-            LinkKind::Veth { peer } => {
-                far_ends.insert(peer);
-                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
-            }
-            LinkKind::Nic(_) | LinkKind::Pf(_) => {
-                let slot = slots.iter().position(|slot| slot.device == link.device);
-                let slot = slot.expect("every NIC has a slot");
-                ops.push(Op::Adopt { link: link.clone(), slot });
-            }
-            LinkKind::Vf { .. }
-            | LinkKind::Bond(_)
-            | LinkKind::Vlan { .. }
-            | LinkKind::Ipvlan { .. }
-            | LinkKind::Macvlan { .. }
-            | LinkKind::Bridge { .. } => {}
-        }
-    }
-    ops
-}
-
-/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
-fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
-    let mut ops = Vec::new();
-    for link in links.values() {
-        let LinkKind::Pf(nic) = &link.kind else { continue };
-        for (index, settings) in (0..).zip(&nic.vfs) {
-            if *settings != VfSettings::default() {
-                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
-            }
-        }
-    }
-    for link in links.values() {
-        let LinkKind::Vf { of, index } = &link.kind else { continue };
-        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
-            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
-            _ => false,
-        };
-        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
-    }
-    ops
-}
-
-fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds.flat_map(Link::below).collect()
-}
-
-fn needs(topology: &Topology) -> Vec<Need> {
-    let mut needs = BTreeSet::new();
-    let qdiscs = |root: &Qdisc| -> Vec<Need> {
-        let both = [Some(root), root.child()].into_iter().flatten();
-        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
-    };
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Nic(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-            }
-            LinkKind::Pf(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-                needs.insert(Need::Driver("igbvf".into()));
-            }
-            LinkKind::Vf { .. } => {}
-            other => {
-                needs.insert(Need::Link(other.word().into()));
-            }
-        }
-        needs.extend(link.qdisc.iter().flat_map(qdiscs));
-    }
-    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
-    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
-    for fault in topology.scenario.faults.values().chain(contrary) {
-        match fault {
-            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { vlan, .. } => {
-                needs.insert(Need::Qdisc("clsact".into()));
-                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
-                needs.insert(Need::Classifier(classifier.into()));
-            }
-            Fault::Down { .. } | Fault::Release { .. } | Fault::Mtu { .. } | Fault::Hold { .. } => {}
-        }
-    }
-    needs.into_iter().collect()
 }

@@ -7,7 +7,7 @@
 
 use crate::ledger::Account;
 use crate::link::DeviceRef;
-use crate::plan::Role;
+use crate::plan::{self, Role};
 use crate::scenario::{Bounds, Condition, Contrary, Fault, FlowField, Hook, Qdisc, State, Step, Subject};
 use crate::topology::{Link, LinkKind, Topology};
 use crate::verdict::value_of;
@@ -78,6 +78,15 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     let mut found = Vec::new();
     if steps.iter().any(|step| matches!(step, Step::Inject(_))) {
         found.push(Contrary::Healthy);
+    } else {
+        // What is wrong stands from the beginning: in what a bond or bridge was told.
+        found.extend(
+            topology
+                .links
+                .values()
+                .filter(|link| is_told(link))
+                .map(|link| Contrary::Plain(link.device.clone())),
+        );
     }
     match &condition.subject {
         Subject::Flow { flow, field } => {
@@ -111,10 +120,10 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             found.extend(bonds.map(|bond| Contrary::Plain(bond.device.clone())));
         }
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
-        // Given by IPAM, or by the topology: a device that is down has no routes.
+        // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
             found.extend([Contrary::Unattached, Contrary::FirstNetwork]);
-            found.push(Contrary::Broken(Fault::Down { device: device.clone() }));
+            found.push(Contrary::Unaddressed(device.clone()));
         }
         Subject::Routes { .. } => {
             found.push(Contrary::Unattached);
@@ -125,6 +134,13 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
     }
     found
+}
+
+/// Whether a bond or bridge has options that it could be without.
+fn is_told(link: &Link) -> bool {
+    let mut bare = link.clone();
+    plan::plain(&mut bare);
+    matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. }) && bare != *link
 }
 
 /// Drops what a flow sends, or every flow, before the first device has it.
@@ -277,7 +293,6 @@ fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Contrar
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan;
 
     const STACK: &str = r#"
 [ns.node.veth.p0]

@@ -280,6 +280,8 @@ pub enum Contrary {
     Halved,
     /// A device made without its options, and nothing broken.
     Plain(DeviceRef),
+    /// A device without addresses, and nothing broken.
+    Unaddressed(DeviceRef),
     /// A bond with another port, which has carrier, and nothing broken.
     Joined(DeviceRef),
     /// All cables of a namespace out, and this one in again.

@@ -296,7 +296,7 @@ pub struct Bond {
 }
 
 impl Bond {
-    /// A bond of which nothing else is asked.
+    /// A bond of which everything is the kernel's choice but its mode and ports.
     pub fn new(mode: BondMode, ports: Vec<IfName>) -> Self {
         Self {
             mode,

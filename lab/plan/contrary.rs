@@ -56,6 +56,9 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
             let links = attached.flat_map(|delegate| &mut delegate.links);
             links.filter(|link| link.device == *device).for_each(plain);
         }
+        Contrary::Unaddressed(device) => {
+            topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
+        }
         Contrary::Unattached => steps.clear(),
         Contrary::FirstNetwork => {
             steps.retain(|step| matches!(step, Step::Attach(_)));
@@ -128,10 +131,12 @@ fn halve(acts: &mut [Op], plan: &mut Plan) {
 }
 
 /// Takes away what a device can be without.
-fn plain(link: &mut Link) {
+pub fn plain(link: &mut Link) {
     (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
-    if let LinkKind::Bond(bond) = &mut link.kind {
-        **bond = Bond::new(bond.mode, bond.ports.clone());
+    match &mut link.kind {
+        LinkKind::Bond(bond) => **bond = Bond::new(bond.mode, bond.ports.clone()),
+        LinkKind::Bridge { vlan_filtering, .. } => *vlan_filtering = false,
+        _ => {}
     }
 }
 

@@ -23,11 +23,11 @@ impl Display for Need {
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
-        if self.unobserved {
-            writeln!(f, "drops are not watched")?;
-        }
         for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
             writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
+        }
+        if self.unobserved {
+            writeln!(f, "drops are not watched")?;
         }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
@@ -66,6 +66,7 @@ impl Display for Contrary {
             Self::Named(name) => write!(f, "{name} from the start"),
             Self::Halved => f.write_str("half of the frames"),
             Self::Plain(device) => write!(f, "{device} without options"),
+            Self::Unaddressed(device) => write!(f, "{device} without addresses"),
             Self::Joined(device) => write!(f, "{device} with another port"),
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
             Self::Unattached => f.write_str("nothing attached"),

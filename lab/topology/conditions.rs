@@ -298,14 +298,6 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     checker.problem(&table.span, message, hint);
 }
 
-/// Checks that a fault exists.
-pub fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
-    if !scenario.faults.contains_key(&name.value) {
-        let known: Vec<String> = scenario.faults.keys().cloned().collect();
-        checker.dangling(&name.span, "fault", &name.value, &known);
-    }
-}
-
 /// A line of `ip route list`: destination, next hop and device. An address without length is one host.
 fn route_line(line: &str) -> Option<Route> {
     let mut words = line.split_whitespace();
@@ -337,6 +329,14 @@ fn routes_readable(table: &At<ConditionTable>, read: usize, checker: &mut Checke
     }
     if read == 0 && lines.count() == 0 {
         checker.problem(&routes.span, "no routes at all", "paste what `ip route list` prints");
+    }
+}
+
+/// Checks that a fault exists.
+pub fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
+    if !scenario.faults.contains_key(&name.value) {
+        let known: Vec<String> = scenario.faults.keys().cloned().collect();
+        checker.dangling(&name.span, "fault", &name.value, &known);
     }
 }
 
