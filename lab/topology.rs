@@ -33,7 +33,7 @@ use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
-use crate::scenario::{Qdisc, Scenario};
+use crate::scenario::{Qdisc, Scenario, Step};
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,21 @@ pub enum LinkKind {
         /// The other end.
         peer: DeviceRef,
     },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
+    },
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
@@ -196,9 +211,22 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            hardware if hardware.is_hardware() => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -344,6 +372,16 @@ impl Topology {
     /// A device that is there from the start, or once a pod is attached.
     pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
         self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
+    /// Has every CNI plugin that can be run by its own program run so, or none.
+    pub fn run_real_plugins(&mut self, real: bool) {
+        self.attachments.run_real(real);
+        for step in &mut self.scenario.steps {
+            if let Step::Attach(attachment) | Step::Detach(attachment) | Step::Check(attachment) = step {
+                attachment.run_real(real);
+            }
+        }
     }
 
     /// The IPv4 addresses of a device, in the order of the file.

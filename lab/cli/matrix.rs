@@ -14,13 +14,14 @@ use lab::document::Document;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::interrupt;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::matrix::{Event, run_all, workers};
 use lab::host::memory;
 use lab::host::runner::{self, Unstarted};
 use lab::host::store::Kernel;
 use lab::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
 use lab::outcome::Outcome;
+use lab::plan;
 use lab::report::{grid, junit, ktap};
 use lab::snapshot;
 use lab::topology::Topology;
@@ -28,7 +29,7 @@ use lab::topology::Topology;
 use super::bench::Bench;
 use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use super::progress::Items;
-use super::{PinsArgs, ProvisionArgs, provision, run};
+use super::{PinsArgs, ProvisionArgs, drivers, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -105,6 +106,19 @@ struct Shared {
     bench: Bench,
     sources: Vec<Source>,
     kernels: Vec<Kernel>,
+    /// The build with drivers of each kernel, where one is pinned and some topology needs it; under the kernel's name.
+    with_drivers: Vec<Option<Kernel>>,
+    pins: Vec<KernelPin>,
+    all_pins: Kernels,
+}
+
+impl Shared {
+    /// The kernel that a topology runs on.
+    fn kernel(&self, source: usize, kernel: usize) -> &Kernel {
+        let with_drivers = self.with_drivers[kernel].as_ref();
+        let wanted = with_drivers.filter(|_| plan::needs_drivers(&self.sources[source].topology));
+        wanted.unwrap_or(&self.kernels[kernel])
+    }
 }
 
 /// Runs a matrix.
@@ -122,7 +136,15 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("note: {note}");
     }
     let accepted = Accepted::of(args, &sources, &kernels)?;
-    let shared = Arc::new(Shared { bench, sources, kernels });
+    let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
+    let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
+        (Some(topology), Some(_)) => drivers::kernel(topology, pin, &pins, &args.provision, &cache).map(Some),
+        _ => Ok(None),
+    };
+    let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
+    let chosen = chosen.into_iter().cloned().collect();
+    let shared =
+        Arc::new(Shared { bench, sources, kernels, with_drivers, pins: chosen, all_pins: pins.clone() });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
@@ -284,7 +306,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
             Event::Finished { index, result } => {
                 let (source, kernel) = places[index];
                 let document = result.clone().unwrap_or_else(|panic| {
-                    let machine = shared.bench.machine(&kernels[kernel]);
+                    let machine = shared.bench.machine(shared.kernel(source, kernel));
                     runner::failed(&sources[source].topology, &machine, &panic)
                 });
                 let cell = accepted.judge(document, &sources[source].file);
@@ -336,7 +358,7 @@ fn prepare(
     let mut begun: BTreeMap<usize, Instant> = BTreeMap::new();
     let worker = Arc::clone(shared);
     let work = move |&(kernel, source): &(usize, usize)| {
-        let machine = worker.bench.machine(&worker.kernels[kernel]);
+        let machine = worker.bench.machine(worker.kernel(source, kernel));
         runner::prepare(&worker.sources[source].topology, &machine).map_err(Arc::new)
     };
     let done = run_all(list, jobs, work, interrupt, |event| match event {
@@ -370,7 +392,7 @@ fn prepare(
 fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) -> Document {
     let begun = Instant::now();
     let topology = &shared.sources[*source].topology;
-    let machine = shared.bench.machine(&shared.kernels[*kernel]);
+    let machine = shared.bench.machine(shared.kernel(*source, *kernel));
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
@@ -379,6 +401,7 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
         Ok(run) => run.document,
         Err(error) => runner::unstarted(topology, &machine, &error.into()),
     };
+    drivers::explain(&mut document, topology, &shared.pins[*kernel], &shared.all_pins);
     document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     document
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::plugins;
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
@@ -18,7 +19,7 @@ use lab::snapshot;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, provision};
+use super::{PinsArgs, ProvisionArgs, drivers, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -63,10 +64,25 @@ pub struct RunArgs {
     /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
     #[arg(long, hide = true)]
     no_observer: bool,
+    /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
+    #[arg(long, value_name = "DIR")]
+    cni_plugins: Option<PathBuf>,
+    /// Whose doing an attachment is: as each network says, or all that can by the lab or by the plugins themselves
+    #[arg(long, value_enum)]
+    cni: Option<Cni>,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
     provision: ProvisionArgs,
+}
+
+/// Who attaches pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cni {
+    /// The lab, in the plugins' place
+    Own,
+    /// The plugins' own programs, where the lab can run them: macvlan, ipvlan, vlan, host-device
+    Real,
 }
 
 /// A rendering of the result.
@@ -83,7 +99,10 @@ enum Format {
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    let topology = read(&args.topology)?;
+    let mut topology = read(&args.topology)?;
+    if let Some(cni) = args.cni {
+        topology.run_real_plugins(cni == Cni::Real);
+    }
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let kernel =
@@ -100,13 +119,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 
 fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
-    let choice = choose(args, kernel)?;
+    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let choice = choose(args, kernel, &kernels)?;
     let qemu = provision::qemu(&args.provision)?;
-    let kernel = choice.kernel(&args.provision, &cache)?;
+    let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
+    let plugins = args.cni_plugins.clone().or_else(plugins::installed);
     let machine = Machine {
         kernel: &kernel,
+        plugins: plugins.as_deref(),
         qemu: &qemu,
         accelerator,
         init: &init,
@@ -116,6 +138,9 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
     };
     let mut run = runner::run_in_machine(topology, &machine)?;
     run.notes.extend(note);
+    if let Boot::Pin(pin) = &choice {
+        drivers::explain(&mut run.document, topology, pin, &kernels);
+    }
     Ok(run)
 }
 
@@ -126,15 +151,14 @@ enum Boot {
     HostImage,
 }
 
-fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
+fn choose(args: &RunArgs, kernel: &str, kernels: &Kernels) -> Result<Boot, Failure> {
     if let Some(image) = &args.kernel_image {
         return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
     }
     if kernel == HOST_IMAGE {
         return Ok(Boot::HostImage);
     }
-    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
-    match &provision::select(&kernels, kernel)?[..] {
+    match &provision::select(kernels, kernel)?[..] {
         [pin] => Ok(Boot::Pin((*pin).clone())),
         pins => {
             Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))
@@ -143,10 +167,16 @@ fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
 }
 
 impl Boot {
-    fn kernel(&self, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+    fn kernel(
+        &self,
+        topology: &Topology,
+        kernels: &Kernels,
+        args: &ProvisionArgs,
+        cache: &Cache,
+    ) -> Result<Kernel, Failure> {
         let store = Store::new(cache.clone(), None);
         match self {
-            Boot::Pin(pin) => provision::kernel(pin, args, cache),
+            Boot::Pin(pin) => drivers::kernel(topology, pin, kernels, args, cache),
             Boot::HostImage => Ok(store.host_image()?),
             Boot::Image { image, modules } => store
                 .from_image(image, modules.as_deref())

@@ -215,6 +215,11 @@ impl Kernels {
         self.pins.values()
     }
 
+    /// The build with all drivers of the same version as `pin`, if one is pinned.
+    pub fn with_drivers(&self, pin: &KernelPin) -> Option<&KernelPin> {
+        self.pins.values().find(|other| other.id == pin.id && other.flavour == Flavour::Generic)
+    }
+
     /// The named sets, in the file's order.
     pub fn sets(&self) -> &IndexMap<String, Vec<String>> {
         &self.sets

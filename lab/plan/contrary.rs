@@ -1,10 +1,10 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, inject, let_go};
+use super::{Op, Plan, Role, act, build, connect, inject, let_go};
 use crate::cni::Attachment;
 use crate::link::{DeviceRef, IfName, Mac};
 use crate::record::When;
-use crate::scenario::{Contrary, Fault, Step, Subject};
+use crate::scenario::{Contrary, Fault, Socket, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
 
 /// For a state that a fault brings about: miimon and linkwatch.
@@ -32,13 +32,14 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     if let Contrary::Joined(bond) = cause {
         ops.extend(join_spare(bond));
     }
-    ops.push(Op::Count(When::Before));
-    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let mut acts = steps(&changed, cause);
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
     acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
+    ops.extend(connect(topology, &acts));
+    ops.push(Op::Count(When::Before));
+    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
@@ -118,10 +119,12 @@ fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> 
     }
 }
 
-/// Sends half of each flow.
+/// Sends half of each flow. A TCP flow stays whole: its connection is made before, by its number.
 fn halve(acts: &mut [Op], plan: &mut Plan) {
     for act in acts {
-        if let Op::Flood { flow } = act {
+        if let Op::Flood { flow } = act
+            && plan.flows[usize::from(*flow)].flow.socket != Socket::Tcp
+        {
             let mut half = plan.flows[usize::from(*flow)].clone();
             half.flow.frames = half.flow.frames.div_ceil(2);
             *flow = u16::try_from(plan.flows.len()).expect("checked: flows are numbered in 16 bits");

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use super::{FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Contrary, Fault, Hook};
+use crate::scenario::{Capture, Condition, Contrary, Fault};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -15,6 +15,11 @@ impl Display for Need {
             Self::Link(kind) => write!(f, "links of kind {kind}"),
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+            Self::Hook { kind, hook } => write!(f, "{} hook of {}", hook.word(), kind.word()),
+            Self::Gadget => f.write_str("a USB gadget with its host"),
+            Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
+            Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
+            Self::Plugin(name) => write!(f, "CNI plugin {name}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -32,10 +37,13 @@ impl Display for Plan {
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
-        for (number, FlowPlan { flow, source, destination }) in self.flows.iter().enumerate() {
+        for (number, FlowPlan { flow, source, destination, at_socket }) in self.flows.iter().enumerate() {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
+            if *at_socket {
+                writeln!(f, "  delivered when the receiving socket has read it")?;
+            }
         }
         for (number, trial) in self.trials.iter().enumerate() {
             writeln!(f, "trial {number} {}", trial.role)?;
@@ -124,6 +132,14 @@ impl Display for Op {
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
+            Self::Restore { ns, routes, neighbours } => {
+                let routes = routes
+                    .iter()
+                    .map(|route| route.to.map_or_else(|| "route default".into(), |to| format!("route {to}")));
+                let neighbours = neighbours.iter().map(|neighbour| format!("neighbour {}", neighbour.to));
+                write!(f, "restore in {ns} {}", list(routes.chain(neighbours)))
+            }
+            Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Flood { flow } => write!(f, "flood {flow}"),
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
             Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
@@ -136,6 +152,10 @@ impl Display for Op {
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Plugin(call) => {
+                let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
+                write!(f, "run {plugin} {command} for {ifname} of {pod}")
+            }
             Self::Refuse(words) => write!(f, "refuse: {words}"),
             Self::Attach { pod, parts, fails } => {
                 write!(f, "attach {pod}")?;
@@ -175,7 +195,10 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
     write!(f, "{} {}", link.kind.word(), link.device)?;
     match &link.kind {
         LinkKind::Dummy => {}
-        LinkKind::Veth { peer } => write!(f, " peer {peer}")?,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            write!(f, " peer {peer}")?;
+        }
+        LinkKind::Tap { backpressure } => write!(f, " backpressure {backpressure}")?,
         LinkKind::Bond(bond) => write_bond(f, bond)?,
         LinkKind::Vlan { parent, id, protocol } => {
             write_parent(f, link, parent)?;
@@ -245,17 +268,16 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
     write!(f, "{verb} {name}: ")?;
     match fault {
         Fault::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
-        Fault::Filter { device, hook, vlan } => {
-            let hook = match hook {
-                Hook::Ingress => "ingress",
-                Hook::Egress => "egress",
-            };
-            write!(f, "{hook} filter of {device}")?;
+        Fault::Filter { device, hook, vlan, kind } => {
+            write!(f, "{} {} filter of {device}", hook.word(), kind.word())?;
             write_some(f, "vlan", vlan.map(|vlan| vlan.get()))
         }
         Fault::Down { device } => write!(f, "down {device}"),
         Fault::Release { device, controller } => write!(f, "release {device} from {controller}"),
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
+        Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
+        Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
+        Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
     }
 }

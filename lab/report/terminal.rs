@@ -116,6 +116,9 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
         ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
+        ("socket", "UNACKNOWLEDGED") => {
+            "written, and nobody has acknowledged it: still in the send queue".into()
+        }
         ("socket", reason) => format!("never left the socket ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
     }
