@@ -118,8 +118,11 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
         Subject::Mac { device, .. } => {
             found.extend(releases(topology, device));
-            let bonds = links_of(topology).filter(|link| link.has_port(device));
-            found.extend(bonds.map(|bond| Contrary::Plain(bond.device.clone())));
+            // The bond's way of choosing an address, and each address that it could have chosen.
+            let has = |link: &&Link| link.has_port(device) || link.device == *device;
+            let bonds = links_of(topology).filter(has);
+            let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
+            found.extend(told.map(Contrary::Plain));
         }
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
