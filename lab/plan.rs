@@ -2,6 +2,7 @@
 
 mod build;
 mod contrary;
+mod fix;
 mod need;
 mod text;
 
@@ -18,8 +19,9 @@ use need::needs;
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac, NsName};
+use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Socket, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
 use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -81,6 +83,13 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// The same, after something was tried against it.
+    Mitigation {
+        /// The hypothesis.
+        cause: String,
+        /// What was tried.
+        mitigation: String,
+    },
     /// A change in which some expectation must not hold.
     Contrary(String),
 }
@@ -134,6 +143,22 @@ pub enum Op {
     },
     /// Set a link up.
     Up(DeviceRef),
+    /// Change the length of a queue.
+    TxQueueLen {
+        /// Of this device.
+        device: DeviceRef,
+        /// In packets.
+        len: u32,
+    },
+    /// Switch an offload.
+    Offload {
+        /// Of this device.
+        device: DeviceRef,
+        /// Which.
+        offload: Offload,
+        /// On or off.
+        on: bool,
+    },
     /// Put a queueing discipline at the root of a device.
     Qdisc {
         /// On this device.
@@ -327,6 +352,8 @@ impl Op {
             | Self::Down(device)
             | Self::Leave(device)
             | Self::Delete(device)
+            | Self::TxQueueLen { device, .. }
+            | Self::Offload { device, .. }
             | Self::Address { device, .. }
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
@@ -355,6 +382,27 @@ impl Op {
 
 /// Lowers a checked topology.
 pub fn lower(topology: &Topology) -> Plan {
+    let asked = |report: &Report, mitigation: &Mitigation| {
+        report.evidence.iter().any(|item| item.under.as_ref() == Some(&mitigation.name))
+    };
+    plan(topology, |_| true, asked)
+}
+
+/// Lowers a checked topology to what tries every mitigation, under each cause that its author says fits; `all` is under
+/// each cause.
+pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
+    let says_none = topology.scenario.hypotheses.iter().all(|hypothesis| hypothesis.fits.is_none());
+    let wanted = |hypothesis: &Hypothesis| all || says_none || hypothesis.fits == Some(true);
+    let mut plan = plan(topology, wanted, |_, _| true);
+    plan.trials.retain(|trial| trial.role != Role::Main);
+    plan
+}
+
+fn plan(
+    topology: &Topology,
+    wanted: impl Fn(&Hypothesis) -> bool,
+    tried: impl Fn(&Report, &Mitigation) -> bool,
+) -> Plan {
     let scenario = &topology.scenario;
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
@@ -364,9 +412,11 @@ pub fn lower(topology: &Topology) -> Plan {
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow));
         trials.push(trial(topology, Role::Control, floods()));
-        for hypothesis in &scenario.hypotheses {
-            let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
+        for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
+            let faults = fix::broken(topology, hypothesis).into_iter();
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
+            let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
+            trials.extend(mitigations.map(|one| fix::mitigated(topology, report, hypothesis, one)));
         }
     }
     let mut plan = Plan {

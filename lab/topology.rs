@@ -9,6 +9,7 @@ mod faults;
 pub mod file;
 mod hardware;
 mod links;
+mod mitigations;
 mod pods;
 mod qdiscs;
 mod read;
@@ -115,6 +116,8 @@ pub struct Link {
     pub txqueuelen: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it is not made with the topology, but by a mitigation.
+    pub later: bool,
     /// Addresses.
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
@@ -131,6 +134,7 @@ impl Link {
             mtu: None,
             txqueuelen: None,
             up: true,
+            later: false,
             addresses: Vec::new(),
             qdisc: None,
         }
@@ -256,6 +260,16 @@ impl LinkKind {
 
     /// The device a link was made on, perhaps in another namespace.
     pub fn parent(&self) -> Option<&DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to put it on another.
+    pub fn parent_mut(&mut self) -> Option<&mut DeviceRef> {
         match self {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)

@@ -134,10 +134,21 @@ impl Collected {
 /// # Errors
 /// When no machine could be started for a reason that is not the kernel's.
 pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
+    carry_out_in_machine(topology, &plan::lower(topology), machine)
+}
+
+/// Carries out a plan of a topology in a machine.
+///
+/// # Errors
+/// As [`run_in_machine`].
+pub fn carry_out_in_machine(
+    topology: &Topology,
+    plan: &Plan,
+    machine: &Machine<'_>,
+) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let plan = plan::lower(topology);
     let mut kernel = kernel_document(machine);
-    let spec = spec(&plan, machine)?;
+    let spec = spec(plan, machine)?;
     let (mut vm, notes) = match start(machine, &spec) {
         Ok(started) => started,
         Err(StartError::Qemu(error)) => return Err(error.into()),
@@ -153,7 +164,7 @@ pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run,
     kernel.release = notes.0;
     let started = Instant::now();
     let mut collected = Collected::new();
-    let sent = vm.send(&request(&plan));
+    let sent = vm.send(&request(plan));
     let exit = match sent {
         Ok(()) => {
             while let Next::Line(line) = vm.next_line() {
@@ -165,7 +176,7 @@ pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run,
     };
     let timing = timing(begun, started, &collected);
     let mut run = match exit {
-        Exit::Finished { .. } => conclude(topology, &plan, kernel, collected, timing),
+        Exit::Finished { .. } => conclude(topology, plan, kernel, collected, timing),
         Exit::Died(death) => died(topology, kernel, &death, timing),
     };
     run.notes = notes.1;
@@ -294,13 +305,12 @@ fn kernel_document(machine: &Machine<'_>) -> KernelDocument {
     }
 }
 
-/// Runs a topology on this kernel, in namespaces of its own.
+/// Carries out a plan of a topology on this kernel, in namespaces of its own.
 ///
 /// # Errors
 /// When the agent could not be started.
-pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError> {
+pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let plan = plan::lower(topology);
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
@@ -310,7 +320,7 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
     let started = Instant::now();
     let mut collected = Collected::new();
     // An agent that died before its request has its last words to say.
-    let _ = agent.send(&request(&plan));
+    let _ = agent.send(&request(plan));
     let hung = loop {
         match agent.next_line() {
             local::Next::Line(line) => collected.line(&line),
@@ -333,7 +343,7 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
         );
         return Ok(unfinished(topology, kernel, outcome, reason, timing));
     }
-    Ok(conclude(topology, &plan, kernel, collected, timing))
+    Ok(conclude(topology, plan, kernel, collected, timing))
 }
 
 fn request(plan: &Plan) -> String {

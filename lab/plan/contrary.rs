@@ -167,6 +167,7 @@ fn spare(near: &DeviceRef, far: &DeviceRef) -> Op {
         mtu: None,
         txqueuelen: None,
         up: true,
+        later: false,
         addresses: Vec::new(),
         qdisc: None,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mitigation::Change;
 use crate::scenario::{Contrary, Fault, FilterKind, Hook, Qdisc};
 use crate::topology::{LinkKind, Topology};
 
@@ -103,6 +104,11 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
+    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
+        if let Change::Qdisc { qdisc, .. } = change {
+            needs.extend(qdiscs(qdisc));
+        }
+    }
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);

@@ -61,6 +61,7 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Mitigation { cause, mitigation } => write!(f, "hypothesis {cause} under {mitigation}"),
             Self::Contrary(label) => write!(f, "contrary: {label}"),
         }
     }
@@ -112,6 +113,10 @@ impl Display for Op {
             }
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
+            Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
+            Self::Offload { device, offload, on } => {
+                write!(f, "{offload} of {device} {}", if *on { "on" } else { "off" })
+            }
             Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
             Self::Route { ns, route } => {
