@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use contrary::plain;
 pub use need::{Need, needs_drivers};
 
 use build::build;
@@ -509,7 +510,14 @@ fn clear(topology: &Topology, name: &str) -> Op {
 
 /// The connections of TCP flows that are sent: they are made while nothing is broken.
 fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
-    let is_tcp = |flow: u16| topology.scenario.flows[usize::from(flow)].socket == Socket::Tcp;
+    // A contrary trial may send flows of its own; none of them is a TCP flow.
+    let is_tcp = |flow: u16| {
+        topology
+            .scenario
+            .flows
+            .get_index(usize::from(flow))
+            .is_some_and(|(_, flow)| flow.socket == Socket::Tcp)
+    };
     let connect = acts.iter().filter_map(|act| match act {
         Op::Flood { flow } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
         _ => None,

@@ -7,7 +7,7 @@
 
 use crate::ledger::Account;
 use crate::link::DeviceRef;
-use crate::plan::Role;
+use crate::plan::{self, Role};
 use crate::scenario::{
     Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject,
 };
@@ -18,6 +18,8 @@ use crate::verdict::value_of;
 const MTU_MIN: u32 = 68;
 /// Neither the usual one nor the smallest.
 const MTU_OTHER: u32 = 1280;
+/// Devices whose routes are taken away, each in a trial of its own, at the most.
+const ROUTES_TRIED: usize = 2;
 /// More than any flow of a test needs, in bytes.
 const PLUG_BYTES: u32 = 1 << 24;
 
@@ -78,6 +80,15 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     let mut found = Vec::new();
     if steps.iter().any(|step| matches!(step, Step::Inject(_))) {
         found.push(Contrary::Healthy);
+    } else {
+        // What is wrong stands from the beginning: in what a bond or bridge was told.
+        found.extend(
+            topology
+                .links
+                .values()
+                .filter(|link| is_told(link))
+                .map(|link| Contrary::Plain(link.device.clone())),
+        );
     }
     match &condition.subject {
         Subject::Flow { flow, field } => {
@@ -105,14 +116,36 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
-        Subject::Mac { device, .. } => found.extend(releases(topology, device)),
-        Subject::Address { device, .. } => found.push(without(topology, device)),
-        Subject::Routes { .. } => found.push(Contrary::Unattached),
+        Subject::Mac { device, .. } => {
+            found.extend(releases(topology, device));
+            // The bond's way of choosing an address, and each address that it could have chosen.
+            let has = |link: &&Link| link.has_port(device) || link.device == *device;
+            let bonds = links_of(topology).filter(has);
+            let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
+            found.extend(told.map(Contrary::Plain));
+        }
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
+        // Given by IPAM, or by the topology; a device that is down has no routes.
+        Subject::Address { device, .. } => {
+            found.extend([Contrary::Unattached, Contrary::FirstNetwork]);
+            found.push(Contrary::Unaddressed(device.clone()));
+        }
+        Subject::Routes { .. } => {
+            found.push(Contrary::Unattached);
+            let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
+            found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
+        }
         // Whatever it was that the kernel refused: without options it makes the device.
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
     }
     found
+}
+
+/// Whether a bond or bridge has options that it could be without.
+fn is_told(link: &Link) -> bool {
+    let mut bare = link.clone();
+    plan::plain(&mut bare);
+    matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. }) && bare != *link
 }
 
 /// Drops what a flow sends, or every flow, before the first device has it.
@@ -143,7 +176,7 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
 
 /// A fault that a device counts which should count none.
 fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
-    let Some(link) = topology.link(device) else { return Vec::new() };
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
     match (&link.kind, counter) {
         (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
             vec![Contrary::Broken(egress(parent))]
@@ -156,9 +189,18 @@ fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contra
     }
 }
 
+/// A device of the topology, or one that an attachment makes.
+fn link_of<'t>(topology: &'t Topology, device: &DeviceRef) -> Option<&'t Link> {
+    links_of(topology).find(|link| link.device == *device)
+}
+
+fn links_of(topology: &Topology) -> impl Iterator<Item = &Link> {
+    topology.links.values().chain(topology.attachments.devices.values())
+}
+
 /// The cables below a device.
 fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
-    let Some(link) = topology.link(device) else { return Vec::new() };
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
     let below = link.below();
     if below.is_empty() {
         return vec![device.clone()];
@@ -176,12 +218,12 @@ fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
 }
 
 fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
-    let standing = topology.link(device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
+    let standing = link_of(topology, device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
     Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
 }
 
 fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
-    match &topology.link(port)?.kind {
+    match &link_of(topology, port)?.kind {
         LinkKind::Veth { peer } => Some(peer),
         _ => None,
     }
@@ -193,11 +235,16 @@ fn another_state(
     state: State,
     condition: &Condition,
 ) -> Vec<Contrary> {
-    let ports = || topology.link(device).map(|link| link.below()).unwrap_or_default().into_iter();
+    let ports = || link_of(topology, device).map(|link| link.below()).unwrap_or_default().into_iter();
     let fault = |fault: Fault| Contrary::Broken(fault);
     let wanted = condition.bounds;
     let broken: Vec<Contrary> = match state {
         State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
+        State::Exists if wanted.hold(0) => {
+            return vec![Contrary::Unattached, Contrary::Made(device.clone())];
+        }
+        State::Exists => return vec![Contrary::Unattached, Contrary::FirstNetwork],
+        State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
         State::Carrier | State::Ports if wanted.hold(0) => vec![Contrary::Joined(device.clone())],
@@ -207,7 +254,6 @@ fn another_state(
             siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
         }
         State::Active => vec![fault(Fault::Down { device: device.clone() })],
-        State::Exists => return vec![Contrary::Unattached, Contrary::Undone],
         State::Partner | State::AggregatorPorts => {
             ports().map(|port| fault(Fault::Down { device: port })).collect()
         }
@@ -216,14 +262,9 @@ fn another_state(
     broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
 }
 
-/// A device that is not there, where attaching a pod makes it, or one without what the file gives it.
-fn without(topology: &Topology, device: &DeviceRef) -> Contrary {
-    if topology.links.contains_key(device) { Contrary::Plain(device.clone()) } else { Contrary::Unattached }
-}
-
 /// The other ports of the same bond.
 fn siblings(topology: &Topology, port: &DeviceRef) -> Vec<DeviceRef> {
-    let bonds = topology.all_links().filter(|link| link.has_port(port));
+    let bonds = links_of(topology).filter(|link| link.has_port(port));
     bonds.flat_map(|bond| bond.below()).filter(|other| other != port).collect()
 }
 
@@ -241,7 +282,7 @@ fn opposite(condition: &Condition) -> Condition {
 /// Each port taken out of its bond, for a bond or one of its ports.
 fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
     let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
-    let bonds = topology.all_links().filter(is_meant).filter(|link| !link.kind.ports().is_empty());
+    let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
     ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
 }
@@ -257,7 +298,6 @@ fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Contrar
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan;
 
     const STACK: &str = r#"
 [ns.node.veth.p0]

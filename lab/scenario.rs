@@ -291,14 +291,20 @@ pub enum Contrary {
     Halved,
     /// A device made without its options, and nothing broken.
     Plain(DeviceRef),
+    /// A device without addresses, and nothing broken.
+    Unaddressed(DeviceRef),
     /// A bond with another port, which has carrier, and nothing broken.
     Joined(DeviceRef),
-    /// No pod attached to anything, and no flow.
-    Unattached,
-    /// Pods attached and never detached, and nothing taken back when an attachment fails.
-    Undone,
     /// All cables of a namespace out, and this one in again.
     Replugged(DeviceRef),
+    /// No pod attached to anything, and nothing done.
+    Unattached,
+    /// Pods attached to their first network only, and nothing done.
+    FirstNetwork,
+    /// Everything as written, and then this device set up.
+    Raised(DeviceRef),
+    /// Everything as written, and then a device of this name made.
+    Made(DeviceRef),
     /// Another one of these, and then a wait for what it brings about.
     Until(Box<Contrary>, Condition),
 }

@@ -1,9 +1,10 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, connect, flood, inject, let_go};
-use crate::link::{DeviceRef, Mac};
+use super::{Op, Plan, Role, act, build, connect, inject, let_go};
+use crate::cni::Attachment;
+use crate::link::{DeviceRef, IfName, Mac};
 use crate::record::When;
-use crate::scenario::{Contrary, Fault, Step, Subject};
+use crate::scenario::{Contrary, Fault, Socket, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
 
 /// For a state that a fault brings about: miimon and linkwatch.
@@ -26,32 +27,15 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
         Contrary::Until(cause, until) => (cause.as_ref(), Some(until.clone())),
         other => (other, None),
     };
-    let mut ops = match cause {
-        Contrary::Plain(device) => build(&plain(topology, device)),
-        _ => build(topology),
-    };
+    let changed = changed(topology, cause);
+    let mut ops = build(&changed);
     if let Contrary::Joined(bond) = cause {
         ops.extend(join_spare(bond));
     }
-    let mut acts: Vec<Op> = match cause {
-        Contrary::Healthy | Contrary::Plain(_) | Contrary::Joined(_) => Vec::new(),
-        Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
-        Contrary::Named(name) => vec![inject(topology, name)],
-        Contrary::Replugged(device) => replug(topology, device),
-        Contrary::Halved | Contrary::Unattached | Contrary::Undone | Contrary::Until(..) => Vec::new(),
-    };
-    let keeps_faults = matches!(cause, Contrary::Named(_) | Contrary::Halved);
-    let steps = if *cause == Contrary::Unattached { &[][..] } else { &topology.scenario.steps };
-    for step in steps {
-        acts.extend(contrary_step(topology, step, keeps_faults));
-    }
+    let mut acts = steps(&changed, cause);
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
-    if *cause == Contrary::Undone {
-        never_undo(&mut acts);
-    }
-    once_attached(topology, &mut acts);
     acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
     ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
@@ -62,47 +46,85 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     ops
 }
 
-/// What a step becomes where its faults are left out: what they would bring about is not waited for. Pods are attached
-/// all the same: without them most flows have no sender.
-fn contrary_step(topology: &Topology, step: &Step, keeps_faults: bool) -> Vec<Op> {
+/// The topology with what is made in another way.
+fn changed(topology: &Topology, cause: &Contrary) -> Topology {
+    let mut topology = topology.clone();
+    let steps = &mut topology.scenario.steps;
+    match cause {
+        Contrary::Plain(device) => {
+            topology.links.values_mut().filter(|link| link.device == *device).for_each(plain);
+            let attached = attachments(steps).flat_map(|attachment| &mut attachment.delegates);
+            let links = attached.flat_map(|delegate| &mut delegate.links);
+            links.filter(|link| link.device == *device).for_each(plain);
+        }
+        Contrary::Unaddressed(device) => {
+            topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
+        }
+        Contrary::Unattached => steps.clear(),
+        Contrary::FirstNetwork => {
+            steps.retain(|step| matches!(step, Step::Attach(_)));
+            for attachment in attachments(steps) {
+                attachment.delegates.truncate(1);
+                attachment.fails = None;
+            }
+        }
+        _ => {}
+    }
+    topology
+}
+
+fn attachments(steps: &mut [Step]) -> impl Iterator<Item = &mut Attachment> {
+    steps.iter_mut().filter_map(|step| match step {
+        Step::Attach(attachment) | Step::Check(attachment) => Some(attachment.as_mut()),
+        _ => None,
+    })
+}
+
+/// What happens in a contrary trial: what brings the topology about as written, then the change, then the rest.
+fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
+    let steps = &topology.scenario.steps;
+    let change = match cause {
+        Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
+        Contrary::Named(name) => vec![inject(topology, name)],
+        Contrary::Replugged(device) => replug(topology, device),
+        _ => Vec::new(),
+    };
+    let as_written =
+        matches!(cause, Contrary::Named(_) | Contrary::Halved | Contrary::Raised(_) | Contrary::Made(_));
+    let makes = |step: &&Step| match step {
+        Step::Attach(_) | Step::Check(_) => true,
+        Step::Wait { until, .. } => !matches!(until.subject, Subject::Captured { .. }),
+        _ => false,
+    };
+    let first = steps.iter().take_while(makes).count();
+    let mut acts: Vec<Op> = steps[..first].iter().flat_map(|step| act(topology, step)).collect();
+    acts.extend(change);
+    acts.extend(steps[first..].iter().flat_map(|step| contrary_step(topology, step, as_written)));
+    match cause {
+        Contrary::Raised(device) => acts.push(Op::Up(device.clone())),
+        Contrary::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
+        _ => {}
+    }
+    acts
+}
+
+/// What a step becomes where its faults are left out: what they would bring about is not waited for.
+fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
     match step {
-        Step::Flood(name) => vec![flood(topology, name)],
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
             vec![Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) }]
         }
-        Step::Pause(for_ms) => vec![Op::Pause(*for_ms)],
-        Step::Attach(_) | Step::Detach(_) | Step::Check(_) => act(topology, step),
-        step if keeps_faults => act(topology, step),
-        _ => Vec::new(),
+        Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
+        step => act(topology, step),
     }
 }
 
-/// A fault of a device that attaching a pod brings comes when it is there.
-fn once_attached(topology: &Topology, acts: &mut Vec<Op>) {
-    let is_late = |act: &Op| match act {
-        Op::Inject { fault, .. } => !topology.links.contains_key(fault.device()),
-        _ => false,
-    };
-    let attached = acts.iter().position(|act| matches!(act, Op::Attach { .. }));
-    if let Some(attached) = attached.filter(|_| is_late(&acts[0])) {
-        acts[..=attached].rotate_left(1);
-    }
-}
-
-/// Leaves out every DEL.
-fn never_undo(acts: &mut Vec<Op>) {
-    acts.retain(|act| !matches!(act, Op::Detach { .. }));
-    for act in acts {
-        if let Op::Attach { parts, .. } = act {
-            parts.iter_mut().for_each(|part| part.undo.ops.clear());
-        }
-    }
-}
-
-/// Sends half of each flow.
+/// Sends half of each flow. A TCP flow stays whole: its connection is made before, by its number.
 fn halve(acts: &mut [Op], plan: &mut Plan) {
     for act in acts {
-        if let Op::Flood { flow } = act {
+        if let Op::Flood { flow } = act
+            && plan.flows[usize::from(*flow)].flow.socket != Socket::Tcp
+        {
             let mut half = plan.flows[usize::from(*flow)].clone();
             half.flow.frames = half.flow.frames.div_ceil(2);
             *flow = u16::try_from(plan.flows.len()).expect("checked: flows are numbered in 16 bits");
@@ -111,22 +133,33 @@ fn halve(acts: &mut [Op], plan: &mut Plan) {
     }
 }
 
-/// The topology with a device that has nothing but what it cannot be without.
-fn plain(topology: &Topology, device: &DeviceRef) -> Topology {
-    let mut topology = topology.clone();
-    if let Some(link) = topology.links.get_mut(device) {
-        (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
-        link.addresses.clear();
-        if let LinkKind::Bond(bond) = &mut link.kind {
-            **bond = Bond::new(bond.mode, bond.ports.clone());
-        }
+/// Takes away what a device can be without.
+pub fn plain(link: &mut Link) {
+    (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
+    match &mut link.kind {
+        LinkKind::Bond(bond) => **bond = Bond::new(bond.mode, bond.ports.clone()),
+        LinkKind::Bridge { vlan_filtering, .. } => *vlan_filtering = false,
+        _ => {}
     }
-    topology
 }
 
 /// A cable of which one end is a port of the bond.
 fn join_spare(bond: &DeviceRef) -> Vec<Op> {
-    let [near, far] = SPARE.map(|name| DeviceRef::new(&bond.ns, &name.parse().expect("a name")));
+    let [near, far] = SPARE.map(|end| DeviceRef::new(&bond.ns, &name(end)));
+    vec![
+        spare(&near, &far),
+        Op::Join { port: near.clone(), controller: bond.clone() },
+        Op::Up(near),
+        Op::Up(far),
+    ]
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().expect("it is short and has no strange letter")
+}
+
+/// A cable, down.
+fn spare(near: &DeviceRef, far: &DeviceRef) -> Op {
     let end = |device: &DeviceRef, peer: &DeviceRef, last| Link {
         device: device.clone(),
         kind: LinkKind::Veth { peer: peer.clone() },
@@ -138,12 +171,7 @@ fn join_spare(bond: &DeviceRef) -> Vec<Op> {
         addresses: Vec::new(),
         qdisc: None,
     };
-    vec![
-        Op::Create { link: end(&near, &far, 1), peer: Some(end(&far, &near, 2)) },
-        Op::Join { port: near.clone(), controller: bond.clone() },
-        Op::Up(near),
-        Op::Up(far),
-    ]
+    Op::Create { link: end(near, far, 1), peer: Some(end(far, near, 2)) }
 }
 
 /// All cables of the other side out, and this one in again: whoever stands on it sees a new link.

@@ -75,10 +75,13 @@ impl Display for Contrary {
             Self::Named(name) => write!(f, "{name} from the start"),
             Self::Halved => f.write_str("half of the frames"),
             Self::Plain(device) => write!(f, "{device} without options"),
+            Self::Unaddressed(device) => write!(f, "{device} without addresses"),
             Self::Joined(device) => write!(f, "{device} with another port"),
-            Self::Unattached => f.write_str("nothing attached"),
-            Self::Undone => f.write_str("nothing detached or taken back"),
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
+            Self::Unattached => f.write_str("nothing attached"),
+            Self::FirstNetwork => f.write_str("the first network alone attached"),
+            Self::Raised(device) => write!(f, "{device} set up at the end"),
+            Self::Made(device) => write!(f, "{device} made at the end"),
             Self::Until(other, _) => other.fmt(f),
         }
     }

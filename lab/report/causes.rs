@@ -35,7 +35,7 @@ pub fn render(causes: &[Cause], kernels: &[String]) -> String {
     );
     out.push_str("|---|---|---|---|---|---|---|---|---|\n");
     for cause in causes {
-        rows(&mut out, cause);
+        rows(&mut out, cause, kernels);
     }
     let _ = writeln!(out, "\n{}", PRECISION.trim_end());
     out.push_str("\n## The causes\n");
@@ -49,14 +49,13 @@ fn groups(cause: &Cause) -> Vec<behaviour::Group> {
     behaviour::group(cause.seen.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))
 }
 
-fn rows(out: &mut String, cause: &Cause) {
-    let order: Vec<String> = cause.seen.iter().map(|(kernel, _)| kernel.clone()).collect();
+fn rows(out: &mut String, cause: &Cause, order: &[String]) {
     let name = &cause.topology.name;
     let roles = Roles::of(&cause.topology);
     for (number, group) in groups(cause).iter().enumerate() {
         let told = Seen::parse(&group.text);
         let first = if number == 0 { format!("[{name}](#{name})") } else { String::new() };
-        let kernels = behaviour::ranges(&order, &group.kernels);
+        let kernels = behaviour::ranges(order, &group.kernels);
         let kernels = if group.kernels.len() == order.len() { "all".to_owned() } else { kernels };
         let counted = |devices: &[DeviceRef]| match devices {
             [] => "-".to_owned(),
