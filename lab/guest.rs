@@ -36,6 +36,7 @@ pub mod links;
 pub mod netns;
 pub mod nft;
 pub mod partner;
+pub mod plugin;
 pub mod pods;
 pub mod probe;
 pub mod ready;

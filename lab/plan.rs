@@ -262,6 +262,8 @@ pub enum Op {
     },
     /// Delete a link.
     Delete(DeviceRef),
+    /// Run a CNI plugin's own program.
+    Plugin(Box<PluginCall>),
     /// Give up, as a plugin does before it asks the kernel, in its words.
     Refuse(String),
     /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
@@ -287,6 +289,26 @@ pub enum Op {
         /// All that was made for it.
         links: Vec<Link>,
     },
+}
+
+/// One call of a plugin by the CNI specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginCall {
+    /// CNI_COMMAND.
+    pub command: String,
+    /// The program's name.
+    pub plugin: String,
+    /// The namespace it runs in.
+    pub node: NsName,
+    /// CNI_NETNS.
+    pub pod: NsName,
+    /// CNI_IFNAME.
+    pub ifname: IfName,
+    /// The configuration, on its standard input.
+    pub config: String,
+    /// Devices that are others afterwards, or gone.
+    pub changes: Vec<DeviceRef>,
 }
 
 /// One delegate's ADD.
@@ -348,6 +370,7 @@ impl Op {
             | Self::Wait { .. }
             | Self::Pause(_)
             | Self::Forward(_)
+            | Self::Plugin(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
             | Self::Detach { .. }

@@ -34,7 +34,7 @@ use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
-use crate::scenario::{Qdisc, Scenario};
+use crate::scenario::{Qdisc, Scenario, Step};
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -386,6 +386,16 @@ impl Topology {
     /// A device that is there from the start, or once a pod is attached.
     pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
         self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
+    /// Has every CNI plugin that can be run by its own program run so, or none.
+    pub fn run_real_plugins(&mut self, real: bool) {
+        self.attachments.run_real(real);
+        for step in &mut self.scenario.steps {
+            if let Step::Attach(attachment) | Step::Detach(attachment) | Step::Check(attachment) = step {
+                attachment.run_real(real);
+            }
+        }
     }
 
     /// The IPv4 addresses of a device, in the order of the file.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::plugins;
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
@@ -64,10 +65,25 @@ pub struct RunArgs {
     /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
     #[arg(long, hide = true)]
     no_observer: bool,
+    /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
+    #[arg(long, value_name = "DIR")]
+    cni_plugins: Option<PathBuf>,
+    /// Whose doing an attachment is: as each network says, or all that can by the lab or by the plugins themselves
+    #[arg(long, value_enum)]
+    cni: Option<Cni>,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
     provision: ProvisionArgs,
+}
+
+/// Who attaches pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cni {
+    /// The lab, in the plugins' place
+    Own,
+    /// The plugins' own programs, where the lab can run them: macvlan, ipvlan, vlan, host-device
+    Real,
 }
 
 /// A rendering of the result.
@@ -94,7 +110,10 @@ pub fn carry_out(
     text: impl FnOnce(&Topology, &Run) -> String,
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    let topology = read(&args.topology)?;
+    let mut topology = read(&args.topology)?;
+    if let Some(cni) = args.cni {
+        topology.run_real_plugins(cni == Cni::Real);
+    }
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let plan = lower(&topology)?;
@@ -131,8 +150,10 @@ fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) ->
     let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
+    let plugins = args.cni_plugins.clone().or_else(plugins::installed);
     let machine = Machine {
         kernel: &kernel,
+        plugins: plugins.as_deref(),
         qemu: &qemu,
         accelerator,
         init: &init,

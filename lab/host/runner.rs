@@ -9,6 +9,7 @@ use super::initramfs::{self, InitramfsError};
 use super::local::{self, LocalAgent};
 use super::modules::ModulesError;
 use super::nics;
+use super::plugins;
 use super::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
@@ -59,6 +60,8 @@ pub struct Machine<'a> {
     pub accelerator: Accelerator,
     /// The binary that becomes its `/init`.
     pub init: &'a Path,
+    /// Where CNI plugins' own programs are.
+    pub plugins: Option<&'a Path>,
     /// Where initramfs and saved machines are kept.
     pub cache: &'a Cache,
     /// Whether to boot anew instead of restoring a saved machine.
@@ -200,7 +203,7 @@ fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), 
 /// When no initramfs can be made.
 pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec, RunError> {
     let names = kernel.modules.available(STANDARD_MODULES)?;
-    let initramfs = initramfs::build(cache, kernel, init, &names)?;
+    let initramfs = initramfs::build(cache, kernel, init, &names, &[])?;
     Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
 }
 
@@ -209,11 +212,23 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let names: Vec<&str> = needed.iter().map(String::as_str).collect();
     // What a kernel does not have cannot be packed; the agent says so if the plan needs it.
     let names = machine.kernel.modules.available(&names)?;
-    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names)?;
+    let plugins = match machine.plugins {
+        Some(folder) => plugins::files(folder, &plugin_names(plan)).map_err(InitramfsError::from)?,
+        None => Vec::new(),
+    };
+    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names, &plugins)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
     nics::plug(&mut spec, &plan.slots);
     Ok(spec)
+}
+
+fn plugin_names(plan: &Plan) -> Vec<String> {
+    let name = |need: &plan::Need| match need {
+        plan::Need::Plugin(name) => Some(name.clone()),
+        _ => None,
+    };
+    plan.needs.iter().filter_map(name).collect()
 }
 
 fn modules(plan: &Plan) -> Vec<String> {
@@ -230,7 +245,7 @@ fn modules(plan: &Plan) -> Vec<String> {
 pub fn machine_of(topology: &Topology) -> Vec<String> {
     let plan = plan::lower(topology);
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
-    modules(&plan).into_iter().chain(slots).collect()
+    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should

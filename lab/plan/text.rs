@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use super::{FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
@@ -19,6 +19,7 @@ impl Display for Need {
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
+            Self::Plugin(name) => write!(f, "CNI plugin {name}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -152,6 +153,10 @@ impl Display for Op {
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Plugin(call) => {
+                let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
+                write!(f, "run {plugin} {command} for {ifname} of {pod}")
+            }
             Self::Refuse(words) => write!(f, "refuse: {words}"),
             Self::Attach { pod, parts, fails } => {
                 write!(f, "attach {pod}")?;
