@@ -291,3 +291,46 @@ fn reasons(flow: &FlowAccount) -> Option<Answer> {
     let text = reasons.into_iter().collect::<Vec<_>>().join(", ");
     Some(Answer::plain(if text.is_empty() { "nothing".into() } else { format!("reason {text}") }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command with one answer for each explanation.
+    fn asked(command: &str, answers: &[&str]) -> Asked {
+        let answer = |(number, says): (usize, &&str)| (format!("h{number}"), Answer::plain(*says));
+        (command.into(), answers.iter().enumerate().map(answer).collect())
+    }
+
+    fn chosen(all: Vec<Asked>, rivals: usize) -> Vec<String> {
+        choose(all, rivals).into_iter().map(|separator| separator.command).collect()
+    }
+
+    #[test]
+    fn the_cheapest_of_those_that_part_most_is_chosen_first() {
+        let carrier = || asked("carrier", &["1", "1", "1"]);
+        let filter = || asked("tc", &["a filter", "none", "none"]);
+        let program = || asked("bpftool", &["none", "a program", "none"]);
+        let trace = || asked("perf", &["TC_EGRESS", "TC_EGRESS", "NETFILTER_DROP"]);
+        assert_eq!(chosen(vec![carrier(), filter(), program(), trace()], 3), ["tc", "bpftool"]);
+        assert_eq!(chosen(vec![asked("all", &["x", "y", "z"]), filter()], 3), ["all"]);
+        assert_eq!(chosen(vec![filter(), asked("all", &["x", "y", "z"])], 3), ["all"]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_gets_no_command() {
+        assert_eq!(chosen(vec![asked("carrier", &["1", "1"])], 2), [""; 0]);
+        assert_eq!(chosen(Vec::new(), 2), [""; 0]);
+    }
+
+    #[test]
+    fn a_number_alone_is_no_difference() {
+        let dropped = |number| Answer::counted(number, "TX dropped grows", "TX dropped stays");
+        let all = vec![("ip".to_owned(), vec![("a".to_owned(), dropped(3)), ("b".to_owned(), dropped(900))])];
+        assert_eq!(chosen(all, 2), [""; 0]);
+        let all = vec![("ip".to_owned(), vec![("a".to_owned(), dropped(3)), ("b".to_owned(), dropped(0))])];
+        let separator = choose(all, 2).remove(0);
+        let answers = [("a", "TX dropped grows (3)"), ("b", "TX dropped stays")];
+        assert_eq!(separator.answers, answers.map(|(name, answer)| (name.to_owned(), answer.to_owned())));
+    }
+}

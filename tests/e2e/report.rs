@@ -44,8 +44,8 @@ fn port_queue_held(document: &Value) {
         document,
         &[
             ("/flows/0/name", json!("flood")),
-            ("/flows/0/from", json!("node:bond0.70")),
-            ("/flows/0/socket", json!("packet")),
+            ("/flows/0/from", json!("pod:net1")),
+            ("/flows/0/socket", json!("ping")),
             ("/flows/0/asked", json!(1000)),
             ("/flows/0/sent", json!(11)),
             ("/flows/0/errors", json!({ "ENOBUFS": 989 })),
@@ -76,27 +76,26 @@ fn port_queue_held(document: &Value) {
     );
 }
 
-/// As before, without a place in the queue; and UDP hides from its sender what IP_RECVERR shows.
+/// As before, without a place in the queue.
 fn port_queue_full(document: &Value) {
     let trial = trial_of(document, "port-queue-full");
     holds(
         trial,
         &[
             ("/devices/node:bond0.70/tx_packets", json!(0)),
-            ("/devices/node:bond0.70/tx_dropped", json!(1400)),
-            ("/devices/node:enp2s0.70/tx_dropped", json!(200)),
+            ("/devices/node:bond0.70/tx_dropped", json!(300)),
+            ("/devices/node:enp2s0.70/tx_dropped", json!(50)),
             ("/devices/node:bond0/tx_dropped", json!(0)),
             ("/devices/node:enp2s0/tx_dropped", json!(0)),
             ("/qdiscs/node:enp2s0/kind", json!("pfifo")),
-            ("/qdiscs/node:enp2s0/drops", json!(1600)),
+            ("/qdiscs/node:enp2s0/drops", json!(450)),
             ("/qdiscs/node:enp2s0/backlog_packets", json!(0)),
         ],
     );
     for (flow, asked, sent, errors) in [
-        ("flood", 1000, 0, json!({ "ENOBUFS": 1000 })),
-        ("udp-recverr", 200, 0, json!({ "ENOBUFS": 200 })),
-        ("udp", 200, 200, json!({})),
-        ("vlan-on-nic", 200, 0, json!({ "ENOBUFS": 200 })),
+        ("probe", 300, 0, json!({ "ENOBUFS": 300 })),
+        ("vlan-on-nic", 50, 0, json!({ "ENOBUFS": 50 })),
+        ("untagged", 50, 0, json!({ "ENOBUFS": 50 })),
     ] {
         holds(
             named(&trial["flows"], flow),
@@ -123,36 +122,30 @@ fn filter_on_bond(document: &Value) {
         trial,
         &[
             ("/devices/node:bond0.70/tx_packets", json!(0)),
-            ("/devices/node:bond0.70/tx_dropped", json!(1400)),
+            ("/devices/node:bond0.70/tx_dropped", json!(300)),
             ("/devices/node:bond0/tx_dropped", json!(0)),
             ("/devices/node:enp2s0/tx_dropped", json!(0)),
             ("/qdiscs/node:bond0/drops", json!(0)),
             ("/qdiscs/node:enp2s0/drops", json!(0)),
             ("/hooks/node:bond0/kind", json!("clsact")),
-            ("/hooks/node:bond0/drops", json!(1400)),
+            ("/hooks/node:bond0/drops", json!(300)),
         ],
     );
-    for (flow, asked, sent, errors) in [
-        ("flood", 1000, 0, json!({ "ENOBUFS": 1000 })),
-        ("udp-recverr", 200, 0, json!({ "ENOBUFS": 200 })),
-        ("udp", 200, 200, json!({})),
-    ] {
-        holds(
-            named(&trial["flows"], flow),
-            &[
-                ("/asked", json!(asked)),
-                ("/sent", json!(sent)),
-                ("/errors", errors),
-                ("/delivered", json!(0)),
-                ("/unattributed", json!(0)),
-                ("/fates/0/layer", json!("tc")),
-                ("/fates/0/device", json!("node:bond0")),
-                ("/fates/0/reason", json!("TC_EGRESS")),
-                ("/fates/0/frames", json!(asked)),
-                ("/fates/1", Value::Null),
-            ],
-        );
-    }
+    holds(
+        named(&trial["flows"], "probe"),
+        &[
+            ("/asked", json!(300)),
+            ("/sent", json!(0)),
+            ("/errors", json!({ "ENOBUFS": 300 })),
+            ("/delivered", json!(0)),
+            ("/unattributed", json!(0)),
+            ("/fates/0/layer", json!("tc")),
+            ("/fates/0/device", json!("node:bond0")),
+            ("/fates/0/reason", json!("TC_EGRESS")),
+            ("/fates/0/frames", json!(300)),
+            ("/fates/1", Value::Null),
+        ],
+    );
 }
 
 /// Under the same filter, in the same run: the path that goes past bond0 delivers everything.
@@ -162,10 +155,10 @@ fn vlan_on_nic(document: &Value) {
         named(&trial["flows"], "vlan-on-nic"),
         &[
             ("/from", json!("node:enp2s0.70")),
-            ("/asked", json!(200)),
-            ("/sent", json!(200)),
+            ("/asked", json!(50)),
+            ("/sent", json!(50)),
             ("/errors", json!({})),
-            ("/delivered", json!(200)),
+            ("/delivered", json!(50)),
             ("/duplicated", json!(0)),
             ("/unattributed", json!(0)),
             ("/fates", json!([])),
@@ -174,10 +167,11 @@ fn vlan_on_nic(document: &Value) {
     holds(
         trial,
         &[
-            ("/devices/node:enp2s0.70/tx_packets", json!(200)),
+            ("/devices/node:enp2s0.70/tx_packets", json!(50)),
             ("/devices/node:enp2s0.70/tx_dropped", json!(0)),
-            ("/devices/node:enp2s0/tx_packets", json!(200)),
-            ("/devices/gateway:eth0.70/rx_packets", json!(200)),
+            // And what bond0 sends untagged, and with a tag in the frame.
+            ("/devices/node:enp2s0/tx_packets", json!(150)),
+            ("/devices/gateway:eth0.70/rx_packets", json!(100)),
         ],
     );
 }
@@ -214,4 +208,9 @@ fn the_contract(document: &Value) {
     let evidence = &named(&document["hypotheses"], "port-queue-full")["evidence"];
     assert_eq!(evidence[3]["item"], "a VLAN on the NIC works at the same time");
     assert_eq!(evidence[3]["fits"], false);
+    let separator = &document["separators"][0];
+    assert!(separator["command"].is_string(), "{separator}");
+    assert_ne!(separator["answers"]["filter-on-bond"], separator["answers"]["filter-on-bond-all"]);
+    let with_queue = &named(&document["mitigations"], "fq_codel-on-bond")["under"]["filter-on-bond"];
+    assert_eq!(with_queue["effect"], "changes-nothing", "{with_queue}");
 }
