@@ -205,7 +205,7 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 12] = [
+pub const ARRAYS: [(&str, usize, &str); 13] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("ns", 3, "neighbours"),
@@ -213,6 +213,7 @@ pub const ARRAYS: [(&str, usize, &str); 12] = [
     ("ns", 5, "addresses"),
     ("ns", 5, "arp_ip_target"),
     ("ns", 5, "device_selectors"),
+    ("ns", 5, "peer_addresses"),
     ("ns", 5, "ports"),
     ("report", 2, "evidence"),
     ("report", 2, "floods"),
