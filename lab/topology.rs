@@ -225,6 +225,11 @@ impl LinkKind {
         }
     }
 
+    /// Whether a kernel shows nothing of it but what every link has.
+    pub fn has_no_options(&self) -> bool {
+        self.info_kind().is_none() || matches!(self, Self::Dummy | Self::Tap { .. })
+    }
+
     /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {

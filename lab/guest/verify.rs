@@ -138,16 +138,7 @@ impl Seen {
         }
         match (&asked.kind, &got.data) {
             // What a PF says of a VF was read back when it was said.
-            (
-                LinkKind::Dummy
-                | LinkKind::Nic(_)
-                | LinkKind::Pf(_)
-                | LinkKind::Vf { .. }
-                | LinkKind::Gadget { .. }
-                | LinkKind::GadgetHost { .. }
-                | LinkKind::Tap { .. },
-                _,
-            ) => {}
+            (kind, _) if kind.has_no_options() => {}
             (LinkKind::Veth { peer }, _) => {
                 let index = self.0.get(peer).map(|peer| peer.index);
                 if index.is_none() || index != got.link {
@@ -190,16 +181,7 @@ impl Seen {
                     Some(is.to_string()),
                 ));
             }
-            (
-                LinkKind::Bond(_)
-                | LinkKind::Vlan { .. }
-                | LinkKind::Ipvlan { .. }
-                | LinkKind::Macvlan { .. }
-                | LinkKind::Bridge { .. },
-                _,
-            ) => {
-                out.push("the kernel does not show its options".into());
-            }
+            _ => out.push("the kernel does not show its options".into()),
         }
         out
     }

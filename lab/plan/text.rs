@@ -4,10 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
-use crate::link::{DeviceRef, MacSource};
+use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Contrary, Fault};
-use crate::topology::{Bond, Link, LinkKind, Neighbour};
+use crate::topology::{Bond, Link, LinkKind, Neighbour, Route};
 
 impl Display for Need {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -137,13 +137,7 @@ impl Display for Op {
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
-            Self::Restore { ns, routes, neighbours } => {
-                let routes = routes
-                    .iter()
-                    .map(|route| route.to.map_or_else(|| "route default".into(), |to| format!("route {to}")));
-                let neighbours = neighbours.iter().map(|neighbour| format!("neighbour {}", neighbour.to));
-                write!(f, "restore in {ns} {}", list(routes.chain(neighbours)))
-            }
+            Self::Restore { ns, routes, neighbours } => write_restore(f, ns, routes, neighbours),
             Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Flood { flow } => write!(f, "flood {flow}"),
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
@@ -186,6 +180,20 @@ impl Display for Op {
 fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
     write!(f, "\n    DEL {} unless {} is gone", undo.network, undo.unless_gone)?;
     undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
+}
+
+fn write_restore(
+    f: &mut Formatter<'_>,
+    ns: &NsName,
+    routes: &[Route],
+    neighbours: &[Neighbour],
+) -> fmt::Result {
+    let routes = routes.iter().map(|route| match route.to {
+        Some(to) => format!("route {to}"),
+        None => "route default".into(),
+    });
+    let neighbours = neighbours.iter().map(|neighbour| format!("neighbour {}", neighbour.to));
+    write!(f, "restore in {ns} {}", list(routes.chain(neighbours)))
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {

@@ -214,6 +214,7 @@ pub const ARRAYS: [(&str, usize, &str); 13] = [
     ("ns", 5, "addresses"),
     ("ns", 5, "arp_ip_target"),
     ("ns", 5, "device_selectors"),
+    ("ns", 5, "peer_addresses"),
     ("ns", 5, "ports"),
     ("report", 2, "evidence"),
     ("report", 2, "floods"),
