@@ -31,6 +31,7 @@ pub mod hardware;
 pub mod hold;
 pub mod links;
 pub mod netns;
+pub mod outside;
 pub mod pods;
 pub mod probe;
 pub mod ready;

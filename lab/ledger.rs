@@ -11,17 +11,20 @@
 //! Not verified:
 //! - the order of frames;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
+//! - what a NIC has sent is not followed into the cable: it is lost there when it arrives nowhere;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's: they are counted by place, not followed;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
 
 mod steps;
+mod wires;
 
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use thiserror::Error;
 
+use self::wires::Wires;
 use crate::attribution::{self, Layer};
 use crate::frames::Frames;
 use crate::link::DeviceRef;
@@ -125,6 +128,8 @@ pub struct FlowAccount {
     pub delivered: u32,
     /// Frames seen again.
     pub duplicated: u32,
+    /// The longest time without one of its frames at the receiver, in us; of flows with an interval.
+    pub silence_us: Option<u64>,
     /// Lost frames, by place.
     pub fates: Vec<Fate>,
     /// Lost frames without a place. Not 0 fails the run.
@@ -220,8 +225,9 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Waited { trial, .. }
         | Record::Captured { trial, .. }
         | Record::Pod { trial, .. }
+        | Record::Silence { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
-        Record::Missing { .. } | Record::Finished { .. } => None,
+        Record::Missing { .. } | Record::Ask { .. } | Record::Finished { .. } => None,
     }
 }
 
@@ -248,10 +254,10 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
     observers_lost_nothing(number, records, &mut account)?;
     count(number, records, &mut account)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
-    let mut pools = Pools::of(&account);
+    let (mut pools, mut wires) = (Pools::of(&account), Wires::of(trial, &account));
     for op in &trial.ops {
-        if let Op::Flood { flow } = op {
-            account.flows.push(close_flow(plan, number, *flow, records, &mut pools)?);
+        if let Op::Flood { flow, .. } = op {
+            account.flows.push(close_flow(plan, number, *flow, records, (&mut pools, &mut wires))?);
         }
     }
     Ok(account)
@@ -389,7 +395,7 @@ fn close_flow(
     trial: usize,
     number: u16,
     records: &[&Record],
-    pools: &mut Pools,
+    (pools, wires): (&mut Pools, &mut Wires),
 ) -> Result<FlowAccount, LedgerError> {
     let flow = &plan
         .flows
@@ -412,6 +418,13 @@ fn close_flow(
             qdisc: place.qdisc.as_deref(),
         };
         match attribution::layer(&drop) {
+            Some(Layer::Driver) => {
+                // Some drivers free what was sent as if it were lost.
+                let sent = wires.sent(place, here.len());
+                let frames = here.len() - sent.frames;
+                claim(&mut fates, sent);
+                claim(&mut fates, fate(Layer::Driver, place, frames));
+            }
             Some(layer) => claim(&mut fates, fate(layer, place, here.len())),
             None if here.is_empty() => {}
             None => unknown.push((place.clone(), here)),
@@ -434,6 +447,7 @@ fn close_flow(
             Fate { layer: Layer::Qdisc, device, reason: "BACKLOG".into(), queue: None, frames },
         );
     }
+    wires.claim(&mut rest, &mut fates);
     pools.claim_dropped(&mut rest, &mut fates);
     Ok(FlowAccount {
         flow: flow.clone(),
@@ -442,6 +456,7 @@ fn close_flow(
         errors: refused.iter().map(|(errno, frames)| (errno.clone(), frames.len())).collect(),
         delivered: seen.len(),
         duplicated,
+        silence_us: steps::silence(number, flow, records),
         fates,
         unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),
         unknown: unknown.into_iter().map(|(place, _)| place).collect(),

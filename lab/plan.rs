@@ -212,6 +212,8 @@ pub enum Op {
     Flood {
         /// Its place in [`Plan::flows`].
         flow: u16,
+        /// What is broken in the midst of it.
+        broken: Option<Broken>,
     },
     /// Wait until a condition holds; that it does not is told, and is no error.
     Wait {
@@ -293,6 +295,17 @@ pub struct Undo {
     pub ops: Vec<Op>,
 }
 
+/// A fault in the midst of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Just before this frame.
+    pub at_frame: u32,
+    /// The fault's name.
+    pub name: String,
+    /// The fault.
+    pub fault: Fault,
+}
+
 impl Op {
     /// The devices it makes or changes.
     pub fn devices(&self) -> Vec<&DeviceRef> {
@@ -340,7 +353,7 @@ pub fn lower(topology: &Topology) -> Plan {
         trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
-        let floods = || report.floods.iter().map(|flow| flood(topology, flow));
+        let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
         trials.push(trial(topology, Role::Control, floods()));
         for hypothesis in &scenario.hypotheses {
             let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
@@ -371,7 +384,11 @@ fn act(topology: &Topology, step: &Step) -> Op {
     match step {
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => clear(topology, name),
-        Step::Flood(name) => flood(topology, name),
+        Step::Flood(name) => flood(topology, name, None),
+        Step::Break { flow, inject, at_frame } => {
+            let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
+            flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
+        }
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
         Step::Attach(attachment) => cni::add(attachment),
@@ -405,9 +422,9 @@ fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     held.into_iter().map(|name| clear(topology, name)).collect()
 }
 
-fn flood(topology: &Topology, name: &str) -> Op {
+fn flood(topology: &Topology, name: &str, broken: Option<Broken>) -> Op {
     let number = topology.scenario.flows.get_index_of(name).expect("checked: the flow exists");
-    Op::Flood { flow: u16::try_from(number).expect("checked: flows are numbered in 16 bits") }
+    Op::Flood { flow: u16::try_from(number).expect("checked: flows are numbered in 16 bits"), broken }
 }
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
@@ -582,7 +599,11 @@ fn needs(topology: &Topology) -> Vec<Need> {
                 let classifier = if vlan.is_some() { "flower" } else { "matchall" };
                 needs.insert(Need::Classifier(classifier.into()));
             }
-            Fault::Down { .. } | Fault::Release { .. } | Fault::Mtu { .. } | Fault::Hold { .. } => {}
+            Fault::Down { .. }
+            | Fault::Release { .. }
+            | Fault::Mtu { .. }
+            | Fault::Hold { .. }
+            | Fault::Unplug { .. } => {}
         }
     }
     needs.into_iter().collect()

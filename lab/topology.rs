@@ -340,6 +340,11 @@ impl Topology {
         links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
     }
 
+    /// Whether it has hardware, whose drivers small kernels leave out.
+    pub fn needs_drivers(&self) -> bool {
+        self.links.values().any(|link| link.kind.is_hardware())
+    }
+
     /// The JSON Schema of the file, from the same types that read it.
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(file::TopologyFile)

@@ -1,6 +1,6 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,19 @@ struct Shared {
     bench: Bench,
     sources: Vec<Source>,
     kernels: Vec<Kernel>,
+    /// Ids of kernels for topologies with hardware.
+    with_drivers: BTreeSet<String>,
+    /// Ids of kernels for all others.
+    chosen: BTreeSet<String>,
+}
+
+impl Shared {
+    /// Whether they meet in a cell.
+    fn meet(&self, source: usize, kernel: usize) -> bool {
+        let needs_drivers = self.sources[source].topology.needs_drivers();
+        let ids = if needs_drivers { &self.with_drivers } else { &self.chosen };
+        ids.contains(&self.kernels[kernel].id)
+    }
 }
 
 /// Runs a matrix.
@@ -111,7 +124,13 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;
     // In the order of versions, whatever the order they are named in: ranges are told over it.
-    let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
+    let with_drivers: Vec<&KernelPin> = chosen.iter().map(|pin| pins.with_drivers(pin)).collect();
+    let is_hardware = |source: &Source| source.topology.needs_drivers();
+    let (any, all) = (sources.iter().any(is_hardware), sources.iter().all(is_hardware));
+    let is_wanted = |pin: &&KernelPin| any && with_drivers.contains(pin) || !all && chosen.contains(pin);
+    let ids = |pins: &[&KernelPin]| pins.iter().map(|pin| pin.name()).collect::<BTreeSet<String>>();
+    let (with_drivers_ids, chosen_ids) = (ids(&with_drivers), ids(&chosen));
+    let chosen: Vec<&KernelPin> = pins.pins().filter(is_wanted).collect();
     let cache = provision::cache()?;
     let kernels = fetch_all(&chosen, &args.provision, &cache)?;
     let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
@@ -120,7 +139,8 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("note: {note}");
     }
     let accepted = Accepted::of(args, &sources, &kernels)?;
-    let shared = Arc::new(Shared { bench, sources, kernels });
+    let shared =
+        Arc::new(Shared { bench, sources, kernels, with_drivers: with_drivers_ids, chosen: chosen_ids });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
@@ -252,6 +272,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     // Topology by topology, so that the first grid rows are whole first; by index, for threads outlive borrows.
     let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
         .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
+        .filter(|&(source, kernel)| shared.meet(source, kernel))
         .filter_map(|(source, kernel)| {
             let key = (kernel, runner::machine_of(&sources[source].topology));
             Some((source, kernel, ready.get(&key)?.clone()))
@@ -317,7 +338,7 @@ fn prepare(
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
     for (source, entry) in shared.sources.iter().enumerate() {
         let modules = runner::machine_of(&entry.topology);
-        for kernel in 0..shared.kernels.len() {
+        for kernel in (0..shared.kernels.len()).filter(|&kernel| shared.meet(source, kernel)) {
             machines.entry((kernel, modules.clone())).or_insert(source);
         }
     }

@@ -90,7 +90,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 
 fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
-    let choice = choose(args, kernel)?;
+    let choice = choose(args, topology, kernel)?;
     let qemu = provision::qemu(&args.provision)?;
     let kernel = choice.kernel(&args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
@@ -116,7 +116,7 @@ enum Boot {
     HostImage,
 }
 
-fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
+fn choose(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Boot, Failure> {
     if let Some(image) = &args.kernel_image {
         return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
     }
@@ -125,6 +125,7 @@ fn choose(args: &RunArgs, kernel: &str) -> Result<Boot, Failure> {
     }
     let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
     match &provision::select(&kernels, kernel)?[..] {
+        [pin] if topology.needs_drivers() => Ok(Boot::Pin(kernels.with_drivers(pin).clone())),
         [pin] => Ok(Boot::Pin((*pin).clone())),
         pins => {
             Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))

@@ -11,16 +11,17 @@ use super::agent::Prepared;
 use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
-use super::flood::{Watch, flood};
+use super::flood::{Flood, Watch};
 use super::netns::Spares;
+use super::outside::Outside;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
 use super::{addresses, build, faults, hardware, pods, ready, states, vf, wait};
 use crate::link::{DeviceRef, NsName};
-use crate::plan::{FlowPlan, Op, Plan};
+use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
-use crate::scenario::{Capture, Condition};
+use crate::scenario::{Capture, Condition, Fault};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -57,7 +58,12 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub async fn perform(&mut self, op_number: u32, op: &Op) -> Result<Vec<Record>, OpError> {
+    pub async fn perform(
+        &mut self,
+        op_number: u32,
+        op: &Op,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let bed = &mut self.bed;
         match op {
@@ -71,8 +77,10 @@ impl<'a> Trial<'a> {
                 hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }
             Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Inject { fault, .. } => faults::inject(bed, fault).await?,
-            Op::Clear { fault, standing, .. } => faults::clear(bed, fault, standing.as_ref()).await?,
+            Op::Inject { fault, .. } => faults::inject(bed, fault, outside).await?,
+            Op::Clear { fault, standing, .. } => {
+                faults::clear(bed, fault, standing.as_ref(), outside).await?
+            }
             Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
             Op::Capture(capture) => self.start_capture(capture).await?,
             Op::Count(When::Before) => {
@@ -86,10 +94,7 @@ impl<'a> Trial<'a> {
                 let (value, held) = self.wait(until, *within_ms).await?;
                 return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
             }
-            Op::Flood { flow } => {
-                let plan = &self.plan.flows[usize::from(*flow)];
-                return self.run_flow(plan, *flow).await.map(|record| vec![record]);
-            }
+            Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), outside).await,
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
@@ -127,7 +132,13 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn run_flow(&mut self, plan: &FlowPlan, number: u16) -> Result<Record, OpError> {
+    async fn run_flow(
+        &mut self,
+        number: u16,
+        broken: Option<&Broken>,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
+        let plan = &self.plan.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
@@ -142,8 +153,28 @@ impl<'a> Trial<'a> {
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         let sender = sender.map_err(|error| failed(&what, &error))?;
-        let watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
-        flood(plan, (self.number, number), sender, watch).map_err(|error| failed(&what, &error))
+        let mut flood = Flood::new(plan, (self.number, number), sender);
+        let gave_up = |error| failed(&what, &error);
+        if let Some(Broken { at_frame, fault, .. }) = broken {
+            let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+            flood.send(*at_frame, &mut watch).map_err(gave_up)?;
+            flood.rest(&mut watch).map_err(gave_up)?;
+            if let Fault::Down { device } = fault {
+                // A driver may take seconds to go down, and the request is its own thread's until then.
+                let namespace =
+                    self.bed.namespaces.get(&device.ns).map_err(|error| netns_error(&what, &error))?;
+                std::thread::scope(|scope| {
+                    let down = scope.spawn(|| faults::down_apart(namespace, device));
+                    let sent = flood.send(flow.frames, &mut watch).map_err(gave_up);
+                    down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
+                })?;
+            } else {
+                faults::inject(&self.bed, fault, outside).await?;
+            }
+        }
+        let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+        flood.send(flow.frames, &mut watch).map_err(gave_up)?;
+        flood.finish(watch).map_err(gave_up)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use super::{Broken, FlowPlan, Need, Op, Part, Plan, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
@@ -32,6 +32,7 @@ impl Display for Plan {
         for (number, FlowPlan { flow, source, destination }) in self.flows.iter().enumerate() {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
+            write_some(f, "interval_us", flow.interval_us)?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
         }
         for (number, trial) in self.trials.iter().enumerate() {
@@ -100,7 +101,11 @@ impl Display for Op {
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
-            Self::Flood { flow } => write!(f, "flood {flow}"),
+            Self::Flood { flow, broken: None } => write!(f, "flood {flow}"),
+            Self::Flood { flow, broken: Some(Broken { at_frame, name, fault }) } => {
+                write!(f, "flood {flow}, at frame {at_frame} ")?;
+                write_fault(f, "inject", name, fault)
+            }
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
             Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
@@ -232,5 +237,6 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Release { device, controller } => write!(f, "release {device} from {controller}"),
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
+        Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
     }
 }

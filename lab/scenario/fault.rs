@@ -33,6 +33,8 @@ pub enum Fault {
     /// The receiving end of a cable takes frames into its ring and looks at none. When it is mended, the frames in
     /// the ring are lost.
     Hold { device: DeviceRef, peer: DeviceRef },
+    /// An emulated NIC's cable pulled out; `slot` is the NIC's.
+    Unplug { device: DeviceRef, slot: usize },
 }
 
 impl Fault {
@@ -44,7 +46,8 @@ impl Fault {
             | Self::Down { device }
             | Self::Release { device, .. }
             | Self::Mtu { device, .. }
-            | Self::Hold { device, .. } => device,
+            | Self::Hold { device, .. }
+            | Self::Unplug { device, .. } => device,
         }
     }
 }

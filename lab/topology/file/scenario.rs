@@ -24,6 +24,8 @@ pub struct FlowTable {
     pub len: Option<At<usize>>,
     /// A tag in the frame itself, as a sender without VLAN device writes it.
     pub tag: Option<At<VlanId>>,
+    /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
+    pub interval_us: Option<At<u32>>,
 }
 
 /// Faults, keyed by kind.
@@ -48,6 +50,9 @@ pub struct FaultTables {
     /// A cable's receiving end that takes frames in and looks at none.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hold: Named<HoldFaultTable>,
+    /// An emulated NIC's cable pulled out: both its ends lose their carrier.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub unplug: Named<UnplugFaultTable>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -107,6 +112,14 @@ pub struct HoldFaultTable {
     pub device: At<DeviceRef>,
 }
 
+/// The cable of an emulated NIC pulled out, by QEMU.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnplugFaultTable {
+    /// Which NIC, at either end.
+    pub device: At<DeviceRef>,
+}
+
 /// Counts frames of one class where they arrive, from the first step to the last.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,6 +140,8 @@ pub struct StepTable {
     pub clear: Option<At<String>>,
     /// Send a flow.
     pub flood: Option<At<String>>,
+    /// With `flood` and `inject`: break it just before this frame, counted from 0.
+    pub at_frame: Option<At<u32>>,
     /// Wait until this holds: a condition on a state or a capture. A wait in vain is a failed check, and the next
     /// step is done all the same.
     pub wait: Option<At<ConditionTable>>,
