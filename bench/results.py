@@ -4,6 +4,9 @@
   results.py check RESULT [--flows-of OTHER | --same-as OTHER]
   results.py outcome|release|accelerator RESULT
   results.py stages RESULT NAME
+  results.py run_s RESULT
+  results.py rates FRAMES < lines of `KIND[-1]-watched|counted SECONDS`
+  results.py fingerprints MATRIX...
   results.py table [SLOWER:FASTER ...] < lines of `NAME SECONDS`
 """
 
@@ -90,6 +93,37 @@ def table(ratios):
         print(f"{under} is {factor:.1f} times as fast as {over}")
 
 
+def rates(frames):
+    """Frames per second, from the time of many frames less that of one."""
+    times = {}
+    for line in sys.stdin:
+        name, seconds = line.split()
+        times.setdefault(name, []).append(float(seconds))
+    median = {name: statistics.median(of) for name, of in times.items()}
+    for kind in ("delivered", "dropped"):
+        rate = {}
+        for how in ("watched", "counted"):
+            rate[how] = (frames - 1) / (median[f"{kind}-{how}"] - median[f"{kind}-1-{how}"])
+        cost = 100 * (1 - rate["watched"] / rate["counted"])
+        print(f"{kind}: {rate['watched']:.0f} frames/s watched, {rate['counted']:.0f} not watched: {cost:.0f}% less")
+
+
+def fingerprints(paths):
+    """Whether each cell of each matrix says what was accepted. Exit code 1 when one does not."""
+    cells = [cell for path in paths for cell in read(path)["cells"]]
+    same = sum(cell["snapshot"]["standing"] == "same" for cell in cells)
+    causes = {cell["topology"] for cell in cells}
+    flows = [flow for cell in cells for trial in cell["trials"] for flow in trial["flows"]]
+    frames, lost = (sum(flow[key] for flow in flows) for key in ("asked", "unattributed"))
+    print(f"{len(cells)} cells of {len(causes)} topologies: {same} as accepted, {len(cells) - same} not")
+    print(f"{frames} frames, {lost} unattributed")
+    for cell in cells:
+        if cell["snapshot"]["standing"] != "same":
+            differences = [f"{one['item']}: {' | '.join(one['values'])}" for one in cell["snapshot"].get("differences", [])]
+            print(f"  {cell['topology']} on {cell['kernel']['id']}: {cell['ran']} {'; '.join(differences)}")
+    sys.exit(0 if cells and same == len(cells) else 1)
+
+
 def main(words):
     match words:
         case ["check", path]:
@@ -103,6 +137,12 @@ def main(words):
         case ["stages", path, name]:
             for stage, milliseconds in read(path)["timing_ms"].items():
                 print(f"{name}-{stage} {milliseconds / 1000}")
+        case ["run_s", path]:
+            print(read(path)["timing_ms"]["run"] / 1000)
+        case ["rates", frames]:
+            rates(int(frames))
+        case ["fingerprints", *paths]:
+            fingerprints(paths)
         case ["table", *ratios]:
             table(ratios)
         case _:

@@ -4,8 +4,8 @@
 //! `kfree_skb()` passes) or there is none (before 5.17), the innermost function that is known decides.
 //!
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: ip, nft, neighbour, tc,
-//! qdisc, bond, peer, receiver, and of backlog a veth's ring; driver from 6.12.69 on, where a veth stops its queue. Not
-//! verified by any run: vlan, switch, net.core.netdev_max_backlog, xdp.
+//! qdisc, bond, vlan, switch, peer, receiver, and of backlog a veth's ring; driver from 6.12.69 on, where a veth stops its
+//! queue. Not verified by any run: net.core.netdev_max_backlog, xdp.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
 //! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+use crate::ledger::{Account, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
 use crate::outcome::Outcome;
+use crate::plan::Role;
+use crate::prove::Proof;
 use crate::scenario::Socket;
 use crate::verdict::{Check, Tried, Verdict, title};
 
@@ -37,6 +39,9 @@ pub struct Document {
     pub hooks: IndexMap<String, QdiscDocument>,
     /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
     pub states: IndexMap<String, u64>,
+    /// Whether each expectation can fail; only with `--prove`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<ProofDocument>,
     /// Explanations tried; the control is not one of them.
     pub hypotheses: Vec<HypothesisDocument>,
     /// All trials, the control included.
@@ -110,6 +115,21 @@ pub struct QdiscDocument {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// Whether an expectation can fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofDocument {
+    /// The expectation's name.
+    pub name: String,
+    /// Whether some trial breaks it.
+    pub proven: bool,
+    /// What was broken, or changed, in that trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_by: Option<String>,
+    /// The number it has there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<u64>,
+}
+
 /// One explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HypothesisDocument {
@@ -155,9 +175,27 @@ pub struct TrialDocument {
     pub captured: BTreeMap<String, u64>,
     /// Frames lost that are not the lab's.
     pub foreign_drops: u32,
+    /// The same, by what they are and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_frames: Vec<KernelFramesDocument>,
     /// Why the drop tracepoint was not read, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unobserved: Option<String>,
+}
+
+/// Frames that the kernel sent of its own, lost at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFramesDocument {
+    /// `arp`, `gratuitous-arp`, `lacpdu`, `unsolicited-na`, or `other`.
+    pub what: String,
+    /// As of a flow's frames; `null` where the lab does not know the place.
+    pub layer: Option<String>,
+    /// The device they were on, if it is one of the topology's.
+    pub device: Option<String>,
+    /// The kernel's reason, or the function that freed them.
+    pub reason: String,
+    /// How many.
+    pub frames: u32,
 }
 
 /// Wall-clock times in ms.
@@ -182,7 +220,9 @@ impl Document {
         verdict: &Verdict,
         timing: Timing,
     ) -> Self {
-        let trials: Vec<TrialDocument> = account.trials.iter().map(trial_document).collect();
+        // Contrary trials prove something about the expectations, and say nothing about the kernel.
+        let told = account.trials.iter().filter(|trial| !matches!(trial.role, Role::Contrary(_)));
+        let trials: Vec<TrialDocument> = told.map(trial_document).collect();
         let first = trials.first().cloned();
         let (flows, devices, qdiscs, hooks) =
             first.map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks)).unwrap_or_default();
@@ -197,6 +237,7 @@ impl Document {
             qdiscs,
             hooks,
             states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
+            proofs: verdict.proofs.iter().map(proof_document).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
             trials,
             timing_ms: timing,
@@ -222,6 +263,7 @@ impl Document {
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
             states: IndexMap::new(),
+            proofs: Vec::new(),
             hypotheses: Vec::new(),
             trials: Vec::new(),
             timing_ms: timing,
@@ -235,6 +277,15 @@ fn check_document(check: &Check) -> CheckDocument {
         outcome: check.outcome,
         expected: check.expected.clone(),
         observed: check.observed.clone(),
+    }
+}
+
+fn proof_document(proof: &Proof) -> ProofDocument {
+    ProofDocument {
+        name: proof.name.clone(),
+        proven: proof.broken.is_some(),
+        broken_by: proof.broken.as_ref().map(|(label, _)| label.clone()),
+        observed: proof.broken.as_ref().map(|(_, value)| *value),
     }
 }
 
@@ -264,9 +315,32 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         qdiscs: qdiscs(&trial.qdiscs),
         hooks: qdiscs(&trial.hooks),
         captured: trial.captured.clone(),
-        foreign_drops: trial.foreign.iter().map(|(_, count)| count).sum(),
+        foreign_drops: trial.foreign.iter().map(|foreign| foreign.frames).sum(),
+        kernel_frames: kernel_frames(&trial.foreign),
         unobserved: trial.unobserved.clone(),
     }
+}
+
+/// Places that differ only in how the kernel got there are one.
+fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
+    let mut all: Vec<KernelFramesDocument> = Vec::new();
+    for Foreign { class, layer, place, frames } in foreign {
+        let new = KernelFramesDocument {
+            what: class.map_or_else(|| "other".to_owned(), |class| class.to_string()),
+            layer: layer.map(|layer| layer.to_string()),
+            device: place.device.as_ref().map(ToString::to_string),
+            reason: place.reason.clone().unwrap_or_else(|| place.location.clone()),
+            frames: 0,
+        };
+        let same = |known: &&mut KernelFramesDocument| {
+            KernelFramesDocument { frames: 0, ..(**known).clone() } == new
+        };
+        match all.iter_mut().find(same) {
+            Some(known) => known.frames += frames,
+            None => all.push(KernelFramesDocument { frames: *frames, ..new }),
+        }
+    }
+    all
 }
 
 fn flow_document(account: &FlowAccount) -> FlowDocument {

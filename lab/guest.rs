@@ -37,6 +37,7 @@ pub mod probe;
 pub mod ready;
 pub mod rtnl;
 pub mod states;
+pub mod tables;
 pub mod tc;
 pub mod testbed;
 pub mod trial;

@@ -17,6 +17,7 @@ pub mod matrix;
 pub mod outcome;
 pub mod plan;
 pub mod protocol;
+pub mod prove;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -273,6 +273,7 @@ pub mod tests {
             hooks: IndexMap::new(),
             captured: Default::default(),
             foreign_drops: 0,
+            kernel_frames: Vec::new(),
             unobserved: None,
         });
         document

@@ -1,19 +1,25 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod build;
+mod contrary;
+mod need;
 mod text;
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+pub use need::Need;
+
+use build::build;
+use need::needs;
 
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, Mac, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
-use crate::topology::{Link, LinkKind, Neighbour, Route, Topology};
+use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
@@ -31,45 +37,13 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
+    /// Whether the drop tracepoint is left alone: to measure what watching costs.
+    #[serde(default)]
+    pub unobserved: bool,
     /// Flows, by number.
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
-}
-
-/// A feature of the kernel under test.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// A kind of link.
-    Link(String),
-    /// A kind of queueing discipline.
-    Qdisc(String),
-    /// A traffic control classifier.
-    Classifier(String),
-    /// The driver of an emulated NIC.
-    Driver(String),
-}
-
-impl Need {
-    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
-    pub fn modules(&self) -> Vec<String> {
-        match self {
-            Self::Link(kind) => match kind.as_str() {
-                "bond" => vec!["bonding".into()],
-                "vlan" => vec!["8021q".into()],
-                other => vec![other.into()],
-            },
-            Self::Qdisc(kind) => match kind.as_str() {
-                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
-                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
-                "clsact" => vec!["sch_ingress".into()],
-                other => vec![format!("sch_{other}")],
-            },
-            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
-            Self::Driver(module) => vec![module.clone()],
-        }
-    }
 }
 
 /// A flow with everything its sender and receiver need.
@@ -104,6 +78,8 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// A change in which some expectation must not hold.
+    Contrary(String),
 }
 
 /// One thing the agent does.
@@ -224,6 +200,8 @@ pub enum Op {
     },
     /// Let time pass, in ms.
     Pause(u32),
+    /// Let a namespace pass IPv4 on.
+    Forward(NsName),
     /// Set a link down.
     Down(DeviceRef),
     /// Take a port out of its controller.
@@ -336,6 +314,7 @@ impl Op {
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_)
+            | Self::Forward(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
             | Self::Detach { .. }
@@ -350,7 +329,7 @@ pub fn lower(topology: &Topology) -> Plan {
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
     if scenario.report.is_none() || !scenario.steps.is_empty() {
-        trials.push(trial(topology, Role::Main, scenario.steps.iter().map(|step| act(topology, step))));
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
@@ -360,14 +339,17 @@ pub fn lower(topology: &Topology) -> Plan {
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
         }
     }
-    Plan {
+    let mut plan = Plan {
         topology: topology.name.clone(),
         needs: needs(topology),
         slots: hardware::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
+        unobserved: scenario.unobserved,
         flows,
         trials,
-    }
+    };
+    contrary::add(topology, &mut plan);
+    plan
 }
 
 fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
@@ -380,8 +362,14 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
     }
 }
 
-fn act(topology: &Topology, step: &Step) -> Op {
-    match step {
+fn act(topology: &Topology, step: &Step) -> Vec<Op> {
+    let op = match step {
+        Step::Reconcile { bond, found } => {
+            let enslave = |port: &DeviceRef| {
+                [Op::Down(port.clone()), Op::Join { port: port.clone(), controller: bond.clone() }]
+            };
+            return found.iter().flat_map(enslave).collect();
+        }
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name, None),
@@ -394,7 +382,8 @@ fn act(topology: &Topology, step: &Step) -> Op {
         Step::Attach(attachment) => cni::add(attachment),
         Step::Detach(attachment) => cni::del(attachment),
         Step::Check(attachment) => cni::check(attachment),
-    }
+    };
+    vec![op]
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {
@@ -436,175 +425,4 @@ fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Tri
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
     Trial { role, ops }
-}
-
-/// The operations that make a topology stand.
-fn build(topology: &Topology) -> Vec<Op> {
-    let links = &topology.links;
-    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
-    ops.extend(create_leaves(topology));
-    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
-    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
-    let is_leaf = |link: &&Link| {
-        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-    };
-    let bond_ports = bond_ports(topology);
-    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
-    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
-    let up = |link: &Link| Op::Up(link.device.clone());
-    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
-    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
-    ops.extend(adopt_vfs(links));
-    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
-    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
-        ops.push(Op::Create { link: link.clone(), peer: None });
-        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
-        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
-        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
-    }
-    let late = |link: &&Link| link.up && !early(link);
-    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
-    for link in links.values() {
-        if let Some(qdisc) = &link.qdisc {
-            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
-        }
-        if !link.addresses.is_empty() {
-            ops.push(Op::Addresses(link.clone()));
-        }
-    }
-    for (ns, tables) in &topology.namespaces {
-        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
-        let neighbours = tables.neighbours.iter();
-        ops.extend(
-            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
-        );
-    }
-    let carriers = links.values().filter(|link| can_carry(topology, link));
-    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
-    if !devices.is_empty() {
-        ops.push(Op::Ready { devices });
-    }
-    ops.push(Op::Verify { links: links.values().cloned().collect() });
-    ops
-}
-
-/// Cables with both ends, and what else stands on nothing.
-fn create_leaves(topology: &Topology) -> Vec<Op> {
-    let slots = hardware::slots(&topology.links);
-    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
-    let mut ops = Vec::new();
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
-            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
-            LinkKind::Veth { peer } => {
-                far_ends.insert(peer);
-                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
-            }
-            LinkKind::Nic(_) | LinkKind::Pf(_) => {
-                let slot = slots.iter().position(|slot| slot.device == link.device);
-                let slot = slot.expect("every NIC has a slot");
-                ops.push(Op::Adopt { link: link.clone(), slot });
-            }
-            LinkKind::Vf { .. }
-            | LinkKind::Bond(_)
-            | LinkKind::Vlan { .. }
-            | LinkKind::Ipvlan { .. }
-            | LinkKind::Macvlan { .. }
-            | LinkKind::Bridge { .. } => {}
-        }
-    }
-    ops
-}
-
-/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
-fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
-    let mut ops = Vec::new();
-    for link in links.values() {
-        let LinkKind::Pf(nic) = &link.kind else { continue };
-        for (index, settings) in (0..).zip(&nic.vfs) {
-            if *settings != VfSettings::default() {
-                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
-            }
-        }
-    }
-    for link in links.values() {
-        let LinkKind::Vf { of, index } = &link.kind else { continue };
-        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
-            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
-            _ => false,
-        };
-        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
-    }
-    ops
-}
-
-fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds.flat_map(Link::below).collect()
-}
-
-/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
-fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up {
-        return false;
-    }
-    match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
-        // QEMU's NICs have carrier by themselves, as long as the cable is in.
-        LinkKind::Nic(_) | LinkKind::Pf(_) => true,
-        LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),
-        LinkKind::Vlan { .. }
-        | LinkKind::Ipvlan { .. }
-        | LinkKind::Macvlan { .. }
-        | LinkKind::Bond(_)
-        | LinkKind::Bridge { .. } => link
-            .below()
-            .iter()
-            .filter_map(|below| topology.links.get(below))
-            .any(|it| can_carry(topology, it)),
-    }
-}
-
-fn needs(topology: &Topology) -> Vec<Need> {
-    let mut needs = BTreeSet::new();
-    let qdiscs = |root: &Qdisc| -> Vec<Need> {
-        let both = [Some(root), root.child()].into_iter().flatten();
-        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
-    };
-    for link in topology.links.values() {
-        match &link.kind {
-            LinkKind::Nic(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-            }
-            LinkKind::Pf(nic) => {
-                needs.insert(Need::Driver(nic.driver.word().into()));
-                needs.insert(Need::Driver("igbvf".into()));
-            }
-            LinkKind::Vf { .. } => {}
-            other => {
-                needs.insert(Need::Link(other.word().into()));
-            }
-        }
-        needs.extend(link.qdisc.iter().flat_map(qdiscs));
-    }
-    let attached = topology.attachments.devices.values();
-    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    for fault in topology.scenario.faults.values() {
-        match fault {
-            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { vlan, .. } => {
-                needs.insert(Need::Qdisc("clsact".into()));
-                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
-                needs.insert(Need::Classifier(classifier.into()));
-            }
-            Fault::Down { .. }
-            | Fault::Release { .. }
-            | Fault::Mtu { .. }
-            | Fault::Hold { .. }
-            | Fault::Unplug { .. } => {}
-        }
-    }
-    needs.into_iter().collect()
 }

@@ -42,6 +42,18 @@ const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const SOLICITED: u8 = 0x40;
 
 impl FrameClass {
+    /// What a frame is that the kernel dropped; `head` are its first bytes, from the Ethernet header on or without it.
+    pub fn of_dropped(protocol: u16, head: &[u8], has_header: bool) -> Option<Self> {
+        let mut frame = Vec::new();
+        if !has_header {
+            frame.resize(ETHER_HEADER_BYTES - 2, 0);
+            frame.extend(protocol.to_be_bytes());
+        }
+        frame.extend(head);
+        let narrowest_first = [Self::Lacpdu, Self::GratuitousArp, Self::Arp, Self::UnsolicitedNa];
+        narrowest_first.into_iter().find(|class| class.holds(&frame))
+    }
+
     /// Whether a frame, from its Ethernet header on, is one of these.
     pub fn holds(self, frame: &[u8]) -> bool {
         let Some(ethertype) = frame.get(12..14).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]])) else {
@@ -113,5 +125,10 @@ mod tests {
             let found: Vec<FrameClass> = all.into_iter().filter(|class| class.holds(&bytes)).collect();
             assert_eq!(found, expected, "{bytes:x?}");
         }
+        let garp = arp(1, 1);
+        for (head, has_header) in [(&garp[..], true), (&garp[ETHER_HEADER_BYTES..], false)] {
+            assert_eq!(FrameClass::of_dropped(ETHERTYPE_ARP, head, has_header), Some(GratuitousArp));
+        }
+        assert_eq!(FrameClass::of_dropped(0x0800, &[0; 60], false), None);
     }
 }

@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::frames::Frames;
-use crate::link::DeviceRef;
+use crate::link::{Cidr, DeviceRef, NsName};
 use crate::plan::Plan;
+use crate::protocol::FrameClass;
 use crate::state::LinkState;
+use crate::topology::Route;
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +69,14 @@ pub enum Record {
     /// Frames of a flow freed by the kernel as lost (skb:kfree_skb), all at one place.
     Dropped { trial: u16, flow: u16, frames: Frames, place: DropPlace },
     /// Frames that are not the lab's, lost at one place.
-    DroppedForeign { trial: u16, count: u32, place: DropPlace },
+    DroppedForeign {
+        trial: u16,
+        count: u32,
+        /// What they are, if the lab knows them.
+        #[serde(default)]
+        class: Option<FrameClass>,
+        place: DropPlace,
+    },
     /// The drop observer's own account for a trial.
     Observed {
         trial: u16,
@@ -97,6 +106,8 @@ pub enum Record {
     },
     /// All counters of a trial's namespaces.
     Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
+    /// Addresses and IPv4 routes of a trial's namespaces after the last step.
+    Tables { trial: u16, tables: Tables },
     /// The last record of a run.
     Finished {
         /// Records before this one: a lost one is noticed.
@@ -128,6 +139,16 @@ pub enum When {
     Before,
     /// Everything was sent and has settled.
     After,
+}
+
+/// Addresses and routes at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tables {
+    /// By device.
+    pub addresses: BTreeMap<DeviceRef, Vec<Cidr>>,
+    /// Unicast routes of IPv4's main table, by namespace.
+    pub routes: BTreeMap<NsName, Vec<Route>>,
 }
 
 /// A device's counters at one moment.

@@ -1,5 +1,6 @@
 //! Renderings of a result: values in, text out.
 
+pub mod causes;
 pub mod grid;
 pub mod junit;
 pub mod ktap;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::cni::Attachment;
-use crate::link::{DeviceRef, MacSource, VlanId};
+use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
+use crate::topology::Route;
 
 pub use fault::{Fault, Hook};
 pub use qdisc::Qdisc;
@@ -65,6 +66,9 @@ pub struct Flow {
     pub tag: Option<VlanId>,
     /// From one frame to the next, in microseconds; as fast as it goes without.
     pub interval_us: Option<u32>,
+    /// Bound to no device and no address.
+    #[serde(default)]
+    pub unbound: bool,
 }
 
 /// One thing done, in order.
@@ -98,6 +102,8 @@ pub enum Step {
     Attach(Box<Attachment>),
     /// Take a pod away from its networks. It is a check.
     Detach(Box<Attachment>),
+    /// What a bond's device selectors match besides its ports, enslaved.
+    Reconcile { bond: DeviceRef, found: Vec<DeviceRef> },
     /// Read back what an attachment made. It is a check.
     Check(Box<Attachment>),
 }
@@ -168,6 +174,10 @@ pub enum Subject {
     State { device: DeviceRef, state: State },
     /// Whether a link has this Ethernet address after the last step: 1 or 0.
     Mac { device: DeviceRef, is: MacSource },
+    /// Whether a device has this address after the last step: 1 or 0.
+    Address { device: DeviceRef, is: Cidr },
+    /// Whether a namespace has exactly these IPv4 routes after the last step: 1 or 0.
+    Routes { ns: NsName, are: Vec<Route> },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
@@ -187,6 +197,8 @@ impl fmt::Display for Subject {
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
             Self::State { device, state } => write!(f, "{device} {state}"),
             Self::Mac { device, is } => write!(f, "{device} mac {is}"),
+            Self::Address { device, is } => write!(f, "{device} address {is}"),
+            Self::Routes { ns, are } => write!(f, "routes of {ns}, {}", are.len()),
             Self::Captured { capture } => write!(f, "capture {capture}"),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }
@@ -263,6 +275,33 @@ pub struct Condition {
     pub subject: Subject,
     /// What it must be.
     pub bounds: Bounds,
+    /// The fault that breaks it, where its author names one; `--prove` finds one otherwise.
+    #[serde(default)]
+    pub broken_by: Option<String>,
+}
+
+/// A change of a topology in which an expectation must not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contrary {
+    /// None of its faults.
+    Healthy,
+    /// None of its faults, but this one from the first step on.
+    Broken(Fault),
+    /// This one of its faults from the first step on, and everything else as written.
+    Named(String),
+    /// Half of the frames.
+    Halved,
+    /// A device made without its options, and nothing broken.
+    Plain(DeviceRef),
+    /// A bond with another port, which has carrier, and nothing broken.
+    Joined(DeviceRef),
+    /// No pod attached to anything, and no flow.
+    Unattached,
+    /// All cables of a namespace out, and this one in again.
+    Replugged(DeviceRef),
+    /// Another one of these, and then a wait for what it brings about.
+    Until(Box<Contrary>, Condition),
 }
 
 /// A bug report's own words, as conditions.
@@ -287,6 +326,17 @@ pub struct Hypothesis {
     pub fits: Option<bool>,
 }
 
+impl Contrary {
+    /// The fault that it injects and the topology does not have.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Broken(fault) => Some(fault),
+            Self::Until(other, _) => other.fault(),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that happens on a topology.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scenario {
@@ -304,6 +354,10 @@ pub struct Scenario {
     pub report: Option<Report>,
     /// Rival explanations of the report.
     pub hypotheses: Vec<Hypothesis>,
+    /// Changes that are to break what is expected; none unless it is to be proven that something can.
+    pub contraries: Vec<Contrary>,
+    /// Whether drops are counted only, and the tracepoint is left alone.
+    pub unobserved: bool,
 }
 
 /// Fields of `struct rtnl_link_stats64` (include/uapi/linux/if_link.h), in its order.

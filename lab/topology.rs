@@ -13,10 +13,12 @@ mod pods;
 mod qdiscs;
 mod read;
 mod scenario;
+mod selectors;
 mod shared_parent;
 mod stack;
 mod syntax;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
@@ -55,6 +57,8 @@ pub struct Topology {
 /// A namespace's tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
+    /// Whether it passes IPv4 on.
+    pub forwarding: bool,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.
@@ -70,6 +74,19 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// The device.
     pub dev: Option<IfName>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            Some(to) => to.fmt(f)?,
+            None => f.write_str("default")?,
+        }
+        if let Some(via) = &self.via {
+            write!(f, " via {via}")?;
+        }
+        self.dev.as_ref().map_or(Ok(()), |dev| write!(f, " dev {dev}"))
+    }
 }
 
 /// A permanent neighbour.
@@ -279,7 +296,7 @@ pub struct Bond {
 }
 
 impl Bond {
-    /// A bond of which nothing else is asked.
+    /// A bond of which everything is the kernel's choice but its mode and ports.
     pub fn new(mode: BondMode, ports: Vec<IfName>) -> Self {
         Self {
             mode,
@@ -314,7 +331,10 @@ impl Topology {
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
         let read = read::read(text);
         let mut problems = read.problems;
-        let topology = read.file.map(|file| check::check(name, &file, read.lost, &mut problems));
+        let topology = read.file.map(|mut file| {
+            selectors::expand(&mut file, &mut problems);
+            check::check(name, &file, read.lost, &mut problems)
+        });
         match topology {
             Some(topology) if problems.is_empty() => Ok(topology),
             _ => Err(TopologyErrors::new(path, text, problems)),

@@ -1,12 +1,14 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
 use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
+use crate::link::NsName;
 use crate::outcome::Outcome;
 use crate::plan::Role;
+use crate::prove::{self, Proof};
 use crate::record::OpError;
 use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
 use crate::state;
-use crate::topology::Topology;
+use crate::topology::{Route, Topology};
 
 /// One thing that had to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Verdict {
     pub tried: Vec<Tried>,
     /// States that the file asks for, as they were at the end of the main trial.
     pub states: Vec<(Subject, u64)>,
+    /// Whether each expectation can fail; empty unless that was to be proven.
+    pub proofs: Vec<Proof>,
 }
 
 /// Judges a closed account.
@@ -68,6 +72,9 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
+        if matches!(trial.role, Role::Contrary(_)) {
+            continue;
+        }
         let is_main = trial.role == Role::Main;
         let expects = |condition: &&Condition| {
             is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
@@ -86,6 +93,8 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         checks.extend(expectation(one, &account.trials[one.trial]));
     }
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
+    let proofs = prove::prove(topology, account);
+    checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
@@ -93,7 +102,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     } else {
         Outcome::Pass
     };
-    Verdict { outcome, checks, tried, states: states(topology, account) }
+    Verdict { outcome, checks, tried, states: states(topology, account), proofs }
 }
 
 /// The states of the main trial that some condition asks for.
@@ -110,6 +119,7 @@ pub fn title(role: &Role) -> &str {
         Role::Main => "main",
         Role::Control => "control",
         Role::Hypothesis(name) => name,
+        Role::Contrary(label) => label,
     }
 }
 
@@ -129,6 +139,10 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         }),
         Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
         Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
+        Subject::Address { device, is } => {
+            Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
+        }
+        Subject::Routes { ns, are } => Some(route_differences(ns, are, trial)?.is_empty().into()),
         Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             state::value_of(subject, &trial.links, &trial.captured)
         }
@@ -139,6 +153,14 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             Some(trial.refused.as_ref().is_some_and(is_this).into())
         }
     }
+}
+
+/// What a namespace's routes lack, and have more.
+fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Option<Vec<String>> {
+    let there = trial.tables.routes.get(ns)?;
+    let missing = wanted.iter().filter(|route| !there.contains(route)).map(|route| format!("no {route}"));
+    let more = there.iter().filter(|route| !wanted.contains(route)).map(|route| format!("also {route}"));
+    Some(missing.chain(more).collect())
 }
 
 fn field_of(field: FlowField, account: &FlowAccount) -> Option<u64> {
@@ -168,6 +190,12 @@ fn check(condition: &Condition, trial: &TrialAccount) -> Check {
                 .as_ref()
                 .map_or("the kernel accepts it".into(), |refusal| refusal.error.to_string()),
         ),
+        Subject::Routes { ns, are } => {
+            let differences = route_differences(ns, are, trial).unwrap_or_default();
+            let observed =
+                if differences.is_empty() { "exactly these".into() } else { differences.join("; ") };
+            (format!("exactly these {}", are.len()), observed)
+        }
         _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
     };
     Check { name: condition.name.clone(), outcome, expected, observed }
@@ -186,7 +214,7 @@ fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
 
 /// A wait is a check of its own: what came too late did not come.
 fn waited(wait: &WaitAccount) -> Check {
-    let Condition { name, subject, bounds } = &wait.until;
+    let Condition { name, subject, bounds, .. } = &wait.until;
     Check {
         name: format!("wait: {name}"),
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
@@ -225,6 +253,16 @@ fn built(trial: &TrialAccount) -> Option<Check> {
     })
 }
 
+/// What holds whatever is broken is no statement about what was broken.
+fn vacuous(proof: &Proof) -> Check {
+    Check {
+        name: format!("proof: {}", proof.name),
+        outcome: Outcome::Fail,
+        expected: "some trial in which it does not hold".into(),
+        observed: format!("it is vacuous, for it holds in all of: {}", proof.tried.join("; ")),
+    }
+}
+
 fn accounted(trial: &TrialAccount) -> Check {
     let missing: Vec<String> = trial
         .flows
@@ -252,7 +290,7 @@ fn try_hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
     let mut tried = Vec::new();
     for (number, trial) in account.trials.iter().enumerate() {
         let hypothesis = match &trial.role {
-            Role::Main => continue,
+            Role::Main | Role::Contrary(_) => continue,
             Role::Control => None,
             Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
         };

@@ -43,14 +43,22 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The gallery, in the order of its names.
+/// The gallery and its folders, in the order of names.
 fn topologies() -> Vec<PathBuf> {
-    let folder = gallery_folder();
-    let entries = std::fs::read_dir(&folder).expect("the gallery is there");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let mut paths = Vec::new();
+    let mut folders = vec![gallery_folder()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the gallery is there") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "toml") {
+                paths.push(path);
+            }
+        }
+    }
     paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    assert!(!paths.is_empty(), "{} is empty", gallery_folder().display());
     paths
 }
 

@@ -93,9 +93,11 @@ pub enum Format {
 }
 
 /// A topology and where it is from.
-struct Source {
-    topology: Topology,
-    file: String,
+pub struct Source {
+    /// As read.
+    pub topology: Topology,
+    /// From the top of a checkout.
+    pub file: String,
 }
 
 /// What every worker needs.
@@ -161,7 +163,7 @@ fn fetch_all(pins: &[&KernelPin], args: &ProvisionArgs, cache: &Cache) -> Result
 }
 
 /// The topologies of files and folders, each once, by name.
-fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -185,13 +187,20 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     Ok(sources.into_values().collect())
 }
 
+/// Folders in it as well, in an order that does not depend on the file system.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable = |error| Failure::invalid(format!("error: cannot read {}: {error}", folder.display()));
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let unreadable =
+            |error| Failure::invalid(format!("error: cannot read {}: {error}", folder.display()));
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                files.push(path);
+            }
         }
     }
     files.sort();

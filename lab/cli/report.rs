@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use lab::document::Document;
-use lab::host::kernels::Kernels;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::matrix::Cell;
+use lab::report::causes::{self, Cause};
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
 
 use super::failure::Failure;
@@ -29,6 +30,22 @@ enum ReportCommand {
     /// One grid of the results of several machines
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Merge(MergeArgs),
+    /// The catalogue of causes: what each looks like on which kernels, from what was accepted
+    #[command(after_help = "Example:\n  lab report causes topologies/causes > docs/causes.md")]
+    Causes(CausesArgs),
+}
+
+/// Arguments of `lab report causes`.
+#[derive(Debug, Args)]
+struct CausesArgs {
+    /// Topology files, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Where accepted behaviour is kept
+    #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
+    snapshots: PathBuf,
+    #[command(flatten)]
+    pins: PinsArgs,
 }
 
 /// Arguments of `lab report merge`.
@@ -49,7 +66,32 @@ struct MergeArgs {
 
 /// Does what the arguments say.
 pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let ReportCommand::Merge(args) = &args.command;
+    match &args.command {
+        ReportCommand::Merge(args) => merge(args),
+        ReportCommand::Causes(args) => catalogue(args),
+    }
+}
+
+fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let kernels: Vec<String> = pins.pins().map(KernelPin::name).collect();
+    let mut found = Vec::new();
+    for source in matrix::read_all(&args.paths)? {
+        let mut seen = Vec::new();
+        for kernel in &kernels {
+            if let Some(text) = accepted(&args.snapshots, &source.topology.name, kernel)? {
+                seen.push((kernel.clone(), text));
+            }
+        }
+        found.push(Cause { topology: source.topology, file: source.file, seen });
+    }
+    let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
+    let seen: Vec<String> = kernels.into_iter().filter(is_seen).collect();
+    print!("{}", causes::render(&found, &seen));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut merged = Merged::default();
     for file in results(&args.paths)? {

@@ -12,6 +12,7 @@ use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
+use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
 use lab::topology::Topology;
@@ -24,6 +25,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
+  lab run topologies/vlan-over-bond-tx-drop.toml --prove
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
 /// The kernel for a topology that names none.
@@ -55,6 +57,12 @@ pub struct RunArgs {
     /// Boot the kernel anew instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
+    /// For each expectation, break something that must break it; one that still holds is vacuous, and fails the run
+    #[arg(long)]
+    prove: bool,
+    /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
+    #[arg(long, hide = true)]
+    no_observer: bool,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -76,6 +84,8 @@ enum Format {
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
+    let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
+    topology.scenario.unobserved = args.no_observer;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
@@ -156,15 +166,17 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
 
 fn print(format: Format, topology: &Topology, run: &Run) {
     match format {
-        Format::Text => {
-            print!("{}", terminal::render(&run.document, topology.about.as_deref()));
-            for note in &run.notes {
-                println!("note: {note}");
-            }
-        }
+        Format::Text => print!("{}", terminal::render(&run.document, topology.about.as_deref())),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+    // Standard output is the result's alone when a script reads it.
+    for note in &run.notes {
+        match format {
+            Format::Text => println!("note: {note}"),
+            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
         }
     }
 }

@@ -167,14 +167,17 @@ fn bond(table: &Table<'_>) -> Option<BondNet> {
     let xmit_hash_policy =
         policy.and_then(|policy| table.word(&policy, "hash policy", &POLICIES.map(|p| (p.word(), p))));
     let links = links(table);
+    let ifname = table.if_name("ifname");
+    let links_in_container = table.bool("linksInContainer").unwrap_or(false);
+    let all_slaves_active = table.zero_or_one("allSlavesActive");
     Some(BondNet {
-        ifname: table.if_name("ifname"),
+        ifname,
         mode: mode?,
         miimon: miimon?,
         fail_over_mac,
-        links_in_container: table.bool("linksInContainer").unwrap_or(false),
+        links_in_container,
         links: links?,
-        all_slaves_active: table.zero_or_one("allSlavesActive"),
+        all_slaves_active,
         tlb_dynamic_lb,
         xmit_hash_policy,
     })
@@ -241,10 +244,8 @@ fn macvlan(table: &Table<'_>) -> Option<Delegate> {
         ("private", MacvlanMode::Private),
         ("passthru", MacvlanMode::Passthru),
     ];
-    let mode = match table.text("mode") {
-        Some(mode) => table.word(&mode, "macvlan mode", &MODES)?,
-        None => MacvlanMode::Bridge,
-    };
+    let mode = table.text("mode").and_then(|mode| table.word(&mode, "macvlan mode", &MODES));
+    let mode = mode.unwrap_or(MacvlanMode::Bridge);
     let in_container = table.bool("linkInContainer").unwrap_or(false);
     Some(Delegate::Macvlan { master: table.required_name("master")?, mode, in_container })
 }
@@ -252,10 +253,8 @@ fn macvlan(table: &Table<'_>) -> Option<Delegate> {
 fn ipvlan(table: &Table<'_>) -> Option<Delegate> {
     const MODES: [(&str, IpvlanMode); 3] =
         [("l2", IpvlanMode::L2), ("l3", IpvlanMode::L3), ("l3s", IpvlanMode::L3s)];
-    let mode = match table.text("mode") {
-        Some(mode) => table.word(&mode, "ipvlan mode", &MODES)?,
-        None => IpvlanMode::L2,
-    };
+    let mode = table.text("mode").and_then(|mode| table.word(&mode, "ipvlan mode", &MODES));
+    let mode = mode.unwrap_or(IpvlanMode::L2);
     let in_container = table.bool("linkInContainer").unwrap_or(false);
     Some(Delegate::Ipvlan { master: table.required_name("master")?, mode, in_container })
 }
@@ -288,10 +287,13 @@ struct Place {
 impl Place {
     fn of(span: &Span<usize>, text: &str) -> Self {
         let around = span.len().checked_sub(text.len());
+        // On one line, a text in plain quotes has a backslash before each quote in it.
+        let quotes = text.matches('"').count();
+        let escaped = quotes > 0 && !text.contains('\n') && around == Some(2 + quotes);
         // 'x', '''x''', and the latter with a line break after the first quotes, which TOML leaves out.
         let closing = match around {
             Some(2) => Some(1),
-            Some(6..=8) => Some(3),
+            Some(6..=8) if !escaped => Some(3),
             _ => None,
         };
         Self { span: span.clone(), start: closing.map(|closing| span.end - closing - text.len()) }

@@ -113,6 +113,10 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     let Request::Run(plan) = serde_json::from_str(&line)? else {
         return Err(io::Error::other("an answer that was not asked for").into());
     };
+    if plan.unobserved {
+        // It ends with its file descriptors.
+        prepared.observer = Err("switched off with --no-observer".to_owned());
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { reader, line: writer, records: 0 };

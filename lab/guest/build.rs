@@ -1,7 +1,8 @@
 //! Operations that make, change and take away links and what hangs on them.
 
-use crate::guest::testbed::Testbed;
-use crate::guest::{addresses, links, tc, verify};
+use crate::guest::netns::Namespace;
+use crate::guest::testbed::{Testbed, netns_error};
+use crate::guest::{addresses, hardware, links, tc, verify, vf};
 use crate::plan::Op;
 use crate::record::OpError;
 
@@ -9,9 +10,19 @@ use crate::record::OpError;
 ///
 /// # Errors
 /// The kernel's refusal, or an operation that is none of these.
-pub async fn perform(bed: &Testbed, op: &Op) -> Result<(), OpError> {
+pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
     match op {
         Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await,
+        Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await,
+        Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await,
+        Op::AdoptVf { link, of, index, is_addressed } => {
+            hardware::adopt_vf(bed, link, of, *index, *is_addressed).await
+        }
+        Op::Forward(ns) => {
+            let what = format!("let {ns} pass IPv4 on");
+            let done = bed.namespaces.get(ns).and_then(Namespace::forward_ipv4);
+            done.map_err(|error| netns_error(&what, &error))
+        }
         Op::Join { port, controller } => links::join(bed, port, controller).await,
         Op::Leave(port) => links::leave(bed, port).await,
         Op::Up(device) => links::set_up(bed, device).await,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::drops::{DropEvent, DropObserver, ObserveError};
 use crate::frames::Frames;
 use crate::link::{DeviceRef, IfName, NsName};
+use crate::protocol::FrameClass;
 use crate::record::{DropPlace, Record};
 use crate::wire::Probe;
 
@@ -17,7 +18,7 @@ pub struct DropBook<'a> {
     /// Which namespace has which inode number; none before the trial's counting begins.
     namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
-    foreign: BTreeMap<DropPlace, u32>,
+    foreign: BTreeMap<(Option<FrameClass>, DropPlace), u32>,
 }
 
 impl<'a> DropBook<'a> {
@@ -61,7 +62,8 @@ impl<'a> DropBook<'a> {
                     news += 1;
                 }
                 None if self.namespaces.contains_key(&event.netns.into()) => {
-                    *self.foreign.entry(place(&self.namespaces, &event)).or_default() += 1;
+                    let class = FrameClass::of_dropped(event.protocol, &event.head, event.head_has_mac);
+                    *self.foreign.entry((class, place(&self.namespaces, &event))).or_default() += 1;
                 }
                 // Another namespace's frame, or a straggler of an earlier trial.
                 _ => {}
@@ -85,8 +87,12 @@ impl<'a> DropBook<'a> {
             frames,
             place,
         });
-        let foreign =
-            self.foreign.into_iter().map(|(place, count)| Record::DroppedForeign { trial, count, place });
+        let foreign = self.foreign.into_iter().map(|((class, place), count)| Record::DroppedForeign {
+            trial,
+            count,
+            class,
+            place,
+        });
         let (lost, unavailable) = match self.observer {
             Ok(observer) => (observer.lost() - self.lost_before, None),
             Err(why) => (0, Some(why.clone())),

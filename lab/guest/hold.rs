@@ -24,6 +24,8 @@ const XDP_PASS: i32 = 2;
 const ARMING_ETHERTYPE: u16 = 0x88b5;
 /// Nearest bridge: no bridge forwards it.
 const ARMING_DESTINATION: [u8; 6] = [0x01, 0x80, 0xc2, 0x00, 0x00, 0x0e];
+/// A bridge drops what has no valid source (`br_handle_frame()`).
+const ARMING_SOURCE: [u8; 6] = [0x02, 0, 0x5e, 0xff, 0xff, 0xfe];
 /// Shortest Ethernet frame without FCS.
 const ARMING_FRAME_BYTES: usize = 60;
 /// A softirq runs when the sender's system call ends; a machine may be loaded.
@@ -92,6 +94,7 @@ fn send_arming_frame(ifindex: u32) -> io::Result<()> {
     sockopt::qdisc_bypass(&socket)?;
     let mut frame = [0; ARMING_FRAME_BYTES];
     frame[..6].copy_from_slice(&ARMING_DESTINATION);
+    frame[6..12].copy_from_slice(&ARMING_SOURCE);
     frame[12..14].copy_from_slice(&ARMING_ETHERTYPE.to_be_bytes());
     sockopt::send(&socket, &frame)
 }

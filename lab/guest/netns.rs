@@ -92,6 +92,14 @@ impl Namespace {
         })
     }
 
+    /// Lets it pass IPv4 on from one device to another.
+    ///
+    /// # Errors
+    /// The sysctl cannot be written.
+    pub fn forward_ipv4(&self) -> Result<(), NetnsError> {
+        self.enter(|| write_sysctl("net/ipv4/ip_forward", "1"))?
+    }
+
     /// The inode number of the namespace, by which kernel events name it (`struct ns_common`, `inum`).
     pub fn inum(&self) -> u64 {
         self.inum

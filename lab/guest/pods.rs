@@ -10,7 +10,7 @@ use crate::record::{OpError, Record};
 ///
 /// # Errors
 /// The step is about no pod.
-pub async fn perform((trial, number): (u16, u32), bed: &Testbed, op: &Op) -> Result<Record, OpError> {
+pub async fn perform((trial, number): (u16, u32), bed: &mut Testbed, op: &Op) -> Result<Record, OpError> {
     let (failed, left) = match op {
         Op::Attach { parts, .. } => add(bed, parts).await,
         Op::Detach { undos, .. } => {
@@ -39,7 +39,7 @@ pub async fn perform((trial, number): (u16, u32), bed: &Testbed, op: &Op) -> Res
 
 /// The first failure, and what could not be taken back. DEL is run for the delegate that failed too (`CmdAdd()` of
 /// Multus: "tear down all networks we already added").
-async fn add(bed: &Testbed, parts: &[Part]) -> (Option<(String, OpError)>, Vec<OpError>) {
+async fn add(bed: &mut Testbed, parts: &[Part]) -> (Option<(String, OpError)>, Vec<OpError>) {
     for (position, part) in parts.iter().enumerate() {
         let Err(error) = all(bed, &part.ops).await else { continue };
         let mut left = Vec::new();
@@ -51,11 +51,11 @@ async fn add(bed: &Testbed, parts: &[Part]) -> (Option<(String, OpError)>, Vec<O
     (None, Vec::new())
 }
 
-async fn del(bed: &Testbed, undo: &Undo) -> Result<(), OpError> {
+async fn del(bed: &mut Testbed, undo: &Undo) -> Result<(), OpError> {
     if links::exists(bed, &undo.unless_gone).await? { all(bed, &undo.ops).await } else { Ok(()) }
 }
 
-async fn all(bed: &Testbed, ops: &[Op]) -> Result<(), OpError> {
+async fn all(bed: &mut Testbed, ops: &[Op]) -> Result<(), OpError> {
     for op in ops {
         build::perform(bed, op).await?;
     }

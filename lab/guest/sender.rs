@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -70,10 +70,13 @@ impl Sender {
                 Door::Packet { socket, template }
             }
             Socket::Udp | Socket::UdpRecverr => {
-                let local = SocketAddr::V4(SocketAddrV4::new(plan.source, 0));
+                let address = if flow.unbound { Ipv4Addr::UNSPECIFIED } else { plan.source };
+                let local = SocketAddr::V4(SocketAddrV4::new(address, 0));
                 let socket = UdpSocket::bind(local).map_err(failed("bind"))?;
-                sockopt::bind_to_device(&socket, flow.from.name.as_str())
-                    .map_err(failed("SO_BINDTODEVICE"))?;
+                if !flow.unbound {
+                    sockopt::bind_to_device(&socket, flow.from.name.as_str())
+                        .map_err(failed("SO_BINDTODEVICE"))?;
+                }
                 sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
                 if flow.socket == Socket::UdpRecverr {
                     sockopt::receive_errors(&socket).map_err(failed("IP_RECVERR"))?;

@@ -17,7 +17,7 @@ use super::outside::Outside;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, build, faults, hardware, pods, ready, states, vf, wait};
+use super::{addresses, build, faults, hardware, pods, ready, states, tables, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -198,6 +198,7 @@ impl<'a> Trial<'a> {
             count: tap.count(),
             overrun: tap.overrun(),
         }));
+        records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
         let devices = counters::count(&self.bed).await?;
         records.push(Record::Counters { trial, when: When::After, devices });
         Ok(records)

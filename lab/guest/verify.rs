@@ -311,7 +311,7 @@ pub(super) fn bond_mode(link: &LinkMessage) -> Option<u8> {
     })
 }
 
-fn cidr(message: &AddressMessage) -> Option<Cidr> {
+pub(super) fn cidr(message: &AddressMessage) -> Option<Cidr> {
     let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
     // IPv4 has its own address in IFA_LOCAL; IPv6 has that only with a peer (inet6_fill_ifaddr()).
     let local = find(|attribute| match attribute {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{LedgerError, PodAccount, Refusal, WaitAccount};
 use crate::plan::Op;
-use crate::record::Record;
+use crate::record::{Record, Tables};
 use crate::scenario::Flow;
 
 /// Every operation has one record, in order; the last may be a refusal.
@@ -97,6 +97,15 @@ pub fn silence(number: u16, flow: &Flow, records: &[&Record]) -> Option<u64> {
         Record::Silence { flow, longest_us, .. } if *flow == number => Some(*longest_us),
         _ => None,
     })
+}
+
+/// Addresses and routes were read once everything had settled.
+pub fn tables(trial: usize, records: &[&Record]) -> Result<Tables, LedgerError> {
+    let found = records.iter().find_map(|record| match record {
+        Record::Tables { tables, .. } => Some(tables.clone()),
+        _ => None,
+    });
+    found.ok_or_else(|| LedgerError::Absent { trial, what: "addresses and routes".into() })
 }
 
 /// Every capture has told what it counted, and missed nothing.

@@ -6,7 +6,7 @@ use super::{Broken, FlowPlan, Need, Op, Part, Plan, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Hook};
+use crate::scenario::{Capture, Condition, Contrary, Fault, Hook};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -25,6 +25,9 @@ impl Display for Plan {
         writeln!(f, "plan {}, IPv6 {}", self.topology, if self.ipv6 { "on" } else { "off" })?;
         for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
             writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
+        }
+        if self.unobserved {
+            writeln!(f, "drops are not watched")?;
         }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
@@ -51,6 +54,23 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Contrary(label) => write!(f, "contrary: {label}"),
+        }
+    }
+}
+
+impl Display for Contrary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Healthy => f.write_str("nothing broken"),
+            Self::Broken(fault) => write_fault(f, "only this", "broken", fault),
+            Self::Named(name) => write!(f, "{name} from the start"),
+            Self::Halved => f.write_str("half of the frames"),
+            Self::Plain(device) => write!(f, "{device} without options"),
+            Self::Joined(device) => write!(f, "{device} with another port"),
+            Self::Unattached => f.write_str("nothing attached"),
+            Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
+            Self::Until(other, _) => other.fmt(f),
         }
     }
 }
@@ -111,6 +131,7 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
+            Self::Forward(ns) => write!(f, "forwarding in {ns}"),
             Self::Down(device) => write!(f, "down {device}"),
             Self::Leave(device) => write!(f, "leave {device}"),
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),

@@ -32,6 +32,7 @@ pub fn render(document: &Document, about: Option<&str>) -> String {
         seen(&mut out, document, main);
     }
     hypotheses(&mut out, document);
+    proofs(&mut out, document);
     checks(&mut out, document);
     out
 }
@@ -61,6 +62,14 @@ fn trial(out: &mut String, trial: &TrialDocument) {
         .collect();
     if !counted.is_empty() {
         out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
+    }
+    let own = trial.kernel_frames.iter().map(|lost| {
+        let place = [&lost.layer, &lost.device].map(|part| part.as_deref().unwrap_or("unknown"));
+        format!("{} {} at {} of {} ({})", lost.frames, lost.what, place[0], place[1], lost.reason)
+    });
+    let own: Vec<String> = own.collect();
+    if !own.is_empty() {
+        out.push_str(&wrap(&format!("The kernel's own frames that were lost: {}.", own.join("; ")), 2));
     }
     if let Some(why) = &trial.unobserved {
         out.push_str(&wrap(
@@ -148,6 +157,22 @@ fn hypotheses(out: &mut String, document: &Document) {
                 2,
             ));
         }
+    }
+}
+
+/// What breaks each expectation; the vacuous ones are among the checks that failed.
+fn proofs(out: &mut String, document: &Document) {
+    if document.proofs.is_empty() {
+        return;
+    }
+    let proven = document.proofs.iter().filter(|proof| proof.proven).count();
+    let _ = writeln!(out, "\n{proven} of {} expectations can fail:", document.proofs.len());
+    for proof in &document.proofs {
+        let by = match (&proof.broken_by, proof.observed) {
+            (Some(by), Some(observed)) => format!("{observed} with {by}"),
+            _ => "VACUOUS: nothing breaks it".to_owned(),
+        };
+        let _ = writeln!(out, "  {}: {by}", proof.name);
     }
 }
 

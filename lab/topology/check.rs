@@ -114,13 +114,16 @@ fn namespaces(
 ) -> IndexMap<NsName, Namespace> {
     let mut namespaces = IndexMap::new();
     for (ns, table) in &file.ns {
-        let routes = table.routes.iter().map(|route| resolve_route(ns, route, links, checker)).collect();
+        let routes = {
+            let all = &table.routes;
+            all.iter().map(|route| resolve_route(ns, route, all, links, checker)).collect()
+        };
         let neighbours = table
             .neighbours
             .iter()
             .map(|neighbour| resolve_neighbour(&ns.value, neighbour, checker))
             .collect();
-        namespaces.insert(ns.value.clone(), Namespace { routes, neighbours });
+        namespaces.insert(ns.value.clone(), Namespace { forwarding: table.forwarding, routes, neighbours });
     }
     // A cable may lead into a namespace that has no table of its own.
     for device in links.keys() {
@@ -132,6 +135,7 @@ fn namespaces(
 fn resolve_route(
     ns: &At<NsName>,
     table: &At<RouteTable>,
+    table_routes: &[At<RouteTable>],
     links: &IndexMap<DeviceRef, Link>,
     checker: &mut Checker<'_>,
 ) -> Route {
@@ -148,7 +152,9 @@ fn resolve_route(
         RouteTo::Network(network) => Some(network),
     };
     if let Some(via) = &route.via {
-        check_next_hop(ns, to, via, links, checker);
+        let on_link = table_routes.iter().filter(|route| route.value.via.is_none());
+        let on_link: Vec<RouteTo> = on_link.map(|route| route.value.to.value).collect();
+        check_next_hop(ns, to, via, (links, &on_link), checker);
     }
     Route {
         to,
@@ -161,7 +167,7 @@ fn check_next_hop(
     ns: &At<NsName>,
     to: Option<Cidr>,
     via: &At<IpAddr>,
-    links: &IndexMap<DeviceRef, Link>,
+    (links, on_link): (&IndexMap<DeviceRef, Link>, &[RouteTo]),
     checker: &mut Checker<'_>,
 ) {
     if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
@@ -169,7 +175,9 @@ fn check_next_hop(
         checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
     }
     let here = || links.values().filter(|link| link.device.ns == ns.value);
-    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)));
+    let by_route = |to: &RouteTo| matches!(to, RouteTo::Network(net) if net.contains(via.value));
+    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)))
+        || on_link.iter().any(by_route);
     // An address that could not be read may be in that network.
     let unknown =
         checker.lost.any_field(&ns.span) || here().any(|link| checker.lost_of(&link.device, "addresses"));

@@ -1,9 +1,13 @@
 //! Conditions: which number is meant, what it must be, and where each may stand.
 
+use std::net::IpAddr;
+
 use super::check::Checker;
 use super::file::{At, ConditionTable};
 use crate::attribution::Layer;
+use crate::link::Cidr;
 use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
+use crate::topology::Route;
 
 /// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
 const SEND_ERRNOS: [&str; 28] = [
@@ -100,12 +104,32 @@ pub fn resolve_condition(
         Subject::Refused { .. } => subject.to_string(),
         _ => format!("{subject}: {bounds}"),
     });
-    Some(Condition { name, subject, bounds })
+    let broken_by = broken_by(table, purpose, scenario, checker);
+    Some(Condition { name, subject, bounds, broken_by })
+}
+
+/// The fault that its author says breaks it.
+fn broken_by(
+    table: &At<ConditionTable>,
+    purpose: Use,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<String> {
+    let fault = table.value.broken_by.as_ref()?;
+    if purpose != Use::Expect {
+        checker.problem(&fault.span, "only an expectation is proven", "take `broken_by` away");
+    }
+    fault_exists(fault, scenario, checker);
+    Some(fault.value.clone())
 }
 
 /// Whether nothing can come of it without a step: a state and a refusal are there once the topology stands.
 pub fn needs_step(table: &ConditionTable) -> bool {
-    table.state.is_none() && table.mac.is_none() && table.refused.is_none()
+    table.state.is_none()
+        && table.mac.is_none()
+        && table.refused.is_none()
+        && table.address.is_none()
+        && table.routes.is_none()
 }
 
 fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
@@ -186,6 +210,9 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("counter", table.counter.is_some()),
         ("state", table.state.is_some()),
         ("mac", table.mac.is_some()),
+        ("address", table.address.is_some()),
+        ("ns", table.ns.is_some()),
+        ("routes", table.routes.is_some()),
         ("refused", table.refused.is_some()),
         ("capture", table.capture.is_some()),
     ];
@@ -211,6 +238,7 @@ fn resolve_subject(
             let what = "queueing discipline's counter";
             table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
         }
+        Some(Subject::Routes { are, .. }) => routes_readable(table, are.len(), checker),
         Some(_) => {}
         None => unclear_subject(table, checker),
     }
@@ -231,6 +259,11 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         ["device", "counter"] => Subject::Device { device: device()?, counter: value(&table.counter)? },
         ["device", "state"] => Subject::State { device: device()?, state: table.state? },
         ["device", "mac"] => Subject::Mac { device: device()?, is: table.mac.as_ref()?.value.clone() },
+        ["device", "address"] => Subject::Address { device: device()?, is: table.address.as_ref()?.value },
+        ["ns", "routes"] => {
+            let are = table.routes.as_ref()?.value.lines().filter_map(route_line).collect();
+            Subject::Routes { ns: table.ns.as_ref()?.value.clone(), are }
+        }
         ["device", "refused"] => Subject::Refused { device: device()?, errno: value(&table.refused)? },
         ["qdisc", "counter"] => {
             let device = table.qdisc.as_ref()?.value.clone();
@@ -263,6 +296,48 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
         )
     };
     checker.problem(&table.span, message, hint);
+}
+
+/// A line of `ip route list`: destination, next hop and device. An address without length is one host.
+fn route_line(line: &str) -> Option<Route> {
+    let mut words = line.split_whitespace();
+    let to = match words.next()? {
+        "default" => None,
+        to if to.contains('/') => Some(to.parse::<Cidr>().ok()?),
+        to => {
+            let address: IpAddr = to.parse().ok()?;
+            Some(Cidr { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
+        }
+    };
+    let mut route = Route { to, via: None, dev: None };
+    while let Some(word) = words.next() {
+        match word {
+            "via" => route.via = Some(words.next()?.parse().ok()?),
+            "dev" => route.dev = Some(words.next()?.parse().ok()?),
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+fn routes_readable(table: &At<ConditionTable>, read: usize, checker: &mut Checker<'_>) {
+    let Some(routes) = &table.value.routes else { return };
+    let lines = routes.value.lines().filter(|line| !line.trim().is_empty());
+    for line in lines.clone().filter(|line| route_line(line).is_none()) {
+        let message = format!("`{}` is no line of `ip route list`", line.trim());
+        checker.problem(&routes.span, message, "write, for example: 10.0.0.0/8 via 10.13.87.1 dev net1");
+    }
+    if read == 0 && lines.count() == 0 {
+        checker.problem(&routes.span, "no routes at all", "paste what `ip route list` prints");
+    }
+}
+
+/// Checks that a fault exists.
+pub fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
+    if !scenario.faults.contains_key(&name.value) {
+        let known: Vec<String> = scenario.faults.keys().cloned().collect();
+        checker.dangling(&name.span, "fault", &name.value, &known);
+    }
 }
 
 /// Checks that a flow exists.

@@ -205,13 +205,14 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 11] = [
+pub const ARRAYS: [(&str, usize, &str); 12] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("ns", 3, "neighbours"),
     ("ns", 3, "routes"),
     ("ns", 5, "addresses"),
     ("ns", 5, "arp_ip_target"),
+    ("ns", 5, "device_selectors"),
     ("ns", 5, "ports"),
     ("report", 2, "evidence"),
     ("report", 2, "floods"),

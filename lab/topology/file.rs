@@ -133,6 +133,9 @@ pub struct PoolTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NsTable {
+    /// Whether it passes IPv4 on from one device to another (net.ipv4.ip_forward).
+    #[serde(default)]
+    pub forwarding: bool,
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,

@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 
 use super::Topology;
 use super::check::{Checker, join};
-use super::conditions::{Use, flow_exists, needs_step, resolve_condition};
-use super::faults;
+use super::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
+use super::{faults, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
 use crate::wire::FRAME_LEN_MIN;
@@ -38,7 +38,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     scenario.captures = resolve_captures(file, checker);
     let steps = file.step.iter().enumerate();
     scenario.steps = steps
-        .filter_map(|(number, step)| resolve_step((number, step), topology, &scenario, checker))
+        .filter_map(|(number, step)| resolve_step((number, step), file, topology, &scenario, checker))
         .collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
@@ -113,6 +113,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
         interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
+        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
     }
 }
 
@@ -128,13 +129,6 @@ fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut 
                 "a flow is sent once: add a second [flow.NAME] of the same kind",
             );
         }
-    }
-}
-
-fn fault_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker<'_>) {
-    if !scenario.faults.contains_key(&name.value) {
-        let known: Vec<String> = scenario.faults.keys().cloned().collect();
-        checker.dangling(&name.span, "fault", &name.value, &known);
     }
 }
 
@@ -183,12 +177,24 @@ fn resolve_break(
 
 fn resolve_step(
     (number, step): (usize, &At<StepTable>),
+    file: &TopologyFile,
     topology: &Topology,
     scenario: &Scenario,
     checker: &mut Checker<'_>,
 ) -> Option<Step> {
-    let StepTable { inject, clear, flood, at_frame, wait, within_ms, pause_ms, attach, detach, check } =
-        &step.value;
+    let StepTable {
+        inject,
+        clear,
+        flood,
+        at_frame,
+        wait,
+        within_ms,
+        pause_ms,
+        attach,
+        detach,
+        check,
+        reconcile,
+    } = &step.value;
     if let Some(at_frame) = at_frame {
         return resolve_break(&step.value, at_frame, scenario, checker);
     }
@@ -201,10 +207,11 @@ fn resolve_step(
         attach.is_some(),
         detach.is_some(),
         check.is_some(),
+        reconcile.is_some(),
     ];
     if verbs.iter().filter(|given| **given).count() != 1 {
         if !checker.lost.any_field(&step.span) {
-            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check";
+            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
             checker.problem(&step.span, "a step does exactly one thing", hint);
         }
         return None;
@@ -233,6 +240,11 @@ fn resolve_step(
     }
     if check.is_some() {
         return attachment().map(Step::Check);
+    }
+    if let Some(bond) = reconcile {
+        checker.device(bond);
+        let found = selectors::again(file, topology, bond, checker)?;
+        return Some(Step::Reconcile { bond: bond.value.clone(), found });
     }
     match (inject, clear, flood, pause_ms) {
         (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),

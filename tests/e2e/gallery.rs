@@ -22,7 +22,9 @@ pub fn cell(topology: PathBuf, pin: &KernelPin) -> Trial {
     let file = snapshot::file_name(&stem(&topology), &id);
     let name = file.trim_end_matches(".snap").to_owned();
     machine::trial(name.clone(), pin, move |_, _| {
-        let (code, stdout) = lab_run::output(&topology, &id);
+        // On its own kernel each expectation is also shown to be one that can fail.
+        let own = is_kernel_of(&topology, &id);
+        let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
         assert_eq!(result.topology, stem(&topology));
@@ -33,8 +35,9 @@ pub fn cell(topology: PathBuf, pin: &KernelPin) -> Trial {
             return eprintln!("{name}: skipped: {}", result.reason.expect("a skip says why"));
         }
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
-        if is_kernel_of(&topology, &id) {
+        if own {
             assert_eq!(result.outcome, Outcome::Pass, "{:?} {:?}", result.reason, result.checks);
+            all_proven(&topology, &result);
         }
         ledger_closes(&document);
         compare(&name, &snapshot::text(&result));
@@ -62,6 +65,16 @@ pub fn no_stray_snapshots() -> Trial {
 
 fn stem(topology: &Path) -> String {
     topology.file_stem().expect("a topology has a name").to_string_lossy().into_owned()
+}
+
+/// Each expectation of the file, shown to be one that can fail.
+fn all_proven(topology: &Path, result: &Document) {
+    let text = std::fs::read_to_string(topology).expect("the gallery can be read");
+    let expectations = text.lines().filter(|line| line.trim() == "[[expect]]").count();
+    assert_eq!(result.proofs.len(), expectations);
+    for proof in &result.proofs {
+        assert!(proof.proven, "{}: nothing breaks it", proof.name);
+    }
 }
 
 /// The contract of the command line.

@@ -18,8 +18,14 @@ pub fn run(topology: &Path, kernel: &str) -> (i32, Value) {
 
 /// The exit code and standard output. A `Value` sorts the keys of maps; the order of devices is part of a snapshot.
 pub fn output(topology: &Path, kernel: &str) -> (i32, Vec<u8>) {
+    output_with(topology, kernel, &[])
+}
+
+/// The same, with more arguments.
+pub fn output_with(topology: &Path, kernel: &str, more: &[&str]) -> (i32, Vec<u8>) {
     let mut command = Command::new(LAB);
     command.arg("run").arg(topology).args(["--kernel", kernel, "--format", "json", "--no-install"]);
+    command.args(more);
     let output = command.output().expect("cargo has built it");
     let code = output.status.code().unwrap_or_else(|| panic!("{command:?} was killed: {}", text(&output)));
     document(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}\n{}", text(&output)));

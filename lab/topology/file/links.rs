@@ -102,6 +102,9 @@ link_table! {
         /// Ports, in the order they join.
         #[serde(default)]
         ports: Vec<At<IfName>>,
+        /// Ports found by what they are, as a Talos machine config has it; beside `ports`.
+        #[serde(default)]
+        device_selectors: Vec<At<SelectorTable>>,
         /// Link monitoring interval in ms.
         miimon: Option<u32>,
         /// Delay before a link that came back is used, in ms.
@@ -181,6 +184,25 @@ link_table! {
         /// Whether it looks at tags.
         vlan_filtering: Option<bool>,
     }
+}
+
+/// A device selector of Talos: all keys that are given must fit. `*` stands for anything.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SelectorTable {
+    /// The driver's name.
+    pub driver: Option<At<String>>,
+    /// The Ethernet address it has now.
+    pub hardware_addr: Option<At<String>>,
+    /// The Ethernet address it was made with.
+    pub permanent_addr: Option<At<String>>,
+    /// Where it is plugged in.
+    pub bus_path: Option<At<String>>,
+    /// Vendor and product, `8086:10D3`.
+    #[serde(rename = "pciID")]
+    pub pci_id: Option<At<String>>,
+    /// Whether it is a device of its own, and no bond, VLAN or bridge.
+    pub physical: Option<At<bool>>,
 }
 
 /// A queueing discipline; which keys go with which kind is checked.

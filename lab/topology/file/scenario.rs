@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
-use crate::link::{DeviceRef, MacSource, NsName, VlanId};
+use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
 use crate::scenario::{FlowField, Hook, Socket, State};
 
@@ -22,6 +22,8 @@ pub struct FlowTable {
     pub frames: At<u32>,
     /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
     pub len: Option<At<usize>>,
+    /// With a UDP socket: bound to no device and no address. The routes decide which way it goes.
+    pub unbound: Option<At<bool>>,
     /// A tag in the frame itself, as a sender without VLAN device writes it.
     pub tag: Option<At<VlanId>>,
     /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
@@ -153,6 +155,9 @@ pub struct StepTable {
     pub attach: Option<At<AttachTable>>,
     /// Detach a pod: DEL of its networks in reverse order.
     pub detach: Option<At<NsName>>,
+    /// Let a bond's device selectors choose again, now that everything stands: what they match besides its ports is
+    /// taken down and enslaved, as Talos' controller does.
+    pub reconcile: Option<At<DeviceRef>>,
     /// CHECK of a pod's networks: everything is still as ADD made it.
     pub check: Option<At<NsName>>,
 }
@@ -191,6 +196,13 @@ pub struct ConditionTable {
     pub qdisc: Option<At<DeviceRef>>,
     /// Which counter.
     pub counter: Option<At<String>>,
+    /// Whether the device has this address, with prefix length, after the last step: 1 or 0.
+    pub address: Option<At<Cidr>>,
+    /// Look at the routes of this namespace: with `routes`.
+    pub ns: Option<At<NsName>>,
+    /// Whether the namespace has exactly these IPv4 routes after the last step: 1 or 0. Lines as `ip route list` prints
+    /// them; destination, next hop and device are compared.
+    pub routes: Option<At<String>>,
     /// Which state of the device, after the last step.
     pub state: Option<State>,
     /// Whether the device has this Ethernet address, written out or another device's (`node:bond0`), after the last
@@ -199,6 +211,9 @@ pub struct ConditionTable {
     /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
     /// meaning, and nothing else can be expected.
     pub refused: Option<At<String>>,
+    /// The fault that breaks it: `lab run --prove` injects it at the start, beside those of the steps. Only where
+    /// the lab finds none by itself.
+    pub broken_by: Option<At<String>>,
     /// Look at what this capture counted. A bound that only just holds will not hold in each run.
     pub capture: Option<At<String>>,
     /// Exactly this.

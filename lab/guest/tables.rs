@@ -1,0 +1,82 @@
+//! Addresses and routes, as rtnetlink shows them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkAttribute;
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::guest::rtnl::{Rtnl, RtnlError};
+use crate::guest::testbed::Testbed;
+use crate::guest::verify;
+use crate::link::{Cidr, DeviceRef, IfName, NsName};
+use crate::record::{OpError, Tables};
+use crate::topology::Route;
+
+/// Reads the addresses of all devices and the IPv4 routes of all namespaces.
+///
+/// # Errors
+/// No complete answer.
+pub async fn read(bed: &Testbed) -> Result<Tables, OpError> {
+    let mut tables = Tables::default();
+    for (ns, rtnl) in bed.sockets() {
+        let read = read_one(ns, rtnl, &mut tables).await;
+        read.map_err(|error| error.during(format!("read addresses and routes of {ns}")))?;
+    }
+    Ok(tables)
+}
+
+async fn read_one(ns: &NsName, rtnl: &Rtnl, tables: &mut Tables) -> Result<(), RtnlError> {
+    let mut names: BTreeMap<u32, IfName> = BTreeMap::new();
+    for link in rtnl.links().await? {
+        let name = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => name.parse().ok(),
+            _ => None,
+        });
+        names.extend(name.map(|name| (link.header.index, name)));
+    }
+    for answer in rtnl.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await? {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+        if let (Some(name), Some(cidr)) = (names.get(&message.header.index), verify::cidr(&message)) {
+            tables.addresses.entry(DeviceRef::new(ns, name)).or_default().push(cidr);
+        }
+    }
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    let mut routes = Vec::new();
+    for answer in rtnl.dump(RouteNetlinkMessage::GetRoute(message)).await? {
+        let RouteNetlinkMessage::NewRoute(message) = answer else { continue };
+        let header = &message.header;
+        if header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast {
+            routes.push(route(&message, &names));
+        }
+    }
+    tables.routes.insert(ns.clone(), routes);
+    Ok(())
+}
+
+fn route(message: &RouteMessage, names: &BTreeMap<u32, IfName>) -> Route {
+    let prefix = message.header.destination_prefix_length;
+    let mut route = Route { to: None, via: None, dev: None };
+    let v4 = |address: &RouteAddress| match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    };
+    if prefix > 0 {
+        // A route to 0.0.0.0/5 has no destination attribute: all its bytes are zero (fib_dump_info()).
+        route.to = Some(Cidr { address: Ipv4Addr::UNSPECIFIED.into(), prefix });
+    }
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(to) => {
+                route.to = v4(to).filter(|_| prefix > 0).map(|address| Cidr { address, prefix });
+            }
+            RouteAttribute::Gateway(via) => route.via = v4(via),
+            RouteAttribute::Oif(index) => route.dev = names.get(index).cloned(),
+            _ => {}
+        }
+    }
+    route
+}

@@ -1,0 +1,351 @@
+//! `--prove`: an expectation that nothing can break says nothing. For each one, trials in which it must not hold; one
+//! that holds in all of them is vacuous.
+//!
+//! A contrary trial is the topology with none of its faults, or with another one, chosen by what the expectation looks
+//! at. The author of a file names the fault (`broken_by`) where none of these breaks it. Waits are not proven: a wait in
+//! vain is a failed check by itself.
+
+use crate::ledger::Account;
+use crate::link::DeviceRef;
+use crate::plan::Role;
+use crate::scenario::{Bounds, Condition, Contrary, Fault, FlowField, Hook, Qdisc, State, Step, Subject};
+use crate::topology::{Link, LinkKind, Topology};
+use crate::verdict::value_of;
+
+/// ETH_MIN_MTU: the lab's frames do not fit.
+const MTU_MIN: u32 = 68;
+/// Neither the usual one nor the smallest.
+const MTU_OTHER: u32 = 1280;
+/// More than any flow of a test needs, in bytes.
+const PLUG_BYTES: u32 = 1 << 24;
+
+/// Whether an expectation can fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The expectation's name.
+    pub name: String,
+    /// The trial that breaks it, and the number it has there; `None` is vacuous.
+    pub broken: Option<(String, u64)>,
+    /// The trials that were tried.
+    pub tried: Vec<String>,
+}
+
+/// The topology with the contrary trials that its expectations need.
+pub fn with_contraries(mut topology: Topology) -> Topology {
+    let mut contraries: Vec<Contrary> = Vec::new();
+    for condition in &topology.scenario.expect {
+        for contrary in contraries_of(&topology, condition) {
+            if !contraries.contains(&contrary) {
+                contraries.push(contrary);
+            }
+        }
+    }
+    topology.scenario.contraries = contraries;
+    topology
+}
+
+/// Holds the expectations against the contrary trials; nothing where there were none.
+pub fn prove(topology: &Topology, account: &Account) -> Vec<Proof> {
+    if topology.scenario.contraries.is_empty() {
+        return Vec::new();
+    }
+    let trials = || {
+        account.trials.iter().filter_map(|trial| match &trial.role {
+            Role::Contrary(label) => Some((label, trial)),
+            _ => None,
+        })
+    };
+    let proof = |condition: &Condition| {
+        let broken = trials().find_map(|(label, trial)| {
+            let value = value_of(&condition.subject, trial)?;
+            (!condition.bounds.hold(value)).then(|| (label.clone(), value))
+        });
+        let tried = trials().map(|(label, _)| label.clone()).collect();
+        Proof { name: condition.name.clone(), broken, tried }
+    };
+    topology.scenario.expect.iter().map(proof).collect()
+}
+
+fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
+    if let Some(fault) = &condition.broken_by {
+        return vec![Contrary::Named(fault.clone())];
+    }
+    let bounds = condition.bounds;
+    let is_zero = bounds.hold(0);
+    let steps = &topology.scenario.steps;
+    let mut found = Vec::new();
+    if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
+        found.push(Contrary::Healthy);
+    }
+    match &condition.subject {
+        Subject::Flow { flow, field } => {
+            found.extend(cut(topology, Some(flow)));
+            // What UDP does not tell, no fault below it can change: only what was asked for.
+            if matches!(field, FlowField::Asked | FlowField::Sent) && !is_zero {
+                found.push(Contrary::Halved);
+            }
+        }
+        Subject::Errno { flow, .. } => found.extend(cut(topology, Some(flow))),
+        Subject::Fate { flow, layer, device } if is_zero => {
+            found.extend(loss(topology, flow, layer, device.as_ref()));
+        }
+        Subject::Fate { flow, .. } => found.extend(cut(topology, Some(flow))),
+        Subject::Device { device, counter } if is_zero => {
+            found.extend(counted(topology, device, counter));
+        }
+        Subject::Device { .. } => found.extend(cut(topology, None)),
+        Subject::Qdisc { device, counter } if is_zero => {
+            let qdisc = match counter.as_str() {
+                "drops" => Qdisc::Pfifo { limit: 0 },
+                _ => Qdisc::Plug { limit: PLUG_BYTES },
+            };
+            found.push(Contrary::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
+        }
+        Subject::Qdisc { .. } => found.extend(cut(topology, None)),
+        Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
+        Subject::Mac { device, .. } => found.extend(releases(topology, device)),
+        Subject::Address { device, .. } => found.push(without(topology, device)),
+        Subject::Routes { .. } => found.push(Contrary::Unattached),
+        Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
+        // Whatever it was that the kernel refused: without options it makes the device.
+        Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
+    }
+    found
+}
+
+/// Drops what a flow sends, or every flow, before the first device has it.
+fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Contrary> {
+    let flows = topology.scenario.flows.values();
+    let meant = flows.filter(|one| flow.is_none_or(|name| one.name == name));
+    meant.map(|flow| Contrary::Broken(egress(&flow.from))).collect()
+}
+
+fn egress(device: &DeviceRef) -> Fault {
+    Fault::Filter { device: device.clone(), hook: Hook::Egress, vlan: None }
+}
+
+/// A loss at a layer at which there should be none.
+fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>) -> Vec<Contrary> {
+    let Some(flow) = topology.scenario.flows.get(flow) else { return Vec::new() };
+    let here = device.unwrap_or(&flow.from).clone();
+    match layer {
+        "qdisc" => vec![Contrary::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
+        "tc" => vec![Contrary::Broken(egress(&here))],
+        "socket" => vec![Contrary::Broken(Fault::Down { device: flow.from.clone() })],
+        "peer" => {
+            carriers(topology, &flow.from).iter().filter_map(|port| too_small(topology, port)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A fault that a device counts which should count none.
+fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
+    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    match (&link.kind, counter) {
+        (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
+            vec![Contrary::Broken(egress(parent))]
+        }
+        (_, "tx_dropped") => {
+            carriers(topology, device).iter().filter_map(|port| too_small(topology, port)).collect()
+        }
+        (_, "rx_dropped") => vec![small(topology, device)],
+        _ => cut(topology, None),
+    }
+}
+
+/// The cables below a device.
+fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
+    let Some(link) = topology.links.get(device) else { return Vec::new() };
+    let below = link.below();
+    if below.is_empty() {
+        return vec![device.clone()];
+    }
+    below.iter().flat_map(|below| carriers(topology, below)).collect()
+}
+
+/// The other end of a cable takes no frame of the lab's: the driver counts it.
+fn too_small(topology: &Topology, port: &DeviceRef) -> Option<Contrary> {
+    far_end(topology, port).map(|peer| small(topology, peer))
+}
+
+fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
+    mtu(topology, device, MTU_MIN)
+}
+
+fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
+    let standing = topology.links.get(device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
+    Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
+}
+
+fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
+    match &topology.links.get(port)?.kind {
+        LinkKind::Veth { peer } => Some(peer),
+        _ => None,
+    }
+}
+
+fn another_state(
+    topology: &Topology,
+    device: &DeviceRef,
+    state: State,
+    condition: &Condition,
+) -> Vec<Contrary> {
+    let ports = || topology.links.get(device).map(|link| link.below()).unwrap_or_default().into_iter();
+    let fault = |fault: Fault| Contrary::Broken(fault);
+    let wanted = condition.bounds;
+    let broken: Vec<Contrary> = match state {
+        State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
+        State::Up => vec![fault(Fault::Down { device: device.clone() })],
+        // No carrier, no port: what has none gets one.
+        State::Carrier | State::Ports if wanted.hold(0) => vec![Contrary::Joined(device.clone())],
+        State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
+        State::Ports => releases(topology, device),
+        State::Active if wanted.hold(0) => {
+            siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
+        }
+        State::Active => vec![fault(Fault::Down { device: device.clone() })],
+        State::Exists => return vec![without(topology, device)],
+        State::Partner | State::AggregatorPorts => {
+            ports().map(|port| fault(Fault::Down { device: port })).collect()
+        }
+    };
+    // The state is read at the end; until then it has to come about.
+    broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+}
+
+/// A device that is not there, where attaching a pod makes it, or one without what the file gives it.
+fn without(topology: &Topology, device: &DeviceRef) -> Contrary {
+    if topology.links.contains_key(device) { Contrary::Plain(device.clone()) } else { Contrary::Unattached }
+}
+
+/// The other ports of the same bond.
+fn siblings(topology: &Topology, port: &DeviceRef) -> Vec<DeviceRef> {
+    let bonds = topology.links.values().filter(|link| link.has_port(port));
+    bonds.flat_map(|bond| bond.below()).filter(|other| other != port).collect()
+}
+
+/// The condition that holds where the first does not.
+fn opposite(condition: &Condition) -> Condition {
+    let Bounds { at_least, at_most } = condition.bounds;
+    let bounds = match at_most {
+        _ if at_least > 0 => Bounds { at_least: 0, at_most: Some(at_least - 1) },
+        Some(most) => Bounds { at_least: most + 1, at_most: None },
+        None => Bounds { at_least: 0, at_most: None },
+    };
+    Condition { name: format!("not: {}", condition.name), bounds, ..condition.clone() }
+}
+
+/// Each port taken out of its bond, for a bond or one of its ports.
+fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
+    let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
+    let bonds = topology.links.values().filter(is_meant).filter(|link| !link.kind.ports().is_empty());
+    let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
+    ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
+}
+
+fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Contrary> {
+    let Some(capture) = topology.scenario.captures.get(capture) else { return Vec::new() };
+    if bounds.hold(0) {
+        return vec![Contrary::Replugged(capture.device.clone())];
+    }
+    far_end(topology, &capture.device).map(|peer| Contrary::Broken(egress(peer))).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+
+    const STACK: &str = r#"
+[ns.node.veth.p0]
+peer = "switch:p0"
+[ns.node.bond.bond0]
+mode = "active-backup"
+miimon = 50
+ports = ["p0"]
+addresses = ["192.0.2.1/24"]
+[ns.switch.veth.p0]
+peer = "node:p0"
+addresses = ["192.0.2.2/24"]
+[flow.f]
+from = "node:bond0"
+to = "switch:p0"
+frames = 9
+[fault.qdisc.full]
+device = "node:p0"
+qdisc = { kind = "pfifo", limit = 0 }
+"#;
+
+    fn armed(rest: &str) -> Topology {
+        let text = format!("{STACK}{rest}");
+        with_contraries(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
+    }
+
+    #[rstest::rstest]
+    #[case("flow = \"f\"\nerrno = \"ENOBUFS\"\nequals = 9", "nothing broken; egress filter of node:bond0")]
+    #[case("flow = \"f\"\nfield = \"lost\"\nequals = 9", "nothing broken; egress filter of node:bond0")]
+    #[case(
+        "flow = \"f\"\nfield = \"sent\"\nequals = 9",
+        "nothing broken; egress filter of node:bond0; half of the frames"
+    )]
+    #[case("flow = \"f\"\nlayer = \"tc\"\nequals = 0", "nothing broken; egress filter of node:bond0")]
+    #[case(
+        "device = \"node:bond0\"\ncounter = \"tx_dropped\"\nequals = 0",
+        "nothing broken; mtu of switch:p0 68"
+    )]
+    #[case(
+        "qdisc = \"node:p0\"\ncounter = \"drops\"\nequals = 0",
+        "nothing broken; qdisc of node:p0 pfifo limit 0"
+    )]
+    #[case("device = \"node:p0\"\nstate = \"active\"\nequals = 1", "nothing broken; down node:p0")]
+    #[case(
+        "device = \"node:bond0\"\nstate = \"ports\"\nequals = 1",
+        "nothing broken; release node:p0 from node:bond0"
+    )]
+    #[case(
+        "device = \"node:bond0\"\nstate = \"carrier\"\nequals = 0",
+        "nothing broken; node:bond0 with another port"
+    )]
+    #[case("flow = \"f\"\nerrno = \"EIO\"\nequals = 0\nbroken_by = \"full\"", "full from the start")]
+    fn what_an_expectation_looks_at_decides_what_is_broken(#[case] expect: &str, #[case] expected: &str) {
+        let topology =
+            armed(&format!("[[step]]\ninject = \"full\"\n[[step]]\nflood = \"f\"\n[[expect]]\n{expect}\n"));
+        let labels = topology.scenario.contraries.iter().map(ToString::to_string);
+        let labels: Vec<String> = labels.map(|label| label.replace("only this broken: ", "")).collect();
+        assert_eq!(labels.join("; "), expected);
+        let plan = plan::lower(&topology);
+        let roles: Vec<&Role> = plan.trials.iter().map(|trial| &trial.role).collect();
+        assert_eq!(roles.len(), 1 + labels.len(), "{roles:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_broken_by_a_device_without_options() {
+        let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
+                    [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
+        let topology = armed(text);
+        assert_eq!(topology.scenario.contraries, [Contrary::Plain("node:bond1".parse().unwrap())]);
+        let plan = plan::lower(&topology);
+        let made = plan.trials[1].ops.iter().find_map(|op| match op {
+            plan::Op::Create { link, .. } if link.device.name.as_str() == "bond1" => Some(link.clone()),
+            _ => None,
+        });
+        let Some(LinkKind::Bond(bond)) = made.map(|link| link.kind) else { panic!("no bond1 is made") };
+        assert_eq!((bond.use_carrier, bond.miimon), (None, None));
+    }
+
+    #[test]
+    fn the_opposite_of_a_bound_holds_where_the_bound_does_not() {
+        for (at_least, at_most, inside, outside) in [(1, Some(1), 1, 0), (0, Some(0), 0, 1), (3, None, 4, 2)]
+        {
+            let condition = Condition {
+                name: "c".into(),
+                subject: Subject::Captured { capture: "x".into() },
+                bounds: Bounds { at_least, at_most },
+                broken_by: None,
+            };
+            let opposite = opposite(&condition).bounds;
+            assert!(opposite.hold(outside) && !opposite.hold(inside), "{at_least} {at_most:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Device selectors of Talos, resolved against a topology's links: once for a bond's ports, and again when all stand.
+
+use super::check::Checker;
+use super::diagnostic::Diagnostic;
+use super::file::{At, NsTable, SelectorTable, TopologyFile};
+use super::{Link, LinkKind, Topology};
+use crate::link::{DeviceRef, IfName, Mac, NicDriver};
+
+/// What a selector can see of a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Candidate {
+    name: String,
+    driver: Option<&'static str>,
+    mac: Option<Mac>,
+    permanent: Option<Mac>,
+    physical: bool,
+}
+
+/// Gives each bond the ports that its selectors match among the devices that are there before any bond is: the union
+/// in the order of the selectors.
+pub fn expand(file: &mut TopologyFile, problems: &mut Vec<Diagnostic>) {
+    for (ns, table) in &mut file.ns {
+        let candidates = lowest(table);
+        for bond in table.bond.values_mut() {
+            for selector in &bond.device_selectors {
+                let span = selector.span.clone();
+                if let Some((span, message, hint)) = unusable(selector) {
+                    problems.push(Diagnostic { span, message, hint });
+                    continue;
+                }
+                let found = candidates.iter().filter(|candidate| matches(&selector.value, candidate));
+                let names: Vec<IfName> = found.filter_map(|candidate| candidate.name.parse().ok()).collect();
+                if names.is_empty() {
+                    let all: Vec<String> = candidates.iter().map(shown).collect();
+                    let message = format!("no device of namespace {} matches this selector", ns.value);
+                    problems.push(Diagnostic {
+                        span,
+                        message,
+                        hint: format!("there are: {}", all.join("; ")),
+                    });
+                    continue;
+                }
+                for name in names {
+                    if !bond.ports.iter().any(|port| port.value == name) {
+                        bond.ports.push(At { value: name, span: span.clone() });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a bond's selectors match besides its ports and itself, once everything stands.
+pub fn again(
+    file: &TopologyFile,
+    topology: &Topology,
+    bond: &At<DeviceRef>,
+    checker: &mut Checker<'_>,
+) -> Option<Vec<DeviceRef>> {
+    let DeviceRef { ns, name } = &bond.value;
+    let (_, table) = file.ns.iter().find(|(known, _)| known.value == *ns)?;
+    let selectors =
+        table.bond.iter().find(|(known, _)| known.value == *name).map(|(_, bond)| &bond.device_selectors);
+    let Some(selectors) = selectors.filter(|selectors| !selectors.is_empty()) else {
+        let message = format!("{} has no device selectors", bond.value);
+        checker.problem(&bond.span, message, "give the bond `device_selectors`");
+        return None;
+    };
+    let own = topology.links.get(&bond.value)?;
+    let others = topology
+        .links
+        .values()
+        .filter(|link| link.device.ns == *ns && link.device.name != *name && !own.has_port(&link.device));
+    let matching = others.filter(|link| {
+        let candidate = standing(link, topology);
+        selectors.iter().any(|selector| matches(&selector.value, &candidate))
+    });
+    Some(matching.map(|link| link.device.clone()).collect())
+}
+
+/// Devices that stand on nothing, as the file has them.
+fn lowest(table: &NsTable) -> Vec<Candidate> {
+    let device = |name: &At<IfName>, driver, mac: Option<Mac>| Candidate {
+        name: name.value.to_string(),
+        driver: Some(driver),
+        mac,
+        permanent: mac,
+        physical: true,
+    };
+    let mut found = Vec::new();
+    found.extend(table.nic.iter().map(|(name, nic)| device(name, nic.driver.value.word(), nic.mac)));
+    found.extend(table.pf.iter().map(|(name, pf)| device(name, pf.driver.value.word(), pf.mac)));
+    found.extend(table.vf.iter().map(|(name, vf)| device(name, "igbvf", vf.mac)));
+    found.extend(table.veth.iter().map(|(name, veth)| device(name, "veth", veth.mac)));
+    found
+}
+
+/// A device that stands: a bond has its first port's address, and what is made on a device has the device's.
+fn standing(link: &Link, topology: &Topology) -> Candidate {
+    let (driver, physical) = match &link.kind {
+        LinkKind::Nic(nic) | LinkKind::Pf(nic) => (nic.driver.word(), true),
+        LinkKind::Vf { .. } => ("igbvf", true),
+        LinkKind::Vlan { .. } => ("802.1Q VLAN Support", false),
+        LinkKind::Bond(_) => ("bonding", false),
+        other => (other.word(), false),
+    };
+    Candidate {
+        name: link.device.name.to_string(),
+        driver: Some(driver),
+        mac: mac_of(link, topology, topology.links.len()),
+        permanent: link.mac.filter(|_| physical),
+        physical,
+    }
+}
+
+fn mac_of(link: &Link, topology: &Topology, depth: usize) -> Option<Mac> {
+    let below = link.below().into_iter().next().and_then(|device| topology.links.get(&device));
+    link.mac.or_else(|| below.filter(|_| depth > 0).and_then(|below| mac_of(below, topology, depth - 1)))
+}
+
+/// What makes a selector match nothing whatever there is.
+fn unusable(selector: &At<SelectorTable>) -> Option<(std::ops::Range<usize>, String, String)> {
+    let SelectorTable { driver, hardware_addr, permanent_addr, bus_path, pci_id, physical } = &selector.value;
+    if let Some(bus_path) = bus_path {
+        let hint = "say `driver`, `pciID` or an address instead: which slot a device is in, the lab decides";
+        return Some((bus_path.span.clone(), "`busPath` cannot be known before the run".into(), hint.into()));
+    }
+    let texts = [driver, hardware_addr, permanent_addr, pci_id];
+    if texts.iter().all(|text| text.is_none()) && physical.is_none() {
+        let hint = "say at least one of: driver, hardwareAddr, permanentAddr, pciID, physical";
+        return Some((selector.span.clone(), "an empty selector matches nothing".into(), hint.into()));
+    }
+    None
+}
+
+/// All keys that are given must fit.
+fn matches(selector: &SelectorTable, candidate: &Candidate) -> bool {
+    let fits = |pattern: &Option<At<String>>, value: Option<String>| {
+        pattern.as_ref().is_none_or(|pattern| value.is_some_and(|value| glob(&pattern.value, &value)))
+    };
+    let text = |mac: Option<Mac>| mac.map(|mac| mac.to_string());
+    let is_physical = selector.physical.as_ref().is_none_or(|physical| physical.value == candidate.physical);
+    is_physical
+        && fits(&selector.driver, candidate.driver.map(str::to_owned))
+        && fits(&selector.hardware_addr, text(candidate.mac))
+        && fits(&selector.permanent_addr, text(candidate.permanent))
+        && fits(&selector.pci_id, candidate.driver.and_then(pci_id).map(str::to_owned))
+}
+
+/// Of the NICs that QEMU emulates (hw/net/e1000e.c, hw/net/igb.c) and igb's VF.
+fn pci_id(driver: &str) -> Option<&'static str> {
+    const IGBVF: &str = "igbvf";
+    match driver {
+        _ if driver == NicDriver::E1000e.word() => Some("8086:10D3"),
+        _ if driver == NicDriver::Igb.word() => Some("8086:10C9"),
+        IGBVF => Some("8086:10CA"),
+        _ => None,
+    }
+}
+
+fn shown(candidate: &Candidate) -> String {
+    let mac = candidate.mac.map_or_else(|| "no `mac` given".to_owned(), |mac| mac.to_string());
+    format!("{} (driver {}, {mac})", candidate.name, candidate.driver.unwrap_or("unknown"))
+}
+
+/// `*` stands for any text, `?` for one character; letters are compared without case.
+fn glob(pattern: &str, text: &str) -> bool {
+    fn here(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern.first(), text.first()) {
+            (None, None) => true,
+            (Some(b'*'), _) => here(&pattern[1..], text) || !text.is_empty() && here(pattern, &text[1..]),
+            (Some(b'?'), Some(_)) => here(&pattern[1..], &text[1..]),
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other) && here(&pattern[1..], &text[1..]),
+            _ => false,
+        }
+    }
+    // Each star doubles the work at worst: two in a row say no more than one.
+    let mut pattern = pattern.as_bytes().to_vec();
+    pattern.dedup_by(|one, other| *one == b'*' && *other == b'*');
+    here(&pattern, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("e1000e", "e1000e", true),
+            ("e1000e", "e1000", false),
+            ("10:E7:C6:16:*", "10:e7:c6:16:00:01", true),
+            ("10:e7:c6:16:*", "10:e7:c6:17:00:01", false),
+            ("*", "", true),
+            ("**b*", "aab", true),
+            ("?b", "ab", true),
+            ("?b", "b", false),
+            ("", "", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

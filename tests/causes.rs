@@ -1,0 +1,61 @@
+//! The catalogue of causes: what the page in docs says is what the accepted results say, and each cause was seen on
+//! enough kernels.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lab::host::kernels::Kernels;
+use lab::snapshot;
+
+const CAUSES: &str = "topologies/causes";
+/// Fewest causes, and fewest kernels of each.
+const CAUSES_MIN: usize = 25;
+const KERNELS_MIN: usize = 6;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn causes() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(CAUSES)).expect("the catalogue is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_page_says_what_the_accepted_results_say() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    let output = command.current_dir(root()).args(["report", "causes", CAUSES]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = fs::read_to_string(root().join("docs/causes.md")).expect("the page is there");
+    let made = String::from_utf8(output.stdout).expect("text");
+    let differs = page.lines().zip(made.lines()).position(|(kept, made)| kept != made);
+    assert!(
+        page == made,
+        "docs/causes.md differs from the accepted results, first in line {}; `lab report causes {CAUSES} > docs/causes.md`",
+        differs.unwrap_or(page.lines().count().min(made.lines().count())) + 1
+    );
+}
+
+#[test]
+fn each_cause_was_seen_from_5_10_to_7_3() {
+    let kernels = Kernels::built_in().expect("a unit test reads it too");
+    let names: Vec<String> = kernels.pins().map(|pin| pin.name()).collect();
+    let causes = causes();
+    assert!(causes.len() >= CAUSES_MIN, "{} causes", causes.len());
+    for cause in causes {
+        let stem = cause.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        let is_seen =
+            |kernel: &&String| root().join("snapshots").join(snapshot::file_name(&stem, kernel)).exists();
+        let seen: Vec<&String> = names.iter().filter(is_seen).collect();
+        assert!(seen.len() >= KERNELS_MIN, "{stem}: {seen:?}");
+        for series in ["5.10.", "7.3"] {
+            assert!(
+                seen.iter().any(|kernel| kernel.starts_with(series)),
+                "{stem}: none of {series} in {seen:?}"
+            );
+        }
+    }
+}
