@@ -214,6 +214,10 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["veth_ptr_free"], Layer::Backlog),
     (&["veth_napi_del*"], Layer::Backlog),
     (&["veth_disable_xdp*"], Layer::Backlog),
+    // What waits in a tap's ring when its reader goes: tun_ptr_free(), inlined or not.
+    (&["tun_ptr_free"], Layer::Backlog),
+    (&["tun_queue_purge"], Layer::Backlog),
+    (&["__tun_detach"], Layer::Backlog),
     // veth_forward_skb(), inlined, and __dev_forward_skb() below it: peer down, MTU too small.
     (&["veth_*"], Layer::Peer),
     (&["macvlan_*"], Layer::Switch),

@@ -4,6 +4,7 @@ mod accept;
 mod bench;
 mod bisect;
 mod doctor;
+mod drivers;
 mod failure;
 mod kernels;
 mod matrix;

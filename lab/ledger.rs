@@ -5,12 +5,15 @@
 //! - asked = accepted + refused, and no number is in both;
 //! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
 //!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
+//! - of TCP a write is the frame: it was read at the other end, refused, or is unacknowledged in its send queue;
 //! - a queue holds at least as many packets as are said to be held in it;
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
 //! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more.
 //!
 //! Not verified:
 //! - the order of frames;
+//! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
+//!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
 //! - what a NIC has sent is not followed into the cable: it is lost there when it arrives nowhere;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
@@ -433,7 +436,7 @@ fn close_flow(
         .get(usize::from(number))
         .ok_or_else(|| LedgerError::Unknown(format!("flow {number}")))?
         .flow;
-    let (accepted, refused) = sent(trial, number, flow, records)?;
+    let (accepted, refused, unacknowledged) = sent(trial, number, flow, records)?;
     let (seen, duplicated) = seen(trial, number, flow, records)?;
     let asked = Frames::first(flow.frames);
     let mut rest = asked.difference(&seen);
@@ -467,6 +470,11 @@ fn close_flow(
         let (reason, frames) = (errno.clone(), here.len());
         claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     }
+    // What TCP holds on to is in its send queue, whatever else holds segments of it.
+    let here = rest.intersection(&unacknowledged);
+    rest = rest.difference(&here);
+    let (reason, frames) = ("UNACKNOWLEDGED".into(), here.len());
+    claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
     for (device, packets) in &mut pools.held {
         let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
@@ -522,21 +530,20 @@ fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a D
 }
 
 type Refused = BTreeMap<String, Frames>;
+/// Sends accepted, refused by errno, and accepted but not acknowledged.
+type Answers = (Frames, Refused, Frames);
 
-fn sent(
-    trial: usize,
-    number: u16,
-    flow: &Flow,
-    records: &[&Record],
-) -> Result<(Frames, Refused), LedgerError> {
+fn sent(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<Answers, LedgerError> {
     let found: Vec<_> = records
         .iter()
         .filter_map(|record| match record {
-            Record::Sent { flow, accepted, refused, .. } if *flow == number => Some((accepted, refused)),
+            Record::Sent { flow, accepted, refused, unacknowledged, .. } if *flow == number => {
+                Some((accepted, refused, unacknowledged))
+            }
             _ => None,
         })
         .collect();
-    let [(accepted, refused)] = found[..] else {
+    let [(accepted, refused, unacknowledged)] = found[..] else {
         let what = format!("what flow {} sent ({} records)", flow.name, found.len());
         return Err(LedgerError::Absent { trial, what });
     };
@@ -547,7 +554,11 @@ fn sent(
         let what = format!("flow {}: {} asked, but {count} accepted and refused", flow.name, flow.frames);
         return Err(LedgerError::Contradiction { trial, what });
     }
-    Ok((accepted.clone(), refused.clone()))
+    if !unacknowledged.is_sound() || !unacknowledged.difference(accepted).is_empty() {
+        let what = format!("flow {} waits for answers to writes that were not accepted", flow.name);
+        return Err(LedgerError::Contradiction { trial, what });
+    }
+    Ok((accepted.clone(), refused.clone(), unacknowledged.clone()))
 }
 
 fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, u32), LedgerError> {

@@ -5,20 +5,20 @@ mod contrary;
 mod need;
 mod text;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-pub use need::Need;
+pub use need::{Need, needs_drivers};
 
 use build::build;
 use need::needs;
 
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
-use crate::link::{DeviceRef, Mac, NsName};
+use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Socket, Step};
 use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -56,6 +56,8 @@ pub struct FlowPlan {
     pub source: Ipv4Addr,
     /// The receiver's address.
     pub destination: Ipv4Addr,
+    /// Whether what the receiving socket has read counts as delivered; otherwise what arrived at the device.
+    pub at_socket: bool,
 }
 
 /// One run of the topology from nothing.
@@ -184,6 +186,21 @@ pub enum Op {
         /// The queueing discipline that the topology itself gives the device.
         standing: Option<Qdisc>,
     },
+    /// Add routes and permanent neighbours that the kernel took away with a device that went down
+    /// (`fib_netdev_event()`, `neigh_ifdown()`); those that are there stay.
+    Restore {
+        /// In this namespace.
+        ns: NsName,
+        /// Of the file, in its order.
+        routes: Vec<Route>,
+        /// Of the file, in its order.
+        neighbours: Vec<Neighbour>,
+    },
+    /// Make the connection of a TCP flow, by number.
+    Connect {
+        /// Its place in [`Plan::flows`].
+        flow: u16,
+    },
     /// Send a flow, by number, and wait until nothing moves any more.
     Flood {
         /// Its place in [`Plan::flows`].
@@ -311,6 +328,8 @@ impl Op {
             | Self::Verify { .. }
             | Self::Count(_)
             | Self::Capture(_)
+            | Self::Restore { .. }
+            | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
             | Self::Pause(_)
@@ -359,6 +378,11 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
         flow: flow.clone(),
         source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
         destination,
+        at_socket: topology
+            .scenario
+            .faults
+            .values()
+            .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
     }
 }
 
@@ -371,7 +395,10 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             return found.iter().flat_map(enslave).collect();
         }
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => clear(topology, name),
+        Step::Clear(name) => {
+            let restore = restore(topology, &topology.scenario.faults[name]);
+            return [clear(topology, name)].into_iter().chain(restore).collect();
+        }
         Step::Flood(name) => flood(topology, name, None),
         Step::Break { flow, inject, at_frame } => {
             let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
@@ -386,6 +413,34 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
     vec![op]
 }
 
+/// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
+/// what stands on it.
+fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
+    let Fault::Down { device } = fault else { return None };
+    let ns = &device.ns;
+    let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
+    let by_next_hop = |via: &IpAddr| {
+        let links = topology.links.values().filter(|link| link.device.ns == *ns && went(&link.device.name));
+        links.flat_map(|link| &link.addresses).any(|network| network.contains(*via))
+    };
+    let tables = topology.namespaces.get(ns)?;
+    let is_lost = |route: &&Route| match (&route.dev, &route.via) {
+        (Some(dev), _) => went(dev),
+        (None, via) => via.as_ref().is_some_and(by_next_hop),
+    };
+    let routes: Vec<Route> = tables.routes.iter().filter(is_lost).cloned().collect();
+    let neighbours: Vec<Neighbour> =
+        tables.neighbours.iter().filter(|neighbour| went(&neighbour.dev)).cloned().collect();
+    let is_nothing = routes.is_empty() && neighbours.is_empty();
+    (!is_nothing).then(|| Op::Restore { ns: ns.clone(), routes, neighbours })
+}
+
+/// Whether a link is `base` or stands on it.
+fn stands_on(topology: &Topology, device: &DeviceRef, base: &DeviceRef) -> bool {
+    let below = || topology.links.get(device).map(Link::below).unwrap_or_default();
+    device == base || below().iter().any(|below| stands_on(topology, below, base))
+}
+
 fn inject(topology: &Topology, name: &str) -> Op {
     Op::Inject { name: name.into(), fault: topology.scenario.faults[name].clone() }
 }
@@ -396,12 +451,24 @@ fn clear(topology: &Topology, name: &str) -> Op {
     Op::Clear { name: name.into(), fault, standing }
 }
 
-/// What a held ring holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// The connections of TCP flows that are sent: they are made while nothing is broken.
+fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    let is_tcp = |flow: u16| topology.scenario.flows[usize::from(flow)].socket == Socket::Tcp;
+    let connect = acts.iter().filter_map(|act| match act {
+        Op::Flood { flow, .. } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
+        _ => None,
+    });
+    connect.collect()
+}
+
+/// What a held ring or socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {
         match act {
-            Op::Inject { name, fault: Fault::Hold { .. } } if !held.contains(&name.as_str()) => {
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
+                if !held.contains(&name.as_str()) =>
+            {
                 held.push(name)
             }
             Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
@@ -418,9 +485,10 @@ fn flood(topology: &Topology, name: &str, broken: Option<Broken>) -> Op {
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
     let mut ops = build(topology);
+    let acts: Vec<Op> = acts.collect();
+    ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    let acts: Vec<Op> = acts.collect();
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));

@@ -8,7 +8,9 @@
 use crate::ledger::Account;
 use crate::link::DeviceRef;
 use crate::plan::Role;
-use crate::scenario::{Bounds, Condition, Contrary, Fault, FlowField, Hook, Qdisc, State, Step, Subject};
+use crate::scenario::{
+    Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject,
+};
 use crate::topology::{Link, LinkKind, Topology};
 use crate::verdict::value_of;
 
@@ -121,7 +123,7 @@ fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Contrary> {
 }
 
 fn egress(device: &DeviceRef) -> Fault {
-    Fault::Filter { device: device.clone(), hook: Hook::Egress, vlan: None }
+    Fault::Filter { device: device.clone(), hook: Hook::Egress, vlan: None, kind: FilterKind::Clsact }
 }
 
 /// A loss at a layer at which there should be none.

@@ -54,6 +54,8 @@ pub enum Record {
         accepted: Frames,
         /// Sends it refused, by errno.
         refused: BTreeMap<String, Frames>,
+        /// Writes of a TCP flow that were accepted and not acknowledged within a bound; they may have arrived since.
+        unacknowledged: Frames,
     },
     /// What a flow's receiver saw.
     Seen {

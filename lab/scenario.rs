@@ -13,7 +13,7 @@ use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
 use crate::topology::Route;
 
-pub use fault::{Fault, Hook};
+pub use fault::{Fault, FilterKind, Hook};
 pub use qdisc::Qdisc;
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
@@ -34,6 +34,11 @@ pub enum Socket {
     Udp,
     /// UDP with IP_RECVERR: ENOBUFS is shown.
     UdpRecverr,
+    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. Nobody answers them.
+    Ping,
+    /// Numbered writes into one TCP connection, which is made before anything is broken. A write is delivered when it
+    /// is read at the other end; segments that TCP sends again are frames of the kernel's own.
+    Tcp,
 }
 
 impl fmt::Display for Socket {
@@ -43,6 +48,8 @@ impl fmt::Display for Socket {
             Self::PacketBypass => "packet-bypass",
             Self::Udp => "udp",
             Self::UdpRecverr => "udp-recverr",
+            Self::Ping => "ping",
+            Self::Tcp => "tcp",
         })
     }
 }

@@ -148,6 +148,21 @@ pub enum LinkKind {
         /// The other end.
         peer: DeviceRef,
     },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
+    },
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
@@ -196,9 +211,22 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// `IFLA_INFO_KIND`; of hardware, which has none, the lab's own word.
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            hardware if hardware.is_hardware() => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -358,11 +386,6 @@ impl Topology {
     pub fn uses_ipv6(&self) -> bool {
         let mut links = self.links.values().chain(self.attachments.devices.values());
         links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
-    }
-
-    /// Whether it has hardware, whose drivers small kernels leave out.
-    pub fn needs_drivers(&self) -> bool {
-        self.links.values().any(|link| link.kind.is_hardware())
     }
 
     /// The JSON Schema of the file, from the same types that read it.

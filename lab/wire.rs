@@ -1,6 +1,6 @@
 //! The probe frame: what the lab writes into every frame it sends, and how it is found again.
 //!
-//! A probe is the payload of a UDP datagram, so that it passes routers and sockets alike:
+//! A probe is the payload of a UDP datagram or of an ICMP echo request, so that it passes routers and sockets alike:
 //! `magic (8) | trial (2) | flow (2) | sequence (4) | padding`, big endian.
 
 use std::net::Ipv4Addr;
@@ -22,6 +22,12 @@ pub const PROBE_LEN: usize = 16;
 pub const HEADERS_LEN: usize = 14 + 20 + 8;
 /// The shortest frame that holds a probe, in bytes, without a tag and without FCS.
 pub const FRAME_LEN_MIN: usize = HEADERS_LEN + PROBE_LEN;
+/// ICMP_ECHO, include/uapi/linux/icmp.h.
+const ECHO_REQUEST: u8 = 8;
+/// Length of an ICMP echo request's header, in bytes.
+const ECHO_HEADER_LEN: usize = 8;
+/// Ethernet, IPv4 and TCP headers before a record of a stream, in bytes: TCP's with timestamps, as Linux sends it.
+pub const TCP_HEADERS_LEN: usize = 14 + 20 + 32;
 /// UDP's discard port: nobody answers a probe.
 pub const PROBE_PORT: u16 = 9;
 
@@ -52,6 +58,18 @@ impl Probe {
         payload
     }
 
+    /// The probe as an ICMP echo request for a ping socket, which fills in identifier and checksum
+    /// (`ping_v4_push_pending_frames()`). `len` is that of the payload behind the header.
+    ///
+    /// # Panics
+    /// As [`Probe::emit`].
+    pub fn emit_echo(&self, len: usize) -> Vec<u8> {
+        let mut message = vec![0; ECHO_HEADER_LEN];
+        message[0] = ECHO_REQUEST;
+        message.extend(self.emit(len));
+        message
+    }
+
     /// Reads a probe from the start of a payload; `None` when it is somebody else's.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let rest = payload.strip_prefix(&MAGIC)?;
@@ -77,10 +95,15 @@ impl Probe {
     /// Reads a probe from an IPv4 packet: what `skb->data` points to after `eth_type_trans()`.
     pub fn parse_ipv4(packet: &[u8]) -> Option<Self> {
         let ip = Ipv4Packet::new(packet)?;
-        if ip.get_version() != 4 || ip.get_next_level_protocol() != IpNextHeaderProtocols::Udp {
-            return None;
-        }
         let header = usize::from(ip.get_header_length()) * 4;
+        let carries_probes = match ip.get_next_level_protocol() {
+            IpNextHeaderProtocols::Udp => true,
+            // An answer would carry the same number, and is the kernel's own.
+            IpNextHeaderProtocols::Icmp => *packet.get(header)? == ECHO_REQUEST,
+            _ => false,
+        };
+        (ip.get_version() == 4 && carries_probes).then_some(())?;
+        // Both headers have eight bytes.
         Self::parse(packet.get(header + 8..)?)
     }
 }
@@ -239,6 +262,16 @@ mod tests {
             assert_eq!(Probe::parse_frame(&frame), None, "byte {at} changed");
         }
         assert_eq!(Probe::parse_frame(&[]), None);
+    }
+
+    #[test]
+    fn an_echo_request_is_a_probe_and_its_answer_is_not() {
+        let mut packet = LITERAL[14..34].to_vec();
+        packet[9] = 1;
+        packet.extend(PROBE.emit_echo(18));
+        assert_eq!(Probe::parse_ipv4(&packet), Some(PROBE));
+        packet[20] = 0;
+        assert_eq!(Probe::parse_ipv4(&packet), None);
     }
 
     #[test]

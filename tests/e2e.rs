@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "quick".to_owned());
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     for pin in machine::pins(&kernels) {
-        trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, &pin)));
+        trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
     }
     trials.extend(report::trials());
     trials.extend(verdicts::trials());

@@ -72,6 +72,7 @@ fn recording() -> Vec<Record> {
             flow: 0,
             accepted: frames(0..7),
             refused: [("ENOBUFS".to_owned(), frames(7..10))].into(),
+            unacknowledged: Frames::default(),
         },
         Record::Seen { trial: 0, flow: 0, frames: frames(0..5), duplicated: 0, overrun: 0 },
         Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place: place("QDISC_DROP") },
@@ -219,6 +220,7 @@ fn contradictions_are_errors() {
                 flow: 0,
                 accepted: accepted.clone(),
                 refused: [("ENOBUFS".to_owned(), refused.clone())].into(),
+                unacknowledged: Frames::default(),
             }],
             other => vec![other],
         })

@@ -1,6 +1,6 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,14 @@ use lab::document::Document;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::interrupt;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::matrix::{Event, run_all, workers};
 use lab::host::memory;
 use lab::host::runner::{self, Unstarted};
 use lab::host::store::Kernel;
 use lab::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
 use lab::outcome::Outcome;
+use lab::plan;
 use lab::report::{grid, junit, ktap};
 use lab::snapshot;
 use lab::topology::Topology;
@@ -28,7 +29,7 @@ use lab::topology::Topology;
 use super::bench::Bench;
 use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use super::progress::Items;
-use super::{PinsArgs, ProvisionArgs, provision, run};
+use super::{PinsArgs, ProvisionArgs, drivers, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -105,18 +106,18 @@ struct Shared {
     bench: Bench,
     sources: Vec<Source>,
     kernels: Vec<Kernel>,
-    /// Ids of kernels for topologies with hardware.
-    with_drivers: BTreeSet<String>,
-    /// Ids of kernels for all others.
-    chosen: BTreeSet<String>,
+    /// The build with drivers of each kernel, where one is pinned and some topology needs it; under the kernel's name.
+    with_drivers: Vec<Option<Kernel>>,
+    pins: Vec<KernelPin>,
+    all_pins: Kernels,
 }
 
 impl Shared {
-    /// Whether they meet in a cell.
-    fn meet(&self, source: usize, kernel: usize) -> bool {
-        let needs_drivers = self.sources[source].topology.needs_drivers();
-        let ids = if needs_drivers { &self.with_drivers } else { &self.chosen };
-        ids.contains(&self.kernels[kernel].id)
+    /// The kernel that a topology runs on.
+    fn kernel(&self, source: usize, kernel: usize) -> &Kernel {
+        let with_drivers = self.with_drivers[kernel].as_ref();
+        let wanted = with_drivers.filter(|_| plan::needs_drivers(&self.sources[source].topology));
+        wanted.unwrap_or(&self.kernels[kernel])
     }
 }
 
@@ -126,13 +127,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;
     // In the order of versions, whatever the order they are named in: ranges are told over it.
-    let with_drivers: Vec<&KernelPin> = chosen.iter().map(|pin| pins.with_drivers(pin)).collect();
-    let is_hardware = |source: &Source| source.topology.needs_drivers();
-    let (any, all) = (sources.iter().any(is_hardware), sources.iter().all(is_hardware));
-    let is_wanted = |pin: &&KernelPin| any && with_drivers.contains(pin) || !all && chosen.contains(pin);
-    let ids = |pins: &[&KernelPin]| pins.iter().map(|pin| pin.name()).collect::<BTreeSet<String>>();
-    let (with_drivers_ids, chosen_ids) = (ids(&with_drivers), ids(&chosen));
-    let chosen: Vec<&KernelPin> = pins.pins().filter(is_wanted).collect();
+    let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
     let cache = provision::cache()?;
     let kernels = fetch_all(&chosen, &args.provision, &cache)?;
     let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
@@ -141,8 +136,15 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("note: {note}");
     }
     let accepted = Accepted::of(args, &sources, &kernels)?;
+    let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
+    let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
+        (Some(topology), Some(_)) => drivers::kernel(topology, pin, &pins, &args.provision, &cache).map(Some),
+        _ => Ok(None),
+    };
+    let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
+    let chosen = chosen.into_iter().cloned().collect();
     let shared =
-        Arc::new(Shared { bench, sources, kernels, with_drivers: with_drivers_ids, chosen: chosen_ids });
+        Arc::new(Shared { bench, sources, kernels, with_drivers, pins: chosen, all_pins: pins.clone() });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
@@ -281,7 +283,6 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     // Topology by topology, so that the first grid rows are whole first; by index, for threads outlive borrows.
     let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
         .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
-        .filter(|&(source, kernel)| shared.meet(source, kernel))
         .filter_map(|(source, kernel)| {
             let key = (kernel, runner::machine_of(&sources[source].topology));
             Some((source, kernel, ready.get(&key)?.clone()))
@@ -305,7 +306,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
             Event::Finished { index, result } => {
                 let (source, kernel) = places[index];
                 let document = result.clone().unwrap_or_else(|panic| {
-                    let machine = shared.bench.machine(&kernels[kernel]);
+                    let machine = shared.bench.machine(shared.kernel(source, kernel));
                     runner::failed(&sources[source].topology, &machine, &panic)
                 });
                 let cell = accepted.judge(document, &sources[source].file);
@@ -347,7 +348,7 @@ fn prepare(
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
     for (source, entry) in shared.sources.iter().enumerate() {
         let modules = runner::machine_of(&entry.topology);
-        for kernel in (0..shared.kernels.len()).filter(|&kernel| shared.meet(source, kernel)) {
+        for kernel in 0..shared.kernels.len() {
             machines.entry((kernel, modules.clone())).or_insert(source);
         }
     }
@@ -357,7 +358,7 @@ fn prepare(
     let mut begun: BTreeMap<usize, Instant> = BTreeMap::new();
     let worker = Arc::clone(shared);
     let work = move |&(kernel, source): &(usize, usize)| {
-        let machine = worker.bench.machine(&worker.kernels[kernel]);
+        let machine = worker.bench.machine(worker.kernel(source, kernel));
         runner::prepare(&worker.sources[source].topology, &machine).map_err(Arc::new)
     };
     let done = run_all(list, jobs, work, interrupt, |event| match event {
@@ -391,7 +392,7 @@ fn prepare(
 fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) -> Document {
     let begun = Instant::now();
     let topology = &shared.sources[*source].topology;
-    let machine = shared.bench.machine(&shared.kernels[*kernel]);
+    let machine = shared.bench.machine(shared.kernel(*source, *kernel));
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
@@ -400,6 +401,7 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
         Ok(run) => run.document,
         Err(error) => runner::unstarted(topology, &machine, &error.into()),
     };
+    drivers::explain(&mut document, topology, &shared.pins[*kernel], &shared.all_pins);
     document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     document
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
-use lab::host::kernels::KernelPin;
+use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
@@ -18,7 +18,7 @@ use lab::snapshot;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, provision};
+use super::{PinsArgs, ProvisionArgs, drivers, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -100,9 +100,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 
 fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
-    let choice = choose(args, topology, kernel)?;
+    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let choice = choose(args, kernel, &kernels)?;
     let qemu = provision::qemu(&args.provision)?;
-    let kernel = choice.kernel(&args.provision, &cache)?;
+    let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
     let machine = Machine {
@@ -116,6 +117,9 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
     };
     let mut run = runner::run_in_machine(topology, &machine)?;
     run.notes.extend(note);
+    if let Boot::Pin(pin) = &choice {
+        drivers::explain(&mut run.document, topology, pin, &kernels);
+    }
     Ok(run)
 }
 
@@ -126,16 +130,14 @@ enum Boot {
     HostImage,
 }
 
-fn choose(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Boot, Failure> {
+fn choose(args: &RunArgs, kernel: &str, kernels: &Kernels) -> Result<Boot, Failure> {
     if let Some(image) = &args.kernel_image {
         return Ok(Boot::Image { image: image.clone(), modules: args.modules.clone() });
     }
     if kernel == HOST_IMAGE {
         return Ok(Boot::HostImage);
     }
-    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
-    match &provision::select(&kernels, kernel)?[..] {
-        [pin] if topology.needs_drivers() => Ok(Boot::Pin(kernels.with_drivers(pin).clone())),
+    match &provision::select(kernels, kernel)?[..] {
         [pin] => Ok(Boot::Pin((*pin).clone())),
         pins => {
             Err(Failure::usage(format!("error: `{kernel}` is {} kernels; `lab run` takes one", pins.len())))
@@ -144,10 +146,16 @@ fn choose(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Boot, Fai
 }
 
 impl Boot {
-    fn kernel(&self, args: &ProvisionArgs, cache: &Cache) -> Result<Kernel, Failure> {
+    fn kernel(
+        &self,
+        topology: &Topology,
+        kernels: &Kernels,
+        args: &ProvisionArgs,
+        cache: &Cache,
+    ) -> Result<Kernel, Failure> {
         let store = Store::new(cache.clone(), None);
         match self {
-            Boot::Pin(pin) => provision::kernel(pin, args, cache),
+            Boot::Pin(pin) => drivers::kernel(topology, pin, kernels, args, cache),
             Boot::HostImage => Ok(store.host_image()?),
             Boot::Image { image, modules } => store
                 .from_image(image, modules.as_deref())

@@ -49,6 +49,29 @@ async fn add(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<(), OpErr
 /// # Errors
 /// The kernel's refusal.
 pub async fn add_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), OpError> {
+    put_route(bed, ns, route, NLM_F_CREATE | NLM_F_EXCL).await
+}
+
+/// Adds routes and permanent neighbours again, of which some may still be there.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn restore(
+    bed: &Testbed,
+    ns: &NsName,
+    routes: &[Route],
+    neighbours: &[Neighbour],
+) -> Result<(), OpError> {
+    for route in routes {
+        put_route(bed, ns, route, NLM_F_CREATE | NLM_F_REPLACE).await?;
+    }
+    for neighbour in neighbours {
+        add_neighbour(bed, ns, neighbour).await?;
+    }
+    Ok(())
+}
+
+async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Result<(), OpError> {
     let ipv6 = match (&route.to, &route.via) {
         (Some(to), _) => to.address.is_ipv6(),
         (None, via) => via.is_some_and(|via| via.is_ipv6()),
@@ -70,7 +93,7 @@ pub async fn add_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), 
         message.attributes.push(RouteAttribute::Oif(index));
     }
     let request = RouteNetlinkMessage::NewRoute(message);
-    let added = bed.rtnl(ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+    let added = bed.rtnl(ns)?.change(request, flags).await;
     added.map_err(|error| {
         let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
         error.during(format!("add route {to} in {ns}"))

@@ -35,6 +35,11 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const BPF_LINK_CREATE: libc::c_long = 28;
+
+// enum bpf_attach_type, include/uapi/linux/bpf.h
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
 
 /// The kinds of map used here (`enum bpf_map_type`).
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +103,19 @@ struct RawTracepointOpen {
     _pad: u32,
 }
 
+/// `union bpf_attr` as BPF_LINK_CREATE reads it for tcx.
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative_fd: u32,
+    _pad: u32,
+    expected_revision: u64,
+}
+
 /// Makes one call; `attr` must be laid out as `command` expects and point to live memory.
 fn bpf<T>(command: libc::c_long, call: &'static str, attr: &mut T) -> Result<libc::c_long, BpfError> {
     let size = size_of::<T>();
@@ -143,6 +161,8 @@ pub fn read_counter(map: BorrowedFd<'_>, index: u32) -> Result<u64, BpfError> {
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
 pub enum ProgramType {
+    /// Sees each frame at a device's hook, and says what becomes of it.
+    SchedCls = 3,
     /// Sees each frame as a driver takes it in.
     Xdp = 6,
     /// Sees a tracepoint's own arguments.
@@ -195,6 +215,21 @@ pub fn open_raw_tracepoint(name: &std::ffi::CStr, program: BorrowedFd<'_>) -> Re
         ..Default::default()
     };
     bpf(BPF_RAW_TRACEPOINT_OPEN, "bpf(BPF_RAW_TRACEPOINT_OPEN)", &mut attr).map(owned)
+}
+
+/// Attaches a program to a hook of device number `index` of the caller's network namespace; closing the descriptor
+/// detaches it.
+///
+/// # Errors
+/// EINVAL before Linux 6.6, which brought tcx.
+pub fn attach_tcx(program: BorrowedFd<'_>, index: u32, is_egress: bool) -> Result<OwnedFd, BpfError> {
+    let mut attr = LinkCreate {
+        prog_fd: program.as_raw_fd() as u32,
+        target_ifindex: index,
+        attach_type: if is_egress { BPF_TCX_EGRESS } else { BPF_TCX_INGRESS },
+        ..Default::default()
+    };
+    bpf(BPF_LINK_CREATE, "bpf(BPF_LINK_CREATE, tcx)", &mut attr).map(owned)
 }
 
 /// How often the kernel did not run the program because it was already running on that processor.

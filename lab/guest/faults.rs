@@ -1,27 +1,53 @@
 //! Faults: break something on purpose, and mend it again.
 
-use crate::guest::netns::Namespace;
-use crate::guest::outside::Outside;
-use crate::guest::rtnl::{Rtnl, RtnlError};
-use crate::guest::testbed::Testbed;
-use crate::guest::{hold, links, tc};
+use super::held::Held;
+use super::netns::Namespace;
+use super::outside::Outside;
+use super::rtnl::{Rtnl, RtnlError};
+use super::testbed::Testbed;
+use super::{gadget, hold, links, nft, partner, tc, tcx};
 use crate::link::DeviceRef;
 use crate::record::OpError;
-use crate::scenario::{Fault, Qdisc};
+use crate::scenario::{Fault, FilterKind, Qdisc};
 
-/// Breaks something.
+/// Breaks something. What has to be held for that is kept in `bed` by the fault's name.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub async fn inject(bed: &Testbed, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+pub async fn inject(
+    bed: &mut Testbed,
+    name: &str,
+    fault: &Fault,
+    outside: &mut dyn Outside,
+) -> Result<(), OpError> {
     match fault {
         Fault::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
-        Fault::Filter { device, hook, vlan } => tc::drop_frames(bed, device, *hook, *vlan).await,
+        Fault::Filter { device, hook, vlan, kind } => match kind {
+            FilterKind::Clsact => tc::drop_frames(bed, device, *hook, *vlan).await,
+            FilterKind::Tcx => {
+                let link = tcx::drop_frames(bed, device, *hook, *vlan).await?;
+                bed.held.insert(name.into(), Held::Descriptor(link));
+                Ok(())
+            }
+            FilterKind::Nft => {
+                let owner = nft::drop_frames(bed, device, *hook)?;
+                bed.held.insert(name.into(), Held::Descriptor(owner));
+                Ok(())
+            }
+        },
         Fault::Down { device } => links::set_down(bed, device).await,
         Fault::Release { device, .. } => links::leave(bed, device).await,
         Fault::Mtu { device, mtu, .. } => links::set_mtu(bed, device, *mtu).await,
         Fault::Hold { device, peer } => hold::hold(bed, device, peer).await,
         Fault::Unplug { device, slot } => outside.plug(device, *slot, false),
+        Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
+        Fault::Partner { device, peer } => {
+            let partner = partner::start(bed, device, peer).await?;
+            bed.held.insert(name.into(), Held::Partner(partner));
+            Ok(())
+        }
+        // The trial has the receivers.
+        Fault::Rcvbuf { .. } => Ok(()),
     }
 }
 
@@ -42,12 +68,13 @@ pub fn down_apart(namespace: &Namespace, device: &DeviceRef) -> Result<(), OpErr
 }
 
 /// Mends it. `standing` is the discipline the topology gives the device; without one it is back to its default.
-/// Of a device that was down, see [`links::set_down`] for what does not come back.
+/// Of a device that was down, the plan brings back routes and neighbours afterwards.
 ///
 /// # Errors
-/// The kernel's refusal.
+/// The kernel's refusal, or the fault is not there.
 pub async fn clear(
-    bed: &Testbed,
+    bed: &mut Testbed,
+    name: &str,
     fault: &Fault,
     standing: Option<&Qdisc>,
     outside: &mut dyn Outside,
@@ -55,7 +82,19 @@ pub async fn clear(
     match (fault, standing) {
         (Fault::Qdisc { device, .. }, Some(standing)) => tc::put_root(bed, device, standing).await,
         (Fault::Qdisc { device, .. }, None) => tc::remove_root(bed, device).await,
-        (Fault::Filter { device, hook, vlan }, _) => tc::stop_dropping(bed, device, *hook, *vlan).await,
+        (Fault::Filter { device, hook, vlan, kind: FilterKind::Clsact }, _) => {
+            tc::stop_dropping(bed, device, *hook, *vlan).await
+        }
+        (Fault::Filter { .. } | Fault::Partner { .. }, _) => match bed.held.remove(name) {
+            Some(held) => {
+                drop(held);
+                Ok(())
+            }
+            None => {
+                let text = Some("it was not injected, or is cleared already".into());
+                Err(OpError { what: format!("clear {name}"), errno: None, text })
+            }
+        },
         (Fault::Down { device }, _) => links::set_up(bed, device).await,
         (Fault::Release { device, controller }, _) => {
             // A bond takes no port that is up (`bond_enslave()`).
@@ -66,5 +105,7 @@ pub async fn clear(
         (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
         (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
         (Fault::Unplug { device, slot }, _) => outside.plug(device, *slot, true),
+        (Fault::Stall { peer, .. }, _) => links::set_up(bed, peer).await,
+        (Fault::Rcvbuf { .. }, _) => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! One flow: sends its frames, watches them arrive or get lost, and waits until nothing moves any more.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use super::drop_book::DropBook;
 use super::drops::ObserveError;
 use super::receiver::Receiver;
 use super::sender::{SendError, Sender};
+use super::stream::{ANSWER_TIMEOUT, Stream};
 use super::wait;
 use crate::frames::Frames;
 use crate::link::DeviceRef;
@@ -42,6 +44,17 @@ pub enum FloodError {
         /// What the tap said.
         source: io::Error,
     },
+    /// The receiving end of a connection.
+    #[error("read the connection of flow {flow}: {source}")]
+    Stream {
+        /// Its number.
+        flow: u16,
+        /// What the socket said.
+        source: io::Error,
+    },
+    /// The plan forgot to connect.
+    #[error("the flow has no connection")]
+    NotConnected,
     /// The drop observer.
     #[error("read the drop observer: {0}")]
     Observe(#[from] ObserveError),
@@ -121,15 +134,52 @@ impl<'p> Flood<'p> {
             let missing = asked.difference(&seen.unwrap_or_default());
             missing.difference(&watch.drops.lost(number)).is_empty()
         })?;
-        records.push(Record::Sent { trial, flow: number, accepted, refused });
+        let unacknowledged = Frames::default();
+        records.push(Record::Sent { trial, flow: number, accepted, refused, unacknowledged });
         Ok(records)
     }
+}
+
+/// Writes one TCP flow and waits until all of it was read, or nobody has answered for long enough.
+///
+/// # Errors
+/// When a socket or the observer fails. Refused and unacknowledged writes are no errors.
+pub fn flood_stream(
+    plan: &FlowPlan,
+    (trial, number): (u16, u16),
+    mut watch: Watch<'_, '_>,
+) -> Result<Record, FloodError> {
+    let flow = &plan.flow;
+    for sequence in 0..flow.frames {
+        let stream = watch.streams.get_mut(&number).ok_or(FloodError::NotConnected)?;
+        stream.send(Probe { trial, flow: number, sequence });
+        if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
+            watch.drain()?;
+        }
+    }
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let all_read = wait::until(deadline, ROUND, || match watch.drain() {
+        Ok(_) if watch.streams.get(&number).is_some_and(Stream::is_done) => Some(Ok(())),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    all_read.unwrap_or(Ok(()))?;
+    watch.settle(|_| true)?;
+    let stream = watch.streams.get(&number).ok_or(FloodError::NotConnected)?;
+    let answers = stream.answers();
+    let (accepted, refused, unacknowledged) =
+        answers.map_err(|source| FloodError::Receive { device: flow.from.clone(), source })?;
+    Ok(Record::Sent { trial, flow: number, accepted, refused, unacknowledged })
 }
 
 /// Where frames show up again: at their receivers, or among the dropped.
 pub struct Watch<'w, 'o> {
     /// By device.
     pub receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    /// TCP connections, by flow.
+    pub streams: &'w mut BTreeMap<u16, Stream>,
+    /// The trial's number.
+    pub trial: u16,
     /// The drop observer's book.
     pub drops: &'w mut DropBook<'o>,
 }
@@ -141,6 +191,10 @@ impl Watch<'_, '_> {
         for (device, receiver) in &mut *self.receivers {
             news +=
                 receiver.drain().map_err(|source| FloodError::Receive { device: device.clone(), source })?;
+        }
+        for (number, stream) in &mut *self.streams {
+            let failed = |source| FloodError::Stream { flow: *number, source };
+            news += stream.drain(self.trial).map_err(failed)?;
         }
         Ok(news)
     }

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -31,6 +31,11 @@ const OPEN_FILES_MAX: u64 = 65_536;
 
 const MODULE_LIST: &str = "/lab/modules.load";
 const MODULE_DIR: &str = "/lab/modules";
+
+/// Where the host packs a module.
+pub fn packed(module: &str) -> PathBuf {
+    Path::new(MODULE_DIR).join(format!("{module}.ko"))
+}
 
 struct Mount {
     kind: &'static str,
@@ -71,6 +76,11 @@ enum SetupError {
 /// Whether this process is PID 1 of a guest that the lab made; PID 1 of a container is not.
 pub fn is_init() -> bool {
     std::process::id() == 1 && Path::new(MODULE_LIST).exists()
+}
+
+/// Whether this process runs in a guest that the lab made.
+pub fn is_machine() -> bool {
+    Path::new(MODULE_LIST).exists()
 }
 
 /// What PID 1 does, from the first instruction to the end of the machine.

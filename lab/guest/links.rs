@@ -9,9 +9,9 @@ use netlink_packet_route::link::{
     LinkFlags, LinkInfo, LinkMessage, LinkXdp, MacVlanMode, VlanProtocol,
 };
 
-use crate::guest::bond;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::{Testbed, netns_error};
+use crate::guest::{bond, gadget, tap};
 use crate::link::{DeviceRef, IpvlanFlag, IpvlanMode, Mac};
 use crate::record::OpError;
 use crate::topology::{Link, LinkKind};
@@ -19,17 +19,23 @@ use crate::topology::{Link, LinkKind};
 /// `lo` is the first device of every namespace (LOOPBACK_IFINDEX, include/net/flow.h).
 pub(super) const LOOPBACK_IFINDEX: u32 = 1;
 
-/// Makes a link, down. A cable is made with both ends, the far one directly in its namespace.
+/// Makes a link, down. A cable is made with both ends, the far one directly in its namespace; a tap is there as long as
+/// its descriptor, which `bed` holds.
 ///
 /// # Errors
 /// The kernel's refusal, or a link it stands on is not there.
-pub async fn create(bed: &Testbed, link: &Link, peer: Option<&Link>) -> Result<(), OpError> {
+pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Result<(), OpError> {
+    match (&link.kind, peer) {
+        (LinkKind::Gadget { .. }, Some(peer)) => return gadget::create(bed, link, peer).await,
+        (LinkKind::Tap { backpressure }, _) => return tap::create(bed, link, *backpressure).await,
+        _ => {}
+    }
     let what = format!("create {} {}", link.kind.word(), link.device);
     let mut message = attributes(link);
     let mut infos = vec![LinkInfo::Kind(InfoKind::from(link.kind.word()))];
     let below = |name| DeviceRef::new(&link.device.ns, name);
     match &link.kind {
-        LinkKind::Dummy => {}
+        LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tap { .. } => {}
         LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
             let text = "hardware is adopted, not made".into();
             return Err(OpError { what, errno: None, text: Some(text) });

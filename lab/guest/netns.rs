@@ -59,21 +59,17 @@ impl Namespace {
             for (name, value) in IPV4_SYSCTLS.iter().chain(ipv6_sysctls(ipv6)) {
                 write_sysctl(name, value)?;
             }
-            // Not /proc/self: that is the main thread's namespace.
-            let path = Path::new("/proc/thread-self/ns/net");
-            let file = |source| NetnsError::File { path: path.into(), source };
-            let opened = File::open(path).map_err(file)?;
-            let inum = opened.metadata().map_err(file)?.ino();
-            Ok(Self { fd: opened.into(), inum })
+            Self::own()
         })
     }
 
-    /// The namespace the process started in.
+    /// The namespace of the calling thread; of the agent's own it is the one the process started in.
     ///
     /// # Errors
     /// /proc is not there.
     pub fn own() -> Result<Self, NetnsError> {
-        let path = Path::new("/proc/self/ns/net");
+        // Not /proc/self: that is the main thread's.
+        let path = Path::new("/proc/thread-self/ns/net");
         let file = |source| NetnsError::File { path: path.into(), source };
         let opened = File::open(path).map_err(file)?;
         let inum = opened.metadata().map_err(file)?.ino();
@@ -237,6 +233,9 @@ const IPV4_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/rp_filter", "0"),
     // A bridge joins the all-snoopers group and reports it (br_ip4_multicast_join_snoopers()).
     ("net/ipv4/igmp_link_local_mcast_reports?", "0"),
+    // Ping sockets for the agent's own group; and no answers, which would be frames of the kernel's own.
+    ("net/ipv4/ping_group_range", "0 0"),
+    ("net/ipv4/icmp_echo_ignore_all", "1"),
 ];
 
 /// The same for IPv6, which may be missing as a whole (CONFIG_IPV6=n, ipv6.disable=1) when it is not wanted.

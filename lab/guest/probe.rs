@@ -9,11 +9,11 @@ use crate::guest::hardware;
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::netns::{Namespace, Spares};
 use crate::guest::rtnl::{Rtnl, RtnlError};
-use crate::guest::tc;
 use crate::guest::testbed::netns_error;
+use crate::guest::{gadget, nft, tap, tc, tcx};
 use crate::plan::Need;
 use crate::record::OpError;
-use crate::scenario::Qdisc;
+use crate::scenario::{FilterKind, Qdisc};
 
 const WHAT: &str = "find out what the kernel has to offer";
 
@@ -31,6 +31,12 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             Need::Link(kind) => try_link(&rtnl, kind).await,
             Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
             Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
+            Need::Hook { .. } | Need::Gadget | Need::Tap { .. } => {
+                let enter = |error| netns_error(WHAT, &error);
+                let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
+                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
+                continue;
+            }
             Need::Driver(module) => {
                 let lacks = || format!("{need} ({})", provider(need));
                 missing.extend((!hardware::has_driver(module)).then(lacks));
@@ -40,6 +46,19 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
         missing.extend(judge(need, tried)?);
     }
     Ok((missing, scratch))
+}
+
+/// Why the kernel does not have what no rtnetlink request asks for; tried in the calling thread's namespace.
+fn obstacle(need: &Need) -> Option<String> {
+    match need {
+        Need::Hook { kind: FilterKind::Tcx, hook } => {
+            tcx::attach(LOOPBACK_IFINDEX, *hook, None).err().map(|error| error.to_string())
+        }
+        Need::Hook { hook, .. } => nft::attach("lo", *hook).err().map(|error| error.to_string()),
+        Need::Gadget => gadget::obstacle(),
+        Need::Tap { backpressure } => tap::obstacle(*backpressure),
+        _ => None,
+    }
 }
 
 /// `None` when the kernel has it.
@@ -81,6 +100,14 @@ fn provider(need: &Need) -> String {
         Need::Classifier(kind) => {
             format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
         }
+        Need::Hook { kind: FilterKind::Nft, .. } => {
+            "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
+                .into()
+        }
+        Need::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
+        Need::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
+        Need::Tap { backpressure: false } => "CONFIG_TUN".into(),
+        Need::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
         Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
     };
     match need.modules().as_slice() {

@@ -23,7 +23,19 @@ pub struct Receiver {
     trial: u16,
     /// By flow.
     seen: BTreeMap<u16, Seen>,
+    counts: Counts,
+    /// Whether the socket is read; one that is not has the smallest buffer.
+    reading: bool,
     overrun: u32,
+}
+
+/// Where a frame counts as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// When it has arrived at the device, whatever the stack above makes of it.
+    AtDevice,
+    /// When the receiving socket has read it.
+    AtSocket,
 }
 
 /// What arrived of one flow.
@@ -41,7 +53,7 @@ impl Receiver {
     ///
     /// # Errors
     /// When a socket call fails.
-    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32) -> io::Result<Self> {
+    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32, counts: Counts) -> io::Result<Self> {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
@@ -55,7 +67,22 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { tap, sink, trial, seen: BTreeMap::new(), overrun: 0 })
+        Ok(Self { tap, sink, trial, seen: BTreeMap::new(), counts, reading: true, overrun: 0 })
+    }
+
+    /// Stops to read the socket, with the smallest buffer there is; or reads it again.
+    ///
+    /// # Errors
+    /// The kernel refuses the buffer, or another device of the namespace has the same address and the socket.
+    pub fn set_reading(&mut self, reading: bool) -> io::Result<()> {
+        let sink = self.sink.as_ref().ok_or(io::ErrorKind::AddrInUse)?;
+        if reading {
+            sockopt::receive_buffer(sink, RECEIVE_BUFFER_BYTES)?;
+        } else {
+            sockopt::smallest_receive_buffer(sink)?;
+        }
+        self.reading = reading;
+        Ok(())
     }
 
     /// Takes everything that has arrived; returns how many of the lab's frames were among it.
@@ -64,10 +91,14 @@ impl Receiver {
     /// When the tap fails. A device that went down is no failure: nothing more will arrive.
     pub fn drain(&mut self) -> io::Result<u32> {
         let mut buffer = [0; FRAME_HEAD_BYTES];
-        if let Some(sink) = &self.sink {
-            while let Ok(Some(_)) = sockopt::receive(sink, &mut buffer) {}
-        }
         let mut news = 0;
+        while let Some(sink) = self.sink.as_ref().filter(|_| self.reading)
+            && let Ok(Some(len)) = sockopt::receive(sink, &mut buffer)
+        {
+            if self.counts == Counts::AtSocket {
+                news += self.note(Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]));
+            }
+        }
         loop {
             let len = match sockopt::receive(&self.tap, &mut buffer) {
                 Ok(Some(len)) => len,
@@ -75,20 +106,25 @@ impl Receiver {
                 Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
                 Err(error) => return Err(error),
             };
-            let Some(probe) = Probe::parse_frame(&buffer[..len.min(FRAME_HEAD_BYTES)]) else { continue };
-            if probe.trial == self.trial {
-                news += 1;
-                let seen = self.seen.entry(probe.flow).or_default();
-                if let Some(last) = seen.last.replace(Instant::now()) {
-                    seen.longest_silence = seen.longest_silence.max(last.elapsed());
-                }
-                if !seen.frames.insert(probe.sequence) {
-                    seen.duplicated += 1;
-                }
+            if self.counts == Counts::AtDevice {
+                news += self.note(Probe::parse_frame(&buffer[..len.min(FRAME_HEAD_BYTES)]));
             }
         }
         self.overrun += sockopt::packet_overrun(&self.tap)?;
         Ok(news)
+    }
+
+    /// Notes a frame of this trial; returns how many that were.
+    fn note(&mut self, probe: Option<Probe>) -> u32 {
+        let Some(probe) = probe.filter(|probe| probe.trial == self.trial) else { return 0 };
+        let seen = self.seen.entry(probe.flow).or_default();
+        if let Some(last) = seen.last.replace(Instant::now()) {
+            seen.longest_silence = seen.longest_silence.max(last.elapsed());
+        }
+        if !seen.frames.insert(probe.sequence) {
+            seen.duplicated += 1;
+        }
+        1
     }
 
     /// Frames of a flow that arrived, and how many of them again.

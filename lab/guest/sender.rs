@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{self, MsgFlags, SockaddrIn};
 
 use super::sockopt;
 use crate::frames::Frames;
@@ -29,7 +30,8 @@ pub struct Sender {
 
 enum Door {
     Packet { socket: OwnedFd, template: FrameTemplate },
-    Udp { socket: UdpSocket, payload_len: usize },
+    Udp { socket: UdpSocket, to: SocketAddrV4, payload_len: usize },
+    Ping { socket: OwnedFd, to: SockaddrIn, payload_len: usize },
 }
 
 /// Why a flow's sender could not be made, or gave up.
@@ -82,8 +84,25 @@ impl Sender {
                     sockopt::receive_errors(&socket).map_err(failed("IP_RECVERR"))?;
                 }
                 socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;
-                socket.connect((plan.destination, PROBE_PORT)).map_err(failed("connect"))?;
-                Door::Udp { socket, payload_len: flow.len - HEADERS_LEN }
+                // Not connected: without a route it is each send that is refused, not the socket.
+                let to = SocketAddrV4::new(plan.destination, PROBE_PORT);
+                Door::Udp { socket, to, payload_len: flow.len - HEADERS_LEN }
+            }
+            Socket::Tcp => {
+                let source = io::Error::from(io::ErrorKind::Unsupported);
+                return Err(failed("TCP is written to a connection")(source));
+            }
+            Socket::Ping => {
+                let socket = sockopt::ping_socket().map_err(failed("ping socket"))?;
+                let local = SockaddrIn::from(SocketAddrV4::new(plan.source, 0));
+                let from = |errno: Errno| io::Error::from(errno);
+                socket::bind(socket.as_raw_fd(), &local).map_err(from).map_err(failed("bind"))?;
+                sockopt::bind_to_device(&socket, flow.from.name.as_str())
+                    .map_err(failed("SO_BINDTODEVICE"))?;
+                sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
+                let to = SockaddrIn::from(SocketAddrV4::new(plan.destination, 0));
+                // An echo request's header is as long as UDP's.
+                Door::Ping { socket, to, payload_len: flow.len - HEADERS_LEN }
             }
         };
         Ok(Self { door, accepted: Frames::default(), refused: BTreeMap::new() })
@@ -100,7 +119,14 @@ impl Sender {
                     template.frame(probe).map_err(|source| SendError::Frame { flow: flow.into(), source })?;
                 sockopt::send(socket, &frame)
             }
-            Door::Udp { socket, payload_len } => socket.send(&probe.emit(*payload_len)).map(|_| ()),
+            Door::Udp { socket, to, payload_len } => {
+                socket.send_to(&probe.emit(*payload_len), *to).map(|_| ())
+            }
+            Door::Ping { socket, to, payload_len } => {
+                let message = probe.emit_echo(*payload_len);
+                let sent = socket::sendto(socket.as_raw_fd(), &message, to, MsgFlags::MSG_DONTWAIT);
+                sent.map(|_| ()).map_err(io::Error::from)
+            }
         };
         match answer {
             Ok(()) => self.accepted.insert(probe.sequence),

@@ -2,7 +2,14 @@
 
 use std::io;
 use std::mem::size_of;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
 
 use libc::{c_int, c_void, socklen_t};
 
@@ -32,6 +39,70 @@ pub fn packet_socket(protocol: u16, ifindex: u32) -> io::Result<OwnedFd> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+/// Opens a ping socket: ICMP echo requests without the right to send anything else.
+///
+/// # Errors
+/// EACCES when the process' group is not in net.ipv4.ping_group_range.
+pub fn ping_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, kind, libc::IPPROTO_ICMP) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// SO_RCVBUF as small as the kernel has it (SOCK_MIN_RCVBUF).
+///
+/// # Errors
+/// When it is refused.
+pub fn smallest_receive_buffer(socket: &impl AsRawFd) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 0)
+}
+
+/// Opens a TCP socket bound to an address and a device.
+///
+/// # Errors
+/// The address or the device is not there.
+pub fn tcp_socket(local: SocketAddrV4, device: &str) -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind_to_device(&socket, device)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(local))?;
+    Ok(socket)
+}
+
+/// Connects, and waits for the answer; SO_SNDTIMEO bounds that (`inet_wait_for_connect()`).
+///
+/// # Errors
+/// No route, no answer in time (EINPROGRESS), or a refusal.
+pub fn connect_within(socket: &OwnedFd, to: SocketAddrV4, time: Duration) -> io::Result<()> {
+    let bound = TimeVal::new(i64::try_from(time.as_secs()).unwrap_or(i64::MAX), 0);
+    setsockopt(socket, sockopt::SendTimeout, &bound)?;
+    Ok(connect(socket.as_raw_fd(), &SockaddrIn::from(to))?)
+}
+
+/// Writes to a connection without waiting; what is written ends a segment (MSG_EOR). Returns how much was taken.
+///
+/// # Errors
+/// EAGAIN when the send buffer is full; what has become of the connection.
+pub fn send_segment(socket: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_EOR;
+    Ok(nix::sys::socket::send(socket.as_raw_fd(), bytes, flags)?)
+}
+
+/// Bytes of a connection that the other end has not acknowledged (SIOCOUTQ).
+///
+/// # Errors
+/// When the socket is no TCP socket.
+pub fn unacknowledged_bytes(socket: &impl AsRawFd) -> io::Result<usize> {
+    let mut bytes: c_int = 0;
+    // SAFETY: the kernel writes an int to `bytes`.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(bytes).unwrap_or(0)) }
 }
 
 /// Sends one frame or datagram without waiting.

@@ -1,8 +1,11 @@
 //! What a topology stands in: its namespaces and one rtnetlink socket in each. Dropping it takes all away.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 
 use crate::guest::hardware::Home;
+use crate::guest::held::Held;
 use crate::guest::links;
 use crate::guest::netns::{Namespaces, NetnsError, Spares};
 use crate::guest::rtnl::Rtnl;
@@ -14,6 +17,8 @@ use crate::record::OpError;
 pub struct Testbed {
     /// For what is done inside them without rtnetlink: sockets, /proc, /sys.
     pub namespaces: Namespaces,
+    /// What faults and devices need to be there, by fault or device.
+    pub held: BTreeMap<String, Held>,
     sockets: IndexMap<NsName, Rtnl>,
     /// Where NICs come from; none in a topology without hardware.
     pub home: Option<Home>,
@@ -22,7 +27,8 @@ pub struct Testbed {
 impl Testbed {
     /// Empty; `ipv6` says whether its namespaces have IPv6.
     pub fn new(ipv6: bool) -> Self {
-        Self { namespaces: Namespaces::new(ipv6), sockets: IndexMap::new(), home: None }
+        let namespaces = Namespaces::new(ipv6);
+        Self { namespaces, held: BTreeMap::new(), sockets: IndexMap::new(), home: None }
     }
 
     /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.

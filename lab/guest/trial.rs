@@ -1,6 +1,6 @@
 //! One trial: carries out its operations, and watches from the first step to the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use super::agent::Prepared;
 use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
-use super::flood::{Flood, Watch};
+use super::flood::{Flood, Watch, flood_stream};
 use super::netns::Spares;
 use super::outside::Outside;
-use super::receiver::Receiver;
+use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
+use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, build, faults, hardware, pods, ready, states, tables, vf, wait};
+use super::{addresses, build, faults, hardware, pods, ready, states, tables, tap, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
-use crate::scenario::{Capture, Condition, Fault};
+use crate::scenario::{Capture, Condition, Fault, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -38,6 +39,10 @@ pub struct Trial<'a> {
     receivers: IndexMap<DeviceRef, Receiver>,
     /// By name.
     captures: IndexMap<String, Tap>,
+    /// TCP connections by flow; open until the trial ends.
+    streams: BTreeMap<u16, Stream>,
+    /// Devices whose receiving sockets nobody reads.
+    unread: BTreeSet<DeviceRef>,
 }
 
 impl<'a> Trial<'a> {
@@ -51,6 +56,8 @@ impl<'a> Trial<'a> {
             drops: DropBook::new(&mut prepared.observer, number),
             receivers: IndexMap::new(),
             captures: IndexMap::new(),
+            streams: BTreeMap::new(),
+            unread: BTreeSet::new(),
         }
     }
 
@@ -77,9 +84,16 @@ impl<'a> Trial<'a> {
                 hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }
             Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Inject { fault, .. } => faults::inject(bed, fault, outside).await?,
-            Op::Clear { fault, standing, .. } => {
-                faults::clear(bed, fault, standing.as_ref(), outside).await?
+            Op::Restore { ns, routes, neighbours } => {
+                addresses::restore(bed, ns, routes, neighbours).await?;
+            }
+            Op::Inject { name, fault } => {
+                faults::inject(bed, name, fault, outside).await?;
+                self.set_reading(fault, false)?;
+            }
+            Op::Clear { name, fault, standing } => {
+                faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
+                self.set_reading(fault, true)?;
             }
             Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
             Op::Capture(capture) => self.start_capture(capture).await?,
@@ -94,6 +108,7 @@ impl<'a> Trial<'a> {
                 let (value, held) = self.wait(until, *within_ms).await?;
                 return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
             }
+            Op::Connect { flow } => self.connect(*flow)?,
             Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), outside).await,
             building => build::perform(bed, building).await?,
         }
@@ -103,6 +118,28 @@ impl<'a> Trial<'a> {
     /// The drop observer's account, and what still stands.
     pub fn close(self) -> (Vec<Record>, Testbed) {
         (self.drops.close(), self.bed)
+    }
+
+    fn connect(&mut self, number: u16) -> Result<(), OpError> {
+        let FlowPlan { flow, source, destination, .. } = &self.plan.flows[usize::from(number)];
+        let what = format!("connect flow {}", flow.name);
+        let enter = |error| netns_error(&what, &error);
+        let namespaces = &self.bed.namespaces;
+        let listener = namespaces.enter(&flow.to.ns, || stream::listen(*destination)).map_err(enter)?;
+        let listener = listener.map_err(|error| failed(&what, &error))?;
+        let open = || stream::connect(&listener, *source, flow.from.name.as_str(), flow.len);
+        let stream = namespaces.enter(&flow.from.ns, open).map_err(enter)?;
+        self.streams.insert(number, stream.map_err(|error| failed(&what, &error))?);
+        Ok(())
+    }
+
+    /// A receiver that nobody reads has a full buffer soon; also one that is opened later.
+    fn set_reading(&mut self, fault: &Fault, reading: bool) -> Result<(), OpError> {
+        let Fault::Rcvbuf { device } = fault else { return Ok(()) };
+        let _ = if reading { self.unread.remove(device) } else { self.unread.insert(device.clone()) };
+        let Some(receiver) = self.receivers.get_mut(device) else { return Ok(()) };
+        let set = receiver.set_reading(reading);
+        set.map_err(|error| failed(&format!("set the receive buffer at {device}"), &error))
     }
 
     async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
@@ -138,25 +175,35 @@ impl<'a> Trial<'a> {
         broken: Option<&Broken>,
         outside: &mut dyn Outside,
     ) -> Result<Vec<Record>, OpError> {
-        let plan = &self.plan.flows[usize::from(number)];
+        let plans: &'a Plan = self.plan;
+        let plan = &plans.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
+        if flow.socket == Socket::Tcp {
+            let sent = flood_stream(plan, (self.number, number), self.watch());
+            return sent.map(|record| vec![record]).map_err(|error| failed(&what, &error));
+        }
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
         let source = addresses::mac_of(&self.bed, &flow.from).await?;
         let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
         let enter = |error| netns_error(&what, &error);
         if !self.receivers.contains_key(&flow.to) {
-            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let counts = if plan.at_socket { Counts::AtSocket } else { Counts::AtDevice };
+            let open = || Receiver::open(self.number, plan.destination, to_index, counts);
             let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
-            self.receivers.insert(flow.to.clone(), receiver.map_err(|error| failed(&what, &error))?);
+            let mut receiver = receiver.map_err(|error| failed(&what, &error))?;
+            if self.unread.contains(&flow.to) {
+                receiver.set_reading(false).map_err(|error| failed(&what, &error))?;
+            }
+            self.receivers.insert(flow.to.clone(), receiver);
         }
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         let sender = sender.map_err(|error| failed(&what, &error))?;
         let mut flood = Flood::new(plan, (self.number, number), sender);
         let gave_up = |error| failed(&what, &error);
-        if let Some(Broken { at_frame, fault, .. }) = broken {
-            let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+        if let Some(Broken { at_frame, name, fault }) = broken {
+            let mut watch = watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops);
             flood.send(*at_frame, &mut watch).map_err(gave_up)?;
             flood.rest(&mut watch).map_err(gave_up)?;
             if let Fault::Down { device } = fault {
@@ -169,23 +216,31 @@ impl<'a> Trial<'a> {
                     down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
                 })?;
             } else {
-                faults::inject(&self.bed, fault, outside).await?;
+                faults::inject(&mut self.bed, name, fault, outside).await?;
             }
         }
-        let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
+        let mut watch = self.watch();
         flood.send(flow.frames, &mut watch).map_err(gave_up)?;
         flood.finish(watch).map_err(gave_up)
+    }
+
+    fn watch(&mut self) -> Watch<'_, 'a> {
+        watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.
     async fn finish(&mut self) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let what = "let everything come to rest";
-        let mut watch = Watch { receivers: &mut self.receivers, drops: &mut self.drops };
-        watch.settle(|_| false).map_err(|error| failed(what, &error))?;
+        // What is in a tap's ring is on no counter: it is seen when the ring is emptied.
+        tap::let_all_go(&mut self.bed);
+        self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
         let mut records = Vec::new();
         for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
-            if let Some(receiver) = self.receivers.get(&flow.to) {
+            if let Some(stream) = self.streams.get(&number) {
+                let (frames, duplicated) = stream.seen();
+                records.push(Record::Seen { trial, flow: number, frames, duplicated, overrun: 0 });
+            } else if let Some(receiver) = self.receivers.get(&flow.to) {
                 let (frames, duplicated) = receiver.seen(number);
                 let overrun = receiver.overrun();
                 records.push(Record::Seen { trial, flow: number, frames, duplicated, overrun });
@@ -203,6 +258,16 @@ impl<'a> Trial<'a> {
         records.push(Record::Counters { trial, when: When::After, devices });
         Ok(records)
     }
+}
+
+/// All that frames may show up at.
+fn watch<'w, 'o>(
+    trial: u16,
+    receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    streams: &'w mut BTreeMap<u16, Stream>,
+    drops: &'w mut DropBook<'o>,
+) -> Watch<'w, 'o> {
+    Watch { receivers, streams, trial, drops }
 }
 
 /// Lets time pass: waits for what never comes.

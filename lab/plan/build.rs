@@ -67,7 +67,12 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     let mut ops = Vec::new();
     for link in topology.links.values() {
         match &link.kind {
-            LinkKind::Dummy => ops.push(Op::Create { link: link.clone(), peer: None }),
+            LinkKind::Dummy | LinkKind::Tap { .. } => {
+                ops.push(Op::Create { link: link.clone(), peer: None });
+            }
+            LinkKind::Gadget { peer } => {
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
             LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
             LinkKind::Veth { peer } => {
                 far_ends.insert(peer);
@@ -78,7 +83,8 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 let slot = slot.expect("every NIC has a slot");
                 ops.push(Op::Adopt { link: link.clone(), slot });
             }
-            LinkKind::Vf { .. }
+            LinkKind::GadgetHost { .. }
+            | LinkKind::Vf { .. }
             | LinkKind::Bond(_)
             | LinkKind::Vlan { .. }
             | LinkKind::Ipvlan { .. }
@@ -127,8 +133,10 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         _ => 1,
     };
     match &link.kind {
-        LinkKind::Dummy => true,
-        LinkKind::Veth { peer } => topology.links.get(peer).is_some_and(|peer| peer.up),
+        LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            topology.links.get(peer).is_some_and(|peer| peer.up)
+        }
         // QEMU's NICs have carrier by themselves, as long as the cable is in.
         LinkKind::Nic(_) | LinkKind::Pf(_) => true,
         LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),

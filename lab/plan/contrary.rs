@@ -1,6 +1,6 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, flood, inject, let_go};
+use super::{Op, Plan, Role, act, build, connect, flood, inject, let_go};
 use crate::link::{DeviceRef, Mac};
 use crate::record::When;
 use crate::scenario::{Contrary, Fault, Step, Subject};
@@ -33,8 +33,6 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     if let Contrary::Joined(bond) = cause {
         ops.extend(join_spare(bond));
     }
-    ops.push(Op::Count(When::Before));
-    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let mut acts: Vec<Op> = match cause {
         Contrary::Healthy | Contrary::Plain(_) | Contrary::Joined(_) => Vec::new(),
         Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
@@ -51,6 +49,9 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
         halve(&mut acts, plan);
     }
     acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
+    ops.extend(connect(topology, &acts));
+    ops.push(Op::Count(When::Before));
+    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Contrary, Fault, Qdisc};
+use crate::scenario::{Contrary, Fault, FilterKind, Hook, Qdisc};
 use crate::topology::{LinkKind, Topology};
 
 /// A feature of the kernel under test.
@@ -19,6 +19,20 @@ pub enum Need {
     Classifier(String),
     /// The driver of an emulated NIC.
     Driver(String),
+    /// A hook that no queueing discipline provides.
+    Hook {
+        /// tcx or nft.
+        kind: FilterKind,
+        /// Which way.
+        hook: Hook,
+    },
+    /// A USB pair: a gadget and its host in one machine.
+    Gadget,
+    /// A tap, with IFF_BACKPRESSURE or without.
+    Tap {
+        /// Whether with it.
+        backpressure: bool,
+    },
 }
 
 impl Need {
@@ -38,8 +52,22 @@ impl Need {
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
             Self::Driver(module) => vec![module.clone()],
+            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
+            Self::Hook { .. } => Vec::new(),
+            // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
+            Self::Gadget => {
+                let names =
+                    ["dummy_hcd", "cdc_ether", "usb_f_ecm", "usb_f_ecm_subset", "usb_f_rndis", "g_ether"];
+                names.map(String::from).into()
+            }
+            Self::Tap { .. } => vec!["tun".into()],
         }
     }
+}
+
+/// Whether a topology needs drivers that a kernel built for virtual machines lacks.
+pub fn needs_drivers(topology: &Topology) -> bool {
+    needs(topology).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
 }
 
 /// What a topology needs, each once.
@@ -59,6 +87,12 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
                 needs.insert(Need::Driver("igbvf".into()));
             }
             LinkKind::Vf { .. } => {}
+            LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => {
+                needs.insert(Need::Gadget);
+            }
+            LinkKind::Tap { backpressure } => {
+                needs.insert(Need::Tap { backpressure: *backpressure });
+            }
             other => {
                 needs.insert(Need::Link(other.word().into()));
             }
@@ -71,7 +105,10 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
     for fault in topology.scenario.faults.values().chain(contrary) {
         match fault {
             Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { vlan, .. } => {
+            Fault::Filter { hook, kind: kind @ (FilterKind::Tcx | FilterKind::Nft), .. } => {
+                needs.insert(Need::Hook { kind: *kind, hook: *hook });
+            }
+            Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
                 needs.insert(Need::Qdisc("clsact".into()));
                 let classifier = if vlan.is_some() { "flower" } else { "matchall" };
                 needs.insert(Need::Classifier(classifier.into()));
@@ -80,7 +117,10 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
             | Fault::Release { .. }
             | Fault::Mtu { .. }
             | Fault::Hold { .. }
-            | Fault::Unplug { .. } => {}
+            | Fault::Unplug { .. }
+            | Fault::Stall { .. }
+            | Fault::Partner { .. }
+            | Fault::Rcvbuf { .. } => {}
         }
     }
     needs.into_iter().collect()

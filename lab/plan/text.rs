@@ -6,7 +6,7 @@ use super::{Broken, FlowPlan, Need, Op, Part, Plan, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Contrary, Fault, Hook};
+use crate::scenario::{Capture, Condition, Contrary, Fault};
 use crate::topology::{Bond, Link, LinkKind, Neighbour};
 
 impl Display for Need {
@@ -15,6 +15,10 @@ impl Display for Need {
             Self::Link(kind) => write!(f, "links of kind {kind}"),
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
+            Self::Hook { kind, hook } => write!(f, "{} hook of {}", hook.word(), kind.word()),
+            Self::Gadget => f.write_str("a USB gadget with its host"),
+            Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
+            Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -32,11 +36,14 @@ impl Display for Plan {
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
-        for (number, FlowPlan { flow, source, destination }) in self.flows.iter().enumerate() {
+        for (number, FlowPlan { flow, source, destination, at_socket }) in self.flows.iter().enumerate() {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
             write_some(f, "interval_us", flow.interval_us)?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
+            if *at_socket {
+                writeln!(f, "  delivered when the receiving socket has read it")?;
+            }
         }
         for (number, trial) in self.trials.iter().enumerate() {
             writeln!(f, "trial {number} {}", trial.role)?;
@@ -126,6 +133,14 @@ impl Display for Op {
                 write!(f, "flood {flow}, at frame {at_frame} ")?;
                 write_fault(f, "inject", name, fault)
             }
+            Self::Restore { ns, routes, neighbours } => {
+                let routes = routes
+                    .iter()
+                    .map(|route| route.to.map_or_else(|| "route default".into(), |to| format!("route {to}")));
+                let neighbours = neighbours.iter().map(|neighbour| format!("neighbour {}", neighbour.to));
+                write!(f, "restore in {ns} {}", list(routes.chain(neighbours)))
+            }
+            Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
             Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
@@ -176,7 +191,10 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
     write!(f, "{} {}", link.kind.word(), link.device)?;
     match &link.kind {
         LinkKind::Dummy => {}
-        LinkKind::Veth { peer } => write!(f, " peer {peer}")?,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            write!(f, " peer {peer}")?;
+        }
+        LinkKind::Tap { backpressure } => write!(f, " backpressure {backpressure}")?,
         LinkKind::Bond(bond) => write_bond(f, bond)?,
         LinkKind::Vlan { parent, id, protocol } => {
             write_parent(f, link, parent)?;
@@ -246,12 +264,8 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
     write!(f, "{verb} {name}: ")?;
     match fault {
         Fault::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
-        Fault::Filter { device, hook, vlan } => {
-            let hook = match hook {
-                Hook::Ingress => "ingress",
-                Hook::Egress => "egress",
-            };
-            write!(f, "{hook} filter of {device}")?;
+        Fault::Filter { device, hook, vlan, kind } => {
+            write!(f, "{} {} filter of {device}", hook.word(), kind.word())?;
             write_some(f, "vlan", vlan.map(|vlan| vlan.get()))
         }
         Fault::Down { device } => write!(f, "down {device}"),
@@ -259,5 +273,8 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
+        Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
+        Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
+        Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
     }
 }

@@ -121,6 +121,9 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
         ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
         ("wire", _) => format!("sent by {device}, or a VF of it, and not received at the cable's other end"),
+        ("socket", "UNACKNOWLEDGED") => {
+            "written, and nobody has acknowledged it: still in the send queue".into()
+        }
         ("socket", reason) => format!("never left the socket ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
     }

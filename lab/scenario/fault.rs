@@ -7,7 +7,7 @@ use super::Qdisc;
 use crate::link::{DeviceRef, VlanId};
 
 /// Which hook a filter hangs on: `sch_handle_ingress()` or `sch_handle_egress()`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// On the way in.
@@ -16,14 +16,48 @@ pub enum Hook {
     Egress,
 }
 
+/// What a filter is, and who hangs it up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilterKind {
+    /// A classifier of `tc` with the action drop, at a clsact discipline.
+    #[default]
+    Clsact,
+    /// A BPF program at tcx (Linux 6.6), as a CNI hangs it up: `tc filter show` does not show it.
+    Tcx,
+    /// A base chain of nftables, family netdev, with the policy drop; on the way out from Linux 5.16.
+    Nft,
+}
+
+impl Hook {
+    /// The word of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl FilterKind {
+    /// The word of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Clsact => "clsact",
+            Self::Tcx => "tcx",
+            Self::Nft => "nft",
+        }
+    }
+}
+
 /// Something broken on purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// A queueing discipline at the root of a device.
     Qdisc { device: DeviceRef, qdisc: Qdisc },
-    /// A clsact filter that drops; with `vlan`, only frames that carry that tag as metadata.
-    Filter { device: DeviceRef, hook: Hook, vlan: Option<VlanId> },
+    /// A filter that drops; with `vlan`, only frames that carry that tag as metadata.
+    Filter { device: DeviceRef, hook: Hook, vlan: Option<VlanId>, kind: FilterKind },
     /// A device taken down.
     Down { device: DeviceRef },
     /// A port taken out of its controller.
@@ -35,6 +69,12 @@ pub enum Fault {
     Hold { device: DeviceRef, peer: DeviceRef },
     /// An emulated NIC's cable pulled out; `slot` is the NIC's.
     Unplug { device: DeviceRef, slot: usize },
+    /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
+    Stall { device: DeviceRef, peer: DeviceRef },
+    /// The other end of an 802.3ad bond's port answers as an LACP partner that never comes into sync.
+    Partner { device: DeviceRef, peer: DeviceRef },
+    /// The receiving socket at a device has the smallest buffer there is, and nobody reads it.
+    Rcvbuf { device: DeviceRef },
 }
 
 impl Fault {
@@ -47,7 +87,10 @@ impl Fault {
             | Self::Release { device, .. }
             | Self::Mtu { device, .. }
             | Self::Hold { device, .. }
-            | Self::Unplug { device, .. } => device,
+            | Self::Unplug { device, .. }
+            | Self::Stall { device, .. }
+            | Self::Partner { device, .. }
+            | Self::Rcvbuf { device } => device,
         }
     }
 }

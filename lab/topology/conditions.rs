@@ -10,7 +10,7 @@ use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenar
 use crate::topology::Route;
 
 /// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 28] = [
+const SEND_ERRNOS: [&str; 29] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EAFNOSUPPORT",
@@ -18,6 +18,7 @@ const SEND_ERRNOS: [&str; 28] = [
     "EBADF",
     "EBUSY",
     "ECONNREFUSED",
+    "ECONNRESET",
     "EDESTADDRREQ",
     "EFAULT",
     "EHOSTDOWN",

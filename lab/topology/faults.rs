@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::check::Checker;
-use super::file::{At, FaultTables, MtuFaultTable, TopologyFile};
+use super::file::{At, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile};
 use super::links::mtu_in_range;
 use super::{Link, LinkKind, Topology, qdiscs};
 use crate::hardware::slots;
-use crate::link::DeviceRef;
-use crate::scenario::Fault;
+use crate::link::{BondMode, DeviceRef};
+use crate::scenario::{Fault, FilterKind};
 
 /// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
 const MTU_DEFAULT: u32 = 1500;
@@ -51,9 +51,7 @@ fn of_each_kind<'f>(
             .push((name, qdiscs::resolve(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
     }
     for (name, table) in &tables.filter {
-        checker.device(&table.device);
-        let fault = Fault::Filter { device: table.device.value.clone(), hook: table.hook, vlan: table.vlan };
-        found.push((name, Some(fault)));
+        found.push((name, Some(filter(table, checker))));
     }
     for (name, table) in &tables.down {
         checker.device(&table.device);
@@ -72,6 +70,16 @@ fn of_each_kind<'f>(
     for (name, table) in &tables.unplug {
         found.push((name, unplug(&table.device, topology, checker)));
     }
+    for (name, table) in &tables.stall {
+        found.push((name, stall(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.partner {
+        found.push((name, partner(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.rcvbuf {
+        checker.device(&table.device);
+        found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
+    }
     found
 }
 
@@ -85,6 +93,17 @@ fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>
     }
     let slot = slots(&topology.links).into_iter().position(|slot| slot.device == device.value)?;
     Some(Fault::Unplug { device: device.value.clone(), slot })
+}
+
+fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
+    checker.device(&table.device);
+    let kind = table.kind.unwrap_or_default();
+    if let Some(vlan) = table.vlan.as_ref().filter(|_| kind == FilterKind::Nft) {
+        let hint = "use kind = \"clsact\" or \"tcx\" with `vlan`";
+        checker.problem(&vlan.span, "an nft filter drops every frame", hint);
+    }
+    let vlan = table.vlan.as_ref().map(|vlan| vlan.value);
+    Fault::Filter { device: table.device.value.clone(), hook: table.hook, vlan, kind }
 }
 
 fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
@@ -125,6 +144,43 @@ fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) 
         other => {
             let message = format!("{} is a {}, not the end of a cable", device.value, other.word());
             checker.problem(&device.span, message, "only a veth has a ring that can be held");
+            None
+        }
+    }
+}
+
+fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    match &topology.links.get(&device.value)?.kind {
+        LinkKind::Gadget { peer } => Some(Fault::Stall { device: device.value.clone(), peer: peer.clone() }),
+        other => {
+            let message =
+                format!("{} is a {}, not the gadget's end of a USB pair", device.value, other.word());
+            checker.problem(&device.span, message, "use a `gadget` link, or `hold` for the end of a cable");
+            None
+        }
+    }
+}
+
+fn partner(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let link = topology.links.get(&device.value)?;
+    let is_its_bond = |link: &&Link| match &link.kind {
+        LinkKind::Bond(bond) => {
+            bond.mode == BondMode::Ieee8023Ad
+                && link.device.ns == device.value.ns
+                && bond.ports.contains(&device.value.name)
+        }
+        _ => false,
+    };
+    let has_bond = topology.links.values().any(|link| is_its_bond(&link));
+    match &link.kind {
+        LinkKind::Veth { peer } if has_bond => {
+            Some(Fault::Partner { device: device.value.clone(), peer: peer.clone() })
+        }
+        _ => {
+            let message = format!("{} is no cable that is a port of an 802.3ad bond", device.value);
+            checker.problem(&device.span, message, "name the bond's end of a veth");
             None
         }
     }

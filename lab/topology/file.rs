@@ -148,6 +148,12 @@ pub struct NsTable {
     /// Devices that swallow what they are given.
     #[serde(default, deserialize_with = "in_file_order")]
     pub dummy: Links<DummyTable>,
+    /// USB pairs of a gadget and its host.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub gadget: Links<GadgetTable>,
+    /// Taps that nobody reads.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub tap: Links<TapTable>,
     /// Bonds.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bond: Links<BondTable>,

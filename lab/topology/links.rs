@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::check::Checker;
 use super::document::NOWHERE;
-use super::file::{At, BondTable, LinkAttributes, NsTable, TopologyFile, VethTable};
+use super::file::{At, BondTable, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use super::read::is_lost_name;
 use super::{Bond, Link, LinkKind, hardware, qdiscs, shared_parent, stack};
 use crate::link::{BondMode, DeviceRef, IfName, Mac, MacvlanMode, NsName, VlanId, VlanProtocol};
@@ -19,6 +19,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         }
     }
     let implied = implied_peers(file, checker);
+    let hosts = gadget_hosts(file, checker);
     let implied_nics = hardware::implied_peers(file, checker);
     let mut links = IndexMap::new();
     let mut ids = VlanIds::new();
@@ -29,6 +30,11 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
     }
     for (device, peer) in implied {
         let link = finish(device, LinkKind::Veth { peer }, &LinkAttributes::NONE, checker);
+        links.insert(link.device.clone(), link);
+    }
+    for (device, peer, table) in hosts {
+        let attributes = LinkAttributes { addresses: &table.peer_addresses, ..LinkAttributes::NONE };
+        let link = finish(device, LinkKind::GadgetHost { peer }, &attributes, checker);
         links.insert(link.device.clone(), link);
     }
     for (device, nic) in implied_nics {
@@ -49,6 +55,8 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
 fn names(table: &NsTable) -> Vec<&At<IfName>> {
     let mut names: Vec<&At<IfName>> = table.veth.keys().collect();
     names.extend(table.dummy.keys());
+    names.extend(table.gadget.keys());
+    names.extend(table.tap.keys());
     names.extend(table.bond.keys());
     names.extend(table.vlan.keys());
     names.extend(table.ipvlan.keys());
@@ -112,6 +120,41 @@ fn implied_peers(file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<(DeviceR
     implied.into_iter().collect()
 }
 
+/// The host's ends of USB pairs, each with the gadget's end and its table. A machine has one pair.
+fn gadget_hosts<'f>(
+    file: &'f TopologyFile,
+    checker: &mut Checker<'_>,
+) -> Vec<(DeviceRef, DeviceRef, &'f GadgetTable)> {
+    let mut hosts = Vec::new();
+    for (ns, name, table) in file
+        .ns
+        .iter()
+        .flat_map(|(ns, table)| table.gadget.iter().map(move |(name, gadget)| (ns, name, gadget)))
+    {
+        let far = &table.peer;
+        if let Some((_, first, _)) = hosts.first() {
+            let message = format!("{first} is a gadget already");
+            checker.problem(
+                &name.span,
+                message,
+                "g_ether makes one pair in a machine: use veth for the others",
+            );
+        }
+        if far.span == NOWHERE {
+            continue;
+        }
+        if checker.devices.contains_key(&far.value) || far.value.name.as_str() == "lo" {
+            let message = format!("{} is there already", far.value);
+            let hint = "the host's end is made with the gadget's: name a device that does not exist yet";
+            checker.problem(&far.span, message, hint);
+            continue;
+        }
+        checker.devices.insert(far.value.clone(), far.span.clone());
+        hosts.push((far.value.clone(), DeviceRef::new(&ns.value, &name.value), table));
+    }
+    hosts
+}
+
 /// Gives the lowest devices their Ethernet addresses by position in the file: the same in each run, and all different.
 fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
     let mut position_in: IndexMap<NsName, usize> = IndexMap::new();
@@ -130,7 +173,11 @@ fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
 /// Whether a kernel gives it a random address, rather than that of a device below.
 fn has_own_address(kind: &LinkKind) -> bool {
     match kind {
-        LinkKind::Dummy | LinkKind::Veth { .. } => true,
+        LinkKind::Dummy
+        | LinkKind::Veth { .. }
+        | LinkKind::Gadget { .. }
+        | LinkKind::GadgetHost { .. }
+        | LinkKind::Tap { .. } => true,
         LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
         LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
@@ -156,6 +203,14 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
     }
     for (name, dummy) in &table.dummy {
         links.push(finish(at(name), LinkKind::Dummy, &dummy.attributes(), checker));
+    }
+    for (name, gadget) in &table.gadget {
+        let kind = LinkKind::Gadget { peer: gadget.peer.value.clone() };
+        links.push(finish(at(name), kind, &gadget.attributes(), checker));
+    }
+    for (name, tap) in &table.tap {
+        let kind = LinkKind::Tap { backpressure: tap.backpressure.unwrap_or(false) };
+        links.push(finish(at(name), kind, &tap.attributes(), checker));
     }
     for (name, bond) in &table.bond {
         let kind = LinkKind::Bond(Box::new(resolve_bond(ns, name, bond, checker)));

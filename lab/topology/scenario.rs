@@ -14,10 +14,16 @@ use super::file::{
 use super::{faults, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
-use crate::wire::FRAME_LEN_MIN;
+use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 
 /// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
 const FRAME_LEN_DEFAULT: usize = 98;
+
+/// The longest IPv4 packet in an Ethernet frame.
+const FRAME_LEN_MAX: usize = 65549;
+
+/// The longest that is one segment on Ethernet.
+const SEGMENT_LEN_MAX: usize = 1514;
 
 /// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
 const NUMBERED_MAX: usize = 10_000;
@@ -78,11 +84,14 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         let message = format!("{} frames are out of range: 1 to {FRAMES_MAX}", table.frames.value);
         checker.problem(&table.frames.span, message, "a thousand show most things");
     }
-    let len_min = FRAME_LEN_MIN + if table.tag.is_some() { 4 } else { 0 };
+    let (len_min, len_max) = match table.socket {
+        Some(Socket::Tcp) => (TCP_HEADERS_LEN + PROBE_LEN, SEGMENT_LEN_MAX),
+        _ => (FRAME_LEN_MIN + if table.tag.is_some() { 4 } else { 0 }, FRAME_LEN_MAX),
+    };
     if let Some(len) = &table.len
-        && !(len_min..=65549).contains(&len.value)
+        && !(len_min..=len_max).contains(&len.value)
     {
-        let message = format!("a frame of {} bytes is out of range: {len_min} to 65549", len.value);
+        let message = format!("a frame of {} bytes is out of range: {len_min} to {len_max}", len.value);
         checker.problem(&len.span, message, "headers and the lab's number must fit");
     }
     let lacks_address = |device: &DeviceRef, checker: &Checker<'_>| {
@@ -95,14 +104,14 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         checker.problem(&table.to.span, message, "give it one in `addresses`");
     }
     let socket = table.socket.unwrap_or(Socket::Packet);
-    let through_ip = matches!(socket, Socket::Udp | Socket::UdpRecverr);
+    let through_ip = matches!(socket, Socket::Udp | Socket::UdpRecverr | Socket::Ping | Socket::Tcp);
     if through_ip && lacks_address(&table.from.value, checker) {
         let message = format!("{} has no IPv4 address to send from", table.from.value);
         checker.problem(&table.from.span, message, "give it one in `addresses`, or use socket = \"packet\"");
     }
     if let Some(tag) = table.tag.as_ref().filter(|_| through_ip) {
         let hint = "use socket = \"packet\" with `tag`";
-        checker.problem(&tag.span, "a UDP socket cannot write a tag", hint);
+        checker.problem(&tag.span, format!("a {socket} socket cannot write a tag"), hint);
     }
     Flow {
         name: name.into(),

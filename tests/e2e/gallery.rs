@@ -15,9 +15,7 @@ use serde_json::Value;
 use crate::{lab_run, machine, topologies};
 
 /// Where `topology` meets the kernel of `pin`.
-pub fn cell(topology: PathBuf, pin: &KernelPin) -> Trial {
-    let kernels = Kernels::built_in().expect("a unit test reads it too");
-    let pin = if read(&topology).needs_drivers() { kernels.with_drivers(pin).clone() } else { pin.clone() };
+pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
     let file = snapshot::file_name(&stem(&topology), &id);
     let name = file.trim_end_matches(".snap").to_owned();
@@ -88,13 +86,9 @@ fn expected_code(outcome: Outcome) -> i32 {
 
 /// Whether it is the kernel that the topology is about.
 fn is_kernel_of(topology: &Path, id: &str) -> bool {
-    read(topology).kernel.is_some_and(|kernel| kernel == id)
-}
-
-fn read(topology: &Path) -> Topology {
     let text = std::fs::read_to_string(topology).expect("the gallery can be read");
     let topology = Topology::parse("gallery", &topology.display().to_string(), &text);
-    topology.unwrap_or_else(|errors| panic!("{errors}"))
+    topology.unwrap_or_else(|errors| panic!("{errors}")).kernel.is_some_and(|kernel| kernel == id)
 }
 
 /// asked = sent + refused, and asked = delivered + lost at a named layer, for each flow of each trial.

@@ -87,6 +87,11 @@ impl Assembler {
         self.push(0x07, dst, 0, 0, imm);
     }
 
+    /// `dst &= imm`
+    pub fn and_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x57, dst, 0, 0, imm);
+    }
+
     /// `dst += src`
     pub fn add(&mut self, dst: Reg, src: Reg) {
         self.push(0x0f, dst, src as u8, 0, 0);

@@ -95,6 +95,24 @@ link_table! {
     DummyTable {}
 }
 link_table! {
+    /// The gadget's end of a USB pair: a device of a real driver, whose queue can be stopped. Its other end is made with
+    /// it. A topology has one at the most, and a kernel with drivers (Debian's generic flavour) is needed.
+    GadgetTable {
+        /// The host's end, `namespace:device`; it has no table of its own.
+        peer: At<DeviceRef>,
+        /// Addresses of the host's end, with prefix length.
+        #[serde(default)]
+        peer_addresses: Vec<At<Cidr>>,
+    }
+}
+link_table! {
+    /// A tap whose reader never reads: its ring of `txqueuelen` frames fills.
+    TapTable {
+        /// Whether its driver stops the queue when the ring is full, instead of losing frames (IFF_BACKPRESSURE, 7.3).
+        backpressure: Option<bool>,
+    }
+}
+link_table! {
     /// A bond. Keys are the words of `ip link ... type bond`.
     BondTable {
         /// `BOND_MODE_*`.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{At, Named, QdiscTable, in_file_order};
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::protocol::FrameClass;
-use crate::scenario::{FlowField, Hook, Socket, State};
+use crate::scenario::{FilterKind, FlowField, Hook, Socket, State};
 
 /// A flow of numbered frames.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub struct FaultTables {
     /// A queueing discipline at the root of a device.
     #[serde(default, deserialize_with = "in_file_order")]
     pub qdisc: Named<QdiscFaultTable>,
-    /// A clsact filter that drops.
+    /// A filter that drops.
     #[serde(default, deserialize_with = "in_file_order")]
     pub filter: Named<FilterFaultTable>,
     /// A device taken down.
@@ -55,6 +55,15 @@ pub struct FaultTables {
     /// An emulated NIC's cable pulled out: both its ends lose their carrier.
     #[serde(default, deserialize_with = "in_file_order")]
     pub unplug: Named<UnplugFaultTable>,
+    /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub stall: Named<StallFaultTable>,
+    /// An LACP partner that never comes into sync.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub partner: Named<PartnerFaultTable>,
+    /// A receiving socket whose buffer is full.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub rcvbuf: Named<RcvbufFaultTable>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -67,7 +76,7 @@ pub struct QdiscFaultTable {
     pub qdisc: At<QdiscTable>,
 }
 
-/// A clsact filter that drops.
+/// A filter that drops.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterFaultTable {
@@ -75,8 +84,10 @@ pub struct FilterFaultTable {
     pub device: At<DeviceRef>,
     /// `egress` or `ingress`.
     pub hook: Hook,
-    /// Drop only frames whose VLAN tag is this.
-    pub vlan: Option<VlanId>,
+    /// Drop only frames whose VLAN tag is this (clsact, tcx).
+    pub vlan: Option<At<VlanId>>,
+    /// `clsact` unless you say `tcx` or `nft`.
+    pub kind: Option<FilterKind>,
 }
 
 /// A device taken down.
@@ -119,6 +130,32 @@ pub struct HoldFaultTable {
 #[serde(deny_unknown_fields)]
 pub struct UnplugFaultTable {
     /// Which NIC, at either end.
+    pub device: At<DeviceRef>,
+}
+
+/// The gadget's end of a USB pair, whose driver stops its queue after ten frames, with carrier: the other end is down.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StallFaultTable {
+    /// Which end: the gadget, which sends.
+    pub device: At<DeviceRef>,
+}
+
+/// The other end of the port's cable sends a LACPDU each second, as a partner that never comes into sync. It is the
+/// second one that the port believes: let three seconds pass.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerFaultTable {
+    /// Which port of an 802.3ad bond.
+    pub device: At<DeviceRef>,
+}
+
+/// The socket that receives at this device has the smallest buffer there is, and nobody reads it until the fault is
+/// cleared or the trial ends. Of flows to this device, what the socket has read counts as delivered, in each step.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RcvbufFaultTable {
+    /// Where flows are received.
     pub device: At<DeviceRef>,
 }
 

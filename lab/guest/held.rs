@@ -1,0 +1,16 @@
+//! What has to be held for a fault or a device to be there, and ends when it is let go.
+
+use std::os::fd::OwnedFd;
+
+use super::partner::Partner;
+
+/// Dropping it ends it.
+#[derive(Debug)]
+pub enum Held {
+    /// A BPF link or a socket that owns something.
+    Descriptor(OwnedFd),
+    /// What keeps a tap there, and holds its ring.
+    Tap(OwnedFd),
+    /// A thread that sends LACPDUs.
+    Partner(Partner),
+}
