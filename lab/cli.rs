@@ -1,6 +1,7 @@
 //! The command line: one command for each thing a user would ask for by that word.
 
 mod accept;
+mod attempt;
 mod bench;
 mod bisect;
 mod doctor;
@@ -34,6 +35,9 @@ enum Command {
     /// Run a topology on one kernel
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
+    /// Run a report against everything that was tried against it: what fixes it, what hides it, what changes nothing
+    #[command(after_help = attempt::EXAMPLES)]
+    Try(attempt::TryArgs),
     /// Run topologies on many kernels, and say where their behaviour changes
     #[command(after_help = matrix::EXAMPLES)]
     Matrix(matrix::MatrixArgs),
@@ -83,6 +87,7 @@ struct ProvisionArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Try(args) => attempt::attempt(&args),
         Command::Matrix(args) => matrix::matrix(&args),
         Command::Accept(args) => accept::accept(&args),
         Command::Bisect(args) => bisect::bisect(&args),

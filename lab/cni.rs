@@ -38,6 +38,10 @@ pub struct Network {
     pub ipam: Option<Ipam>,
     /// Links that a device plugin hands out for it, in order; sriov only.
     pub resource: Vec<IfName>,
+    /// Whether the plugin's own program is run instead of what the lab does in its place.
+    pub real: bool,
+    /// The configuration as JSON, for that program.
+    pub json: String,
 }
 
 /// A plugin with its own parameters.
@@ -52,7 +56,7 @@ pub enum Delegate {
     /// containernetworking/plugins, main/vlan.
     Vlan { master: IfName, id: VlanId, in_container: bool },
     /// containernetworking/plugins, main/bridge.
-    Bridge { bridge: IfName, is_gateway: bool },
+    Bridge { bridge: IfName },
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
     /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
@@ -60,6 +64,14 @@ pub enum Delegate {
 }
 
 impl Delegate {
+    /// Whether its plugin leaves nothing behind with a name of chance, so that both ways can be compared.
+    pub fn can_be_real(&self) -> bool {
+        matches!(
+            self,
+            Self::Macvlan { .. } | Self::Ipvlan { .. } | Self::Vlan { .. } | Self::HostDevice { .. }
+        )
+    }
+
     /// `type` of the configuration.
     pub fn plugin(&self) -> &'static str {
         match self {
@@ -106,8 +118,6 @@ pub enum Ipam {
     HostLocal { ranges: Vec<Range>, routes: Vec<PluginRoute> },
     /// The lowest free address of a pool of the topology.
     Calico { pool: String },
-    /// What a server of the network says.
-    Dhcp,
 }
 
 /// One range of host-local.

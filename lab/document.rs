@@ -6,11 +6,13 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Account, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
+use crate::mitigation::{Arrived, Effect};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::Proof;
 use crate::scenario::Socket;
-use crate::verdict::{Check, Tried, Verdict, title};
+use crate::separators::Separator;
+use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
 
 /// Device counters that are shown even when they did not move: a zero here is half of an answer.
 const ALWAYS_SHOWN: [&str; 4] = ["rx_packets", "tx_packets", "rx_dropped", "tx_dropped"];
@@ -44,6 +46,12 @@ pub struct Document {
     pub proofs: Vec<ProofDocument>,
     /// Explanations tried; the control is not one of them.
     pub hypotheses: Vec<HypothesisDocument>,
+    /// Commands that tell the explanations that fit from each other, or the only one from the next best.
+    #[serde(default)]
+    pub separators: Vec<SeparatorDocument>,
+    /// What was tried against the report, under each cause of the run.
+    #[serde(default)]
+    pub mitigations: Vec<MitigationDocument>,
     /// All trials, the control included.
     pub trials: Vec<TrialDocument>,
     /// Wall-clock times. They are in no snapshot.
@@ -154,10 +162,45 @@ pub struct EvidenceDocument {
     pub observed: Option<u64>,
 }
 
+/// A command for the reporter, and what it says under each explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeparatorDocument {
+    /// To be typed where it happens.
+    pub command: String,
+    /// By explanation, as the lab measured it.
+    pub answers: IndexMap<String, String>,
+}
+
+/// Something that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MitigationDocument {
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// What it came to, by cause.
+    pub under: IndexMap<String, AttemptDocument>,
+}
+
+/// What something that was tried came to under one cause. Counts are of the flows that lost frames without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptDocument {
+    /// `fixes`, `partly`, `hides`, `changes-nothing`, `worsens` or `refused`.
+    pub effect: Effect,
+    /// Without it.
+    pub before: Arrived,
+    /// With it.
+    pub after: Arrived,
+    /// Symptoms that do not show any more.
+    pub hidden: Vec<String>,
+    /// Senders that are gone.
+    pub gone: Vec<String>,
+}
+
 /// One trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialDocument {
-    /// `main`, `control`, or the hypothesis.
+    /// `main`, `control`, the hypothesis, or `HYPOTHESIS under MITIGATION`.
     pub name: String,
     /// What the kernel refused, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,6 +282,8 @@ impl Document {
             states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
             proofs: verdict.proofs.iter().map(proof_document).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
+            separators: verdict.separators.iter().map(separator_document).collect(),
+            mitigations: verdict.fixes.iter().map(mitigation_document).collect(),
             trials,
             timing_ms: timing,
         }
@@ -265,6 +310,8 @@ impl Document {
             states: IndexMap::new(),
             proofs: Vec::new(),
             hypotheses: Vec::new(),
+            separators: Vec::new(),
+            mitigations: Vec::new(),
             trials: Vec::new(),
             timing_ms: timing,
         }
@@ -304,7 +351,7 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
             .collect()
     };
     TrialDocument {
-        name: title(&trial.role).into(),
+        name: title(&trial.role),
         refused: trial.refused.as_ref().map(|refusal| refusal.error.to_string()),
         flows: trial.flows.iter().map(flow_document).collect(),
         devices: trial
@@ -384,4 +431,30 @@ fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
         fits: tried.fits(),
         evidence: evidence.collect(),
     })
+}
+
+fn separator_document(separator: &Separator) -> SeparatorDocument {
+    SeparatorDocument {
+        command: separator.command.clone(),
+        answers: separator.answers.iter().cloned().collect(),
+    }
+}
+
+fn mitigation_document(fix: &TriedFix) -> MitigationDocument {
+    let under = fix.under.iter().map(|(cause, attempt)| {
+        let gone = attempt.gone.iter().map(ToString::to_string).collect();
+        let attempt = AttemptDocument {
+            effect: attempt.effect,
+            before: attempt.before,
+            after: attempt.after,
+            hidden: attempt.hidden.clone(),
+            gone,
+        };
+        (cause.clone(), attempt)
+    });
+    MitigationDocument {
+        name: fix.mitigation.name.clone(),
+        about: fix.mitigation.about.clone(),
+        under: under.collect(),
+    }
 }

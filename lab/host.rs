@@ -30,6 +30,7 @@ pub mod death;
 pub mod install;
 pub mod lines;
 pub mod nics;
+pub mod plugins;
 pub mod qemu;
 pub mod qmp;
 pub mod vm;

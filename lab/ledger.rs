@@ -331,7 +331,7 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
     let (before, after) = (at(When::Before)?, at(When::After)?);
     for (device, state) in after {
         let empty = DeviceState::default();
-        let earlier = before.get(device).unwrap_or(&empty);
+        let earlier = before.get(device).filter(|it| it.index == state.index).unwrap_or(&empty);
         let deltas = difference(&earlier.counters, &state.counters).map_err(|counter| {
             LedgerError::Contradiction { trial, what: format!("{counter} of {device} ran backwards") }
         })?;

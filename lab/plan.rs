@@ -2,6 +2,7 @@
 
 mod build;
 mod contrary;
+mod fix;
 mod need;
 mod text;
 
@@ -17,8 +18,9 @@ use need::needs;
 use crate::cni;
 use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac, NsName};
+use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Qdisc, Socket, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
 use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -80,6 +82,13 @@ pub enum Role {
     Control,
     /// The report's flows under one hypothesis.
     Hypothesis(String),
+    /// The same, after something was tried against it.
+    Mitigation {
+        /// The hypothesis.
+        cause: String,
+        /// What was tried.
+        mitigation: String,
+    },
     /// A change in which some expectation must not hold.
     Contrary(String),
 }
@@ -133,6 +142,22 @@ pub enum Op {
     },
     /// Set a link up.
     Up(DeviceRef),
+    /// Change the length of a queue.
+    TxQueueLen {
+        /// Of this device.
+        device: DeviceRef,
+        /// In packets.
+        len: u32,
+    },
+    /// Switch an offload.
+    Offload {
+        /// Of this device.
+        device: DeviceRef,
+        /// Which.
+        offload: Offload,
+        /// On or off.
+        on: bool,
+    },
     /// Put a queueing discipline at the root of a device.
     Qdisc {
         /// On this device.
@@ -239,6 +264,8 @@ pub enum Op {
     },
     /// Delete a link.
     Delete(DeviceRef),
+    /// Run a CNI plugin's own program.
+    Plugin(Box<PluginCall>),
     /// Give up, as a plugin does before it asks the kernel, in its words.
     Refuse(String),
     /// ADD of each delegate in order. When one fails, it and those before it are deleted in reverse order.
@@ -264,6 +291,26 @@ pub enum Op {
         /// All that was made for it.
         links: Vec<Link>,
     },
+}
+
+/// One call of a plugin by the CNI specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginCall {
+    /// CNI_COMMAND.
+    pub command: String,
+    /// The program's name.
+    pub plugin: String,
+    /// The namespace it runs in.
+    pub node: NsName,
+    /// CNI_NETNS.
+    pub pod: NsName,
+    /// CNI_IFNAME.
+    pub ifname: IfName,
+    /// The configuration, on its standard input.
+    pub config: String,
+    /// Devices that are others afterwards, or gone.
+    pub changes: Vec<DeviceRef>,
 }
 
 /// One delegate's ADD.
@@ -317,6 +364,8 @@ impl Op {
             | Self::Down(device)
             | Self::Leave(device)
             | Self::Delete(device)
+            | Self::TxQueueLen { device, .. }
+            | Self::Offload { device, .. }
             | Self::Address { device, .. }
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
@@ -334,6 +383,7 @@ impl Op {
             | Self::Wait { .. }
             | Self::Pause(_)
             | Self::Forward(_)
+            | Self::Plugin(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
             | Self::Detach { .. }
@@ -344,6 +394,27 @@ impl Op {
 
 /// Lowers a checked topology.
 pub fn lower(topology: &Topology) -> Plan {
+    let asked = |report: &Report, mitigation: &Mitigation| {
+        report.evidence.iter().any(|item| item.under.as_ref() == Some(&mitigation.name))
+    };
+    plan(topology, |_| true, asked)
+}
+
+/// Lowers a checked topology to what tries every mitigation, under each cause that its author says fits; `all` is under
+/// each cause.
+pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
+    let says_none = topology.scenario.hypotheses.iter().all(|hypothesis| hypothesis.fits.is_none());
+    let wanted = |hypothesis: &Hypothesis| all || says_none || hypothesis.fits == Some(true);
+    let mut plan = plan(topology, wanted, |_, _| true);
+    plan.trials.retain(|trial| trial.role != Role::Main);
+    plan
+}
+
+fn plan(
+    topology: &Topology,
+    wanted: impl Fn(&Hypothesis) -> bool,
+    tried: impl Fn(&Report, &Mitigation) -> bool,
+) -> Plan {
     let scenario = &topology.scenario;
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
@@ -353,9 +424,11 @@ pub fn lower(topology: &Topology) -> Plan {
     if let Some(report) = &scenario.report {
         let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
         trials.push(trial(topology, Role::Control, floods()));
-        for hypothesis in &scenario.hypotheses {
-            let faults = hypothesis.inject.iter().map(|name| inject(topology, name));
+        for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
+            let faults = fix::broken(topology, hypothesis).into_iter();
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
+            let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
+            trials.extend(mitigations.map(|one| fix::mitigated(topology, report, hypothesis, one)));
         }
     }
     let mut plan = Plan {

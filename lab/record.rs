@@ -157,6 +157,8 @@ pub struct Tables {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceState {
+    /// Its number: a device that was made anew starts to count anew, and its number tells.
+    pub index: u32,
     /// `struct rtnl_link_stats64`, by field name.
     pub counters: BTreeMap<String, u64>,
     /// The root queueing discipline, and those of clsact.

@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::cni::Attachment;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
+use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 use crate::topology::Route;
 
@@ -21,6 +22,9 @@ pub const FRAMES_MAX: u32 = 1_000_000;
 
 /// A wait or pause in ms, at the most: a guest that says nothing for twice as long counts as hung.
 pub const WAIT_MS_MAX: u32 = 20_000;
+
+/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
+pub const WITHIN_MS_DEFAULT: u32 = 10_000;
 
 /// Through which door frames enter the stack; each hides or shows errors in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -317,7 +321,16 @@ pub struct Report {
     /// Flows sent under each hypothesis, in order.
     pub floods: Vec<String>,
     /// What the report observed.
-    pub evidence: Vec<Condition>,
+    pub evidence: Vec<Observation>,
+}
+
+/// A piece of a report's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What was observed.
+    pub condition: Condition,
+    /// The mitigation that had been tried by then, by name.
+    pub under: Option<String>,
 }
 
 /// One explanation of a report: faults that would have to produce its evidence.
@@ -329,6 +342,8 @@ pub struct Hypothesis {
     pub about: String,
     /// Faults injected before the report's flows.
     pub inject: Vec<String>,
+    /// What the faults come to by and by, and must have before the flows are sent.
+    pub wait: Option<Condition>,
     /// Whether the author expects it to fit all the evidence; a check when given.
     pub fits: Option<bool>,
 }
@@ -361,6 +376,8 @@ pub struct Scenario {
     pub report: Option<Report>,
     /// Rival explanations of the report.
     pub hypotheses: Vec<Hypothesis>,
+    /// What was tried against the report.
+    pub mitigations: Vec<Mitigation>,
     /// Changes that are to break what is expected; none unless it is to be proven that something can.
     pub contraries: Vec<Contrary>,
     /// Whether drops are counted only, and the tracepoint is left alone.

@@ -9,6 +9,7 @@ mod faults;
 pub mod file;
 mod hardware;
 mod links;
+mod mitigations;
 mod pods;
 mod qdiscs;
 mod read;
@@ -33,7 +34,7 @@ use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
-use crate::scenario::{Qdisc, Scenario};
+use crate::scenario::{Qdisc, Scenario, Step};
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub struct Link {
     pub txqueuelen: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether it is not made with the topology, but by a mitigation.
+    pub later: bool,
     /// Addresses.
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
@@ -131,6 +134,7 @@ impl Link {
             mtu: None,
             txqueuelen: None,
             up: true,
+            later: false,
             addresses: Vec::new(),
             qdisc: None,
         }
@@ -263,6 +267,16 @@ impl LinkKind {
             _ => None,
         }
     }
+
+    /// The same, to put it on another.
+    pub fn parent_mut(&mut self) -> Option<&mut DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Link {
@@ -372,6 +386,16 @@ impl Topology {
     /// A device that is there from the start, or once a pod is attached.
     pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
         self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
+    /// Has every CNI plugin that can be run by its own program run so, or none.
+    pub fn run_real_plugins(&mut self, real: bool) {
+        self.attachments.run_real(real);
+        for step in &mut self.scenario.steps {
+            if let Step::Attach(attachment) | Step::Detach(attachment) | Step::Check(attachment) = step {
+                attachment.run_real(real);
+            }
+        }
     }
 
     /// The IPv4 addresses of a device, in the order of the file.

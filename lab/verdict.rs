@@ -1,12 +1,17 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
+mod tried;
+
+pub use tried::{Evidence, Tried, TriedFix};
+
 use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
 use crate::link::NsName;
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::{self, Proof};
 use crate::record::OpError;
-use crate::scenario::{Bounds, Condition, FlowField, Hypothesis, Subject};
+use crate::scenario::{Bounds, Condition, FlowField, Subject};
+use crate::separators::{self, Separator};
 use crate::state;
 use crate::topology::{Route, Topology};
 
@@ -23,35 +28,6 @@ pub struct Check {
     pub observed: String,
 }
 
-/// One explanation held against a report's evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// The explanation; `None` is the control, in which nothing is broken.
-    pub hypothesis: Option<Hypothesis>,
-    /// Number of its trial.
-    pub trial: usize,
-    /// Each piece of evidence: whether it shows, and the number that says so.
-    pub evidence: Vec<Evidence>,
-}
-
-impl Tried {
-    /// Whether all the evidence shows.
-    pub fn fits(&self) -> bool {
-        self.evidence.iter().all(|item| item.fits)
-    }
-}
-
-/// One piece of evidence under one explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// The statement's name.
-    pub item: String,
-    /// Whether it holds.
-    pub fits: bool,
-    /// The number; `None` when the run has no such number.
-    pub observed: Option<u64>,
-}
-
 /// The verdict on one run that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -61,6 +37,10 @@ pub struct Verdict {
     pub checks: Vec<Check>,
     /// The control first.
     pub tried: Vec<Tried>,
+    /// What would tell the explanations that remain from each other, or the one that does from the next best.
+    pub separators: Vec<Separator>,
+    /// What was tried against the report, under each cause of the run.
+    pub fixes: Vec<TriedFix>,
     /// States that the file asks for, as they were at the end of the main trial.
     pub states: Vec<(Subject, u64)>,
     /// Whether each expectation can fail; empty unless that was to be proven.
@@ -88,9 +68,9 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         }
         checks.extend(expected.into_iter().map(|condition| check(condition, trial)));
     }
-    let tried = try_hypotheses(topology, account);
+    let tried = tried::hypotheses(topology, account);
     for one in &tried {
-        checks.extend(expectation(one, &account.trials[one.trial]));
+        checks.extend(tried::expectation(one, &account.trials[one.trial]));
     }
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
     let proofs = prove::prove(topology, account);
@@ -102,7 +82,15 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
     } else {
         Outcome::Pass
     };
-    Verdict { outcome, checks, tried, states: states(topology, account), proofs }
+    Verdict {
+        outcome,
+        checks,
+        separators: separators::between(topology, account, &tried),
+        fixes: tried::fixes(topology, account),
+        tried,
+        states: states(topology, account),
+        proofs,
+    }
 }
 
 /// The states of the main trial that some condition asks for.
@@ -114,12 +102,13 @@ fn states(topology: &Topology, account: &Account) -> Vec<(Subject, u64)> {
 }
 
 /// The name of a trial in reports.
-pub fn title(role: &Role) -> &str {
+pub fn title(role: &Role) -> String {
     match role {
-        Role::Main => "main",
-        Role::Control => "control",
-        Role::Hypothesis(name) => name,
-        Role::Contrary(label) => label,
+        Role::Main => "main".into(),
+        Role::Control => "control".into(),
+        Role::Hypothesis(name) => name.clone(),
+        Role::Mitigation { cause, mitigation } => format!("{cause} under {mitigation}"),
+        Role::Contrary(label) => label.clone(),
     }
 }
 
@@ -283,53 +272,4 @@ fn accounted(trial: &TrialAccount) -> Check {
         expected: "0 unattributed".into(),
         observed: if missing.is_empty() { "0 unattributed".into() } else { missing.join("; ") },
     }
-}
-
-fn try_hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
-    let Some(report) = &topology.scenario.report else { return Vec::new() };
-    let mut tried = Vec::new();
-    for (number, trial) in account.trials.iter().enumerate() {
-        let hypothesis = match &trial.role {
-            Role::Main | Role::Contrary(_) => continue,
-            Role::Control => None,
-            Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
-        };
-        let evidence = report.evidence.iter().map(|condition| {
-            let observed = value_of(&condition.subject, trial);
-            let fits = observed.is_some_and(|value| condition.bounds.hold(value));
-            Evidence { item: condition.name.clone(), fits, observed }
-        });
-        tried.push(Tried { hypothesis, trial: number, evidence: evidence.collect() });
-    }
-    tried
-}
-
-/// The control must deliver everything; a hypothesis must fit, or not, where its author says so.
-fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
-    if trial.refused.is_some() {
-        return None;
-    }
-    let Some(hypothesis) = &tried.hypothesis else {
-        let lost: u32 = trial.flows.iter().map(FlowAccount::lost).sum();
-        return Some(Check {
-            name: "control: with nothing broken, every frame arrives".into(),
-            outcome: if lost == 0 { Outcome::Pass } else { Outcome::Fail },
-            expected: "0 lost".into(),
-            observed: format!("{lost} lost"),
-        });
-    };
-    let expected = hypothesis.fits?;
-    let word = |fits| if fits { "fits all the evidence" } else { "does not fit all the evidence" };
-    let against: Vec<&str> =
-        tried.evidence.iter().filter(|item| !item.fits).map(|item| item.item.as_str()).collect();
-    let mut observed = word(tried.fits()).to_owned();
-    if !against.is_empty() {
-        observed += &format!(" (not: {})", against.join(", "));
-    }
-    Some(Check {
-        name: format!("hypothesis {}", hypothesis.name),
-        outcome: if tried.fits() == expected { Outcome::Pass } else { Outcome::Fail },
-        expected: word(expected).into(),
-        observed,
-    })
 }

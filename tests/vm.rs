@@ -51,7 +51,8 @@ fn main() -> ExitCode {
 
 fn spec(bench: &Bench, kernel: &Kernel) -> VmSpec {
     let modules = kernel.modules.available(&MODULES).expect("the index of the kernel's modules");
-    let initramfs = initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules).expect("an initramfs");
+    let initramfs =
+        initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules, &[]).expect("an initramfs");
     let mut spec = VmSpec::new(kernel.vmlinux.clone(), initramfs);
     spec.cmdline_extra.push(selftest::WORD.to_owned());
     spec

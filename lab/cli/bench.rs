@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
+use lab::host::plugins;
 use lab::host::qemu::{Accelerator, Qemu};
 use lab::host::runner::Machine;
 use lab::host::store::Kernel;
@@ -18,6 +19,7 @@ pub struct Bench {
     qemu: Qemu,
     accelerator: Accelerator,
     init: PathBuf,
+    plugins: Option<PathBuf>,
     cache: Cache,
     cold: bool,
     /// Why not the faster accelerator.
@@ -35,7 +37,15 @@ impl Bench {
     ) -> Result<Self, Failure> {
         let qemu = provision::qemu(args)?;
         let (accelerator, note) = provision::accelerator(choice, &qemu, kernel, &cache)?;
-        Ok(Self { qemu, accelerator, init: provision::init()?, cache, cold, note })
+        Ok(Self {
+            qemu,
+            accelerator,
+            init: provision::init()?,
+            plugins: plugins::installed(),
+            cache,
+            cold,
+            note,
+        })
     }
 
     /// A machine with this kernel.
@@ -45,6 +55,7 @@ impl Bench {
             qemu: &self.qemu,
             accelerator: self.accelerator,
             init: &self.init,
+            plugins: self.plugins.as_deref(),
             cache: &self.cache,
             cold: self.cold,
             timeouts: Timeouts::default(),

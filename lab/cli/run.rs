@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::plugins;
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
 use lab::outcome::Outcome;
+use lab::plan::{self, Plan};
 use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
@@ -63,10 +65,25 @@ pub struct RunArgs {
     /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
     #[arg(long, hide = true)]
     no_observer: bool,
+    /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
+    #[arg(long, value_name = "DIR")]
+    cni_plugins: Option<PathBuf>,
+    /// Whose doing an attachment is: as each network says, or all that can by the lab or by the plugins themselves
+    #[arg(long, value_enum)]
+    cni: Option<Cni>,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
     provision: ProvisionArgs,
+}
+
+/// Who attaches pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cni {
+    /// The lab, in the plugins' place
+    Own,
+    /// The plugins' own programs, where the lab can run them: macvlan, ipvlan, vlan, host-device
+    Real,
 }
 
 /// A rendering of the result.
@@ -82,23 +99,50 @@ enum Format {
 
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
+    carry_out(args, |topology| Ok(plan::lower(topology)), about)
+}
+
+/// Reads a topology, carries out a plan that is made of it, and prints the result; `text` renders it for people.
+pub fn carry_out(
+    args: &RunArgs,
+    lower: impl FnOnce(&Topology) -> Result<Plan, Failure>,
+    text: impl FnOnce(&Topology, &Run) -> String,
+) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    let topology = read(&args.topology)?;
+    let mut topology = read(&args.topology)?;
+    if let Some(cni) = args.cni {
+        topology.run_real_plugins(cni == Cni::Real);
+    }
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
+    let plan = lower(&topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
-        runner::run_here(&topology, Timeouts::default())?
+        runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {
-        in_machine(args, &topology, &kernel)?
+        in_machine(args, &topology, &plan, &kernel)?
     };
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    print(args.format, &topology, &run);
+    match args.format {
+        Format::Text => print!("{}", text(&topology, &run)),
+        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+        }
+    }
+    // Standard output is the result's alone when a script reads it.
+    for note in &run.notes {
+        match args.format {
+            Format::Text => println!("note: {note}"),
+            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
+        }
+    }
     Ok(exit_code(&run))
 }
 
-fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, Failure> {
+fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
     let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
     let choice = choose(args, kernel, &kernels)?;
@@ -106,8 +150,10 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
     let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
+    let plugins = args.cni_plugins.clone().or_else(plugins::installed);
     let machine = Machine {
         kernel: &kernel,
+        plugins: plugins.as_deref(),
         qemu: &qemu,
         accelerator,
         init: &init,
@@ -115,7 +161,7 @@ fn in_machine(args: &RunArgs, topology: &Topology, kernel: &str) -> Result<Run, 
         cold: args.cold,
         timeouts: Timeouts::default(),
     };
-    let mut run = runner::run_in_machine(topology, &machine)?;
+    let mut run = runner::carry_out_in_machine(topology, plan, &machine)?;
     run.notes.extend(note);
     if let Boot::Pin(pin) = &choice {
         drivers::explain(&mut run.document, topology, pin, &kernels);
@@ -170,23 +216,6 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
         .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
     let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy().into_owned());
     Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
-}
-
-fn print(format: Format, topology: &Topology, run: &Run) {
-    match format {
-        Format::Text => print!("{}", terminal::render(&run.document, topology.about.as_deref())),
-        Format::Snapshot => print!("{}", snapshot::text(&run.document)),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
-        }
-    }
-    // Standard output is the result's alone when a script reads it.
-    for note in &run.notes {
-        match format {
-            Format::Text => println!("note: {note}"),
-            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
-        }
-    }
 }
 
 fn exit_code(run: &Run) -> ExitCode {

@@ -50,6 +50,35 @@ pub struct Attachments {
     pub pods: Vec<NsName>,
 }
 
+impl Attachments {
+    /// Plugins whose own programs are run, with those of their IPAM.
+    pub fn plugins(&self) -> BTreeSet<String> {
+        let delegates = self.by_step.values().flat_map(|attachment| &attachment.delegates);
+        let real = delegates.filter(|attached| attached.network.real);
+        let names = real.flat_map(|attached| {
+            let ipam = attached.network.ipam.as_ref().map(|ipam| ipam.plugin());
+            [Some(attached.network.delegate.plugin()), ipam]
+        });
+        names.flatten().map(str::to_owned).collect()
+    }
+
+    /// Has every plugin that can be run by its own program run so, or none.
+    pub fn run_real(&mut self, real: bool) {
+        for attachment in self.by_step.values_mut() {
+            attachment.run_real(real);
+        }
+    }
+}
+
+impl Attachment {
+    /// Has every plugin that can be run by its own program run so, or none.
+    pub fn run_real(&mut self, real: bool) {
+        for attached in &mut self.delegates {
+            attached.network.real = real && attached.network.delegate.can_be_real();
+        }
+    }
+}
+
 /// A node and its pods while the steps are followed.
 #[derive(Debug)]
 pub struct Cluster<'a> {
@@ -180,9 +209,11 @@ impl<'a> Cluster<'a> {
                         format!("network `{}` has no link left to hand out in {node}", network.name);
                     return Err((message, "name another one in its `resource`".into()));
                 };
-                self.take(&device, &mut attached, (pod, node))?
+                let link = self.take(&device, &mut attached, (pod, node))?;
+                tagged_by_a_pf(&network.delegate, &link)?;
+                link
             }
-            Delegate::Bridge { bridge, .. } => self.bridge(bridge, &mut attached, (pod, node)),
+            Delegate::Bridge { bridge } => self.bridge(bridge, &mut attached, (pod, node)),
             other => self.on_parent(other, &attached, (pod, node))?,
         };
         if self.present.contains_key(&made.device) {
@@ -352,6 +383,17 @@ impl<'a> Cluster<'a> {
             self.del(delegate, attachment);
         }
     }
+}
+
+/// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.
+fn tagged_by_a_pf(delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
+    let Delegate::Sriov { vlan, spoofchk, trust } = delegate else { return Ok(()) };
+    let asks = vlan.is_some_and(|vlan| vlan.get() > 0) || *spoofchk == Some(true) || *trust == Some(true);
+    if asks && !matches!(link.kind, LinkKind::Vf { .. }) {
+        let message = format!("{} is a {}, and has no PF", link.device.name, link.kind.word());
+        return Err((message, "name a VF in `resource`, or take vlan, spoofchk and trust away".into()));
+    }
+    Ok(())
 }
 
 /// A link in another namespace: its addresses and its queueing discipline's options stay behind.

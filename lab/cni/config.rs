@@ -46,7 +46,7 @@ const PLUGINS: [(&str, &[&str]); 7] = [
     ("macvlan", &["master", "mode", "linkInContainer", "mtu"]),
     ("ipvlan", &["master", "mode", "linkInContainer", "mtu"]),
     ("vlan", &["master", "vlanId", "linkInContainer", "mtu"]),
-    ("bridge", &["bridge", "isGateway", "mtu"]),
+    ("bridge", &["bridge", "mtu"]),
     ("host-device", &["device"]),
     ("sriov", &["vlan", "spoofchk", "trust"]),
 ];
@@ -62,11 +62,19 @@ pub fn read(name: &At<String>, tree: &At<Tree>) -> (Option<Network>, Vec<Mistake
 
 fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake>>) -> Option<Network> {
     let table = Table::of(tree, &name.span, mistakes)?;
+    let real = table.text("plugin");
+    let real =
+        real.and_then(|word| table.word(&word, "way to run a plugin", &[("own", false), ("real", true)]));
+    let real = real.unwrap_or(false);
     let resource = table.list("resource").into_iter().flatten();
     let resource = resource.filter_map(|item| table.if_name_of(item)).collect();
-    let Some(config) = table.get("config") else { return network(name, &table, resource, &["resource"]) };
-    for (key, _) in
-        table.entries.iter().filter(|(key, _)| !["config", "resource"].contains(&key.value.as_str()))
+    let Some(config) = table.get("config") else {
+        return network(name, tree, &table, (resource, real), &["resource", "plugin"]);
+    };
+    for (key, _) in table
+        .entries
+        .iter()
+        .filter(|(key, _)| !["config", "resource", "plugin"].contains(&key.value.as_str()))
     {
         table.tell(
             &key.span,
@@ -83,10 +91,16 @@ fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake
     mistakes.borrow_mut().extend(found.into_iter().map(|mistake| place.moved(mistake)));
     let tree = place.tree(tree?);
     let inner = Table::of(&tree, &tree.span, mistakes)?;
-    network(&At { value: name.value.clone(), span: tree.span.clone() }, &inner, resource, &[])
+    network(&At { value: name.value.clone(), span: tree.span.clone() }, &tree, &inner, (resource, real), &[])
 }
 
-fn network(name: &At<String>, table: &Table<'_>, resource: Vec<IfName>, also: &[&str]) -> Option<Network> {
+fn network(
+    name: &At<String>,
+    tree: &At<Tree>,
+    table: &Table<'_>,
+    (resource, real): (Vec<IfName>, bool),
+    also: &[&str],
+) -> Option<Network> {
     let plugin = table.required_text("type", "the plugin to run, such as \"bond\"");
     let known: Vec<&str> = PLUGINS.iter().map(|(word, _)| *word).collect();
     let keys = plugin.as_ref().and_then(|plugin| PLUGINS.iter().find(|(word, _)| *word == plugin.value));
@@ -106,7 +120,6 @@ fn network(name: &At<String>, table: &Table<'_>, resource: Vec<IfName>, also: &[
         "vlan" => vlan(table),
         "bridge" => Some(Delegate::Bridge {
             bridge: table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name")),
-            is_gateway: table.bool("isGateway").unwrap_or(false),
         }),
         "host-device" => table.required_name("device").map(|device| Delegate::HostDevice { device }),
         _ => {
@@ -127,7 +140,13 @@ fn network(name: &At<String>, table: &Table<'_>, resource: Vec<IfName>, also: &[
         },
         None => None,
     };
-    Some(Network { name: name.value.clone(), delegate: delegate?, mtu, ipam, resource })
+    let delegate = delegate?;
+    if real && !delegate.can_be_real() {
+        let message = format!("the lab runs no {} program", delegate.plugin());
+        table.tell(&name.span, message, "take `plugin` away; real are: macvlan, ipvlan, vlan, host-device");
+    }
+    let json = json::for_plugin(&name.value, &tree.value);
+    Some(Network { name: name.value.clone(), delegate, mtu, ipam, resource, real, json })
 }
 
 fn bond(table: &Table<'_>) -> Option<BondNet> {

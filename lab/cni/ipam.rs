@@ -9,6 +9,17 @@ use super::{Ipam, PluginRoute, Range};
 use crate::link::Cidr;
 use crate::topology::Route;
 
+impl Ipam {
+    /// `type` of the configuration.
+    pub fn plugin(&self) -> &'static str {
+        match self {
+            Self::Static { .. } => "static",
+            Self::HostLocal { .. } => "host-local",
+            Self::Calico { .. } => "calico-ipam",
+        }
+    }
+}
+
 /// Reads the `ipam` object.
 pub(super) fn read(table: &Table<'_>) -> Option<Ipam> {
     let kind = table.required_text("type", "static, host-local, calico-ipam or dhcp")?;
@@ -27,7 +38,11 @@ pub(super) fn read(table: &Table<'_>) -> Option<Ipam> {
         "static" => read_static(table),
         "host-local" => read_host_local(table),
         "calico-ipam" => read_calico(table),
-        _ => Some(Ipam::Dhcp),
+        _ => {
+            let hint = "use static or host-local with the address the server would give";
+            table.tell(&kind.span, "the lab speaks no DHCP yet", hint);
+            None
+        }
     }
 }
 
@@ -67,6 +82,9 @@ fn read_host_local(table: &Table<'_>) -> Option<Ipam> {
             entry.unknown_keys(&keys, &keys);
             ranges.extend(range(&entry));
         }
+    }
+    if ranges.len() > 1 {
+        table.tell(&table.span, "the lab gives an address of one range", "take the other ranges away");
     }
     if ranges.is_empty() && !single && table.get("ranges").is_none() {
         table.tell(
@@ -197,7 +215,6 @@ impl Leases {
                     routes: Vec::new(),
                 })
             }
-            Ipam::Dhcp => Ok(Lease::default()),
         }
     }
 
@@ -216,7 +233,7 @@ impl Leases {
                         taken.remove(&address);
                     }
                 }
-                Ipam::Static { .. } | Ipam::Dhcp => {}
+                Ipam::Static { .. } => {}
             }
         }
     }

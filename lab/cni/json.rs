@@ -23,6 +23,33 @@ pub fn parse(text: &str) -> (Option<At<Tree>>, Vec<Mistake>) {
     (tree, parser.mistakes)
 }
 
+/// A configuration as a runtime hands it to a plugin: with the name and version the specification asks for, and
+/// without the lab's own keys.
+pub fn for_plugin(name: &str, tree: &Tree) -> String {
+    let serde_json::Value::Object(mut object) = value_of(tree) else { return String::new() };
+    for own in ["resource", "plugin"] {
+        object.remove(own);
+    }
+    object.entry("name").or_insert_with(|| name.into());
+    object.entry("cniVersion").or_insert_with(|| "0.4.0".into());
+    serde_json::Value::Object(object).to_string()
+}
+
+fn value_of(tree: &Tree) -> serde_json::Value {
+    match tree {
+        Tree::Null => serde_json::Value::Null,
+        Tree::Bool(value) => (*value).into(),
+        Tree::Int(value) => (*value).into(),
+        Tree::Other(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+        Tree::Text(text) => text.as_str().into(),
+        Tree::List(items) => items.iter().map(|item| value_of(&item.value)).collect(),
+        Tree::Table(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.value.clone(), value_of(&value.value)));
+            serde_json::Value::Object(entries.collect())
+        }
+    }
+}
+
 struct Parser<'t> {
     text: &'t str,
     at: usize,

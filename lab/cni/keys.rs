@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 pub struct NetKeys {
     /// The configuration as JSON; no other key but `resource` beside it.
     config: Option<String>,
+    /// `own` (what the lab does in the plugin's place) or `real` (the plugin's own program, from `--cni-plugins`).
+    plugin: Option<String>,
     /// Links of the node that a device plugin hands out to pods of this network, in order (sriov).
     resource: Option<Vec<String>>,
     /// Version of the CNI specification.
@@ -49,8 +51,6 @@ pub struct NetKeys {
     vlanId: Option<u16>,
     /// The bridge's name.
     bridge: Option<String>,
-    /// Whether a bridge gets the gateway's address.
-    isGateway: Option<bool>,
     /// The host's device.
     device: Option<String>,
     /// The VF's VLAN.

@@ -1,13 +1,18 @@
 //! From an attachment to operations: ADD of each delegate, DEL of each, and what CHECK reads back.
 
 use super::{Attached, Attachment, Delegate, bond};
+use crate::hardware::VfSettings;
 use crate::link::DeviceRef;
-use crate::plan::{Op, Part, Undo};
+use crate::plan::{Op, Part, PluginCall, Undo};
 use crate::topology::{Link, LinkKind};
 
 /// ADD, in the annotation's order; each with its DEL.
 pub fn add(attachment: &Attachment) -> Op {
     let part = |attached: &Attached| {
+        if attached.network.real {
+            let ops = vec![plugin("ADD", attached, attachment), Op::Verify { links: attached.links.clone() }];
+            return Part { network: attached.network.name.clone(), ops, undo: undo(attached, attachment) };
+        }
         let mut ops = match &attached.network.delegate {
             Delegate::Bond(bond) => bond::add(bond, attached, attachment),
             Delegate::HostDevice { .. } | Delegate::Sriov { .. } => take(attached),
@@ -64,11 +69,23 @@ fn take(attached: &Attached) -> Vec<Op> {
     let to = &made(attached).device;
     let mut ops = Vec::new();
     for link in &attached.taken {
+        ops.extend(tell_pf(&attached.network.delegate, link));
         ops.push(Op::Down(link.device.clone()));
         ops.push(Op::Move { from: link.device.clone(), to: to.clone() });
     }
     ops.push(Op::Up(to.clone()));
     ops
+}
+
+/// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved.
+fn tell_pf(delegate: &Delegate, link: &Link) -> Option<Op> {
+    let (Delegate::Sriov { vlan, spoofchk, trust }, LinkKind::Vf { of, index }) = (delegate, &link.kind)
+    else {
+        return None;
+    };
+    let settings = VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
+    let says_something = settings != VfSettings::default();
+    says_something.then(|| Op::SetVf { pf: of.clone(), index: *index, settings })
 }
 
 /// The bridge unless it is there, a cable, and its end at the node into the bridge.
@@ -93,9 +110,24 @@ fn on_parent(attached: &Attached) -> Vec<Op> {
     vec![Op::Create { link: link.clone(), peer: None }, Op::Up(link.device.clone())]
 }
 
+/// The plugin's own program. It moves or makes links behind the lab's back.
+fn plugin(command: &str, attached: &Attached, attachment: &Attachment) -> Op {
+    let made = attached.links.iter().chain(&attached.taken).map(|link| link.device.clone());
+    Op::Plugin(Box::new(PluginCall {
+        command: command.into(),
+        plugin: attached.network.delegate.plugin().into(),
+        node: attachment.node.clone(),
+        pod: attachment.pod.clone(),
+        ifname: attached.ifname.clone(),
+        config: attached.network.json.clone(),
+        changes: made.collect(),
+    }))
+}
+
 fn undo(attached: &Attached, attachment: &Attachment) -> Undo {
     let here = DeviceRef::new(&attachment.pod, &attached.ifname);
     let ops = match &attached.network.delegate {
+        _ if attached.network.real => vec![plugin("DEL", attached, attachment)],
         Delegate::Bond(bond) => return bond::del(bond, attached, attachment),
         Delegate::HostDevice { .. } | Delegate::Sriov { .. } => {
             let back = |link: &Link| Op::Move { from: here.clone(), to: link.device.clone() };

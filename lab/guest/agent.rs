@@ -1,5 +1,6 @@
 //! The agent: carries out a plan inside the kernel under test and tells what happened.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 
 use super::channel;
@@ -138,12 +139,15 @@ pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
     scribe.write(&Record::Finished { records: 1 })
 }
 
-/// Every namespace that was made. All stand until the end: cleanup_net() takes the RTNL lock for long, and the next
-/// trial would wait for it; and a machine ends without having to take anything down.
+/// Trials that stand at the same time, at the most. Each takes some two megabytes, and a machine has 256.
+const STANDING_MAX: usize = 40;
+
+/// Every namespace that was made. All stand until the end, as far as memory goes: cleanup_net() takes the RTNL lock for
+/// long, and the next trial would wait for it; and a machine ends without having to take anything down.
 #[derive(Default)]
 struct Standing {
     scratch: Option<Namespace>,
-    beds: Vec<Testbed>,
+    beds: VecDeque<Testbed>,
 }
 
 async fn run<R: BufRead, W: Write>(
@@ -167,11 +171,14 @@ async fn run<R: BufRead, W: Write>(
     }
     for (number, trial) in plan.trials.iter().enumerate() {
         // Namespaces can stand beside one another, NICs are there once.
-        if let Some(bed) = standing.beds.last() {
+        if let Some(bed) = standing.beds.back() {
             hardware::release(bed).map_err(AgentError::Hardware)?;
         }
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        standing.beds.push(run_trial(plan, number, trial, prepared, scribe).await?);
+        standing.beds.push_back(run_trial(plan, number, trial, prepared, scribe).await?);
+        if standing.beds.len() > STANDING_MAX {
+            drop(standing.beds.pop_front());
+        }
     }
     Ok(standing)
 }

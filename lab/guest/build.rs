@@ -2,7 +2,7 @@
 
 use crate::guest::netns::Namespace;
 use crate::guest::testbed::{Testbed, netns_error};
-use crate::guest::{addresses, hardware, links, tc, verify, vf};
+use crate::guest::{addresses, hardware, links, plugin, tc, verify, vf};
 use crate::plan::Op;
 use crate::record::OpError;
 
@@ -35,6 +35,7 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::Route { ns, route } => addresses::add_route(bed, ns, route).await,
         Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await,
         Op::Verify { links } => verify::verify(bed, links).await,
+        Op::Plugin(call) => plugin::run(bed, call),
         Op::Refuse(words) => Err(OpError { what: words.clone(), errno: None, text: None }),
         other => {
             let text = Some("it makes nothing".into());

@@ -77,7 +77,15 @@ fn device_state(
         qdiscs.insert(0, root);
     }
     let device = DeviceRef { ns: ns.clone(), name };
-    Ok((device, DeviceState { counters: device_counters(stats), qdiscs, ..DeviceState::default() }))
+    Ok((
+        device,
+        DeviceState {
+            index: link.header.index,
+            counters: device_counters(stats),
+            qdiscs,
+            ..DeviceState::default()
+        },
+    ))
 }
 
 fn device_counters(stats: &Stats64) -> BTreeMap<String, u64> {

@@ -208,9 +208,10 @@ pub async fn delete(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
     let mut message = LinkMessage::default();
     message.header.index = bed.index(device).await?;
     let request = RouteNetlinkMessage::DelLink(message);
-    let rtnl = bed.rtnl(&device.ns)?;
-    rtnl.forget(&device.name);
-    rtnl.change(request, 0).await.map_err(|error| error.during(format!("delete {device}")))
+    // What was made on it goes with it, in whatever namespace.
+    bed.sockets().for_each(|(_, rtnl)| rtnl.forget_all());
+    let deleted = bed.rtnl(&device.ns)?.change(request, 0).await;
+    deleted.map_err(|error| error.during(format!("delete {device}")))
 }
 
 /// Whether there is such a device now.

@@ -8,6 +8,7 @@ use netlink_packet_route::tc::{TcHandle, TcMessage};
 use crate::guest::hardware;
 use crate::guest::links::LOOPBACK_IFINDEX;
 use crate::guest::netns::{Namespace, Spares};
+use crate::guest::plugin;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::netns_error;
 use crate::guest::{gadget, nft, tap, tc, tcx};
@@ -35,6 +36,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
                 missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
+                continue;
+            }
+            Need::Plugin(name) => {
+                let lacks = || format!("{need}: give its folder with --cni-plugins");
+                missing.extend((!plugin::is_there(name)).then(lacks));
                 continue;
             }
             Need::Driver(module) => {
@@ -109,6 +115,7 @@ fn provider(need: &Need) -> String {
         Need::Tap { backpressure: false } => "CONFIG_TUN".into(),
         Need::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
         Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
+        Need::Plugin(name) => name.clone(),
     };
     match need.modules().as_slice() {
         [] => option,

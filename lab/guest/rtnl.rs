@@ -215,6 +215,11 @@ impl Rtnl {
             .collect()
     }
 
+    /// Forgets all numbers: something was deleted, and may come back under another one.
+    pub fn forget_all(&self) {
+        self.indexes.borrow_mut().clear();
+    }
+
     /// The number of a device.
     ///
     /// # Errors

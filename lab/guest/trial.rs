@@ -18,7 +18,7 @@ use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, build, faults, hardware, pods, ready, states, tables, tap, vf, wait};
+use super::{addresses, build, ethtool, faults, hardware, links, pods, ready, states, tables, tap, vf, wait};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -78,6 +78,8 @@ impl<'a> Trial<'a> {
                 return Ok(vec![pods::perform((trial, op_number), bed, op).await?]);
             }
             Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
+            Op::TxQueueLen { device, len } => links::set_txqueuelen(bed, device, *len).await?,
+            Op::Offload { device, offload, on } => ethtool::set_offload(bed, device, *offload, *on)?,
             Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
             Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
             Op::AdoptVf { link, of, index, is_addressed } => {

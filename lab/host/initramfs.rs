@@ -59,6 +59,15 @@ pub enum InitramfsError {
     File(#[from] FileError),
 }
 
+/// A program or library of the host's, put into the image as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Its path there, without the first slash.
+    pub name: String,
+    /// Its path here.
+    pub file: PathBuf,
+}
+
 /// The initramfs for `kernel` with `init` as `/init` and all that `modules` need; packed if it is not there.
 ///
 /// `/lab/modules.load` names the module files in load order, a line each: `NAME.ko PARAMETER=VALUE ...`.
@@ -67,8 +76,9 @@ pub fn build(
     kernel: &Kernel,
     init: &Path,
     modules: &[&str],
+    extras: &[Extra],
 ) -> Result<PathBuf, InitramfsError> {
-    let path = cache.path("initramfs").join(format!("{}.cpio", key(kernel, init, modules)?));
+    let path = cache.path("initramfs").join(format!("{}.cpio", key(kernel, init, modules, extras)?));
     if !path.exists() {
         let bytes = fs::read(init).at("read", init)?;
         check_static(init, &bytes)?;
@@ -76,7 +86,7 @@ pub fn build(
         let scratch = cache.scratch()?;
         let partial = scratch.path("cpio");
         let file = File::create(&partial).at("create", &partial)?;
-        pack(BufWriter::new(file), bytes, &files, &partial)?;
+        pack(BufWriter::new(file), bytes, (&files, extras), &partial)?;
         scratch.publish(&partial, &path)?;
         cache.evict("initramfs", IMAGES_BYTES_MAX)?;
     }
@@ -101,14 +111,20 @@ pub fn forget(cache: &Cache, release: &str) -> Result<(), FileError> {
 }
 
 /// The init binary is named by what stat(2) says of it: hashing it would cost more than all the rest.
-fn key(kernel: &Kernel, init: &Path, modules: &[&str]) -> Result<String, FileError> {
-    let metadata = fs::metadata(init).at("read", init)?;
+fn key(kernel: &Kernel, init: &Path, modules: &[&str], extras: &[Extra]) -> Result<String, FileError> {
     let mut hash = Sha256::new();
     hash.update(IMAGE_FORMAT.to_le_bytes());
     hash.update(&kernel.key);
-    let times = [metadata.mtime() as u64, metadata.mtime_nsec() as u64];
-    for number in [metadata.dev(), metadata.ino(), metadata.size()].into_iter().chain(times) {
-        hash.update(number.to_le_bytes());
+    for file in std::iter::once(init).chain(extras.iter().map(|extra| extra.file.as_path())) {
+        let metadata = fs::metadata(file).at("read", file)?;
+        let times = [metadata.mtime() as u64, metadata.mtime_nsec() as u64];
+        for number in [metadata.dev(), metadata.ino(), metadata.size()].into_iter().chain(times) {
+            hash.update(number.to_le_bytes());
+        }
+    }
+    for extra in extras {
+        hash.update("\n");
+        hash.update(&extra.name);
     }
     for module in modules {
         hash.update("\n");
@@ -134,7 +150,12 @@ fn check_static(path: &Path, bytes: &[u8]) -> Result<(), InitramfsError> {
 /// An entry's mode, device number and content.
 type Entry = (u32, (u32, u32), Vec<u8>);
 
-fn pack(out: impl Write, init: Vec<u8>, modules: &[ModuleFile], path: &Path) -> Result<(), InitramfsError> {
+fn pack(
+    out: impl Write,
+    init: Vec<u8>,
+    (modules, extras): (&[ModuleFile], &[Extra]),
+    path: &Path,
+) -> Result<(), InitramfsError> {
     // In the order of their names a directory comes before what is in it.
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     for directory in DIRECTORIES {
@@ -149,6 +170,13 @@ fn pack(out: impl Write, init: Vec<u8>, modules: &[ModuleFile], path: &Path) -> 
     for module in modules {
         let name = format!("lab/modules/{}.ko", module.name);
         entries.insert(name, (S_IFREG | 0o644, (0, 0), module.read()?));
+    }
+    for Extra { name, file } in extras {
+        for (at, _) in name.match_indices('/') {
+            entries.entry(name[..at].to_owned()).or_insert((S_IFDIR | 0o755, (0, 0), Vec::new()));
+        }
+        let content = fs::read(file).at("read", file)?;
+        entries.insert(name.clone(), (S_IFREG | 0o755, (0, 0), content));
     }
     write_cpio(out, &entries).at("write", path)?;
     Ok(())
@@ -225,7 +253,7 @@ mod tests {
         let init = dir.path().join("lab");
         fs::write(&init, elf(1)).unwrap();
         let kernel = kernel(dir.path());
-        let path = build(&cache, &kernel, &init, &["bonding", "tls"]).unwrap();
+        let path = build(&cache, &kernel, &init, &["bonding", "tls"], &[]).unwrap();
         let bytes = fs::read(&path).unwrap();
         let entries = names(&bytes);
         let listed: Vec<&str> = entries.iter().map(|(name, ..)| name.as_str()).collect();
@@ -239,9 +267,9 @@ mod tests {
         assert_eq!(entries[1].1, 0o020600);
 
         fs::remove_file(&path).unwrap();
-        assert_eq!(build(&cache, &kernel, &init, &["bonding", "tls"]).unwrap(), path);
+        assert_eq!(build(&cache, &kernel, &init, &["bonding", "tls"], &[]).unwrap(), path);
         assert_eq!(fs::read(&path).unwrap(), bytes);
-        assert_ne!(build(&cache, &kernel, &init, &["tls"]).unwrap(), path);
+        assert_ne!(build(&cache, &kernel, &init, &["tls"], &[]).unwrap(), path);
     }
 
     #[test]
@@ -251,7 +279,7 @@ mod tests {
         let init = dir.path().join("lab");
         let refusal = |content: Vec<u8>| {
             fs::write(&init, content).unwrap();
-            build(&cache, &kernel(dir.path()), &init, &[]).unwrap_err().to_string()
+            build(&cache, &kernel(dir.path()), &init, &[], &[]).unwrap_err().to_string()
         };
         assert!(refusal(elf(PT_INTERP.0)).contains("is dynamically linked"));
         assert!(refusal(b"#!/bin/sh".to_vec()).contains("no 64-bit ELF program"));

@@ -9,6 +9,7 @@ use super::initramfs::{self, InitramfsError};
 use super::local::{self, LocalAgent};
 use super::modules::ModulesError;
 use super::nics;
+use super::plugins;
 use super::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
@@ -59,6 +60,8 @@ pub struct Machine<'a> {
     pub accelerator: Accelerator,
     /// The binary that becomes its `/init`.
     pub init: &'a Path,
+    /// Where CNI plugins' own programs are.
+    pub plugins: Option<&'a Path>,
     /// Where initramfs and saved machines are kept.
     pub cache: &'a Cache,
     /// Whether to boot anew instead of restoring a saved machine.
@@ -142,15 +145,26 @@ impl Collected {
 /// # Errors
 /// When no machine could be started for a reason that is not the kernel's.
 pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
+    carry_out_in_machine(topology, &plan::lower(topology), machine)
+}
+
+/// Carries out a plan of a topology in a machine.
+///
+/// # Errors
+/// As [`run_in_machine`].
+pub fn carry_out_in_machine(
+    topology: &Topology,
+    plan: &Plan,
+    machine: &Machine<'_>,
+) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let plan = plan::lower(topology);
     let mut kernel = kernel_document(machine);
     if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
         let timing = Timing { total: millis(begun), ..Timing::default() };
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
         return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
     }
-    let spec = spec(&plan, machine)?;
+    let spec = spec(plan, machine)?;
     let (mut vm, notes) = match start(machine, &spec) {
         Ok(started) => started,
         Err(StartError::Qemu(error)) => return Err(error.into()),
@@ -166,13 +180,13 @@ pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run,
     kernel.release = notes.0;
     let started = Instant::now();
     let mut collected = Collected::new();
-    let exit = match converse(&mut vm, &plan, &mut collected) {
+    let exit = match converse(&mut vm, plan, &mut collected) {
         Ok(()) => vm.finish(),
         Err(death) => Exit::Died(death),
     };
     let timing = timing(begun, started, &collected);
     let mut run = match exit {
-        Exit::Finished { .. } => conclude(topology, &plan, kernel, collected, timing),
+        Exit::Finished { .. } => conclude(topology, plan, kernel, collected, timing),
         Exit::Died(death) => died(topology, kernel, &death, timing),
     };
     run.notes = notes.1;
@@ -215,7 +229,7 @@ fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), 
 /// When no initramfs can be made.
 pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec, RunError> {
     let names = kernel.modules.available(STANDARD_MODULES)?;
-    let initramfs = initramfs::build(cache, kernel, init, &names)?;
+    let initramfs = initramfs::build(cache, kernel, init, &names, &[])?;
     Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
 }
 
@@ -224,11 +238,23 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let names: Vec<&str> = needed.iter().map(String::as_str).collect();
     // What a kernel does not have cannot be packed; the agent says so if the plan needs it.
     let names = machine.kernel.modules.available(&names)?;
-    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names)?;
+    let plugins = match machine.plugins {
+        Some(folder) => plugins::files(folder, &plugin_names(plan)).map_err(InitramfsError::from)?,
+        None => Vec::new(),
+    };
+    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names, &plugins)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
     nics::plug(&mut spec, &plan.slots);
     Ok(spec)
+}
+
+fn plugin_names(plan: &Plan) -> Vec<String> {
+    let name = |need: &plan::Need| match need {
+        plan::Need::Plugin(name) => Some(name.clone()),
+        _ => None,
+    };
+    plan.needs.iter().filter_map(name).collect()
 }
 
 fn modules(plan: &Plan) -> Vec<String> {
@@ -245,7 +271,7 @@ fn modules(plan: &Plan) -> Vec<String> {
 pub fn machine_of(topology: &Topology) -> Vec<String> {
     let plan = plan::lower(topology);
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
-    modules(&plan).into_iter().chain(slots).collect()
+    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should
@@ -306,13 +332,12 @@ fn kernel_document(machine: &Machine<'_>) -> KernelDocument {
     }
 }
 
-/// Runs a topology on this kernel, in namespaces of its own.
+/// Carries out a plan of a topology on this kernel, in namespaces of its own.
 ///
 /// # Errors
 /// When the agent could not be started.
-pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError> {
+pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let plan = plan::lower(topology);
     let begun_here = Timing { total: millis(begun), ..Timing::default() };
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
@@ -328,7 +353,7 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
     let started = Instant::now();
     let mut collected = Collected::new();
     // An agent that died before its request has its last words to say.
-    let _ = agent.send(&request(&plan));
+    let _ = agent.send(&request(plan));
     let hung = loop {
         match agent.next_line() {
             // Only a machine has cables to ask for.
@@ -352,7 +377,7 @@ pub fn run_here(topology: &Topology, timeouts: Timeouts) -> Result<Run, RunError
         );
         return Ok(unfinished(topology, kernel, outcome, reason, timing));
     }
-    Ok(conclude(topology, &plan, kernel, collected, timing))
+    Ok(conclude(topology, plan, kernel, collected, timing))
 }
 
 fn request(plan: &Plan) -> String {

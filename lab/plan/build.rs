@@ -11,7 +11,9 @@ use crate::topology::{Link, LinkKind, Topology};
 
 /// The operations that make a topology stand.
 pub fn build(topology: &Topology) -> Vec<Op> {
-    let links = &topology.links;
+    let links: IndexMap<DeviceRef, Link> =
+        topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
+    let links = &links;
     let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
     ops.extend(create_leaves(topology));
     // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before

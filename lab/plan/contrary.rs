@@ -112,6 +112,7 @@ fn join_spare(bond: &DeviceRef) -> Vec<Op> {
         mtu: None,
         txqueuelen: None,
         up: true,
+        later: false,
         addresses: Vec::new(),
         qdisc: None,
     };

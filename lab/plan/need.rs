@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mitigation::Change;
 use crate::scenario::{Contrary, Fault, FilterKind, Hook, Qdisc};
 use crate::topology::{LinkKind, Topology};
 
@@ -33,6 +34,8 @@ pub enum Need {
         /// Whether with it.
         backpressure: bool,
     },
+    /// A CNI plugin's own program, put into the machine.
+    Plugin(String),
 }
 
 impl Need {
@@ -61,6 +64,7 @@ impl Need {
                 names.map(String::from).into()
             }
             Self::Tap { .. } => vec!["tun".into()],
+            Self::Plugin(_) => Vec::new(),
         }
     }
 }
@@ -98,6 +102,12 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
             }
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
+    }
+    needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
+    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
+        if let Change::Qdisc { qdisc, .. } = change {
+            needs.extend(qdiscs(qdisc));
+        }
     }
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));

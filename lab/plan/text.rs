@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Broken, FlowPlan, Need, Op, Part, Plan, Role, Undo};
+use super::{Broken, FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource};
 use crate::record::When;
@@ -19,6 +19,7 @@ impl Display for Need {
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
+            Self::Plugin(name) => write!(f, "CNI plugin {name}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -61,6 +62,7 @@ impl Display for Role {
             Self::Main => f.write_str("main"),
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
+            Self::Mitigation { cause, mitigation } => write!(f, "hypothesis {cause} under {mitigation}"),
             Self::Contrary(label) => write!(f, "contrary: {label}"),
         }
     }
@@ -94,20 +96,15 @@ impl Display for Op {
                     write_link(f, peer)
                 })
             }
-            Self::Adopt { link, slot } => {
-                write!(f, "adopt slot {slot} as ")?;
-                write_link(f, link)
-            }
-            Self::AdoptVf { link, .. } => {
-                f.write_str("adopt ")?;
-                write_link(f, link)
-            }
-            Self::SetVf { pf, index, settings } => {
-                write!(f, "vf {index} of {pf}")?;
-                write_vf(f, settings)
-            }
+            Self::Adopt { link, slot } => write_adopted(f, &format!("slot {slot} as "), link),
+            Self::AdoptVf { link, .. } => write_adopted(f, "", link),
+            Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
+            Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
+            Self::Offload { device, offload, on } => {
+                write!(f, "{offload} of {device} {}", if *on { "on" } else { "off" })
+            }
             Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
             Self::Route { ns, route } => {
@@ -128,11 +125,7 @@ impl Display for Op {
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
-            Self::Flood { flow, broken: None } => write!(f, "flood {flow}"),
-            Self::Flood { flow, broken: Some(Broken { at_frame, name, fault }) } => {
-                write!(f, "flood {flow}, at frame {at_frame} ")?;
-                write_fault(f, "inject", name, fault)
-            }
+            Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Restore { ns, routes, neighbours } => {
                 let routes = routes
                     .iter()
@@ -152,6 +145,10 @@ impl Display for Op {
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Plugin(call) => {
+                let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
+                write!(f, "run {plugin} {command} for {ifname} of {pod}")
+            }
             Self::Refuse(words) => write!(f, "refuse: {words}"),
             Self::Attach { pod, parts, fails } => {
                 write!(f, "attach {pod}")?;
@@ -226,7 +223,20 @@ fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::
     }
 }
 
-fn write_vf(f: &mut Formatter<'_>, settings: &VfSettings) -> fmt::Result {
+fn write_adopted(f: &mut Formatter<'_>, place: &str, link: &Link) -> fmt::Result {
+    write!(f, "adopt {place}")?;
+    write_link(f, link)
+}
+
+fn write_flood(f: &mut Formatter<'_>, flow: u16, broken: Option<&Broken>) -> fmt::Result {
+    write!(f, "flood {flow}")?;
+    let Some(Broken { at_frame, name, fault }) = broken else { return Ok(()) };
+    write!(f, ", at frame {at_frame} ")?;
+    write_fault(f, "inject", name, fault)
+}
+
+fn write_vf(f: &mut Formatter<'_>, pf: &DeviceRef, index: u8, settings: &VfSettings) -> fmt::Result {
+    write!(f, "vf {index} of {pf}")?;
     write_some(f, "mac", settings.mac)?;
     write_some(f, "vlan", settings.vlan.map(|vlan| vlan.get()))?;
     write_some(f, "qos", settings.qos)?;

@@ -1,8 +1,11 @@
-//! A result for a reader who has not read the kernel, in under 40 lines.
+//! A result for a reader who has not read the kernel, in under 60 lines.
+
+mod explanations;
+mod fixes;
 
 use std::fmt::Write;
 
-use crate::document::{Document, EvidenceDocument, FateDocument, FlowDocument, TrialDocument};
+use crate::document::{Document, FateDocument, FlowDocument, TrialDocument};
 use crate::outcome::Outcome;
 
 /// Lines are kept within this many columns.
@@ -10,6 +13,34 @@ const WIDTH: usize = 100;
 
 /// Renders a result. `about` is the topology's own explanation.
 pub fn render(document: &Document, about: Option<&str>) -> String {
+    let (mut out, is_finished) = head(document, about);
+    if !is_finished {
+        return out;
+    }
+    if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
+        out.push('\n');
+        trial(&mut out, main);
+        seen(&mut out, document, main);
+    }
+    explanations::table(&mut out, document);
+    explanations::separators(&mut out, document);
+    proofs(&mut out, document);
+    checks(&mut out, document);
+    out
+}
+
+/// Renders what was tried against a report.
+pub fn render_fixes(document: &Document) -> String {
+    let (mut out, is_finished) = head(document, None);
+    if is_finished {
+        fixes::table(&mut out, document);
+        checks(&mut out, document);
+    }
+    out
+}
+
+/// What ran where and how it ended; and whether there is more to tell.
+fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     let mut out = String::new();
     let kernel = &document.kernel;
     let place = match kernel.backend.as_str() {
@@ -24,17 +55,8 @@ pub fn render(document: &Document, about: Option<&str>) -> String {
     }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "\n{reason}");
-        return out;
     }
-    if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
-        out.push('\n');
-        trial(&mut out, main);
-        seen(&mut out, document, main);
-    }
-    hypotheses(&mut out, document);
-    proofs(&mut out, document);
-    checks(&mut out, document);
-    out
+    (out, document.reason.is_none())
 }
 
 fn trial(out: &mut String, trial: &TrialDocument) {
@@ -126,40 +148,6 @@ fn fate_in_words(fate: &FateDocument) -> String {
         }
         ("socket", reason) => format!("never left the socket ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
-    }
-}
-
-/// One row an explanation, one column a piece of evidence; and what it comes to, in words.
-fn hypotheses(out: &mut String, document: &Document) {
-    if document.hypotheses.is_empty() {
-        return;
-    }
-    out.push_str("\nWhich explanation fits the report?\n");
-    let letters = ('a'..='z').map(String::from);
-    let items: Vec<&EvidenceDocument> = document.hypotheses[0].evidence.iter().collect();
-    for (letter, item) in letters.clone().zip(&items) {
-        let _ = writeln!(out, "  {letter}  {}", item.item);
-    }
-    let width = document.hypotheses.iter().map(|one| one.name.len()).max().unwrap_or(0);
-    let columns: Vec<String> = letters.take(items.len()).collect();
-    let _ = writeln!(out, "  {:width$}  {}", "", columns.join("   "));
-    for one in &document.hypotheses {
-        let cells: Vec<&str> =
-            one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
-        let mark = if one.fits { "  <- fits all of it" } else { "" };
-        let _ = writeln!(out, "  {:width$}  {}{mark}", one.name, cells.join(" "));
-    }
-    let fitting: Vec<_> = document.hypotheses.iter().filter(|one| one.fits).collect();
-    match fitting[..] {
-        [] => out.push_str("  None of them produces everything that was reported.\n"),
-        [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2)),
-        _ => {
-            let names: Vec<String> = fitting.iter().map(|one| format!("`{}`", one.name)).collect();
-            out.push_str(&wrap(
-                &format!("These cannot be told apart by the report: {}.", names.join(", ")),
-                2,
-            ));
-        }
     }
 }
 

@@ -86,6 +86,13 @@ pub fn resolve_condition(
     scenario: &Scenario,
     checker: &mut Checker<'_>,
 ) -> Option<Condition> {
+    if let Some(under) = table.value.under.as_ref().filter(|_| purpose != Use::Evidence) {
+        checker.problem(
+            &under.span,
+            "`under` outside of evidence",
+            "take it away: nothing else is tried here",
+        );
+    }
     let bounds = resolve_bounds(table, checker);
     let subject = resolve_subject(table, scenario, checker);
     let (bounds, subject) = (bounds?, subject?);

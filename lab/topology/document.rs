@@ -205,9 +205,10 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 12] = [
+pub const ARRAYS: [(&str, usize, &str); 13] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
+    ("mitigation", 3, "steps"),
     ("ns", 3, "neighbours"),
     ("ns", 3, "routes"),
     ("ns", 5, "addresses"),

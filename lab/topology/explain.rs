@@ -20,7 +20,7 @@ pub struct Explanation {
 }
 
 /// What a required key may look like.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 20] = [
     ("about", "about = \"the parent's queue is full\""),
     ("cidr", "cidr = \"10.10.20.0/24\""),
     ("dev", "dev = \"bond0\""),
@@ -39,6 +39,7 @@ const EXAMPLES: [(&str, &str); 19] = [
     ("parent", "parent = \"bond0\""),
     ("peer", "peer = \"switch:p1\""),
     ("pod", "pod = \"pod\""),
+    ("steps", "steps = [{ down = \"node:bond0.70\" }, { up = \"node:bond0.70\" }]"),
     ("what", "what = \"lacpdu\""),
 ];
 

@@ -119,6 +119,9 @@ pub struct TopologyFile {
     /// Rival explanations of the report.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
+    /// What was tried against it: for `lab try`, and for evidence that speaks of it.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub mitigation: Named<MitigationTable>,
 }
 
 /// A pool of addresses.

@@ -220,13 +220,14 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
         checker.parent(ns, &vlan.parent);
         let parent = vlan.parent.value.seen_from(ns);
         let protocol = vlan.protocol.unwrap_or(VlanProtocol::Ieee8021Q);
-        let known = vlan.parent.span != NOWHERE && vlan.id.span != NOWHERE;
+        let later = vlan.later.unwrap_or(false);
+        let known = vlan.parent.span != NOWHERE && vlan.id.span != NOWHERE && !later;
         if known && !ids.insert((parent.clone(), vlan.id.value, protocol)) {
             let message = format!("{} has VLAN {} already", vlan.parent.value, vlan.id.value.get());
             checker.problem(&vlan.id.span, message, "a device carries each VLAN id once for each protocol");
         }
         let kind = LinkKind::Vlan { parent, id: vlan.id.value, protocol };
-        links.push(finish(at(name), kind, &vlan.attributes(), checker));
+        links.push(Link { later, ..finish(at(name), kind, &vlan.attributes(), checker) });
     }
     for (name, ipvlan) in &table.ipvlan {
         let kind = shared_parent::resolve_ipvlan(ns, ipvlan, checker);
@@ -266,6 +267,7 @@ fn finish(
         mtu: attributes.mtu.map(|mtu| mtu.value),
         txqueuelen: attributes.txqueuelen,
         up: attributes.up,
+        later: false,
         addresses: attributes.addresses.iter().map(|cidr| cidr.value).collect(),
         qdisc: attributes.qdisc.and_then(|qdisc| qdiscs::resolve(qdisc, checker)),
     }

@@ -11,9 +11,12 @@ use super::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_cond
 use super::file::{
     At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
-use super::{faults, selectors};
+use super::{faults, mitigations, selectors};
 use crate::link::DeviceRef;
-use crate::scenario::{Capture, FRAMES_MAX, Flow, Hypothesis, Report, Scenario, Socket, Step, WAIT_MS_MAX};
+use crate::scenario::{
+    Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WAIT_MS_MAX,
+    WITHIN_MS_DEFAULT,
+};
 use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 
 /// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
@@ -27,9 +30,6 @@ const SEGMENT_LEN_MAX: usize = 1514;
 
 /// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
 const NUMBERED_MAX: usize = 10_000;
-
-/// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
-const WITHIN_MS_DEFAULT: u32 = 10_000;
 
 /// The place toml gives the file itself as a table.
 const FILE: Range<usize> = 0..0;
@@ -50,6 +50,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     scenario.expect =
         file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
     refusals_alone(file, checker);
+    scenario.mitigations = mitigations::resolve(file, topology, checker);
     scenario.report = file.report.as_ref().map(|report| resolve_report(report, &scenario, checker));
     scenario.hypotheses = file
         .hypothesis
@@ -78,8 +79,13 @@ fn bounded<'a>(mut names: impl Iterator<Item = &'a At<String>>, what: &str, chec
 }
 
 fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mut Checker<'_>) -> Flow {
-    checker.device(&table.from);
-    checker.device(&table.to);
+    for device in [&table.from, &table.to] {
+        checker.device(device);
+        if topology.links.get(&device.value).is_some_and(|link| link.later) {
+            let message = format!("{} is not there when flows are sent", device.value);
+            checker.problem(&device.span, message, "it is made later: name a device that the topology has");
+        }
+    }
     if !(1..=FRAMES_MAX).contains(&table.frames.value) {
         let message = format!("{} frames are out of range: 1 to {FRAMES_MAX}", table.frames.value);
         checker.problem(&table.frames.span, message, "a thousand show most things");
@@ -184,29 +190,10 @@ fn resolve_break(
     Some(Step::Break { flow, inject, at_frame: at_frame.value })
 }
 
-fn resolve_step(
-    (number, step): (usize, &At<StepTable>),
-    file: &TopologyFile,
-    topology: &Topology,
-    scenario: &Scenario,
-    checker: &mut Checker<'_>,
-) -> Option<Step> {
-    let StepTable {
-        inject,
-        clear,
-        flood,
-        at_frame,
-        wait,
-        within_ms,
-        pause_ms,
-        attach,
-        detach,
-        check,
-        reconcile,
-    } = &step.value;
-    if let Some(at_frame) = at_frame {
-        return resolve_break(&step.value, at_frame, scenario, checker);
-    }
+/// Checks that a step says what it does, once.
+fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
+    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, .. } =
+        &step.value;
     let verbs = [
         inject.is_some(),
         clear.is_some(),
@@ -218,13 +205,30 @@ fn resolve_step(
         check.is_some(),
         reconcile.is_some(),
     ];
-    if verbs.iter().filter(|given| **given).count() != 1 {
-        if !checker.lost.any_field(&step.span) {
-            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
-            checker.problem(&step.span, "a step does exactly one thing", hint);
-        }
-        return None;
+    if verbs.iter().filter(|given| **given).count() == 1 {
+        return Some(());
     }
+    if !checker.lost.any_field(&step.span) {
+        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
+        checker.problem(&step.span, "a step does exactly one thing", hint);
+    }
+    None
+}
+
+fn resolve_step(
+    (number, step): (usize, &At<StepTable>),
+    file: &TopologyFile,
+    topology: &Topology,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    if let Some(at_frame) = &step.value.at_frame {
+        return resolve_break(&step.value, at_frame, scenario, checker);
+    }
+    one_verb(step, checker)?;
+    let StepTable {
+        inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
+    } = &step.value;
     if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
         checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
     }
@@ -295,13 +299,25 @@ fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Ch
         flow_exists(flow, scenario, checker);
     }
     flooded_once(table.value.floods.iter(), checker);
-    let evidence = table
-        .value
-        .evidence
-        .iter()
-        .filter_map(|item| resolve_condition(item, Use::Evidence, scenario, checker))
-        .collect();
+    let evidence =
+        table.value.evidence.iter().filter_map(|item| resolve_observation(item, scenario, checker)).collect();
     Report { floods: table.value.floods.iter().map(|flow| flow.value.clone()).collect(), evidence }
+}
+
+fn resolve_observation(
+    item: &At<ConditionTable>,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Observation> {
+    let under = item.value.under.as_ref();
+    if let Some(under) = under
+        && !scenario.mitigations.iter().any(|mitigation| mitigation.name == under.value)
+    {
+        let known: Vec<String> = scenario.mitigations.iter().map(|one| one.name.clone()).collect();
+        checker.dangling(&under.span, "mitigation", &under.value, &known);
+    }
+    let condition = resolve_condition(item, Use::Evidence, scenario, checker)?;
+    Some(Observation { condition, under: under.map(|under| under.value.clone()) })
 }
 
 fn resolve_hypothesis(
@@ -326,6 +342,7 @@ fn resolve_hypothesis(
         name: name.value.clone(),
         about: table.about.clone(),
         inject: table.inject.iter().map(|fault| fault.value.clone()).collect(),
+        wait: table.wait.as_ref().and_then(|wait| resolve_condition(wait, Use::Wait, scenario, checker)),
         fits: table.fits,
     }
 }

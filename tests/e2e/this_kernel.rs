@@ -127,7 +127,8 @@ fn reason(answer: &Value) -> String {
 /// A guest with nothing but the way to its host.
 fn lacks_everything(bench: &Bench, kernel: &Kernel) {
     let modules = kernel.modules.available(&["virtio_pci", "virtio_console"]).expect("the index of modules");
-    let initramfs = initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules).expect("an initramfs");
+    let initramfs =
+        initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules, &[]).expect("an initramfs");
     let reason = reason(&run_in(bench, VmSpec::new(kernel.vmlinux.clone(), initramfs), json!({})));
     for lacking in [
         "links of kind bond",

@@ -171,6 +171,8 @@ link_table! {
         id: At<VlanId>,
         /// The tag's EtherType.
         protocol: Option<VlanProtocol>,
+        /// Not made with the topology, but by a mitigation that creates it.
+        later: Option<bool>,
     }
 }
 link_table! {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
+use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
 use crate::scenario::{FilterKind, FlowField, Hook, Socket, State};
 
@@ -259,6 +260,8 @@ pub struct ConditionTable {
     pub at_least: Option<At<u64>>,
     /// This or less.
     pub at_most: Option<At<u64>>,
+    /// In evidence: what is observed after this mitigation was tried, on what is still broken.
+    pub under: Option<At<String>>,
 }
 
 /// A bug report's evidence.
@@ -279,6 +282,45 @@ pub struct HypothesisTable {
     pub about: String,
     /// Faults that would have to produce the evidence.
     pub inject: Vec<At<String>>,
+    /// Wait until this holds before the flows are sent: a bond notices a dead port only by and by.
+    pub wait: Option<At<ConditionTable>>,
     /// Whether it is expected to fit all of it.
     pub fits: Option<bool>,
+}
+
+/// Something that was tried against the report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MitigationTable {
+    /// In plain words.
+    pub about: String,
+    /// What is changed, in order.
+    pub steps: Vec<At<ChangeTable>>,
+}
+
+/// One change: exactly one of `down`, `up`, `delete`, `create`; or `device` with one of `qdisc`, `txqueuelen`,
+/// `offload`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTable {
+    /// Set this link down.
+    pub down: Option<At<DeviceRef>>,
+    /// Set this link up, with its neighbours and routes.
+    pub up: Option<At<DeviceRef>>,
+    /// Delete this link, and with it what was made on it.
+    pub delete: Option<At<DeviceRef>>,
+    /// Make this link again, as it is described.
+    pub create: Option<At<DeviceRef>>,
+    /// With `create`: on this parent.
+    pub parent: Option<At<DeviceRef>>,
+    /// Change this device.
+    pub device: Option<At<DeviceRef>>,
+    /// Put this discipline at its root.
+    pub qdisc: Option<At<QdiscTable>>,
+    /// Give its queue this length, in packets.
+    pub txqueuelen: Option<u32>,
+    /// Switch this offload, as `ethtool -K` does.
+    pub offload: Option<Offload>,
+    /// With `offload`: on or off; on unless you say otherwise.
+    pub on: Option<bool>,
 }
