@@ -39,6 +39,8 @@ pub enum Layer {
     Switch,
     /// The device or its driver: not ready, ring full, queue stopped.
     Driver,
+    /// Outside of the kernel: a NIC's cable, or the switch inside a NIC with VFs.
+    Wire,
     /// The other end of a veth pair does not take the frame.
     Peer,
     /// The queue between a device and the receiving processor (`net.core.netdev_max_backlog`), or a veth's ring.
@@ -51,7 +53,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, from the sender down and up again.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Socket,
         Self::Ip,
         Self::Nft,
@@ -62,6 +64,7 @@ impl Layer {
         Self::Bond,
         Self::Switch,
         Self::Driver,
+        Self::Wire,
         Self::Peer,
         Self::Backlog,
         Self::Xdp,
@@ -81,6 +84,7 @@ impl Layer {
             Self::Bond => "bond",
             Self::Switch => "switch",
             Self::Driver => "driver",
+            Self::Wire => "wire",
             Self::Peer => "peer",
             Self::Backlog => "backlog",
             Self::Xdp => "xdp",
@@ -113,7 +117,11 @@ pub fn layer(drop: &Drop<'_>) -> Option<Layer> {
     if let Some(layer) = drop.reason.and_then(by_reason) {
         return Some(layer);
     }
-    let path = if drop.stack.is_empty() { &[drop.location] } else { up_to_softirq(drop.stack) };
+    // A softirq that frees frames itself is their place: net_tx_action() does it for drivers' interrupts.
+    let path = match up_to_softirq(drop.stack) {
+        [] => &[drop.location],
+        path => path,
+    };
     // Without a queue it cannot be full: __dev_queue_xmit() has found the device's own queue stopped.
     let is_possible = |layer: &Layer| *layer != Layer::Qdisc || drop.qdisc != Some("noqueue");
     (0..path.len()).find_map(|i| {
@@ -233,6 +241,13 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["enqueue_to_backlog"], Layer::Backlog),
     (&["netif_rx_internal"], Layer::Backlog),
     (&["flush_backlog"], Layer::Backlog),
+    // igbvf_put_txbuf() frees what the NIC has sent as if it were lost, in hard interrupt context, from where it gets
+    // to net_tx_action() without its stack; the NIC's counters tell what was sent (ledger/wires.rs).
+    (&["net_tx_action"], Layer::Driver),
+    (&["igbvf_*"], Layer::Driver),
+    (&["igb_*"], Layer::Driver),
+    // e1000e names its functions e1000_; what it frees with e1000_put_txbuf() and drop = false it consumes.
+    (&["e1000*"], Layer::Driver),
     // What a driver frees in its ndo_start_xmit(), and a device without a qdisc whose queue is stopped.
     (&["dev_hard_start_xmit"], Layer::Driver),
     (&["__dev_queue_xmit"], Layer::Driver),
@@ -274,7 +289,8 @@ mod tests {
     #[track_caller]
     fn check(reason: &str, functions: &str, expected: Option<Layer>) {
         let stack: Vec<&str> = functions.split(" < ").collect();
-        let drop = Drop { reason: (reason != "-").then_some(reason), stack: &stack, ..Drop::default() };
+        let reason = (reason != "-").then_some(reason);
+        let drop = Drop { reason, location: stack[0], stack: &stack, ..Drop::default() };
         assert_eq!(layer(&drop), expected, "{drop:?}");
     }
 
@@ -339,6 +355,7 @@ mod tests {
             ("sk_skb_reason_drop < veth_xmit < dev_hard_start_xmit < sch_direct_xmit", Layer::Peer),
             ("sk_skb_reason_drop < veth_ptr_free < veth_napi_del_range < veth_xdp", Layer::Backlog),
             ("kfree_skb_list_reason < __dev_queue_xmit < packet_sendmsg < __sys_sendto", Layer::Driver),
+            ("net_tx_action < handle_softirqs < __irq_exit_rcu < common_interrupt", Layer::Driver),
             ("kfree_skb < e1000_xmit_frame < dev_hard_start_xmit < sch_direct_xmit", Layer::Driver),
         ] {
             check("NOT_SPECIFIED", functions, Some(expected));

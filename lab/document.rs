@@ -94,6 +94,12 @@ pub struct FlowDocument {
     pub duplicated: u32,
     pub unattributed: u32,
     pub fates: Vec<FateDocument>,
+    /// From one frame to the next, where the flow has an interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_us: Option<u32>,
+    /// The longest time without one of its frames at the receiver, where it has an interval. It is in no snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_ms: Option<u64>,
 }
 
 /// Where frames were lost.
@@ -397,6 +403,8 @@ fn flow_document(account: &FlowAccount) -> FlowDocument {
         duplicated: account.duplicated,
         unattributed: account.unattributed.len(),
         fates: account.fates.iter().map(fate_document).collect(),
+        interval_us: account.flow.interval_us,
+        silence_ms: account.silence_us.map(|silence| silence / 1000),
     }
 }
 

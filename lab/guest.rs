@@ -35,6 +35,7 @@ pub mod hold;
 pub mod links;
 pub mod netns;
 pub mod nft;
+pub mod outside;
 pub mod partner;
 pub mod plugin;
 pub mod pods;

@@ -15,6 +15,7 @@
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
+//! - what a NIC has sent is not followed into the cable: it is lost there when it arrives nowhere;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a
 //!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
@@ -25,6 +26,7 @@
 
 mod ingress;
 mod steps;
+mod wires;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +34,7 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use self::ingress::IngressDrops;
+use self::wires::Wires;
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::DeviceRef;
@@ -151,6 +154,8 @@ pub struct FlowAccount {
     pub delivered: u32,
     /// Frames seen again.
     pub duplicated: u32,
+    /// The longest time without one of its frames at the receiver, in us; of flows with an interval.
+    pub silence_us: Option<u64>,
     /// Lost frames, by place.
     pub fates: Vec<Fate>,
     /// Lost frames without a place. Not 0 fails the run.
@@ -246,9 +251,10 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Waited { trial, .. }
         | Record::Captured { trial, .. }
         | Record::Pod { trial, .. }
+        | Record::Silence { trial, .. }
         | Record::Tables { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
-        Record::Missing { .. } | Record::Finished { .. } => None,
+        Record::Missing { .. } | Record::Ask { .. } | Record::Finished { .. } => None,
     }
 }
 
@@ -277,10 +283,10 @@ fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialA
     count(number, records, &mut account)?;
     account.tables = steps::tables(number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
-    let mut pools = Pools::of(&account, records);
+    let (mut pools, mut wires) = (Pools::of(&account, records), Wires::of(trial, &account));
     for op in &trial.ops {
-        if let Op::Flood { flow } = op {
-            account.flows.push(close_flow(plan, number, *flow, records, &mut pools)?);
+        if let Op::Flood { flow, .. } = op {
+            account.flows.push(close_flow(plan, number, *flow, records, (&mut pools, &mut wires))?);
         }
     }
     Ok(account)
@@ -425,7 +431,7 @@ fn close_flow(
     trial: usize,
     number: u16,
     records: &[&Record],
-    pools: &mut Pools,
+    (pools, wires): (&mut Pools, &mut Wires),
 ) -> Result<FlowAccount, LedgerError> {
     let flow = &plan
         .flows
@@ -441,6 +447,13 @@ fn close_flow(
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
         match ingress::layer(place) {
+            Some(Layer::Driver) => {
+                // Some drivers free what was sent as if it were lost.
+                let sent = wires.sent(place, here.len());
+                let frames = here.len() - sent.frames;
+                claim(&mut fates, sent);
+                claim(&mut fates, fate(Layer::Driver, place, frames));
+            }
             Some(layer) => {
                 let filtered = pools.ingress.claim(place, here.len());
                 claim(&mut fates, fate(Layer::Tc, place, filtered));
@@ -472,6 +485,7 @@ fn close_flow(
             Fate { layer: Layer::Qdisc, device, reason: "BACKLOG".into(), queue: None, frames },
         );
     }
+    wires.claim(&mut rest, &mut fates);
     pools.claim_dropped(&mut rest, &mut fates);
     Ok(FlowAccount {
         flow: flow.clone(),
@@ -480,6 +494,7 @@ fn close_flow(
         errors: refused.iter().map(|(errno, frames)| (errno.clone(), frames.len())).collect(),
         delivered: seen.len(),
         duplicated,
+        silence_us: steps::silence(number, flow, records),
         fates,
         unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),
         unknown: unknown.into_iter().map(|(place, _)| place).collect(),

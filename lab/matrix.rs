@@ -253,6 +253,8 @@ pub mod tests {
             duplicated: 0,
             unattributed,
             fates: Vec::new(),
+            interval_us: None,
+            silence_ms: None,
         };
         if ran == Outcome::Fail {
             document.checks.push(CheckDocument {

@@ -231,6 +231,8 @@ pub enum Op {
     Flood {
         /// Its place in [`Plan::flows`].
         flow: u16,
+        /// What is broken in the midst of it.
+        broken: Option<Broken>,
     },
     /// Wait until a condition holds; that it does not is told, and is no error.
     Wait {
@@ -336,6 +338,17 @@ pub struct Undo {
     pub ops: Vec<Op>,
 }
 
+/// A fault in the midst of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Just before this frame.
+    pub at_frame: u32,
+    /// The fault's name.
+    pub name: String,
+    /// The fault.
+    pub fault: Fault,
+}
+
 impl Op {
     /// The devices it makes or changes.
     pub fn devices(&self) -> Vec<&DeviceRef> {
@@ -410,7 +423,7 @@ fn plan(
         trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
     }
     if let Some(report) = &scenario.report {
-        let floods = || report.floods.iter().map(|flow| flood(topology, flow));
+        let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
         trials.push(trial(topology, Role::Control, floods()));
         for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
             let faults = fix::broken(topology, hypothesis).into_iter();
@@ -460,7 +473,11 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             let restore = restore(topology, &topology.scenario.faults[name]);
             return [clear(topology, name)].into_iter().chain(restore).collect();
         }
-        Step::Flood(name) => flood(topology, name),
+        Step::Flood(name) => flood(topology, name, None),
+        Step::Break { flow, inject, at_frame } => {
+            let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
+            flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
+        }
         Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
         Step::Pause(for_ms) => Op::Pause(*for_ms),
         Step::Attach(attachment) => cni::add(attachment),
@@ -519,7 +536,7 @@ fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
             .is_some_and(|(_, flow)| flow.socket == Socket::Tcp)
     };
     let connect = acts.iter().filter_map(|act| match act {
-        Op::Flood { flow } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
+        Op::Flood { flow, .. } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
         _ => None,
     });
     connect.collect()
@@ -542,9 +559,9 @@ fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     held.into_iter().map(|name| clear(topology, name)).collect()
 }
 
-fn flood(topology: &Topology, name: &str) -> Op {
+fn flood(topology: &Topology, name: &str, broken: Option<Broken>) -> Op {
     let number = topology.scenario.flows.get_index_of(name).expect("checked: the flow exists");
-    Op::Flood { flow: u16::try_from(number).expect("checked: flows are numbered in 16 bits") }
+    Op::Flood { flow: u16::try_from(number).expect("checked: flows are numbered in 16 bits"), broken }
 }
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {

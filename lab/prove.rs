@@ -78,7 +78,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     let is_zero = bounds.hold(0);
     let steps = &topology.scenario.steps;
     let mut found = Vec::new();
-    if steps.iter().any(|step| matches!(step, Step::Inject(_))) {
+    if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
         found.push(Contrary::Healthy);
     } else {
         // What is wrong stands from the beginning: in what a bond or bridge was told.

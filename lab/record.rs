@@ -18,6 +18,8 @@ use crate::topology::Route;
 pub enum Request {
     /// Carry out a plan, then finish.
     Run(Plan),
+    /// What the guest asked for is done; or why not.
+    Answer(Option<String>),
 }
 
 /// Guest to host.
@@ -29,6 +31,15 @@ pub enum Record {
         /// One sentence each.
         what: Vec<String>,
     },
+    /// The guest asks its host to pull a cable out, or put it in again, and waits for the answer.
+    Ask {
+        /// The NIC at either end.
+        slot: usize,
+        /// Whether the cable is in afterwards.
+        is_in: bool,
+    },
+    /// The longest time without a frame of a flow at its receiver, from its first frame to its last.
+    Silence { trial: u16, flow: u16, longest_us: u64 },
     /// A trial begins, by its number in the plan.
     TrialStarted { trial: u16 },
     /// An operation was carried out and read back.

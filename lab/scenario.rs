@@ -75,6 +75,8 @@ pub struct Flow {
     pub len: usize,
     /// A tag in the frame itself.
     pub tag: Option<VlanId>,
+    /// From one frame to the next, in microseconds; as fast as it goes without.
+    pub interval_us: Option<u32>,
     /// Bound to no device and no address.
     #[serde(default)]
     pub unbound: bool,
@@ -89,6 +91,15 @@ pub enum Step {
     Clear(String),
     /// Send a flow's frames and wait until they have arrived or are accounted for.
     Flood(String),
+    /// Send a flow's frames, and break something just before one of them.
+    Break {
+        /// The flow.
+        flow: String,
+        /// The fault's name.
+        inject: String,
+        /// The frame's number.
+        at_frame: u32,
+    },
     /// Wait until a condition on states or captures holds. It is a check: a wait that was in vain fails the run.
     Wait {
         /// What is waited for.
@@ -221,6 +232,8 @@ pub enum FlowField {
     Lost,
     /// Frames seen more than once.
     Duplicated,
+    /// The longest time without any of its frames at the receiver, in ms; of flows with an interval.
+    SilenceMs,
 }
 
 impl fmt::Display for FlowField {
@@ -232,6 +245,7 @@ impl fmt::Display for FlowField {
             Self::Delivered => "delivered",
             Self::Lost => "lost",
             Self::Duplicated => "duplicated",
+            Self::SilenceMs => "silence_ms",
         })
     }
 }

@@ -116,7 +116,7 @@ pub fn title(role: &Role) -> String {
 pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
     let flow_named = |name: &str| trial.flows.iter().find(|account| account.flow.name == name);
     match subject {
-        Subject::Flow { flow, field } => flow_named(flow).map(|account| field_of(*field, account)),
+        Subject::Flow { flow, field } => flow_named(flow).and_then(|account| field_of(*field, account)),
         Subject::Errno { flow, errno } => {
             flow_named(flow).map(|account| account.errors.get(errno).copied().unwrap_or(0).into())
         }
@@ -152,15 +152,16 @@ fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Opt
     Some(missing.chain(more).collect())
 }
 
-fn field_of(field: FlowField, account: &FlowAccount) -> u64 {
-    u64::from(match field {
+fn field_of(field: FlowField, account: &FlowAccount) -> Option<u64> {
+    Some(u64::from(match field {
         FlowField::Asked => account.asked,
         FlowField::Sent => account.sent,
         FlowField::Refused => account.asked - account.sent,
         FlowField::Delivered => account.delivered,
         FlowField::Lost => account.lost(),
         FlowField::Duplicated => account.duplicated,
-    })
+        FlowField::SilenceMs => return Some(account.silence_us? / 1000),
+    }))
 }
 
 fn check(condition: &Condition, trial: &TrialAccount) -> Check {

@@ -6,10 +6,12 @@ use std::io::{self, BufRead, Write};
 use super::channel;
 use super::drops::DropObserver;
 use super::netns::{Namespace, Spares};
+use super::outside::Outside;
 use super::testbed::Testbed;
 use super::trial::Trial;
 use super::{hardware, probe, safe_modules};
 use crate::handshake::Ready;
+use crate::link::DeviceRef;
 use crate::plan::{self, Plan};
 use crate::record::{OpError, Record, Request};
 
@@ -31,12 +33,34 @@ pub enum AgentError {
 }
 
 /// Writes records and counts them.
-struct Scribe<W> {
+struct Scribe<R, W> {
+    reader: R,
     line: W,
     records: u32,
 }
 
-impl<W: Write> Scribe<W> {
+impl<R: BufRead, W: Write> Outside for Scribe<R, W> {
+    fn plug(&mut self, device: &DeviceRef, slot: usize, is_in: bool) -> Result<(), OpError> {
+        let what = format!("{} of {device}", if is_in { "put in the cable" } else { "pull the cable" });
+        let mut ask = || -> Result<Option<String>, AgentError> {
+            self.write(&Record::Ask { slot, is_in })?;
+            let mut line = String::new();
+            self.reader.read_line(&mut line)?;
+            match serde_json::from_str(&line)? {
+                Request::Answer(why_not) => Ok(why_not),
+                Request::Run(_) => Ok(Some("the host asked for something else".into())),
+            }
+        };
+        let failed = |text| Err(OpError { what: what.clone(), errno: None, text: Some(text) });
+        match ask() {
+            Ok(None) => Ok(()),
+            Ok(Some(why_not)) => failed(why_not),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+}
+
+impl<R, W: Write> Scribe<R, W> {
     fn write(&mut self, record: &Record) -> Result<(), AgentError> {
         let mut bytes = serde_json::to_vec(record)?;
         bytes.push(b'\n');
@@ -87,14 +111,16 @@ pub fn serve_machine(
 pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentError> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let Request::Run(plan) = serde_json::from_str(&line)?;
+    let Request::Run(plan) = serde_json::from_str(&line)? else {
+        return Err(io::Error::other("an answer that was not asked for").into());
+    };
     if plan.unobserved {
         // It ends with its file descriptors.
         prepared.observer = Err("switched off with --no-observer".to_owned());
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let mut scribe = Scribe { line: writer, records: 0 };
+    let mut scribe = Scribe { reader, line: writer, records: 0 };
     let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
     let records = scribe.records;
     scribe.write(&Record::Finished { records })?;
@@ -108,7 +134,7 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
 /// # Errors
 /// When the line to the host breaks.
 pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
-    let mut scribe = Scribe { line: writer, records: 0 };
+    let mut scribe = Scribe { reader: io::empty(), line: writer, records: 0 };
     scribe.write(&Record::Missing { what: vec![why.into()] })?;
     scribe.write(&Record::Finished { records: 1 })
 }
@@ -124,10 +150,10 @@ struct Standing {
     beds: VecDeque<Testbed>,
 }
 
-async fn run<W: Write>(
+async fn run<R: BufRead, W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
-    scribe: &mut Scribe<W>,
+    scribe: &mut Scribe<R, W>,
 ) -> Result<Standing, AgentError> {
     let (needs, mut missing) = safe_modules::load(&plan.needs);
     let mut standing = Standing::default();
@@ -157,18 +183,18 @@ async fn run<W: Write>(
     Ok(standing)
 }
 
-async fn run_trial<W: Write>(
+async fn run_trial<R: BufRead, W: Write>(
     plan: &Plan,
     number: u16,
     trial: &plan::Trial,
     prepared: &mut Prepared,
-    scribe: &mut Scribe<W>,
+    scribe: &mut Scribe<R, W>,
 ) -> Result<Testbed, AgentError> {
     scribe.write(&Record::TrialStarted { trial: number })?;
     let mut running = Trial::new(plan, number, prepared);
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
-        match running.perform(op_number, op).await {
+        match running.perform(op_number, op, scribe).await {
             Ok(records) => {
                 for record in &records {
                     scribe.write(record)?;

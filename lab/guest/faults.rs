@@ -1,8 +1,12 @@
 //! Faults: break something on purpose, and mend it again.
 
 use super::held::Held;
+use super::netns::Namespace;
+use super::outside::Outside;
+use super::rtnl::{Rtnl, RtnlError};
 use super::testbed::Testbed;
 use super::{gadget, hold, links, nft, partner, tc, tcx};
+use crate::link::DeviceRef;
 use crate::record::OpError;
 use crate::scenario::{Fault, FilterKind, Qdisc};
 
@@ -10,7 +14,12 @@ use crate::scenario::{Fault, FilterKind, Qdisc};
 ///
 /// # Errors
 /// The kernel's refusal.
-pub async fn inject(bed: &mut Testbed, name: &str, fault: &Fault) -> Result<(), OpError> {
+pub async fn inject(
+    bed: &mut Testbed,
+    name: &str,
+    fault: &Fault,
+    outside: &mut dyn Outside,
+) -> Result<(), OpError> {
     match fault {
         Fault::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
         Fault::Filter { device, hook, vlan, kind } => match kind {
@@ -30,6 +39,7 @@ pub async fn inject(bed: &mut Testbed, name: &str, fault: &Fault) -> Result<(), 
         Fault::Release { device, .. } => links::leave(bed, device).await,
         Fault::Mtu { device, mtu, .. } => links::set_mtu(bed, device, *mtu).await,
         Fault::Hold { device, peer } => hold::hold(bed, device, peer).await,
+        Fault::Unplug { device, slot } => outside.plug(device, *slot, false),
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
         Fault::Partner { device, peer } => {
             let partner = partner::start(bed, device, peer).await?;
@@ -39,6 +49,22 @@ pub async fn inject(bed: &mut Testbed, name: &str, fault: &Fault) -> Result<(), 
         // The trial has the receivers.
         Fault::Rcvbuf { .. } => Ok(()),
     }
+}
+
+/// Takes a device down by a socket of the calling thread's own.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn down_apart(namespace: &Namespace, device: &DeviceRef) -> Result<(), OpError> {
+    let what = format!("set {device} down");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| RtnlError::Open(error).during(&what))?;
+    let work = async {
+        let rtnl = Rtnl::open(namespace)?;
+        let index = rtnl.index(&device.name).await?;
+        links::set_index_down(&rtnl, index).await
+    };
+    runtime.block_on(work).map_err(|error| error.during(what))
 }
 
 /// Mends it. `standing` is the discipline the topology gives the device; without one it is back to its default.
@@ -51,6 +77,7 @@ pub async fn clear(
     name: &str,
     fault: &Fault,
     standing: Option<&Qdisc>,
+    outside: &mut dyn Outside,
 ) -> Result<(), OpError> {
     match (fault, standing) {
         (Fault::Qdisc { device, .. }, Some(standing)) => tc::put_root(bed, device, standing).await,
@@ -77,6 +104,7 @@ pub async fn clear(
         }
         (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
         (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
+        (Fault::Unplug { device, slot }, _) => outside.plug(device, *slot, true),
         (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,
         (Fault::Rcvbuf { .. }, _) => Ok(()),
     }

@@ -25,6 +25,8 @@ const BURST_FRAMES: u32 = 64;
 const QUIET_ROUNDS: u32 = 5;
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(4);
+/// Between two looks while the next frame of a paced flow is not due.
+const PACE_LOOK: Duration = Duration::from_millis(1);
 /// Frames that still trickle after this are left to the queues that hold them.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -58,32 +60,84 @@ pub enum FloodError {
     Observe(#[from] ObserveError),
 }
 
-/// Sends one flow and waits until its frames have come to rest; returns what became of the sends. Its receiver is
-/// among those of `watch`.
-///
-/// # Errors
-/// When a socket or the observer fails. Refused and lost frames are no errors.
-pub fn flood(
-    plan: &FlowPlan,
-    (trial, number): (u16, u16),
-    mut sender: Sender,
-    mut watch: Watch<'_, '_>,
-) -> Result<Record, FloodError> {
-    let flow = &plan.flow;
-    for sequence in 0..flow.frames {
-        sender.send(&flow.name, Probe { trial, flow: number, sequence })?;
-        if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
-            watch.drain()?;
-        }
+/// One flow on its way. Its receiver is among those of the watch.
+pub struct Flood<'p> {
+    plan: &'p FlowPlan,
+    numbers: (u16, u16),
+    sender: Sender,
+    next: u32,
+    begun: Instant,
+}
+
+impl<'p> Flood<'p> {
+    /// Nothing is sent yet. `numbers` are the trial's and the flow's own.
+    pub fn new(plan: &'p FlowPlan, numbers: (u16, u16), sender: Sender) -> Self {
+        Self { plan, numbers, sender, next: 0, begun: Instant::now() }
     }
-    let (accepted, refused) = sender.answers();
-    let asked = Frames::first(flow.frames);
-    watch.settle(|watch| {
-        let seen = watch.receivers.get(&flow.to).map(|receiver| receiver.seen(number).0);
-        let missing = asked.difference(&seen.unwrap_or_default());
-        missing.difference(&watch.drops.lost(number)).is_empty()
-    })?;
-    Ok(Record::Sent { trial, flow: number, accepted, refused, unacknowledged: Frames::default() })
+
+    /// Sends up to the frame `end`, which is not one of them.
+    ///
+    /// # Errors
+    /// When a socket or the observer fails. Refused and lost frames are no errors.
+    pub fn send(&mut self, end: u32, watch: &mut Watch<'_, '_>) -> Result<(), FloodError> {
+        let flow = &self.plan.flow;
+        let (trial, number) = self.numbers;
+        if self.next == 0 && flow.interval_us.is_some() {
+            self.begun = Instant::now();
+            if let Some(receiver) = watch.receivers.get_mut(&flow.to) {
+                receiver.listen(number);
+            }
+        }
+        for sequence in self.next..end {
+            if flow.interval_us.is_some() {
+                watch.drain_until(self.due(sequence))?;
+            }
+            self.sender.send(&flow.name, Probe { trial, flow: number, sequence })?;
+            if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
+                watch.drain()?;
+            }
+        }
+        self.next = end;
+        Ok(())
+    }
+
+    /// Waits until the next frame is due: what was sent is noticed before anything is broken.
+    ///
+    /// # Errors
+    /// When a receiver or the observer fails.
+    pub fn rest(&mut self, watch: &mut Watch<'_, '_>) -> Result<(), FloodError> {
+        watch.drain_until(self.due(self.next))
+    }
+
+    /// When a frame is to be sent.
+    fn due(&self, sequence: u32) -> Instant {
+        let interval_us = self.plan.flow.interval_us.unwrap_or(0);
+        self.begun + Duration::from_micros(u64::from(interval_us) * u64::from(sequence))
+    }
+
+    /// Waits until its frames have come to rest; returns what became of the sends.
+    ///
+    /// # Errors
+    /// When a receiver or the observer fails.
+    pub fn finish(self, mut watch: Watch<'_, '_>) -> Result<Vec<Record>, FloodError> {
+        let flow = &self.plan.flow;
+        let (trial, number) = self.numbers;
+        let mut records = Vec::new();
+        if let (Some(_), Some(receiver)) = (flow.interval_us, watch.receivers.get(&flow.to)) {
+            let longest_us = u64::try_from(receiver.longest_silence(number).as_micros()).unwrap_or(u64::MAX);
+            records.push(Record::Silence { trial, flow: number, longest_us });
+        }
+        let (accepted, refused) = self.sender.answers();
+        let asked = Frames::first(flow.frames);
+        watch.settle(|watch| {
+            let seen = watch.receivers.get(&flow.to).map(|receiver| receiver.seen(number).0);
+            let missing = asked.difference(&seen.unwrap_or_default());
+            missing.difference(&watch.drops.lost(number)).is_empty()
+        })?;
+        let unacknowledged = Frames::default();
+        records.push(Record::Sent { trial, flow: number, accepted, refused, unacknowledged });
+        Ok(records)
+    }
 }
 
 /// Writes one TCP flow and waits until all of it was read, or nobody has answered for long enough.
@@ -143,6 +197,12 @@ impl Watch<'_, '_> {
             news += stream.drain(self.trial).map_err(failed)?;
         }
         Ok(news)
+    }
+
+    /// Takes in what happens until then: what arrives is noticed soon after.
+    fn drain_until(&mut self, then: Instant) -> Result<(), FloodError> {
+        let drained = wait::until(then, PACE_LOOK, || self.drain().err());
+        drained.map_or(Ok(()), Err)
     }
 
     /// Returns when nothing has moved for a while; sooner when `accounted` says that there is nothing to wait for.

@@ -244,6 +244,17 @@ pub async fn set_down(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> 
     set(bed, device, format!("set {device} down"), |message| set_flag(message, false)).await
 }
 
+/// As [`set_down`], by a socket and number.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_index_down(rtnl: &Rtnl, index: u32) -> Result<(), RtnlError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    set_flag(&mut message, false);
+    rtnl.change(RouteNetlinkMessage::NewLink(message), 0).await
+}
+
 /// Gives a link another Ethernet address.
 ///
 /// # Errors

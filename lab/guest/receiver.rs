@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use super::sockopt;
 use crate::frames::Frames;
@@ -42,6 +43,9 @@ pub enum Counts {
 struct Seen {
     frames: Frames,
     duplicated: u32,
+    /// When the last one was noticed, and the longest time between two.
+    last: Option<Instant>,
+    longest_silence: Duration,
 }
 
 impl Receiver {
@@ -114,6 +118,9 @@ impl Receiver {
     fn note(&mut self, probe: Option<Probe>) -> u32 {
         let Some(probe) = probe.filter(|probe| probe.trial == self.trial) else { return 0 };
         let seen = self.seen.entry(probe.flow).or_default();
+        if let Some(last) = seen.last.replace(Instant::now()) {
+            seen.longest_silence = seen.longest_silence.max(last.elapsed());
+        }
         if !seen.frames.insert(probe.sequence) {
             seen.duplicated += 1;
         }
@@ -123,6 +130,18 @@ impl Receiver {
     /// Frames of a flow that arrived, and how many of them again.
     pub fn seen(&self, flow: u16) -> (Frames, u32) {
         self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default()
+    }
+
+    /// Takes the time from now on.
+    pub fn listen(&mut self, flow: u16) {
+        self.seen.entry(flow).or_default().last = Some(Instant::now());
+    }
+
+    /// The longest time without a frame of a flow, the time since the last one included.
+    pub fn longest_silence(&self, flow: u16) -> Duration {
+        self.seen.get(&flow).map_or(Duration::ZERO, |seen| {
+            seen.longest_silence.max(seen.last.map_or(Duration::ZERO, |last| last.elapsed()))
+        })
     }
 
     /// Frames, of any flow, that the tap itself lost.

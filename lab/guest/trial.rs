@@ -11,15 +11,16 @@ use super::agent::Prepared;
 use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
-use super::flood::{Watch, flood, flood_stream};
+use super::flood::{Flood, Watch, flood_stream};
 use super::netns::Spares;
+use super::outside::Outside;
 use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{addresses, build, ethtool, faults, hardware, links, pods, ready, states, tables, tap, vf, wait};
 use crate::link::{DeviceRef, NsName};
-use crate::plan::{FlowPlan, Op, Plan};
+use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
 use crate::scenario::{Capture, Condition, Fault, Socket};
 use crate::state;
@@ -64,7 +65,12 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub async fn perform(&mut self, op_number: u32, op: &Op) -> Result<Vec<Record>, OpError> {
+    pub async fn perform(
+        &mut self,
+        op_number: u32,
+        op: &Op,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let bed = &mut self.bed;
         match op {
@@ -84,11 +90,11 @@ impl<'a> Trial<'a> {
                 addresses::restore(bed, ns, routes, neighbours).await?;
             }
             Op::Inject { name, fault } => {
-                faults::inject(bed, name, fault).await?;
+                faults::inject(bed, name, fault, outside).await?;
                 self.set_reading(fault, false)?;
             }
             Op::Clear { name, fault, standing } => {
-                faults::clear(bed, name, fault, standing.as_ref()).await?;
+                faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
                 self.set_reading(fault, true)?;
             }
             Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
@@ -105,10 +111,7 @@ impl<'a> Trial<'a> {
                 return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
             }
             Op::Connect { flow } => self.connect(*flow)?,
-            Op::Flood { flow } => {
-                let plan = &self.plan.flows[usize::from(*flow)];
-                return self.run_flow(plan, *flow).await.map(|record| vec![record]);
-            }
+            Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), outside).await,
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
@@ -168,12 +171,19 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn run_flow(&mut self, plan: &FlowPlan, number: u16) -> Result<Record, OpError> {
+    async fn run_flow(
+        &mut self,
+        number: u16,
+        broken: Option<&Broken>,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
+        let plans: &'a Plan = self.plan;
+        let plan = &plans.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
         if flow.socket == Socket::Tcp {
-            return flood_stream(plan, (self.number, number), self.watch())
-                .map_err(|error| failed(&what, &error));
+            let sent = flood_stream(plan, (self.number, number), self.watch());
+            return sent.map(|record| vec![record]).map_err(|error| failed(&what, &error));
         }
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
         let source = addresses::mac_of(&self.bed, &flow.from).await?;
@@ -192,16 +202,32 @@ impl<'a> Trial<'a> {
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         let sender = sender.map_err(|error| failed(&what, &error))?;
-        flood(plan, (self.number, number), sender, self.watch()).map_err(|error| failed(&what, &error))
+        let mut flood = Flood::new(plan, (self.number, number), sender);
+        let gave_up = |error| failed(&what, &error);
+        if let Some(Broken { at_frame, name, fault }) = broken {
+            let mut watch = watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops);
+            flood.send(*at_frame, &mut watch).map_err(gave_up)?;
+            flood.rest(&mut watch).map_err(gave_up)?;
+            if let Fault::Down { device } = fault {
+                // A driver may take seconds to go down, and the request is its own thread's until then.
+                let namespace =
+                    self.bed.namespaces.get(&device.ns).map_err(|error| netns_error(&what, &error))?;
+                std::thread::scope(|scope| {
+                    let down = scope.spawn(|| faults::down_apart(namespace, device));
+                    let sent = flood.send(flow.frames, &mut watch).map_err(gave_up);
+                    down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
+                })?;
+            } else {
+                faults::inject(&mut self.bed, name, fault, outside).await?;
+            }
+        }
+        let mut watch = self.watch();
+        flood.send(flow.frames, &mut watch).map_err(gave_up)?;
+        flood.finish(watch).map_err(gave_up)
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {
-        Watch {
-            receivers: &mut self.receivers,
-            streams: &mut self.streams,
-            trial: self.number,
-            drops: &mut self.drops,
-        }
+        watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.
@@ -234,6 +260,16 @@ impl<'a> Trial<'a> {
         records.push(Record::Counters { trial, when: When::After, devices });
         Ok(records)
     }
+}
+
+/// All that frames may show up at.
+fn watch<'w, 'o>(
+    trial: u16,
+    receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    streams: &'w mut BTreeMap<u16, Stream>,
+    drops: &'w mut DropBook<'o>,
+) -> Watch<'w, 'o> {
+    Watch { receivers, streams, trial, drops }
 }
 
 /// Lets time pass: waits for what never comes.

@@ -59,7 +59,7 @@ fn asked(index: u8, settings: &VfSettings) -> Vec<(&'static str, VfInfo)> {
     }));
     if settings.max_tx_rate.is_some() || settings.min_tx_rate.is_some() {
         let (min, max) = (settings.min_tx_rate.unwrap_or(0), settings.max_tx_rate.unwrap_or(0));
-        all.push(("max_tx_rate", VfInfo::Rate(VfInfoRate::new(vf, min, max))));
+        all.push(("rates", VfInfo::Rate(VfInfoRate::new(vf, min, max))));
     }
     all
 }

@@ -100,6 +100,12 @@ pub enum RunError {
     Agent(#[source] std::io::Error),
 }
 
+/// What a guest has asked for.
+struct Asked {
+    slot: usize,
+    is_in: bool,
+}
+
 /// Records as they come, with the times of the milestones among them.
 struct Collected {
     records: Vec<Record>,
@@ -113,9 +119,13 @@ impl Collected {
     }
 
     /// Takes a line in; what is no record is remembered, and makes the run an error.
-    fn line(&mut self, line: &str) {
+    fn line(&mut self, line: &str) -> Option<Asked> {
+        let mut asked = None;
         match serde_json::from_str(line) {
             Ok(record) => {
+                if let Record::Ask { slot, is_in } = record {
+                    asked = Some(Asked { slot, is_in });
+                }
                 if matches!(record, Record::Counters { when: When::Before, .. }) {
                     self.built.get_or_insert_with(Instant::now);
                 }
@@ -126,6 +136,7 @@ impl Collected {
                 self.garbage.get_or_insert(format!("a line that is no record ({error}): {head}"));
             }
         }
+        asked
     }
 }
 
@@ -148,6 +159,11 @@ pub fn carry_out_in_machine(
 ) -> Result<Run, RunError> {
     let begun = Instant::now();
     let mut kernel = kernel_document(machine);
+    if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+    }
     let spec = spec(plan, machine)?;
     let (mut vm, notes) = match start(machine, &spec) {
         Ok(started) => started,
@@ -164,14 +180,8 @@ pub fn carry_out_in_machine(
     kernel.release = notes.0;
     let started = Instant::now();
     let mut collected = Collected::new();
-    let sent = vm.send(&request(plan));
-    let exit = match sent {
-        Ok(()) => {
-            while let Next::Line(line) = vm.next_line() {
-                collected.line(&line);
-            }
-            vm.finish()
-        }
+    let exit = match converse(&mut vm, plan, &mut collected) {
+        Ok(()) => vm.finish(),
         Err(death) => Exit::Died(death),
     };
     let timing = timing(begun, started, &collected);
@@ -181,6 +191,22 @@ pub fn carry_out_in_machine(
     };
     run.notes = notes.1;
     Ok(run)
+}
+
+/// Hands the plan over, and does what the guest asks for, until it has no more to say.
+fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), Death> {
+    vm.send(&request(plan))?;
+    while let Next::Line(line) = vm.next_line() {
+        let Some(Asked { slot, is_in }) = collected.line(&line) else { continue };
+        let ends = plan.slots.get(slot).map(|near| [slot, near.peer]);
+        let plugged = ends.ok_or_else(|| format!("the machine has no slot {slot}")).and_then(|ends| {
+            let plug = |end| vm.plug(&nics::name(end), is_in).map_err(|error| error.to_string());
+            ends.into_iter().try_for_each(plug)
+        });
+        let answer = serde_json::to_string(&Request::Answer(plugged.err()));
+        vm.send(&answer.expect("a text is plain data"))?;
+    }
+    Ok(())
 }
 
 type ReleaseAndNotes = (String, Vec<String>);
@@ -254,8 +280,9 @@ pub fn machine_of(topology: &Topology) -> Vec<String> {
 /// # Errors
 /// When a run would come to no result. [`unstarted`] makes a result of it.
 pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
-    let spec = spec(&plan::lower(topology), machine)?;
-    if machine.cold {
+    let plan = plan::lower(topology);
+    let spec = spec(&plan, machine)?;
+    if machine.cold || nics::lacks(machine.qemu, &plan.slots).is_some() {
         return Ok(None);
     }
     let states = machine.cache.path("machines");
@@ -311,11 +338,17 @@ fn kernel_document(machine: &Machine<'_>) -> KernelDocument {
 /// When the agent could not be started.
 pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> Result<Run, RunError> {
     let begun = Instant::now();
+    let begun_here = Timing { total: millis(begun), ..Timing::default() };
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
     let kernel =
         KernelDocument { id: "host".into(), release, backend: "host".into(), accelerator: "none".into() };
+    if !plan.slots.is_empty() {
+        let reason = "this kernel cannot run this topology; it lacks:\n  emulated NICs, which a microVM has \
+                      (--kernel VERSION)";
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason.into(), begun_here));
+    }
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
     let started = Instant::now();
     let mut collected = Collected::new();
@@ -323,7 +356,8 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
     let _ = agent.send(&request(plan));
     let hung = loop {
         match agent.next_line() {
-            local::Next::Line(line) => collected.line(&line),
+            // Only a machine has cables to ask for.
+            local::Next::Line(line) => drop(collected.line(&line)),
             local::Next::Closed => break false,
             local::Next::TimedOut => break true,
         }

@@ -16,6 +16,7 @@ use crate::host::console::{self, Console};
 use crate::host::death::{Cause, Death, Exit, Phase, cause_of, judge};
 use crate::host::lines::{Lines, excerpt};
 use crate::host::qemu::{Process, Qemu, QemuError, VmSpec};
+use crate::host::qmp::QmpError;
 use crate::host::wait;
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
@@ -177,6 +178,14 @@ impl Vm {
             }
         }
         Ok(())
+    }
+
+    /// Puts the cable of a NIC in, or pulls it out; the NIC tells its driver.
+    ///
+    /// # Errors
+    /// QEMU knows no such NIC, or does not answer.
+    pub fn plug(&mut self, nic: &str, is_in: bool) -> Result<(), QmpError> {
+        self.process.qmp.execute("set_link", json!({ "name": nic, "up": is_in })).map(drop)
     }
 
     /// The next line, if it comes within the idle timeout.

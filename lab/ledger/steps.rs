@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{LedgerError, PodAccount, Refusal, WaitAccount};
 use crate::plan::Op;
 use crate::record::{Record, Tables};
+use crate::scenario::Flow;
 
 /// Every operation has one record, in order; the last may be a refusal.
 pub fn complete(ops: &[Op], trial: usize, records: &[&Record]) -> Result<Option<Refusal>, LedgerError> {
@@ -87,6 +88,15 @@ pub fn pods(
         }
     }
     Ok(pods)
+}
+
+/// What a flow with an interval tells of its receiver.
+pub fn silence(number: u16, flow: &Flow, records: &[&Record]) -> Option<u64> {
+    flow.interval_us?;
+    records.iter().find_map(|record| match record {
+        Record::Silence { flow, longest_us, .. } if *flow == number => Some(*longest_us),
+        _ => None,
+    })
 }
 
 /// Addresses and routes were read once everything had settled.

@@ -1,6 +1,6 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, connect, inject, let_go};
+use super::{Op, Plan, Role, act, build, connect, flood, inject, let_go};
 use crate::cni::Attachment;
 use crate::link::{DeviceRef, IfName, Mac};
 use crate::record::When;
@@ -111,6 +111,7 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
 /// What a step becomes where its faults are left out: what they would bring about is not waited for.
 fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
     match step {
+        Step::Break { flow: name, .. } if !as_written => vec![flood(topology, name, None)],
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
             vec![Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) }]
         }
@@ -122,9 +123,12 @@ fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> 
 /// Sends half of each flow. A TCP flow stays whole: its connection is made before, by its number.
 fn halve(acts: &mut [Op], plan: &mut Plan) {
     for act in acts {
-        if let Op::Flood { flow } = act
+        if let Op::Flood { flow, broken } = act
             && plan.flows[usize::from(*flow)].flow.socket != Socket::Tcp
         {
+            if let Some(broken) = broken {
+                broken.at_frame /= 2;
+            }
             let mut half = plan.flows[usize::from(*flow)].clone();
             half.flow.frames = half.flow.frames.div_ceil(2);
             *flow = u16::try_from(plan.flows.len()).expect("checked: flows are numbered in 16 bits");

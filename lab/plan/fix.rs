@@ -46,7 +46,7 @@ pub fn mitigated(
         let flow = &topology.scenario.flows[*name];
         standing.contains_key(&flow.from) && standing.contains_key(&flow.to)
     };
-    acts.extend(report.floods.iter().filter(can_be_sent).map(|name| flood(topology, name)));
+    acts.extend(report.floods.iter().filter(can_be_sent).map(|name| flood(topology, name, None)));
     let role = Role::Mitigation { cause: hypothesis.name.clone(), mitigation: mitigation.name.clone() };
     trial(topology, role, acts.into_iter())
 }

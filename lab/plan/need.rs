@@ -127,6 +127,7 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
             | Fault::Release { .. }
             | Fault::Mtu { .. }
             | Fault::Hold { .. }
+            | Fault::Unplug { .. }
             | Fault::Stall { .. }
             | Fault::Partner { .. }
             | Fault::Rcvbuf { .. } => {}

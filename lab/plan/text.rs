@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
+use super::{Broken, FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
@@ -40,6 +40,7 @@ impl Display for Plan {
         for (number, FlowPlan { flow, source, destination, at_socket }) in self.flows.iter().enumerate() {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
+            write_some(f, "interval_us", flow.interval_us)?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
             if *at_socket {
                 writeln!(f, "  delivered when the receiving socket has read it")?;
@@ -99,18 +100,9 @@ impl Display for Op {
                     write_link(f, peer)
                 })
             }
-            Self::Adopt { link, slot } => {
-                write!(f, "adopt slot {slot} as ")?;
-                write_link(f, link)
-            }
-            Self::AdoptVf { link, .. } => {
-                f.write_str("adopt ")?;
-                write_link(f, link)
-            }
-            Self::SetVf { pf, index, settings } => {
-                write!(f, "vf {index} of {pf}")?;
-                write_vf(f, settings)
-            }
+            Self::Adopt { link, slot } => write_adopted(f, &format!("slot {slot} as "), link),
+            Self::AdoptVf { link, .. } => write_adopted(f, "", link),
+            Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
             Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
@@ -138,8 +130,8 @@ impl Display for Op {
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
             Self::Restore { ns, routes, neighbours } => write_restore(f, ns, routes, neighbours),
+            Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Connect { flow } => write!(f, "connect {flow}"),
-            Self::Flood { flow } => write!(f, "flood {flow}"),
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
             Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
@@ -243,7 +235,20 @@ fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::
     }
 }
 
-fn write_vf(f: &mut Formatter<'_>, settings: &VfSettings) -> fmt::Result {
+fn write_adopted(f: &mut Formatter<'_>, place: &str, link: &Link) -> fmt::Result {
+    write!(f, "adopt {place}")?;
+    write_link(f, link)
+}
+
+fn write_flood(f: &mut Formatter<'_>, flow: u16, broken: Option<&Broken>) -> fmt::Result {
+    write!(f, "flood {flow}")?;
+    let Some(Broken { at_frame, name, fault }) = broken else { return Ok(()) };
+    write!(f, ", at frame {at_frame} ")?;
+    write_fault(f, "inject", name, fault)
+}
+
+fn write_vf(f: &mut Formatter<'_>, pf: &DeviceRef, index: u8, settings: &VfSettings) -> fmt::Result {
+    write!(f, "vf {index} of {pf}")?;
     write_some(f, "mac", settings.mac)?;
     write_some(f, "vlan", settings.vlan.map(|vlan| vlan.get()))?;
     write_some(f, "qos", settings.qos)?;
@@ -289,6 +294,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Release { device, controller } => write!(f, "release {device} from {controller}"),
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
+        Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
         Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
         Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),

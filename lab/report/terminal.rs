@@ -120,6 +120,9 @@ fn flow(out: &mut String, flow: &FlowDocument) {
         "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered",
         flow.name, flow.asked, flow.from, flow.to, flow.socket, flow.sent, flow.delivered
     );
+    if let Some(silence) = flow.silence_ms {
+        let _ = writeln!(out, "  the receiver heard nothing for {silence} ms at the longest");
+    }
     for fate in &flow.fates {
         let _ = writeln!(out, "  {:>7} {}", fate.frames, fate_in_words(fate));
     }
@@ -138,6 +141,8 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
         ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
+        ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
+        ("wire", _) => format!("sent by {device}, or a VF of it, and not received at the cable's other end"),
         ("socket", "UNACKNOWLEDGED") => {
             "written, and nobody has acknowledged it: still in the send queue".into()
         }

@@ -67,6 +67,8 @@ pub enum Fault {
     /// The receiving end of a cable takes frames into its ring and looks at none. When it is mended, the frames in
     /// the ring are lost.
     Hold { device: DeviceRef, peer: DeviceRef },
+    /// An emulated NIC's cable pulled out; `slot` is the NIC's.
+    Unplug { device: DeviceRef, slot: usize },
     /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
     /// The other end of an 802.3ad bond's port answers as an LACP partner that never comes into sync.
@@ -85,6 +87,7 @@ impl Fault {
             | Self::Release { device, .. }
             | Self::Mtu { device, .. }
             | Self::Hold { device, .. }
+            | Self::Unplug { device, .. }
             | Self::Stall { device, .. }
             | Self::Partner { device, .. }
             | Self::Rcvbuf { device } => device,

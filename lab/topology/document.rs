@@ -205,7 +205,7 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 13] = [
+pub const ARRAYS: [(&str, usize, &str); 14] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("mitigation", 3, "steps"),

@@ -8,6 +8,7 @@ use super::check::Checker;
 use super::file::{At, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile};
 use super::links::mtu_in_range;
 use super::{Link, LinkKind, Topology, qdiscs};
+use crate::hardware::slots;
 use crate::link::{BondMode, DeviceRef};
 use crate::scenario::{Fault, FilterKind};
 
@@ -66,6 +67,9 @@ fn of_each_kind<'f>(
     for (name, table) in &tables.hold {
         found.push((name, hold(&table.device, topology, checker)));
     }
+    for (name, table) in &tables.unplug {
+        found.push((name, unplug(&table.device, topology, checker)));
+    }
     for (name, table) in &tables.stall {
         found.push((name, stall(&table.device, topology, checker)));
     }
@@ -77,6 +81,18 @@ fn of_each_kind<'f>(
         found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
     }
     found
+}
+
+fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let link = topology.links.get(&device.value)?;
+    if !matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_)) {
+        let message = format!("{} is a {}, which has no cable of its own", device.value, link.kind.word());
+        checker.problem(&device.span, message, "name a `nic` or `pf`; of a veth, take the other end `down`");
+        return None;
+    }
+    let slot = slots(&topology.links).into_iter().position(|slot| slot.device == device.value)?;
+    Some(Fault::Unplug { device: device.value.clone(), slot })
 }
 
 fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {

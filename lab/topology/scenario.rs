@@ -127,6 +127,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         frames: table.frames.value,
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
+        interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
         unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
     }
 }
@@ -155,14 +156,43 @@ fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<
     file.capture.iter().map(|entry| capture(entry, checker)).collect()
 }
 
-fn resolve_step(
-    (number, step): (usize, &At<StepTable>),
-    file: &TopologyFile,
-    topology: &Topology,
+/// A step is silent while it sends: the host would take a long one for hung.
+fn paced(interval: &At<u32>, table: &FlowTable, checker: &mut Checker<'_>) -> u32 {
+    let all_ms = u64::from(interval.value) * u64::from(table.frames.value) / 1000;
+    if interval.value == 0 || all_ms > WAIT_MS_MAX.into() {
+        let message = format!("{} frames every {} us take {all_ms} ms", table.frames.value, interval.value);
+        let hint = format!("an interval of at least 1, and {WAIT_MS_MAX} ms in all at the most");
+        checker.problem(&interval.span, message, hint);
+    }
+    interval.value
+}
+
+/// A fault in the midst of a flow.
+fn resolve_break(
+    step: &StepTable,
+    at_frame: &At<u32>,
     scenario: &Scenario,
     checker: &mut Checker<'_>,
 ) -> Option<Step> {
-    let StepTable { inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile } =
+    let (Some(flow), Some(inject)) = (&step.flood, &step.inject) else {
+        let hint = "it says before which frame of the flow the fault is injected";
+        checker.problem(&at_frame.span, "`at_frame` without both `flood` and `inject`", hint);
+        return None;
+    };
+    let frames = scenario.flows.get(&flow.value).map_or(u32::MAX, |flow| flow.frames);
+    if at_frame.value >= frames {
+        let message = format!("flow `{}` has no frame {}", flow.value, at_frame.value);
+        checker.problem(&at_frame.span, message, format!("its last one is {}", frames.saturating_sub(1)));
+    }
+    fault_exists(inject, scenario, checker);
+    flow_exists(flow, scenario, checker);
+    let (flow, inject) = (flow.value.clone(), inject.value.clone());
+    Some(Step::Break { flow, inject, at_frame: at_frame.value })
+}
+
+/// Checks that a step says what it does, once.
+fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
+    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, .. } =
         &step.value;
     let verbs = [
         inject.is_some(),
@@ -175,13 +205,30 @@ fn resolve_step(
         check.is_some(),
         reconcile.is_some(),
     ];
-    if verbs.iter().filter(|given| **given).count() != 1 {
-        if !checker.lost.any_field(&step.span) {
-            let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
-            checker.problem(&step.span, "a step does exactly one thing", hint);
-        }
-        return None;
+    if verbs.iter().filter(|given| **given).count() == 1 {
+        return Some(());
     }
+    if !checker.lost.any_field(&step.span) {
+        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
+        checker.problem(&step.span, "a step does exactly one thing", hint);
+    }
+    None
+}
+
+fn resolve_step(
+    (number, step): (usize, &At<StepTable>),
+    file: &TopologyFile,
+    topology: &Topology,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    if let Some(at_frame) = &step.value.at_frame {
+        return resolve_break(&step.value, at_frame, scenario, checker);
+    }
+    one_verb(step, checker)?;
+    let StepTable {
+        inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
+    } = &step.value;
     if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
         checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
     }

@@ -27,6 +27,8 @@ pub struct FlowTable {
     pub unbound: Option<At<bool>>,
     /// A tag in the frame itself, as a sender without VLAN device writes it.
     pub tag: Option<At<VlanId>>,
+    /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
+    pub interval_us: Option<At<u32>>,
 }
 
 /// Faults, keyed by kind.
@@ -51,6 +53,9 @@ pub struct FaultTables {
     /// A cable's receiving end that takes frames in and looks at none.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hold: Named<HoldFaultTable>,
+    /// An emulated NIC's cable pulled out: both its ends lose their carrier.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub unplug: Named<UnplugFaultTable>,
     /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
     #[serde(default, deserialize_with = "in_file_order")]
     pub stall: Named<StallFaultTable>,
@@ -121,6 +126,14 @@ pub struct HoldFaultTable {
     pub device: At<DeviceRef>,
 }
 
+/// The cable of an emulated NIC pulled out, by QEMU.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnplugFaultTable {
+    /// Which NIC, at either end.
+    pub device: At<DeviceRef>,
+}
+
 /// The gadget's end of a USB pair, whose driver stops its queue after ten frames, with carrier: the other end is down.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +180,8 @@ pub struct StepTable {
     pub clear: Option<At<String>>,
     /// Send a flow.
     pub flood: Option<At<String>>,
+    /// With `flood` and `inject`: break it just before this frame, counted from 0.
+    pub at_frame: Option<At<u32>>,
     /// Wait until this holds: a condition on a state or a capture. A wait in vain is a failed check, and the next
     /// step is done all the same.
     pub wait: Option<At<ConditionTable>>,
