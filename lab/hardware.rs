@@ -65,19 +65,22 @@ pub fn permanent_mac(slot: usize) -> Mac {
 
 /// The slots a topology's NICs are in, in the order of its links.
 pub fn slots(links: &IndexMap<DeviceRef, Link>) -> Vec<Slot> {
-    let nics: Vec<(&DeviceRef, &Nic)> = links
-        .iter()
-        .filter_map(|(device, link)| match &link.kind {
-            LinkKind::Nic(nic) | LinkKind::Pf(nic) => Some((device, nic)),
-            _ => None,
-        })
-        .collect();
-    let place = |wanted: &DeviceRef| nics.iter().position(|(device, _)| *device == wanted);
-    nics.iter()
-        .map(|(device, nic)| Slot {
-            device: (*device).clone(),
-            driver: nic.driver,
-            peer: place(&nic.peer).expect("checked: a cable has two ends"),
-        })
-        .collect()
+    let slot = |(device, nic): (&DeviceRef, &Nic)| Slot {
+        device: device.clone(),
+        driver: nic.driver,
+        peer: slot_of(links, &nic.peer).expect("checked: a cable has two ends"),
+    };
+    nics(links).map(slot).collect()
+}
+
+/// The slot a NIC is in; its cable may be wrong.
+pub fn slot_of(links: &IndexMap<DeviceRef, Link>, wanted: &DeviceRef) -> Option<usize> {
+    nics(links).position(|(device, _)| device == wanted)
+}
+
+fn nics(links: &IndexMap<DeviceRef, Link>) -> impl Iterator<Item = (&DeviceRef, &Nic)> {
+    links.iter().filter_map(|(device, link)| match &link.kind {
+        LinkKind::Nic(nic) | LinkKind::Pf(nic) => Some((device, nic)),
+        _ => None,
+    })
 }

@@ -243,7 +243,7 @@ fn another_state(
         State::Exists if wanted.hold(0) => {
             return vec![Contrary::Unattached, Contrary::Made(device.clone())];
         }
-        State::Exists => return vec![Contrary::Unattached, Contrary::FirstNetwork],
+        State::Exists => return vec![Contrary::Unattached, Contrary::FirstNetwork, Contrary::Kept],
         State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
@@ -325,13 +325,19 @@ qdisc = { kind = "pfifo", limit = 0 }
     }
 
     #[rstest::rstest]
-    #[case("flow = \"f\"\nerrno = \"ENOBUFS\"\nequals = 9", "nothing broken; egress filter of node:bond0")]
-    #[case("flow = \"f\"\nfield = \"lost\"\nequals = 9", "nothing broken; egress filter of node:bond0")]
+    #[case(
+        "flow = \"f\"\nerrno = \"ENOBUFS\"\nequals = 9",
+        "nothing broken; egress clsact filter of node:bond0"
+    )]
+    #[case(
+        "flow = \"f\"\nfield = \"lost\"\nequals = 9",
+        "nothing broken; egress clsact filter of node:bond0"
+    )]
     #[case(
         "flow = \"f\"\nfield = \"sent\"\nequals = 9",
-        "nothing broken; egress filter of node:bond0; half of the frames"
+        "nothing broken; egress clsact filter of node:bond0; half of the frames"
     )]
-    #[case("flow = \"f\"\nlayer = \"tc\"\nequals = 0", "nothing broken; egress filter of node:bond0")]
+    #[case("flow = \"f\"\nlayer = \"tc\"\nequals = 0", "nothing broken; egress clsact filter of node:bond0")]
     #[case(
         "device = \"node:bond0\"\ncounter = \"tx_dropped\"\nequals = 0",
         "nothing broken; mtu of switch:p0 68"

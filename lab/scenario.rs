@@ -315,6 +315,8 @@ pub enum Contrary {
     Unattached,
     /// Pods attached to their first network only, and nothing done.
     FirstNetwork,
+    /// Everything as written, but no pod detached.
+    Kept,
     /// Everything as written, and then this device set up.
     Raised(DeviceRef),
     /// Everything as written, and then a device of this name made.

@@ -3,7 +3,7 @@
 use lab::frames::Frames;
 use lab::ledger::{self, LedgerError};
 use lab::plan::{self, Plan};
-use lab::record::{DeviceState, DropPlace, QdiscState, Record, When};
+use lab::record::{DeviceState, DropPlace, QdiscState, Record, Tables, When};
 use lab::topology::Topology;
 
 const TOPOLOGY: &str = r#"
@@ -76,6 +76,7 @@ fn recording() -> Vec<Record> {
         },
         Record::Seen { trial: 0, flow: 0, frames: frames(0..5), duplicated: 0, overrun: 0 },
         Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place: place("QDISC_DROP") },
+        Record::Tables { trial: 0, tables: Tables::default() },
         Record::Observed { trial: 0, lost: 0, unavailable: None },
     ]);
     finish(records)

@@ -61,6 +61,7 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
             topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
         }
         Contrary::Unattached => steps.clear(),
+        Contrary::Kept => steps.retain(|step| !matches!(step, Step::Detach(_))),
         Contrary::FirstNetwork => {
             steps.retain(|step| matches!(step, Step::Attach(_)));
             for attachment in attachments(steps) {
@@ -89,8 +90,10 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
         Contrary::Replugged(device) => replug(topology, device),
         _ => Vec::new(),
     };
-    let as_written =
-        matches!(cause, Contrary::Named(_) | Contrary::Halved | Contrary::Raised(_) | Contrary::Made(_));
+    let as_written = matches!(
+        cause,
+        Contrary::Named(_) | Contrary::Halved | Contrary::Kept | Contrary::Raised(_) | Contrary::Made(_)
+    );
     let makes = |step: &&Step| match step {
         Step::Attach(_) | Step::Check(_) => true,
         Step::Wait { until, .. } => !matches!(until.subject, Subject::Captured { .. }),

@@ -81,6 +81,7 @@ impl Display for Contrary {
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
             Self::Unattached => f.write_str("nothing attached"),
             Self::FirstNetwork => f.write_str("the first network alone attached"),
+            Self::Kept => f.write_str("nothing detached"),
             Self::Raised(device) => write!(f, "{device} set up at the end"),
             Self::Made(device) => write!(f, "{device} made at the end"),
             Self::Until(other, _) => other.fmt(f),
@@ -148,16 +149,7 @@ impl Display for Op {
                 write!(f, "run {plugin} {command} for {ifname} of {pod}")
             }
             Self::Refuse(words) => write!(f, "refuse: {words}"),
-            Self::Attach { pod, parts, fails } => {
-                write!(f, "attach {pod}")?;
-                write_some(f, "fails", fails.as_ref())?;
-                for Part { network, ops, undo } in parts {
-                    write!(f, "\n    ADD {network}")?;
-                    ops.iter().try_for_each(|op| write!(f, "\n      {op}"))?;
-                    write_undo(f, undo)?;
-                }
-                Ok(())
-            }
+            Self::Attach { pod, parts, fails } => write_attach(f, pod, parts, fails.as_ref()),
             Self::Detach { pod, undos } => {
                 write!(f, "detach {pod}")?;
                 undos.iter().try_for_each(|undo| write_undo(f, undo))
@@ -167,6 +159,17 @@ impl Display for Op {
             }
         }
     }
+}
+
+fn write_attach(f: &mut Formatter<'_>, pod: &NsName, parts: &[Part], fails: Option<&String>) -> fmt::Result {
+    write!(f, "attach {pod}")?;
+    write_some(f, "fails", fails)?;
+    for Part { network, ops, undo } in parts {
+        write!(f, "\n    ADD {network}")?;
+        ops.iter().try_for_each(|op| write!(f, "\n      {op}"))?;
+        write_undo(f, undo)?;
+    }
+    Ok(())
 }
 
 fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {

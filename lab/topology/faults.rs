@@ -8,7 +8,7 @@ use super::check::Checker;
 use super::file::{At, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile};
 use super::links::mtu_in_range;
 use super::{Link, LinkKind, Topology, qdiscs};
-use crate::hardware::slots;
+use crate::hardware::slot_of;
 use crate::link::{BondMode, DeviceRef};
 use crate::scenario::{Fault, FilterKind};
 
@@ -91,7 +91,7 @@ fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>
         checker.problem(&device.span, message, "name a `nic` or `pf`; of a veth, take the other end `down`");
         return None;
     }
-    let slot = slots(&topology.links).into_iter().position(|slot| slot.device == device.value)?;
+    let slot = slot_of(&topology.links, &device.value)?;
     Some(Fault::Unplug { device: device.value.clone(), slot })
 }
 

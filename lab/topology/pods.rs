@@ -104,6 +104,8 @@ fn attach(
     let fails = fails.as_ref().map(|fails| fails.value.as_str());
     match cluster.attach(&pod.value, &node.value, &annotation, fails) {
         Ok(attachment) => Some(attachment),
+        // What could not be read may be what is missing.
+        Err(_) if !checker.lost.is_empty() => None,
         Err(error) => {
             checker.problem(&networks[error.position].span, error.message, error.hint);
             None
