@@ -25,6 +25,7 @@
 //!   once unattributed, and nobody knows yet why;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
 
+mod fates;
 mod ingress;
 mod steps;
 mod wires;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use thiserror::Error;
 
+use self::fates::{claim, fate};
 use self::ingress::IngressDrops;
 use self::wires::Wires;
 use crate::attribution::Layer;
@@ -512,29 +514,6 @@ fn dropped(
         None => return (!here.is_empty()).then_some(here),
     }
     None
-}
-
-/// Adds frames to the account of one place; places that differ only in what the account does not show are one.
-fn claim(fates: &mut Vec<Fate>, new: Fate) {
-    if new.frames == 0 {
-        return;
-    }
-    let same = |fate: &&mut Fate| {
-        fate.layer == new.layer
-            && fate.device == new.device
-            && fate.reason == new.reason
-            && fate.queue == new.queue
-    };
-    match fates.iter_mut().find(same) {
-        Some(fate) => fate.frames += new.frames,
-        None => fates.push(new),
-    }
-}
-
-fn fate(layer: Layer, place: &DropPlace, frames: u32) -> Fate {
-    let reason = place.reason.clone().unwrap_or_else(|| place.location.clone());
-    let queue = if layer == Layer::Qdisc { place.qdisc.clone() } else { None };
-    Fate { layer, device: place.device.clone(), reason, queue, frames }
 }
 
 fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a DropPlace, &'a Frames)> {

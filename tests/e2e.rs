@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use lab::host::kernels::KernelPin;
 use libtest_mimic::{Arguments, Trial};
 
+#[path = "e2e/full_disk.rs"]
+mod full_disk;
 #[path = "e2e/gallery.rs"]
 mod gallery;
 #[path = "e2e/lab_run.rs"]
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(this_kernel::trials());
+    trials.extend(full_disk::trials());
     trials.push(soak::trial());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -2,6 +2,7 @@
 //!
 //! Only there with `lab.selftest` on the kernel command line; a plan cannot ask for any of it.
 
+mod dirt;
 mod this_kernel;
 
 use std::error::Error;
@@ -57,6 +58,7 @@ pub fn serve(reader: Reader, mut writer: Writer, ready: Ready) -> Result<(), Box
             "flood" => flood(&mut writer)?,
             "uptime" => writer.write_all(fs::read_to_string("/proc/uptime")?.as_bytes())?,
             "random" => writer.write_all(fs::read_to_string("/proc/sys/kernel/random/uuid")?.as_bytes())?,
+            "dirt" => writeln!(writer, "{}", serde_json::to_string(&dirt::spread()?)?)?,
             "console" => writeln!(std::io::stderr(), "{}", "x".repeat(200_000))?,
             other => match other.strip_prefix(LAB_WORD) {
                 Some(ask) => {

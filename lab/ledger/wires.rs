@@ -5,6 +5,7 @@
 
 use indexmap::IndexMap;
 
+use super::fates::claim;
 use super::{Fate, TrialAccount, take};
 use crate::attribution::Layer;
 use crate::frames::Frames;
@@ -84,7 +85,7 @@ impl Wires {
         let nics: Vec<DeviceRef> = self.missing.keys().cloned().collect();
         for nic in nics {
             let frames = self.missing.get_mut(&nic).map_or(0, |missing| take(rest, missing));
-            super::claim(fates, self.lost_at(Some(nic), frames));
+            claim(fates, self.lost_at(Some(nic), frames));
         }
     }
 

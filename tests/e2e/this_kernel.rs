@@ -23,6 +23,11 @@ pub fn trials() -> Vec<Trial> {
     vec![
         machine::trial("this kernel: the same findings as in a machine of its own", pin(), same_as_in_a_vm),
         machine::trial("this kernel: a normal user counts what root watches", pin(), a_normal_user),
+        machine::trial(
+            "this kernel: a dirty run leaves no trace in the next copy",
+            pin(),
+            no_trace_in_the_next_copy,
+        ),
         machine::trial("this kernel: nothing is left of a lab that was killed", pin(), killed),
         machine::trial("this kernel: all that it lacks is named at once", pin(), lacks_everything),
         machine::trial(
@@ -33,13 +38,32 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// A copy of a saved machine that somebody dirties, and then another copy.
+fn no_trace_in_the_next_copy(bench: &Bench, kernel: &Kernel) {
+    let topology = gallery_folder().join(COUNTED);
+    let spec = runner::probe_spec(kernel, LAB.as_ref(), &bench.cache).expect("an initramfs");
+    let run = |before: &[&str]| run_in(bench, spec.clone(), before, of_topology(&topology, json!({})));
+    let (first, dirty, after) = (run(&[]), run(&["dirt"]), run(&[]));
+    for (book, dirt) in [("links", "dirty0"), ("files", "dirt"), ("mounts", "/tmp/dirty-mount")] {
+        let holds = |answer: &Value| answer["before"][book].to_string().contains(dirt);
+        assert!(holds(&dirty) && !holds(&first) && !holds(&after), "{dirt}: {dirty:#}");
+    }
+    lab_run::assert_same(&after["before"], &first["before"], "after a dirty run | at first");
+    lab_run::assert_same(
+        &lab_run::without_times(document(&after)),
+        &lab_run::without_times(document(&first)),
+        "after a dirty run | at first",
+    );
+}
+
 /// Runs the lab as `ask` says, on the topology of the report, inside a guest that has all modules for it.
 fn run(bench: &Bench, kernel: &Kernel, ask: Value) -> Value {
     let spec = runner::probe_spec(kernel, LAB.as_ref(), &bench.cache).expect("an initramfs");
-    run_in(bench, spec, ask)
+    run_in(bench, spec, &[], ask)
 }
 
-fn run_in(bench: &Bench, mut spec: VmSpec, mut ask: Value) -> Value {
+/// After each word of `before` has been said to the guest, and answered.
+fn run_in(bench: &Bench, mut spec: VmSpec, before: &[&str], mut ask: Value) -> Value {
     if ask["topology"].is_null() {
         ask = of_topology(&flagship(), ask);
     }
@@ -48,6 +72,10 @@ fn run_in(bench: &Bench, mut spec: VmSpec, mut ask: Value) -> Value {
     let timeouts = Timeouts { idle: Duration::from_secs(180), ..Timeouts::default() };
     let Started { mut vm, .. } =
         warm::start(&bench.qemu, &spec, timeouts, &bench.cache.path("machines")).expect("a guest");
+    for word in before {
+        vm.send(word).expect("it waits for work");
+        assert!(matches!(vm.next_line(), Next::Line(_)), "{word}");
+    }
     vm.send(&format!("{}{ask}", selftest::LAB_WORD)).expect("it waits for work");
     let Next::Line(answer) = vm.next_line() else { panic!("{:?}", vm.finish()) };
     serde_json::from_str(&answer).expect("the answer of the selftest")
@@ -143,7 +171,7 @@ fn lacks_everything(bench: &Bench, kernel: &Kernel) {
     let modules = kernel.modules.available(&["virtio_pci", "virtio_console"]).expect("the index of modules");
     let initramfs =
         initramfs::build(&bench.cache, kernel, LAB.as_ref(), &modules, &[]).expect("an initramfs");
-    let reason = reason(&run_in(bench, VmSpec::new(kernel.vmlinux.clone(), initramfs), json!({})));
+    let reason = reason(&run_in(bench, VmSpec::new(kernel.vmlinux.clone(), initramfs), &[], json!({})));
     for lacking in [
         "links of kind bond",
         "links of kind bridge",
