@@ -565,13 +565,16 @@ fn flood(topology: &Topology, name: &str, broken: Option<Broken>) -> Op {
 }
 
 fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
-    let mut ops = build(topology);
-    let acts: Vec<Op> = acts.collect();
+    Trial { role, ops: counted(topology, build(topology), acts.collect()) }
+}
+
+/// What happens in a trial, after what makes it stand: counted from before to after.
+fn counted(topology: &Topology, mut ops: Vec<Op>, acts: Vec<Op>) -> Vec<Op> {
     ops.extend(connect(topology, &acts));
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go));
     ops.push(Op::Count(When::After));
-    Trial { role, ops }
+    ops
 }

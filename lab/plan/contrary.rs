@@ -1,9 +1,8 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
-use super::{Op, Plan, Role, act, build, connect, flood, inject, let_go};
+use super::{Op, Plan, Role, act, build, counted, flood, inject};
 use crate::cni::Attachment;
 use crate::link::{DeviceRef, IfName, Mac};
-use crate::record::When;
 use crate::scenario::{Contrary, Fault, Socket, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
 
@@ -37,13 +36,7 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
         halve(&mut acts, plan);
     }
     acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
-    ops.extend(connect(topology, &acts));
-    ops.push(Op::Count(When::Before));
-    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
-    let let_go = let_go(topology, &acts);
-    ops.extend(acts.into_iter().chain(let_go));
-    ops.push(Op::Count(When::After));
-    ops
+    counted(topology, ops, acts)
 }
 
 /// The topology with what is made in another way.
