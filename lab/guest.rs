@@ -25,6 +25,7 @@ pub mod bond;
 pub mod build;
 pub mod counters;
 pub mod decoder;
+pub mod emptied;
 pub mod ethtool;
 pub mod extack;
 pub mod faults;
