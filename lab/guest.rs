@@ -34,6 +34,7 @@ pub mod hardware;
 pub mod held;
 pub mod hold;
 pub mod links;
+pub mod netdevsim;
 pub mod netns;
 pub mod nft;
 pub mod outside;

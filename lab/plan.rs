@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 pub use contrary::plain;
-pub use need::{Need, needs_drivers};
+pub use need::{Need, needs_drivers, needs_netdevsim};
 
 use build::build;
 use need::needs;
