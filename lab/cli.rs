@@ -85,6 +85,7 @@ struct ProvisionArgs {
 
 /// Reads the arguments, does what they say, and turns the result into an exit code.
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Try(args) => attempt::attempt(&args),
@@ -104,6 +105,20 @@ pub fn main() -> ExitCode {
         Command::Agent => agent(),
     };
     done.unwrap_or_else(|failure| failure.report())
+}
+
+/// `lab ... | head` ends when its reader does, with the exit code a shell gives to that. SIGPIPE stays ignored, as Rust's
+/// runtime leaves it: a QEMU that dies must not end the lab. So the broken pipe arrives as a panic of `print!`.
+fn end_with_the_reader() {
+    const EXIT_SIGPIPE: i32 = 128 + libc::SIGPIPE;
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout: Broken pipe") {
+            std::process::exit(EXIT_SIGPIPE);
+        }
+        report(panic);
+    }));
 }
 
 fn agent() -> Result<ExitCode, Failure> {

@@ -72,16 +72,10 @@ pub fn text(document: &Document) -> String {
         out.push_str("\nhypotheses\n");
     }
     for one in &document.hypotheses {
-        let word = |fits| if fits { "yes" } else { "no" };
-        let evidence: Vec<String> =
-            one.evidence.iter().map(|item| format!("{}: {}", item.item, word(item.fits))).collect();
-        let _ = writeln!(
-            out,
-            "  {}: {} ({})",
-            one.name,
-            if one.fits { "fits" } else { "does not fit" },
-            evidence.join("; ")
-        );
+        let _ = writeln!(out, "  {}: {}", one.name, if one.fits { "fits" } else { "does not fit" });
+        for item in &one.evidence {
+            let _ = writeln!(out, "    {}: {}", item.item, if item.fits { "yes" } else { "no" });
+        }
     }
     out
 }

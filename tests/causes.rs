@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lab::host::kernels::Kernels;
+use lab::plan::{self, Need};
 use lab::snapshot;
+use lab::topology::Topology;
 
 const CAUSES: &str = "topologies/causes";
 /// Fewest causes, and fewest kernels of each.
@@ -39,6 +41,14 @@ fn the_page_says_what_the_accepted_results_say() {
     );
 }
 
+/// Whether a cause needs a hook that Linux 5.10 has not: then that kernel says so, and has no result.
+fn needs_a_newer_hook(cause: &Path) -> bool {
+    let text = fs::read_to_string(cause).expect("it can be read");
+    let topology = Topology::parse("cause", &cause.display().to_string(), &text);
+    let topology = topology.unwrap_or_else(|errors| panic!("{errors}"));
+    plan::lower(&topology).needs.iter().any(|need| matches!(need, Need::Hook { .. }))
+}
+
 #[test]
 fn each_cause_was_seen_from_5_10_to_7_3() {
     let kernels = Kernels::built_in().expect("a unit test reads it too");
@@ -51,7 +61,9 @@ fn each_cause_was_seen_from_5_10_to_7_3() {
             |kernel: &&String| root().join("snapshots").join(snapshot::file_name(&stem, kernel)).exists();
         let seen: Vec<&String> = names.iter().filter(is_seen).collect();
         assert!(seen.len() >= KERNELS_MIN, "{stem}: {seen:?}");
-        for series in ["5.10.", "7.3"] {
+        let newest = ["7.3"].into_iter();
+        let series = newest.chain((!needs_a_newer_hook(&cause)).then_some("5.10."));
+        for series in series {
             assert!(
                 seen.iter().any(|kernel| kernel.starts_with(series)),
                 "{stem}: none of {series} in {seen:?}"

@@ -165,3 +165,12 @@ fn this_kernel_runs_it_or_the_result_says_what_it_lacks() {
         _ => panic!("{document:#}"),
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_ends_the_output_without_a_word() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = Bare::new().command(&["schema"]).stdout(writer).output().expect("cargo has built it");
+    assert_eq!(ended.status.code(), Some(128 + libc::SIGPIPE));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}

@@ -94,7 +94,7 @@ impl<'a> DropBook<'a> {
             place,
         });
         let (lost, unavailable) = match self.observer {
-            Ok(observer) => (observer.lost() - self.lost_before, None),
+            Ok(observer) => (observer.lost().saturating_sub(self.lost_before), None),
             Err(why) => (0, Some(why.clone())),
         };
         own.chain(foreign).chain([Record::Observed { trial, lost, unavailable }]).collect()

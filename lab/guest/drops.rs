@@ -1,7 +1,7 @@
 //! The drop observer: who dropped which frame, on which device, for what reason, in which kernel function.
 //!
-//! A BPF program at the tracepoint `skb:kfree_skb` copies what is known of each frame into a ring buffer. It sees
-//! every frame the kernel frees as dropped, in every network namespace, so most of what it reports is not the
+//! BPF programs at the tracepoint `skb:kfree_skb` copy what is known of each frame into a ring buffer. They see
+//! every frame the kernel frees as dropped, in every network namespace, so most of what they report is not the
 //! lab's: which frames count is the caller's decision, by the bytes of [`DropEvent::head`].
 //!
 //! One frame can make several events: a clone (to a packet socket, a bond's other ports) is a frame of its own to
@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use self::layout::Layout;
-use self::program::{Counter, HEAD_BYTES, NAME_BYTES, NO_MAC_HEADER, Raw, Record, STACK_DEPTH};
+use self::program::{Counter, HEAD_BYTES, Maps, NAME_BYTES, NO_MAC_HEADER, Raw, Record, Role, STACK_DEPTH};
 use super::bpf::btf::{Btf, BtfError};
 use super::bpf::ksyms::{Symbols, SymbolsError};
 use super::bpf::ringbuf::Ringbuf;
@@ -37,8 +37,9 @@ pub struct DropObserver {
     sites: BTreeMap<Box<[u8]>, Site>,
     ring: Ringbuf,
     counters: OwnedFd,
-    program: OwnedFd,
-    _tracepoint: OwnedFd,
+    /// The program whose misses the relief makes good.
+    first: OwnedFd,
+    _tracepoints: [OwnedFd; 2],
     lost: u64,
 }
 
@@ -140,10 +141,16 @@ impl DropObserver {
             _ => ObserveError::Bpf(e),
         })?;
         let counters = bpf::create_map(MapType::Array, 8, program::COUNTERS)?;
-        let code = program::write(&layout, ring.map().as_fd(), counters.as_fd())
-            .map_err(|e| ObserveError::FrameTooLarge(e.0))?;
-        let program = bpf::load(ProgramType::RawTracepoint, &code)?;
-        let tracepoint = bpf::open_raw_tracepoint(c"kfree_skb", program.as_fd())?;
+        let seen = bpf::create_map(MapType::Array, 8, program::SEEN)?;
+        let maps = Maps { ring: ring.map().as_fd(), counters: counters.as_fd(), seen: seen.as_fd() };
+        let load = |role| {
+            let code = program::write(&layout, role, maps).map_err(|e| ObserveError::FrameTooLarge(e.0))?;
+            Ok::<_, ObserveError>(bpf::load(ProgramType::RawTracepoint, &code)?)
+        };
+        let (first, relief) = (load(Role::First)?, load(Role::Relief)?);
+        // Programs of one tracepoint run in the order in which they came to it (func_add(), kernel/tracepoint.c).
+        let attach = |program: &OwnedFd| bpf::open_raw_tracepoint(c"kfree_skb", program.as_fd());
+        let tracepoints = [attach(&first)?, attach(&relief)?];
         Ok(Self {
             layout,
             reasons,
@@ -151,8 +158,8 @@ impl DropObserver {
             sites: BTreeMap::new(),
             ring,
             counters,
-            program,
-            _tracepoint: tracepoint,
+            first,
+            _tracepoints: tracepoints,
             lost: 0,
         })
     }
@@ -164,8 +171,11 @@ impl DropObserver {
     pub fn drain(&mut self) -> Result<Vec<DropEvent>, ObserveError> {
         let mut records: Vec<Vec<u8>> = Vec::new();
         self.ring.drain(|bytes| records.push(bytes.to_vec()));
-        self.lost = bpf::read_counter(self.counters.as_fd(), Counter::Lost as u32)?
-            + bpf::recursion_misses(self.program.as_fd())?;
+        let counter = |counter| bpf::read_counter(self.counters.as_fd(), counter as u32);
+        // In this order: what is missed and taken between two reads is not held for lost.
+        let missed = bpf::recursion_misses(self.first.as_fd())?;
+        let relieved = counter(Counter::Relieved)?;
+        self.lost = counter(Counter::Lost)? + missed.saturating_sub(relieved);
         records.iter().map(|bytes| self.event(&Raw(bytes))).collect()
     }
 
@@ -179,7 +189,7 @@ impl DropObserver {
     }
 
     /// How many drops were not reported, as of the last [`DropObserver::drain`]: there was no room for them, or
-    /// the program was running already. With any lost, the account of frames is not complete.
+    /// both programs were running already. With any lost, the account of frames is not complete.
     pub fn lost(&self) -> u64 {
         self.lost
     }

@@ -29,10 +29,8 @@ const OUTCOMES: [Outcome; 8] = [
 /// Renders all of it.
 pub fn render(matrix: &Matrix) -> String {
     let mut out = grid(matrix);
-    for behaviours in &matrix.groups {
-        out.push('\n');
-        out += &groups(behaviours, &matrix.grid.kernels);
-    }
+    out += &groups(matrix);
+    out += &skips(matrix);
     out += &problems(matrix);
     out.push('\n');
     out += &summary(matrix);
@@ -152,25 +150,43 @@ fn letter(outcome: Outcome) -> char {
     }
 }
 
-/// The kernels of one topology that behave alike, and the lines in which they do not.
-pub fn groups(behaviours: &Behaviours, kernels: &[String]) -> String {
+/// For each topology the kernels that behave alike, and the lines in which they do not. Of topologies without a
+/// difference there is one line for all that end in the same way.
+fn groups(matrix: &Matrix) -> String {
     let mut out = String::new();
-    let topology = &behaviours.topology;
-    match &behaviours.groups[..] {
-        [] => {
-            let _ = writeln!(out, "{topology}: no kernel came to a result");
-        }
-        [only] if only.kernels.len() == 1 => {
-            let _ = writeln!(out, "{topology}: {} only", only.range);
-        }
-        [only] => {
-            let all = if only.kernels.len() == kernels.len() { "all " } else { "" };
-            let _ = writeln!(out, "{topology}: {all}{} kernels behave alike", only.kernels.len());
-        }
-        several => {
-            let _ = writeln!(out, "{topology}: {} behaviours", several.len());
-            out += &wrap(several.iter().map(|group| group.range.clone()), " | ", "  ");
-            out += &differences(&behaviours.differences, "    ");
+    let mut without: IndexMap<String, Vec<String>> = IndexMap::new();
+    let has_run = |topology: &str| {
+        let mut cells = matrix.cells.iter().filter(|cell| cell.document.topology == topology);
+        cells.any(|cell| cell.document.outcome != Outcome::Skip)
+    };
+    for Behaviours { topology, groups, differences: lines } in &matrix.groups {
+        let said = match &groups[..] {
+            // Skips have paragraphs of their own.
+            [] if !has_run(topology) => continue,
+            [] => "no kernel came to a result".to_owned(),
+            [only] if only.kernels.len() == 1 => format!("{} only", only.range),
+            [only] if only.kernels.len() == matrix.grid.kernels.len() => {
+                format!("all {} kernels behave alike", only.kernels.len())
+            }
+            [only] => format!("{} kernels behave alike", only.kernels.len()),
+            several => {
+                let _ = writeln!(out, "\n{topology}: {} behaviours", several.len());
+                out += &wrap(several.iter().map(|group| group.range.clone()), " | ", "  ");
+                out += &differences(lines, "    ");
+                continue;
+            }
+        };
+        without.entry(said).or_default().push(topology.clone());
+    }
+    for (said, topologies) in without {
+        match &topologies[..] {
+            [only] => {
+                let _ = writeln!(out, "\n{only}: {said}");
+            }
+            several => {
+                let _ = writeln!(out, "\n{} topologies, {said}:", several.len());
+                out += &wrap(several.iter().cloned(), ", ", "  ");
+            }
         }
     }
     out
@@ -238,12 +254,42 @@ fn is_renamed(difference: &Difference) -> bool {
     !first.is_empty() && difference.values.iter().all(|value| numbers(value) == first)
 }
 
+/// What could not be run, each reason once: on which kernels, and which topologies.
+fn skips(matrix: &Matrix) -> String {
+    let mut kernels: IndexMap<(&str, &str), Vec<String>> = IndexMap::new();
+    for cell in matrix.cells.iter().filter(|cell| cell.document.outcome == Outcome::Skip) {
+        let reason = cell.document.reason.as_deref().unwrap_or_default();
+        let key = (cell.document.topology.as_str(), reason);
+        kernels.entry(key).or_default().push(cell.document.kernel.id.clone());
+    }
+    let mut topologies: IndexMap<(&str, Vec<String>), Vec<String>> = IndexMap::new();
+    for ((topology, reason), kernels) in kernels {
+        topologies.entry((reason, kernels)).or_default().push(topology.to_owned());
+    }
+    let mut out = String::new();
+    for ((reason, kernels), topologies) in topologies {
+        let range = behaviour::ranges(&matrix.grid.kernels, &kernels);
+        let reason = in_a_line(reason);
+        match &topologies[..] {
+            [only] => {
+                let _ = write!(out, "\n{}", sentence(&format!("SKIP {only} on {range}: {reason}")));
+            }
+            several => {
+                let line = format!("SKIP {} topologies on {range}: {reason}", several.len());
+                let _ = write!(out, "\n{}", sentence(&line));
+                out += &wrap(several.iter().cloned(), ", ", "  ");
+            }
+        }
+    }
+    out
+}
+
 /// What is not as expected, cell by cell, with what to do next.
 fn problems(matrix: &Matrix) -> String {
     let mut out = String::new();
     for cell in &matrix.cells {
         let outcome = cell.document.outcome;
-        if !outcome.is_expected() {
+        if !outcome.is_expected() && outcome != Outcome::Skip {
             let _ = write!(out, "\n{}", problem(cell));
         }
     }
@@ -343,6 +389,10 @@ fn cost(measures: &Measures) -> String {
     out
 }
 
+fn sentence(text: &str) -> String {
+    wrap(text.split(' ').map(str::to_owned), " ", "")
+}
+
 /// Puts pieces on lines. A piece that is too long for any line gets one of its own.
 fn wrap(pieces: impl Iterator<Item = String>, separator: &str, indent: &str) -> String {
     let mut out = String::new();
@@ -440,6 +490,30 @@ mod tests {
             assert!(text.contains(&format!("{kernels} 6.{}.", kernels - 1)), "{text}");
             assert!(text.contains(". pass"), "{text}");
         }
+    }
+
+    #[test]
+    fn topologies_that_end_alike_are_told_together() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let kernels = ["6.1.1", "6.12.2"].map(str::to_owned);
+        let mut cells = Vec::new();
+        for (name, outcome) in names.iter().zip([Outcome::Pass, Outcome::Skip, Outcome::Skip]) {
+            for kernel in &kernels {
+                let document = match outcome {
+                    Outcome::Pass => finished(name, kernel, outcome, 0, 0),
+                    _ => ended(name, kernel, outcome, "it lacks:\n  igb"),
+                };
+                cells.push(judge(document, "t.toml", None, LOCAL));
+            }
+        }
+        let text = render(&Matrix::new(cells, &names, &kernels, Measures::default()));
+        for expected in [
+            "\na: all 2 kernels behave alike\n",
+            "\nSKIP 2 topologies on 6.1.1, 6.12.2: it lacks: igb\n  b, c\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in {text}");
+        }
+        assert!(!text.contains("no kernel"), "{text}");
     }
 
     #[test]

@@ -9,31 +9,20 @@ use lab::matrix::is_acceptable;
 use lab::outcome::Outcome;
 use lab::snapshot;
 use lab::topology::Topology;
-use libtest_mimic::{Completion, Trial};
+use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::{lab_run, machine, topologies};
-
-/// Of one cell.
-const RUNS_MAX: usize = 3;
-
-/// Cells that come to no result: the drop observer misses an event there in most runs, says so, and the run is an error.
-/// Why is not known yet.
-const WITHOUT_RESULT: [&str; 2] = ["pod-vf-bond-one-pf@7.3.4", "pod-vf-bond-two-pfs@7.3.4"];
 
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
     let file = snapshot::file_name(&stem(&topology), &id);
     let name = file.trim_end_matches(".snap").to_owned();
-    if WITHOUT_RESULT.contains(&name.as_str()) {
-        let why = "the drop observer misses an event on this kernel: no result to compare";
-        return Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)));
-    }
     machine::trial(name.clone(), pin, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
         let own = is_kernel_of(&topology, &id);
-        let (code, stdout) = complete(&topology, &id, if own { &["--prove"] } else { &[] });
+        let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
         assert_eq!(result.topology, stem(&topology));
@@ -51,22 +40,6 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         ledger_closes(&document);
         compare(&name, &snapshot::text(&result));
     })
-}
-
-/// Runs, and again where the drop observer has missed an event, as it says itself: that run is no result, and says nothing
-/// about the kernel. It was seen with emulated NICs on 7.3.4 only.
-fn complete(topology: &Path, kernel: &str, more: &[&str]) -> (i32, Vec<u8>) {
-    let mut last = lab_run::output_with(topology, kernel, more);
-    for _ in 1..RUNS_MAX {
-        let result = lab_run::document(&last.1).expect("one document");
-        let reason = result["reason"].as_str().unwrap_or_default();
-        if result["outcome"] != "error" || !reason.contains("the drop observer lost") {
-            break;
-        }
-        eprintln!("again: {reason}");
-        last = lab_run::output_with(topology, kernel, more);
-    }
-    last
 }
 
 /// A snapshot that no cell reads any more would look as if it were tested.

@@ -92,6 +92,11 @@ impl Assembler {
         self.push(0x57, dst, 0, 0, imm);
     }
 
+    /// `dst >>= imm`, unsigned.
+    pub fn shift_right_imm(&mut self, dst: Reg, imm: i32) {
+        self.push(0x77, dst, 0, 0, imm);
+    }
+
     /// `dst += src`
     pub fn add(&mut self, dst: Reg, src: Reg) {
         self.push(0x0f, dst, src as u8, 0, 0);
@@ -167,6 +172,12 @@ impl Assembler {
         self.push(0x15, dst, 0, 0, imm);
     }
 
+    /// `if (dst != src) goto target`
+    pub fn jump_if_not_equal(&mut self, dst: Reg, src: Reg, target: Label) {
+        self.jumps.push((self.code.len(), target));
+        self.push(0x5d, dst, src as u8, 0, 0);
+    }
+
     /// The finished instructions, eight bytes each.
     ///
     /// # Panics
@@ -196,6 +207,7 @@ mod tests {
     fn instructions_have_the_encoding_of_the_instruction_set() {
         check(|a| a.mov(Reg::R6, Reg::R1), &[[0xbf, 0x16, 0, 0, 0, 0, 0, 0]]);
         check(|a| a.mov_imm(Reg::R0, -1), &[[0xb7, 0x00, 0, 0, 0xff, 0xff, 0xff, 0xff]]);
+        check(|a| a.shift_right_imm(Reg::R1, 6), &[[0x77, 0x01, 0, 0, 6, 0, 0, 0]]);
         check(|a| a.load(Width::U64, Reg::R7, Reg::R6, 8), &[[0x79, 0x67, 8, 0, 0, 0, 0, 0]]);
         check(|a| a.load(Width::U8, Reg::R1, Reg::R10, -8), &[[0x71, 0xa1, 0xf8, 0xff, 0, 0, 0, 0]]);
         check(|a| a.store(Width::U32, Reg::R8, 16, Reg::R1), &[[0x63, 0x18, 16, 0, 0, 0, 0, 0]]);
