@@ -1,6 +1,7 @@
 //! The machine-readable result: a contract. Fields may be added, never renamed.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,9 @@ pub struct FlowDocument {
     /// The longest time without one of its frames at the receiver, where it has an interval. It is in no snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_ms: Option<u64>,
+    /// The addresses that its frames came from, as the receiver saw them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_from: Vec<Ipv4Addr>,
 }
 
 /// Where frames were lost.
@@ -405,6 +409,7 @@ fn flow_document(account: &FlowAccount) -> FlowDocument {
         fates: account.fates.iter().map(fate_document).collect(),
         interval_us: account.flow.interval_us,
         silence_ms: account.silence_us.map(|silence| silence / 1000),
+        seen_from: account.sources.iter().copied().collect(),
     }
 }
 

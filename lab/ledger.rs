@@ -34,7 +34,8 @@ mod sockets;
 mod steps;
 mod wires;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use thiserror::Error;
@@ -163,6 +164,8 @@ pub struct FlowAccount {
     pub duplicated: u32,
     /// The longest time without one of its frames at the receiver, in us; of flows with an interval.
     pub silence_us: Option<u64>,
+    /// The addresses that its frames came from, as the receiver saw them.
+    pub sources: BTreeSet<Ipv4Addr>,
     /// Lost frames, by place.
     pub fates: Vec<Fate>,
     /// Lost frames without a place. Not 0 fails the run.
@@ -260,6 +263,7 @@ fn trial_of(record: &Record) -> Option<u16> {
         | Record::Captured { trial, .. }
         | Record::Pod { trial, .. }
         | Record::Silence { trial, .. }
+        | Record::Sources { trial, .. }
         | Record::Tables { trial, .. }
         | Record::Counters { trial, .. } => Some(*trial),
         Record::Missing { .. } | Record::Ask { .. } | Record::Finished { .. } => None,
@@ -492,6 +496,7 @@ fn close_flow(
         delivered: seen.len(),
         duplicated,
         silence_us: steps::silence(number, flow, records),
+        sources: steps::sources(number, records),
         fates,
         unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),
         unknown: unknown.into_iter().map(|(place, _)| place).collect(),

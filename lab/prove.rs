@@ -151,7 +151,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
                 found.push(Contrary::Halved);
             }
         }
-        Subject::Errno { flow, .. } => found.extend(cut(topology, Some(flow))),
+        Subject::Errno { flow, .. } | Subject::Source { flow, .. } => found.extend(cut(topology, Some(flow))),
         Subject::Fate { flow, layer, device } if is_zero => {
             found.extend(loss(topology, flow, layer, device.as_ref()));
         }
@@ -305,10 +305,10 @@ fn another_state(
         }
         State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
         State::Ports => releases(topology, device),
-        State::Active if wanted.hold(0) => {
+        State::Active | State::MiiStatus if wanted.hold(0) => {
             siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
         }
-        State::Active => vec![fault(Fault::Down { device: device.clone() })],
+        State::Active | State::MiiStatus => vec![fault(Fault::Down { device: device.clone() })],
         State::Partner | State::AggregatorPorts => {
             ports().map(|port| fault(Fault::Down { device: port })).collect()
         }

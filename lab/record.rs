@@ -1,6 +1,7 @@
 //! What crosses between host and guest: one JSON document a line, in both directions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub enum Record {
     },
     /// The longest time without a frame of a flow at its receiver, from its first frame to its last.
     Silence { trial: u16, flow: u16, longest_us: u64 },
+    /// The addresses that a flow's frames came from, as its receiver saw them: a router may have put its own there.
+    Sources { trial: u16, flow: u16, sources: BTreeSet<Ipv4Addr> },
     /// A trial begins, by its number in the plan.
     TrialStarted { trial: u16 },
     /// An operation was carried out and read back.

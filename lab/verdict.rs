@@ -126,6 +126,9 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             });
             here.map(|fate| u64::from(fate.frames)).sum()
         }),
+        Subject::Source { flow, is } => {
+            flow_named(flow).map(|account| account.sources.iter().eq([is]).into())
+        }
         Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
         Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
         Subject::Address { device, is } => {

@@ -1,6 +1,6 @@
 //! Sees numbered frames arrive at a device, each number once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -47,6 +47,8 @@ pub enum Counts {
 struct Seen {
     frames: Frames,
     duplicated: u32,
+    /// The addresses that they came from.
+    sources: BTreeSet<Ipv4Addr>,
     /// When the last one was noticed, and the longest time between two.
     last: Option<Instant>,
     longest_silence: Duration,
@@ -118,7 +120,13 @@ impl Receiver {
                 Err(error) => return Err(error),
             };
             if self.counts == Counts::AtDevice {
-                news += self.note(Probe::parse_frame(&buffer[..len.min(FRAME_HEAD_BYTES)]));
+                let frame = &buffer[..len.min(FRAME_HEAD_BYTES)];
+                let probe = Probe::parse_frame(frame);
+                news += self.note(probe);
+                let known = probe.and_then(|probe| self.seen.get_mut(&probe.flow));
+                if let (Some(seen), Some(source)) = (known, Probe::source_of(frame)) {
+                    seen.sources.insert(source);
+                }
             }
         }
         self.overrun += sockopt::packet_overrun(&self.tap)?;
@@ -144,6 +152,11 @@ impl Receiver {
             self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default();
         let sunk = self.sunk.get(&flow);
         (sunk.map_or_else(|| tapped.clone(), |sunk| tapped.union(sunk)), duplicated)
+    }
+
+    /// The addresses that a flow's frames came from.
+    pub fn sources(&self, flow: u16) -> BTreeSet<Ipv4Addr> {
+        self.seen.get(&flow).map(|seen| seen.sources.clone()).unwrap_or_default()
     }
 
     /// Takes the time from now on.

@@ -242,8 +242,8 @@ impl<'a> Trial<'a> {
             let mut watch = watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops);
             flood.send(*at_frame, &mut watch).map_err(gave_up)?;
             flood.rest(&mut watch).map_err(gave_up)?;
-            if let Fault::Down { device } = fault {
-                // A driver may take seconds to go down, and the request is its own thread's until then.
+            if let (Fault::Down { device }, Some(_)) = (fault, &self.bed.home) {
+                // A NIC's driver may take seconds to go down, and the request is its own thread's until then.
                 let namespace =
                     self.bed.namespaces.get(&device.ns).map_err(|error| netns_error(&what, &error))?;
                 std::thread::scope(|scope| {
@@ -343,6 +343,8 @@ impl<'a> Trial<'a> {
             } else if let Some(receiver) = self.receivers.get(&flow.to) {
                 let (frames, duplicated) = receiver.seen(number);
                 let overrun = receiver.overrun();
+                let sources = receiver.sources(number);
+                records.push(Record::Sources { trial, flow: number, sources });
                 let socket_dropped = receiver.dropped().map_err(|error| failed(what, &error))?;
                 records.push(Record::Seen {
                     trial,
