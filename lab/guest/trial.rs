@@ -18,7 +18,9 @@ use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, build, ethtool, faults, hardware, links, pods, ready, states, tables, tap, vf, wait};
+use super::{
+    addresses, build, ethtool, faults, hardware, links, pods, ready, states, switch, tables, tap, vf, wait,
+};
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{OpError, Record, When};
@@ -82,6 +84,7 @@ impl<'a> Trial<'a> {
             Op::Offload { device, offload, on } => ethtool::set_offload(bed, device, *offload, *on)?,
             Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
             Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
+            Op::SwitchPort(port) => switch::set(bed, port).await?,
             Op::AdoptVf { link, of, index, is_addressed } => {
                 hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }

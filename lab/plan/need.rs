@@ -117,6 +117,10 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    if topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports).any(|port| port.source.is_some()) {
+        needs.insert(Need::Qdisc("clsact".into()));
+        needs.extend(["flower", "matchall"].map(|kind| Need::Classifier(kind.into())));
+    }
     needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
         if let Change::Qdisc { qdisc, .. } = change {

@@ -7,6 +7,7 @@ use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Contrary, Fault};
+use crate::stand_in::SwitchPort;
 use crate::topology::{Bond, Link, LinkKind, Neighbour, Route};
 
 impl Display for Need {
@@ -106,6 +107,7 @@ impl Display for Op {
             Self::Adopt { link, slot } => write_adopted(f, &format!("slot {slot} as "), link),
             Self::AdoptVf { link, .. } => write_adopted(f, "", link),
             Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
+            Self::SwitchPort(port) => write_port(f, port),
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
             Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
@@ -161,6 +163,13 @@ impl Display for Op {
             }
         }
     }
+}
+
+fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
+    write!(f, "switch port {}", port.device)?;
+    write_some(f, "source", port.source)?;
+    write_some(f, "vlan", port.vlan.map(|vlan| vlan.get()))?;
+    write!(f, " trunks {}", list(&port.trunks))
 }
 
 fn write_attach(f: &mut Formatter<'_>, pod: &NsName, parts: &[Part], fails: Option<&String>) -> fmt::Result {
