@@ -64,12 +64,9 @@ pub enum Delegate {
 }
 
 impl Delegate {
-    /// Whether its plugin leaves nothing behind with a name of chance, so that both ways can be compared.
+    /// Whether Debian's containernetworking-plugins has its program, so that both ways can be compared.
     pub fn can_be_real(&self) -> bool {
-        matches!(
-            self,
-            Self::Macvlan { .. } | Self::Ipvlan { .. } | Self::Vlan { .. } | Self::HostDevice { .. }
-        )
+        !matches!(self, Self::Bond(_) | Self::Sriov { .. })
     }
 
     /// `type` of the configuration.
@@ -118,6 +115,8 @@ pub enum Ipam {
     HostLocal { ranges: Vec<Range>, routes: Vec<PluginRoute> },
     /// The lowest free address of a pool of the topology.
     Calico { pool: String },
+    /// What a DHCP server of the topology gives.
+    Dhcp,
 }
 
 /// One range of host-local.

@@ -1,6 +1,7 @@
 //! The machine-readable result: a contract. Fields may be added, never renamed.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub struct Document {
     pub hooks: IndexMap<String, QdiscDocument>,
     /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
     pub states: IndexMap<String, u64>,
-    /// Whether each expectation can fail; only with `--prove`.
+    /// Whether each expectation, wait and piece of evidence can fail; only with `--prove`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<ProofDocument>,
     /// Explanations tried; the control is not one of them.
@@ -103,6 +104,9 @@ pub struct FlowDocument {
     /// The longest time without one of its frames at the receiver, where it has an interval. It is in no snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_ms: Option<u64>,
+    /// The addresses that its frames came from, as the receiver saw them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_from: Vec<Ipv4Addr>,
 }
 
 /// Where frames were lost.
@@ -410,6 +414,7 @@ fn flow_document(account: &FlowAccount) -> FlowDocument {
         fates: account.fates.iter().map(fate_document).collect(),
         interval_us: account.flow.interval_us,
         silence_ms: account.silence_us.map(|silence| silence / 1000),
+        seen_from: account.sources.iter().copied().collect(),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod attribution;
 pub mod behaviour;
 pub mod bisect;
 pub mod cni;
+pub mod dhcp;
 pub mod document;
 pub mod frames;
 pub mod handshake;

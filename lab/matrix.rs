@@ -255,6 +255,7 @@ pub mod tests {
             fates: Vec::new(),
             interval_us: None,
             silence_ms: None,
+            seen_from: Vec::new(),
         };
         if ran == Outcome::Fail {
             document.checks.push(CheckDocument {

@@ -1,6 +1,7 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
 mod build;
+mod calls;
 mod contrary;
 mod fix;
 mod need;
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub use calls::{LeaseCall, PluginCall};
 pub use contrary::plain;
 pub use need::{Need, needs_drivers, needs_netdevsim};
 
@@ -17,6 +19,7 @@ use build::build;
 use need::needs;
 
 use crate::cni;
+use crate::dhcp::Server;
 use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::mitigation::{Mitigation, Offload};
@@ -248,6 +251,8 @@ pub enum Op {
     Pause(u32),
     /// Let a namespace pass IPv4 on.
     Forward(NsName),
+    /// Have packets that leave by a device carry its address as their source.
+    Masquerade(DeviceRef),
     /// Set a link down.
     Down(DeviceRef),
     /// Take a port out of its controller.
@@ -268,6 +273,12 @@ pub enum Op {
     },
     /// Delete a link.
     Delete(DeviceRef),
+    /// Answer DHCP in a namespace until the trial ends.
+    Serve(Server),
+    /// Get an address from a DHCP server, and take it.
+    Lease(LeaseCall),
+    /// Give it back.
+    Release(LeaseCall),
     /// Run a CNI plugin's own program.
     Plugin(Box<PluginCall>),
     /// Give up, as a plugin does before it asks the kernel, in its words.
@@ -295,26 +306,6 @@ pub enum Op {
         /// All that was made for it.
         links: Vec<Link>,
     },
-}
-
-/// One call of a plugin by the CNI specification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PluginCall {
-    /// CNI_COMMAND.
-    pub command: String,
-    /// The program's name.
-    pub plugin: String,
-    /// The namespace it runs in.
-    pub node: NsName,
-    /// CNI_NETNS.
-    pub pod: NsName,
-    /// CNI_IFNAME.
-    pub ifname: IfName,
-    /// The configuration, on its standard input.
-    pub config: String,
-    /// Devices that are others afterwards, or gone.
-    pub changes: Vec<DeviceRef>,
 }
 
 /// One delegate's ADD.
@@ -369,11 +360,13 @@ impl Op {
             | Self::Down(device)
             | Self::Leave(device)
             | Self::Delete(device)
+            | Self::Masquerade(device)
             | Self::TxQueueLen { device, .. }
             | Self::Offload { device, .. }
             | Self::Address { device, .. }
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
+            Self::Lease(call) | Self::Release(call) => vec![&call.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
             | Self::Route { .. }
@@ -388,6 +381,7 @@ impl Op {
             | Self::Wait { .. }
             | Self::Pause(_)
             | Self::Forward(_)
+            | Self::Serve(_)
             | Self::Plugin(_)
             | Self::Refuse(_)
             | Self::Attach { .. }
@@ -546,12 +540,13 @@ fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     connect.collect()
 }
 
-/// What a held ring, a stopped driver or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// What a held ring or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// A stopped driver stays stopped until everything is counted (guest/emptied.rs).
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {
         match act {
-            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Stall { .. } | Fault::Rcvbuf { .. } }
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
                 if !held.contains(&name.as_str()) =>
             {
                 held.push(name)

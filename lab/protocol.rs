@@ -17,6 +17,8 @@ pub enum FrameClass {
     GratuitousArp,
     /// IPv6 neighbour advertisement that nobody asked for (RFC 4861): `ndisc_send_unsol_na()`.
     UnsolicitedNa,
+    /// DHCP over IPv4, either way (RFC 2131).
+    Dhcp,
 }
 
 impl fmt::Display for FrameClass {
@@ -26,16 +28,20 @@ impl fmt::Display for FrameClass {
             Self::Arp => "arp",
             Self::GratuitousArp => "gratuitous-arp",
             Self::UnsolicitedNa => "unsolicited-na",
+            Self::Dhcp => "dhcp",
         })
     }
 }
 
 const ETHER_HEADER_BYTES: usize = 14;
 const ETHERTYPE_SLOW: u16 = 0x8809;
+const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// The first byte after the EtherType of slow protocols.
 const SUBTYPE_LACP: u8 = 1;
+const PROTOCOL_UDP: u8 = 17;
+const DHCP_PORTS: [u16; 2] = [crate::dhcp::SERVER_PORT, crate::dhcp::CLIENT_PORT];
 const NEXT_HEADER_ICMPV6: u8 = 58;
 const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The S flag of a neighbour advertisement: it answers a solicitation.
@@ -44,13 +50,17 @@ const SOLICITED: u8 = 0x40;
 impl FrameClass {
     /// What a frame is that the kernel dropped; `head` are its first bytes, from the Ethernet header on or without it.
     pub fn of_dropped(protocol: u16, head: &[u8], has_header: bool) -> Option<Self> {
+        // UDP has taken the IP header off, and perhaps its own.
+        if protocol == ETHERTYPE_IPV4 && !has_header && (has_dhcp_ports(head) || is_bootp(head)) {
+            return Some(Self::Dhcp);
+        }
         let mut frame = Vec::new();
         if !has_header {
             frame.resize(ETHER_HEADER_BYTES - 2, 0);
             frame.extend(protocol.to_be_bytes());
         }
         frame.extend(head);
-        let narrowest_first = [Self::Lacpdu, Self::GratuitousArp, Self::Arp, Self::UnsolicitedNa];
+        let narrowest_first = [Self::Lacpdu, Self::GratuitousArp, Self::Arp, Self::UnsolicitedNa, Self::Dhcp];
         narrowest_first.into_iter().find(|class| class.holds(&frame))
     }
 
@@ -75,8 +85,26 @@ impl FrameClass {
                     && body[40] == ICMPV6_NEIGHBOUR_ADVERTISEMENT
                     && body[44] & SOLICITED == 0
             }
+            // struct iphdr without options, then both ports of struct udphdr.
+            Self::Dhcp => {
+                ethertype == ETHERTYPE_IPV4
+                    && body.first() == Some(&0x45)
+                    && body.get(9) == Some(&PROTOCOL_UDP)
+                    && body.get(20..).is_some_and(has_dhcp_ports)
+            }
         }
     }
+}
+
+/// Whether a UDP header has a server's and a client's port.
+fn has_dhcp_ports(header: &[u8]) -> bool {
+    let port = |at: usize| Some(u16::from_be_bytes([*header.get(at)?, *header.get(at + 1)?]));
+    [port(0), port(2)].iter().all(|port| port.is_some_and(|port| DHCP_PORTS.contains(&port)))
+}
+
+/// Whether a payload starts as BOOTP between Ethernet stations does: request or reply, htype 1, hlen 6, no hops.
+fn is_bootp(payload: &[u8]) -> bool {
+    matches!(payload, [1 | 2, 1, 6, 0, ..])
 }
 
 #[cfg(test)]
@@ -106,9 +134,16 @@ mod tests {
         frame(0x86dd, &body)
     }
 
+    fn datagram(from: u8, to: u8) -> Vec<u8> {
+        let mut body = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17];
+        body.resize(20, 0);
+        body.extend([0, from, 0, to, 0, 8, 0, 0]);
+        frame(0x0800, &body)
+    }
+
     #[test]
     fn each_class_knows_its_own() {
-        use FrameClass::{Arp, GratuitousArp, Lacpdu, UnsolicitedNa};
+        use FrameClass::{Arp, Dhcp, GratuitousArp, Lacpdu, UnsolicitedNa};
         for (bytes, expected) in [
             (frame(0x8809, &[1, 1]), vec![Lacpdu]),
             // The marker protocol of 802.1AX.
@@ -119,9 +154,12 @@ mod tests {
             (advertisement(0x20), vec![UnsolicitedNa]),
             (advertisement(0x60), vec![]),
             (frame(0x0800, &[0; 60]), vec![]),
+            (datagram(68, 67), vec![Dhcp]),
+            (datagram(67, 68), vec![Dhcp]),
+            (datagram(67, 53), vec![]),
             (vec![0; 5], vec![]),
         ] {
-            let all = [Lacpdu, Arp, GratuitousArp, UnsolicitedNa];
+            let all = [Lacpdu, Arp, GratuitousArp, UnsolicitedNa, Dhcp];
             let found: Vec<FrameClass> = all.into_iter().filter(|class| class.holds(&bytes)).collect();
             assert_eq!(found, expected, "{bytes:x?}");
         }
@@ -130,5 +168,9 @@ mod tests {
             assert_eq!(FrameClass::of_dropped(ETHERTYPE_ARP, head, has_header), Some(GratuitousArp));
         }
         assert_eq!(FrameClass::of_dropped(0x0800, &[0; 60], false), None);
+        let request = datagram(68, 67);
+        for head in [&request[ETHER_HEADER_BYTES..], &request[ETHER_HEADER_BYTES + 20..], &[1, 1, 6, 0, 9]] {
+            assert_eq!(FrameClass::of_dropped(ETHERTYPE_IPV4, head, false), Some(Dhcp), "{head:?}");
+        }
     }
 }

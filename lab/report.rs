@@ -1,6 +1,7 @@
 //! Renderings of a result: values in, text out.
 
 pub mod causes;
+pub mod failover;
 pub mod grid;
 pub mod junit;
 pub mod ktap;

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use crate::cni::Attachment;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
@@ -144,6 +145,8 @@ pub enum State {
     Exists,
     /// Whether its bond uses it: the active port of active-backup, a port of the active aggregator of 802.3ad.
     Active,
+    /// Whether its bond's monitor takes it for up.
+    MiiStatus,
     /// How many ports it has.
     Ports,
     /// How many ports the active aggregator of an 802.3ad bond has; 0 when there is none.
@@ -160,6 +163,7 @@ impl fmt::Display for State {
             Self::Mtu => "mtu",
             Self::Exists => "exists",
             Self::Active => "active",
+            Self::MiiStatus => "mii_status",
             Self::Ports => "ports",
             Self::AggregatorPorts => "aggregator_ports",
             Self::Partner => "partner",
@@ -177,6 +181,8 @@ pub enum Subject {
     Errno { flow: String, errno: String },
     /// Frames lost at a layer, on one device or any.
     Fate { flow: String, layer: String, device: Option<DeviceRef> },
+    /// Whether a flow's frames come from this address and no other, as the receiver sees them: 1 or 0.
+    Source { flow: String, is: Ipv4Addr },
     /// A counter of `struct rtnl_link_stats64`, as a difference over the trial.
     Device { device: DeviceRef, counter: String },
     /// A counter of a root queueing discipline, as a difference over the trial.
@@ -204,6 +210,7 @@ impl fmt::Display for Subject {
                 write!(f, "flow {flow} lost at {layer} of {device}")
             }
             Self::Fate { flow, layer, device: None } => write!(f, "flow {flow} lost at {layer}"),
+            Self::Source { flow, is } => write!(f, "flow {flow} seen from {is}"),
             Self::Device { device, counter } => write!(f, "{device} {counter}"),
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
             Self::State { device, state } => write!(f, "{device} {state}"),
@@ -388,7 +395,9 @@ pub struct Scenario {
     pub hypotheses: Vec<Hypothesis>,
     /// What was tried against the report.
     pub mitigations: Vec<Mitigation>,
-    /// Changes that are to break what is expected; none unless it is to be proven that something can.
+    /// Whether it is to be proven that what is expected, waited for and observed can fail.
+    pub to_prove: bool,
+    /// Changes that are to break it; none unless that is to be proven.
     pub contraries: Vec<Contrary>,
     /// Whether drops are counted only, and the tracepoint is left alone.
     pub unobserved: bool,

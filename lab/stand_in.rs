@@ -198,3 +198,40 @@ fn set_kind(links: &mut IndexMap<DeviceRef, Link>, device: &DeviceRef, kind: Lin
         link.kind = kind;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(more: &str) -> Topology {
+        let text = format!(
+            "[ns.node.pf.enp1s0]\ndriver = 'igb'\nvfs = 1\npeer = 'switch:p1'\n{more}\n\
+             [ns.pod.vf.net1]\nof = 'node:enp1s0'\nindex = 0\n"
+        );
+        Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn nothing_of_the_hardware_is_left() {
+        let mut topology = topology("vf.0 = { vlan = 70, spoofchk = true, mac = '02:00:5e:00:53:01' }");
+        assert_eq!(fall_back(&mut topology), Ok(true));
+        assert!(topology.links.values().all(|link| !link.kind.is_hardware()));
+        let [stand_in] = &topology.stand_ins[..] else { panic!("one PF") };
+        assert_eq!(stand_in.to_string(), "node:enp1s0 by switch");
+        let port = &stand_in.ports[0];
+        assert_eq!(port.device.to_string(), "node-enp1s0-switch:vf0");
+        assert_eq!(port.source, "02:00:5e:00:53:01".parse().ok());
+        assert!(topology.namespaces.contains_key(&port.device.ns));
+        assert_eq!(fall_back(&mut topology), Ok(false), "there is nothing to do any more");
+    }
+
+    #[rstest::rstest]
+    #[case("vf.0 = { vlan = 70, qos = 3 }", "sets qos of a VF of node:enp1s0")]
+    #[case("[fault.down.out]\ndevice = 'node:enp1s0'", "sets a PF down (fault out)")]
+    #[case("[fault.unplug.out]\ndevice = 'node:enp1s0'", "pulls a cable out (fault out)")]
+    fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
+        let mut topology = topology(more);
+        assert_eq!(fall_back(&mut topology), Err(expected.into()));
+        assert!(topology.stand_ins.is_empty(), "nothing is half done");
+    }
+}

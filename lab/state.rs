@@ -24,6 +24,8 @@ pub struct LinkState {
     pub controller: Option<IfName>,
     /// IFLA_BOND_SLAVE_STATE is BOND_STATE_ACTIVE.
     pub is_active: bool,
+    /// IFLA_BOND_SLAVE_MII_STATUS is BOND_LINK_UP.
+    pub is_link_up: bool,
     /// IFLA_BOND_AD_INFO_NUM_PORTS.
     pub aggregator_ports: u16,
     /// IFLA_BOND_AD_INFO_PARTNER_MAC is not zero.
@@ -60,6 +62,7 @@ fn number(state: State, device: &DeviceRef, links: &LinkStates) -> Option<u64> {
         State::Carrier => link.carrier.into(),
         State::Mtu => link.mtu.into(),
         State::Active => link.is_active.into(),
+        State::MiiStatus => link.is_link_up.into(),
         State::Ports => {
             let is_port = |(port, link): &(&DeviceRef, &LinkState)| {
                 port.ns == device.ns && link.controller.as_ref() == Some(&device.name)

@@ -2,6 +2,7 @@
 
 mod check;
 mod conditions;
+mod dhcp;
 mod diagnostic;
 mod document;
 mod explain;
@@ -63,6 +64,8 @@ pub struct Topology {
 pub struct Namespace {
     /// Whether it passes IPv4 on.
     pub forwarding: bool,
+    /// Devices by which packets leave with the device's own address.
+    pub masquerade: Vec<IfName>,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.
@@ -322,6 +325,8 @@ pub struct Bond {
     pub arp_interval: Option<u32>,
     /// Targets of the ARP monitor.
     pub arp_ip_target: Vec<std::net::Ipv4Addr>,
+    /// Targets of its neighbour solicitations.
+    pub ns_ip6_target: Vec<std::net::Ipv6Addr>,
     /// Which ARP traffic counts.
     pub arp_validate: Option<ArpValidate>,
     /// The preferred port.
@@ -360,6 +365,7 @@ impl Bond {
             use_carrier: None,
             arp_interval: None,
             arp_ip_target: Vec::new(),
+            ns_ip6_target: Vec::new(),
             arp_validate: None,
             primary: None,
             primary_reselect: None,

@@ -92,6 +92,15 @@ impl Probe {
         Self::parse_ipv4(frame.get(at + 2..)?)
     }
 
+    /// The IPv4 source of a frame that carries a probe, as [`Probe::parse_frame`] finds it.
+    pub fn source_of(frame: &[u8]) -> Option<Ipv4Addr> {
+        let mut at = 12;
+        while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
+            at += 4;
+        }
+        Some(Ipv4Packet::new(frame.get(at + 2..)?)?.get_source())
+    }
+
     /// Reads a probe from an IPv4 packet: what `skb->data` points to after `eth_type_trans()`.
     pub fn parse_ipv4(packet: &[u8]) -> Option<Self> {
         let ip = Ipv4Packet::new(packet)?;

@@ -1,14 +1,16 @@
 //! `lab report`: results that were kept, put together.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use lab::document::Document;
 use lab::host::kernels::{KernelPin, Kernels};
 use lab::matrix::Cell;
 use lab::report::causes::{self, Cause};
+use lab::report::failover::{self, Failover};
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
 
 use super::failure::Failure;
@@ -33,6 +35,32 @@ enum ReportCommand {
     /// The catalogue of causes: what each looks like on which kernels, from what was accepted
     #[command(after_help = "Example:\n  lab report causes topologies/causes > docs/causes.md")]
     Causes(CausesArgs),
+    /// Failover by mode and monitor: frames lost, silence, announcements
+    #[command(
+        after_help = "Example:\n  lab matrix topologies/failover --kernels quick --format json > results.json\n  \
+                            lab report failover results.json > docs/failover.md"
+    )]
+    Failover(FailoverArgs),
+}
+
+/// Arguments of `lab report failover`.
+#[derive(Debug, Args)]
+struct FailoverArgs {
+    /// Results of `lab matrix` with --format json, or folders of them; several of one cell become a range
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// A table for a page, or a plot
+    #[arg(long, value_enum, default_value_t = Shape::Markdown)]
+    format: Shape,
+    #[command(flatten)]
+    pins: PinsArgs,
+}
+
+/// What a table of numbers becomes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shape {
+    Markdown,
+    Svg,
 }
 
 /// Arguments of `lab report causes`.
@@ -69,6 +97,7 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         ReportCommand::Merge(args) => merge(args),
         ReportCommand::Causes(args) => catalogue(args),
+        ReportCommand::Failover(args) => failovers(args),
     }
 }
 
@@ -88,6 +117,39 @@ fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
     let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
     let seen: Vec<String> = kernels.into_iter().filter(is_seen).collect();
     print!("{}", causes::render(&found, &seen));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let mut by_file: BTreeMap<String, Vec<Document>> = BTreeMap::new();
+    for file in results(&args.paths)? {
+        let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        match Kept::parse(&file.display().to_string(), &text).map_err(|error| invalid(&error))? {
+            Kept::Matrix(cells) => {
+                for cell in cells {
+                    by_file.entry(cell.file).or_default().push(cell.document);
+                }
+            }
+            Kept::Run(document) => {
+                let file = format!("topologies/failover/{}.toml", document.topology);
+                by_file.entry(file).or_default().push(*document);
+            }
+        }
+    }
+    let files: Vec<PathBuf> = by_file.keys().map(PathBuf::from).collect();
+    let mut found = Vec::new();
+    for source in matrix::read_all(&files)? {
+        let results = by_file.remove(&source.file).unwrap_or_default();
+        found.push(Failover { topology: source.topology, file: source.file, results });
+    }
+    let seen = found.iter().flat_map(|one| &one.results).map(|result| &result.kernel.id);
+    let seen: BTreeSet<&String> = seen.collect();
+    let kernels: Vec<String> = pins.pins().map(KernelPin::name).filter(|name| seen.contains(name)).collect();
+    match args.format {
+        Shape::Markdown => print!("{}", failover::markdown(&found, &kernels)),
+        Shape::Svg => print!("{}", failover::svg(&found, &kernels)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-use super::ipam::Leases;
+use super::ipam::{LeaseError, Leases};
 use super::{Attached, Attachment, BondNet, Delegate, Network};
+use crate::dhcp::Server;
 use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
@@ -48,6 +49,8 @@ pub struct Attachments {
     pub devices: IndexMap<DeviceRef, Link>,
     /// Pods, in the order they are first attached.
     pub pods: Vec<NsName>,
+    /// Who answers DHCP.
+    pub servers: Vec<Server>,
 }
 
 impl Attachments {
@@ -84,6 +87,7 @@ impl Attachment {
 pub struct Cluster<'a> {
     networks: &'a IndexMap<String, Network>,
     pools: BTreeMap<String, Pool>,
+    servers: BTreeMap<String, Server>,
     present: IndexMap<DeviceRef, Link>,
     leases: Leases,
     attached: BTreeMap<NsName, Attachment>,
@@ -106,11 +110,13 @@ impl<'a> Cluster<'a> {
     pub fn new(
         networks: &'a IndexMap<String, Network>,
         pools: BTreeMap<String, Pool>,
+        servers: BTreeMap<String, Server>,
         links: &IndexMap<DeviceRef, Link>,
     ) -> Self {
         Self {
             networks,
             pools,
+            servers,
             present: links.clone(),
             leases: Leases::default(),
             attached: BTreeMap::new(),
@@ -221,9 +227,8 @@ impl<'a> Cluster<'a> {
             return Err((message, "name another interface: network@interface".into()));
         }
         if let Some(ipam) = &network.ipam {
-            let lease = self.leases.take(&network.name, ipam, &self.pools);
-            let known: Vec<&str> = self.pools.keys().map(String::as_str).collect();
-            let lease = lease.map_err(|error| (error.to_string(), format!("pools: {}", known.join(", "))))?;
+            let lease = self.leases.take(&network.name, ipam, &self.pools, &self.servers);
+            let lease = lease.map_err(|error| (error.to_string(), self.lease_hint(&error)))?;
             attached.addresses = lease.addresses;
             let dev = |route: Route| Route { dev: Some(attached.ifname.clone()), ..route };
             attached.routes = lease.routes.into_iter().map(dev).collect();
@@ -234,6 +239,14 @@ impl<'a> Cluster<'a> {
             self.put(link.clone());
         }
         Ok(attached)
+    }
+
+    fn lease_hint(&self, error: &LeaseError) -> String {
+        let known: Vec<&str> = self.pools.keys().map(String::as_str).collect();
+        match error {
+            LeaseError::NoServer(network) => format!("add [dhcp.{network}] with device, first and last"),
+            LeaseError::Full(_) | LeaseError::NoPool(_) => format!("pools: {}", known.join(", ")),
+        }
     }
 
     fn put(&mut self, link: Link) {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::config::Table;
 use super::tree::Tree;
 use super::{Ipam, PluginRoute, Range};
+use crate::dhcp::Server;
 use crate::link::Cidr;
 use crate::topology::Route;
 
@@ -16,6 +17,7 @@ impl Ipam {
             Self::Static { .. } => "static",
             Self::HostLocal { .. } => "host-local",
             Self::Calico { .. } => "calico-ipam",
+            Self::Dhcp => "dhcp",
         }
     }
 }
@@ -38,11 +40,7 @@ pub(super) fn read(table: &Table<'_>) -> Option<Ipam> {
         "static" => read_static(table),
         "host-local" => read_host_local(table),
         "calico-ipam" => read_calico(table),
-        _ => {
-            let hint = "use static or host-local with the address the server would give";
-            table.tell(&kind.span, "the lab speaks no DHCP yet", hint);
-            None
-        }
+        _ => Some(Ipam::Dhcp),
     }
 }
 
@@ -162,6 +160,8 @@ pub struct Leases {
     host_local: BTreeMap<String, (BTreeSet<Ipv4Addr>, Option<Ipv4Addr>)>,
     /// By pool.
     calico: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// By network.
+    dhcp: BTreeMap<String, BTreeSet<Ipv4Addr>>,
 }
 
 /// What a pod's interface gets.
@@ -182,10 +182,13 @@ pub enum LeaseError {
     /// No pool of that name.
     #[error("no pool `{0}`")]
     NoPool(String),
+    /// Nobody answers its pods.
+    #[error("network `{0}` has no DHCP server")]
+    NoServer(String),
 }
 
 impl Leases {
-    /// Gives an interface of `network` its addresses. `pools` are the topology's.
+    /// Gives an interface of `network` its addresses. `pools` are the topology's, `servers` its DHCP servers by network.
     ///
     /// # Errors
     /// Nothing is left.
@@ -194,6 +197,7 @@ impl Leases {
         network: &str,
         ipam: &Ipam,
         pools: &BTreeMap<String, Cidr>,
+        servers: &BTreeMap<String, Server>,
     ) -> Result<Lease, LeaseError> {
         match ipam {
             Ipam::Static { addresses, routes } => {
@@ -215,6 +219,18 @@ impl Leases {
                     routes: Vec::new(),
                 })
             }
+            Ipam::Dhcp => {
+                let server = servers.get(network).ok_or_else(|| LeaseError::NoServer(network.into()))?;
+                let taken = self.dhcp.entry(network.into()).or_default();
+                let address = server.lowest_free(|address| taken.contains(&address));
+                let address = address.ok_or_else(|| LeaseError::Full(network.into()))?;
+                taken.insert(address);
+                let default = |router: Ipv4Addr| Route { to: None, via: Some(router.into()), dev: None };
+                Ok(Lease {
+                    addresses: vec![Cidr { address: address.into(), prefix: server.prefix }],
+                    routes: server.router.map(default).into_iter().collect(),
+                })
+            }
         }
     }
 
@@ -230,6 +246,11 @@ impl Leases {
                 }
                 Ipam::Calico { pool } => {
                     if let Some(taken) = self.calico.get_mut(pool) {
+                        taken.remove(&address);
+                    }
+                }
+                Ipam::Dhcp => {
+                    if let Some(taken) = self.dhcp.get_mut(network) {
                         taken.remove(&address);
                     }
                 }
@@ -294,7 +315,7 @@ mod tests {
     fn host_local_goes_round() {
         let ipam = range("10.1.0.0/29", "10.1.0.1", "10.1.0.4");
         let mut leases = Leases::default();
-        let take = |leases: &mut Leases| match leases.take("n", &ipam, &BTreeMap::new()) {
+        let take = |leases: &mut Leases| match leases.take("n", &ipam, &BTreeMap::new(), &BTreeMap::new()) {
             Ok(lease) => lease.addresses[0].to_string(),
             Err(error) => error.to_string(),
         };
@@ -311,11 +332,14 @@ mod tests {
         let pools: BTreeMap<String, Cidr> = [("p".to_owned(), "10.10.20.0/30".parse().unwrap())].into();
         let ipam = Ipam::Calico { pool: "p".into() };
         let mut leases = Leases::default();
-        let first = leases.take("a", &ipam, &pools).unwrap();
+        let first = leases.take("a", &ipam, &pools, &BTreeMap::new()).unwrap();
         assert_eq!(first.addresses[0].to_string(), "10.10.20.1/30");
-        assert_eq!(leases.take("b", &ipam, &pools).unwrap().addresses[0].to_string(), "10.10.20.2/30");
-        assert_eq!(leases.take("b", &ipam, &pools), Err(LeaseError::Full("p".into())));
+        assert_eq!(
+            leases.take("b", &ipam, &pools, &BTreeMap::new()).unwrap().addresses[0].to_string(),
+            "10.10.20.2/30"
+        );
+        assert_eq!(leases.take("b", &ipam, &pools, &BTreeMap::new()), Err(LeaseError::Full("p".into())));
         leases.give_back("a", &ipam, &first.addresses);
-        assert_eq!(leases.take("c", &ipam, &pools).unwrap(), first);
+        assert_eq!(leases.take("c", &ipam, &pools, &BTreeMap::new()).unwrap(), first);
     }
 }

@@ -1,16 +1,16 @@
 //! From an attachment to operations: ADD of each delegate, DEL of each, and what CHECK reads back.
 
-use super::{Attached, Attachment, Delegate, bond};
+use super::{Attached, Attachment, Delegate, Ipam, bond};
 use crate::hardware::VfSettings;
 use crate::link::DeviceRef;
-use crate::plan::{Op, Part, PluginCall, Undo};
+use crate::plan::{LeaseCall, Op, Part, PluginCall, Undo};
 use crate::topology::{Link, LinkKind};
 
 /// ADD, in the annotation's order; each with its DEL.
 pub fn add(attachment: &Attachment) -> Op {
     let part = |attached: &Attached| {
         if attached.network.real {
-            let ops = vec![plugin("ADD", attached, attachment), Op::Verify { links: attached.links.clone() }];
+            let ops = vec![plugin("ADD", attached, attachment), Op::Verify { links: read_back(attached) }];
             return Part { network: attached.network.name.clone(), ops, undo: undo(attached, attachment) };
         }
         let mut ops = match &attached.network.delegate {
@@ -38,7 +38,7 @@ pub fn del(attachment: &Attachment) -> Op {
 
 /// CHECK: everything is still as ADD made it.
 pub fn check(attachment: &Attachment) -> Op {
-    let links = attachment.delegates.iter().flat_map(|attached| attached.links.iter().cloned());
+    let links = attachment.delegates.iter().flat_map(read_back);
     let mut all: Vec<Link> = Vec::new();
     // A port of a later bond was first a link of its own: the last word counts.
     for link in links {
@@ -48,6 +48,20 @@ pub fn check(attachment: &Attachment) -> Op {
     Op::CheckPod { pod: attachment.pod.clone(), links: all }
 }
 
+/// What can be read back: the end of a cable that the bridge plugin makes at the node has a name of chance.
+fn read_back(attached: &Attached) -> Vec<Link> {
+    match (&attached.network.delegate, &attached.links[..]) {
+        (Delegate::Bridge { .. }, [bridge, far, near]) if attached.network.real => {
+            let mut bridge = bridge.clone();
+            if let LinkKind::Bridge { ports, .. } = &mut bridge.kind {
+                ports.retain(|port| *port != far.device.name);
+            }
+            vec![bridge, near.clone()]
+        }
+        (_, links) => links.to_vec(),
+    }
+}
+
 /// The link in the pod: the last that a delegate made.
 fn made(attached: &Attached) -> &Link {
     attached.links.last().expect("every delegate makes one")
@@ -55,6 +69,9 @@ fn made(attached: &Attached) -> &Link {
 
 /// `ConfigureIface()`: addresses, then routes.
 fn configure(attached: &Attached, attachment: &Attachment) -> Vec<Op> {
+    if let Some(call) = lease(attached, attachment) {
+        return vec![Op::Lease(call)];
+    }
     let mut ops = Vec::new();
     if !attached.addresses.is_empty() {
         ops.push(Op::Addresses(made(attached).clone()));
@@ -62,6 +79,15 @@ fn configure(attached: &Attached, attachment: &Attachment) -> Vec<Op> {
     let routes = attached.routes.iter().cloned();
     ops.extend(routes.map(|route| Op::Route { ns: attachment.pod.clone(), route }));
     ops
+}
+
+/// What a DHCP server is asked for. The client's name is that of the plugins' daemon: container, network, interface.
+fn lease(attached: &Attached, attachment: &Attachment) -> Option<LeaseCall> {
+    (attached.network.ipam == Some(Ipam::Dhcp)).then(|| LeaseCall {
+        network: attached.network.name.clone(),
+        device: made(attached).device.clone(),
+        client: format!("{}/{}/{}", attachment.pod, attached.network.name, attached.ifname),
+    })
 }
 
 /// host-device, and sriov after it has told the PF what it wants: moved, renamed, up.
@@ -124,7 +150,16 @@ fn plugin(command: &str, attached: &Attached, attachment: &Attachment) -> Op {
     }))
 }
 
+/// DEL of IPAM comes before the plugin's own.
 fn undo(attached: &Attached, attachment: &Attachment) -> Undo {
+    let mut undo = undo_link(attached, attachment);
+    if let Some(call) = lease(attached, attachment).filter(|_| !attached.network.real) {
+        undo.ops.insert(0, Op::Release(call));
+    }
+    undo
+}
+
+fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
     let here = DeviceRef::new(&attachment.pod, &attached.ifname);
     let ops = match &attached.network.delegate {
         _ if attached.network.real => vec![plugin("DEL", attached, attachment)],

@@ -20,6 +20,9 @@ pub fn attributes(bond: &Bond, primary: Option<u32>) -> Vec<InfoBond> {
     if !bond.arp_ip_target.is_empty() {
         all.push(InfoBond::ArpIpTarget(bond.arp_ip_target.clone()));
     }
+    if !bond.ns_ip6_target.is_empty() {
+        all.push(InfoBond::NsIp6Target(bond.ns_ip6_target.clone()));
+    }
     all.extend(bond.arp_validate.map(|v| InfoBond::ArpValidate(BondArpValidate::from(v.number()))));
     all.extend(primary.map(InfoBond::Primary));
     let reselect = bond.primary_reselect.map(|v| BondPrimaryReselect::from(v.number()));
@@ -68,6 +71,9 @@ fn describe(attribute: &InfoBond, name_of: impl Fn(u32) -> String) -> (&'static 
         InfoBond::ArpInterval(v) => ("arp_interval", v.to_string()),
         InfoBond::ArpIpTarget(v) => {
             ("arp_ip_target", v.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        }
+        InfoBond::NsIp6Target(v) => {
+            ("ns_ip6_target", v.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         }
         InfoBond::ArpValidate(v) => ("arp_validate", v.to_string()),
         InfoBond::Primary(v) => ("primary", name_of(*v)),

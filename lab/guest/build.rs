@@ -2,7 +2,7 @@
 
 use crate::guest::netns::Namespace;
 use crate::guest::testbed::{Testbed, netns_error};
-use crate::guest::{addresses, hardware, links, plugin, tc, verify, vf};
+use crate::guest::{addresses, dhcp, hardware, links, nat, plugin, tc, verify, vf};
 use crate::plan::Op;
 use crate::record::OpError;
 
@@ -23,6 +23,7 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
             let done = bed.namespaces.get(ns).and_then(Namespace::forward_ipv4);
             done.map_err(|error| netns_error(&what, &error))
         }
+        Op::Masquerade(device) => nat::masquerade(bed, device),
         Op::Join { port, controller } => links::join(bed, port, controller).await,
         Op::Leave(port) => links::leave(bed, port).await,
         Op::Up(device) => links::set_up(bed, device).await,
@@ -35,6 +36,9 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::Route { ns, route } => addresses::add_route(bed, ns, route).await,
         Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await,
         Op::Verify { links } => verify::verify(bed, links).await,
+        Op::Serve(server) => dhcp::serve(bed, server),
+        Op::Lease(call) => dhcp::lease(bed, call).await,
+        Op::Release(call) => dhcp::release(bed, call).await,
         Op::Plugin(call) => plugin::run(bed, call),
         Op::Refuse(words) => Err(OpError { what: words.clone(), errno: None, text: None }),
         other => {

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::dhcp::{Leased, Serving};
 use super::partner::Partner;
 
 /// Dropping it ends it.
@@ -13,4 +14,8 @@ pub enum Held {
     Tap(OwnedFd),
     /// A thread that sends LACPDUs.
     Partner(Partner),
+    /// A thread that answers DHCP.
+    DhcpServer(Serving),
+    /// What a DHCP server has given to a device.
+    DhcpLease(Leased),
 }

@@ -23,20 +23,20 @@ use crate::scenario::Hook;
 // Keep in sync with include/uapi/linux/netfilter/nfnetlink.h.
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
+pub(super) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 // Keep in sync with include/uapi/linux/netfilter/nf_tables.h.
-const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
-const NFT_MSG_NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
-const NFTA_TABLE_NAME: u16 = 1;
+pub(super) const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
+pub(super) const NFT_MSG_NEWCHAIN: u16 = NFNL_SUBSYS_NFTABLES << 8 | 3;
+pub(super) const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_FLAGS: u16 = 2;
 const NFT_TABLE_F_OWNER: u32 = 2;
-const NFTA_CHAIN_TABLE: u16 = 1;
-const NFTA_CHAIN_NAME: u16 = 3;
-const NFTA_CHAIN_HOOK: u16 = 4;
+pub(super) const NFTA_CHAIN_TABLE: u16 = 1;
+pub(super) const NFTA_CHAIN_NAME: u16 = 3;
+pub(super) const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
-const NFTA_CHAIN_TYPE: u16 = 7;
-const NFTA_HOOK_HOOKNUM: u16 = 1;
-const NFTA_HOOK_PRIORITY: u16 = 2;
+pub(super) const NFTA_CHAIN_TYPE: u16 = 7;
+pub(super) const NFTA_HOOK_HOOKNUM: u16 = 1;
+pub(super) const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_HOOK_DEV: u16 = 3;
 // Keep in sync with include/uapi/linux/netfilter.h.
 const NFPROTO_NETDEV: u8 = 5;
@@ -72,14 +72,26 @@ pub fn drop_frames(bed: &Testbed, device: &DeviceRef, hook: Hook) -> Result<Owne
 /// # Errors
 /// No nf_tables, no such hook, or no such device.
 pub fn attach(device: &str, hook: Hook) -> io::Result<OwnedFd> {
+    transact(&batch(device, hook), ACKNOWLEDGED)
+}
+
+/// Has a transaction carried out; returns the socket that owns what it made. `expected` of its messages ask for an
+/// acknowledgement.
+///
+/// # Errors
+/// The kernel's refusal of any of them.
+pub(super) fn transact(messages: &[Vec<u8>], expected: u32) -> io::Result<OwnedFd> {
     let netfilter = SockProtocol::NetlinkNetFilter;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, netfilter)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0))?;
     let kernel = NetlinkAddr::new(0, 0);
-    sendto(socket.as_raw_fd(), &batch(device, hook), &kernel, MsgFlags::empty())?;
+    let begin = message(NFNL_MSG_BATCH_BEGIN, 0, 0, NFNL_SUBSYS_NFTABLES, &[]);
+    let end = message(NFNL_MSG_BATCH_END, 0, 0, NFNL_SUBSYS_NFTABLES, &[]);
+    let transaction = [begin, messages.concat(), end].concat();
+    sendto(socket.as_raw_fd(), &transaction, &kernel, MsgFlags::empty())?;
     let mut acknowledged = 0;
     let mut buffer = [0; ANSWER_BYTES];
-    while acknowledged < ACKNOWLEDGED {
+    while acknowledged < expected {
         let len = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
         acknowledged += answers(&buffer[..len])?;
     }
@@ -104,8 +116,8 @@ fn answers(mut bytes: &[u8]) -> io::Result<u32> {
     Ok(acknowledged)
 }
 
-/// One transaction: a table of this socket's, and the chain.
-fn batch(device: &str, hook: Hook) -> Vec<u8> {
+/// A table of this socket's, and the chain.
+fn batch(device: &str, hook: Hook) -> Vec<Vec<u8>> {
     let text = |kind: u16, text: &str| attribute(kind, &[text.as_bytes(), &[0]].concat());
     let number = |kind: u16, number: u32| attribute(kind, &number.to_be_bytes());
     let number_of_hook = match hook {
@@ -128,17 +140,14 @@ fn batch(device: &str, hook: Hook) -> Vec<u8> {
         text(NFTA_CHAIN_TYPE, "filter"),
     ];
     let create = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
-    [
-        message(NFNL_MSG_BATCH_BEGIN, 0, 0, NFNL_SUBSYS_NFTABLES, &[]),
+    vec![
         message(NFT_MSG_NEWTABLE, create, NFPROTO_NETDEV, 0, &new_table),
         message(NFT_MSG_NEWCHAIN, create, NFPROTO_NETDEV, 0, &new_chain.concat()),
-        message(NFNL_MSG_BATCH_END, 0, 0, NFNL_SUBSYS_NFTABLES, &[]),
     ]
-    .concat()
 }
 
 /// `struct nlmsghdr`, `struct nfgenmsg` and attributes.
-fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
     let len = u32::try_from(NLMSG_HEADER_BYTES + 4 + attributes.len()).expect("hundreds of bytes");
     let mut bytes = len.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -155,18 +164,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_four_messages() {
-        let bytes = batch("p0", Hook::Egress);
+    fn a_filter_is_a_table_and_a_chain() {
+        let messages = batch("p0", Hook::Egress);
         let mut kinds = Vec::new();
-        let mut at = 0;
-        while at < bytes.len() {
-            let len = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-            kinds.push(u16::from_ne_bytes(bytes[at + 4..at + 6].try_into().unwrap()));
-            assert_eq!(len % 4, 0);
-            at += len;
+        for bytes in &messages {
+            let len = u32::from_ne_bytes(bytes[..4].try_into().unwrap()) as usize;
+            kinds.push(u16::from_ne_bytes(bytes[4..6].try_into().unwrap()));
+            assert_eq!((len % 4, len), (0, bytes.len()));
         }
-        assert_eq!(kinds, [0x10, 0x0a00, 0x0a03, 0x11]);
-        assert_eq!(bytes[..20], [20, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
+        assert_eq!(kinds, [0x0a00, 0x0a03]);
+        let begin = message(NFNL_MSG_BATCH_BEGIN, 0, 0, NFNL_SUBSYS_NFTABLES, &[]);
+        assert_eq!(begin, [20, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::guest::netns::{Namespace, Spares};
 use crate::guest::plugin;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::netns_error;
-use crate::guest::{gadget, netdevsim, nft, tap, tc, tcx};
+use crate::guest::{gadget, nat, netdevsim, nft, tap, tc, tcx};
 use crate::plan::Need;
 use crate::record::OpError;
 use crate::scenario::{FilterKind, Qdisc};
@@ -32,7 +32,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             Need::Link(kind) => try_link(&rtnl, kind).await,
             Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
             Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
-            Need::Hook { .. } | Need::Gadget | Need::Tap { .. } | Need::Netdevsim { .. } => {
+            Need::Hook { .. }
+            | Need::Masquerade
+            | Need::Gadget
+            | Need::Tap { .. }
+            | Need::Netdevsim { .. } => {
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
                 missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
@@ -61,6 +65,7 @@ fn obstacle(need: &Need) -> Option<String> {
             tcx::attach(LOOPBACK_IFINDEX, *hook, None).err().map(|error| error.to_string())
         }
         Need::Hook { hook, .. } => nft::attach("lo", *hook).err().map(|error| error.to_string()),
+        Need::Masquerade => nat::attach("lo").err().map(|error| error.to_string()),
         Need::Gadget => gadget::obstacle(),
         Need::Tap { backpressure } => tap::obstacle(*backpressure),
         Need::Netdevsim { linked } => netdevsim::obstacle(*linked),
@@ -111,6 +116,7 @@ fn provider(need: &Need) -> String {
             "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
                 .into()
         }
+        Need::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
         Need::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
         Need::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
         Need::Tap { backpressure: false } => "CONFIG_TUN".into(),

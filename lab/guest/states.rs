@@ -2,7 +2,7 @@
 
 use netlink_packet_route::link::{
     BondAdInfo, BondPortState, InfoBond, InfoBondPort, InfoData, InfoPortData, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage,
+    LinkInfo, LinkMessage, MiiStatus,
 };
 
 use crate::guest::links::LOOPBACK_IFINDEX;
@@ -64,6 +64,7 @@ fn bonding(info: &LinkInfo, state: &mut LinkState) {
     match info {
         LinkInfo::PortData(InfoPortData::BondPort(port)) => {
             state.is_active = port.contains(&InfoBondPort::BondPortState(BondPortState::Active));
+            state.is_link_up = port.contains(&InfoBondPort::MiiStatus(MiiStatus::Up));
         }
         LinkInfo::Data(InfoData::Bond(bond)) => {
             let aggregators = bond.iter().filter_map(|attribute| match attribute {

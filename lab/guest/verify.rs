@@ -106,7 +106,7 @@ impl Seen {
             return vec![format!("{device}: is not there")];
         };
         let mut out = attribute_differences(asked, got);
-        out.extend(self.kind_differences(asked, got));
+        out.extend(self.kind_differences(asked, got, all));
         let controller = all.iter().find(|link| link.has_port(device));
         let shown = |index| self.name_of(&device.ns, index);
         let asked_controller = controller.map(|link| link.device.name.to_string());
@@ -126,7 +126,7 @@ impl Seen {
         }
     }
 
-    fn kind_differences(&self, asked: &Link, got: &Got) -> Vec<String> {
+    fn kind_differences(&self, asked: &Link, got: &Got, all: &[Link]) -> Vec<String> {
         let ns = &asked.device.ns;
         let name_of = |index| self.name_of(ns, index);
         let mut out = Vec::new();
@@ -139,6 +139,12 @@ impl Seen {
         match (&asked.kind, &got.data) {
             // What a PF says of a VF was read back when it was said.
             (kind, _) if kind.has_no_options() => {}
+            // The other end may have a name of chance: then nobody can ask for it.
+            (LinkKind::Veth { peer }, _) if all.iter().all(|link| link.device != *peer) => {
+                if got.link.is_none() {
+                    out.push("is connected to nothing".into());
+                }
+            }
             (LinkKind::Veth { peer }, _) => {
                 let index = self.0.get(peer).map(|peer| peer.index);
                 if index.is_none() || index != got.link {

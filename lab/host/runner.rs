@@ -233,6 +233,10 @@ pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec,
     Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
 }
 
+/// Half of a machine's memory holds its files (tmpfs of the initramfs), and a kernel that runs out of it leaves the last
+/// ones away without a word: plugins are some MB each.
+const PLUGINS_MIB: u32 = 128;
+
 fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let needed = modules(plan);
     let names: Vec<&str> = needed.iter().map(String::as_str).collect();
@@ -245,6 +249,9 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names, &plugins)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
+    if !plugins.is_empty() {
+        spec.memory_mib += PLUGINS_MIB;
+    }
     nics::plug(&mut spec, &plan.slots);
     Ok(spec)
 }

@@ -1,6 +1,7 @@
 //! The steps of a trial: each is there, and waits and captures have told what they saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::{LedgerError, PodAccount, Refusal, WaitAccount};
 use crate::plan::Op;
@@ -97,6 +98,15 @@ pub fn silence(number: u16, flow: &Flow, records: &[&Record]) -> Option<u64> {
         Record::Silence { flow, longest_us, .. } if *flow == number => Some(*longest_us),
         _ => None,
     })
+}
+
+/// Where a flow's frames came from.
+pub fn sources(number: u16, records: &[&Record]) -> BTreeSet<Ipv4Addr> {
+    let found = records.iter().find_map(|record| match record {
+        Record::Sources { flow, sources, .. } if *flow == number => Some(sources.clone()),
+        _ => None,
+    });
+    found.unwrap_or_default()
 }
 
 /// Addresses and routes were read once everything had settled.

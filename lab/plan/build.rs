@@ -49,12 +49,15 @@ pub fn build(topology: &Topology) -> Vec<Op> {
     }
     for (ns, tables) in &topology.namespaces {
         ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
+        let masqueraded = tables.masquerade.iter().map(|name| DeviceRef::new(ns, name));
+        ops.extend(masqueraded.map(Op::Masquerade));
         ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
         let neighbours = tables.neighbours.iter();
         ops.extend(
             neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
         );
     }
+    ops.extend(topology.attachments.servers.iter().cloned().map(Op::Serve));
     let carriers = links.values().filter(|link| can_carry(topology, link));
     let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
     if !devices.is_empty() {

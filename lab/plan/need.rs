@@ -27,6 +27,8 @@ pub enum Need {
         /// Which way.
         hook: Hook,
     },
+    /// Source NAT by nftables.
+    Masquerade,
     /// A USB pair: a gadget and its host in one machine.
     Gadget,
     /// A tap, with IFF_BACKPRESSURE or without.
@@ -62,6 +64,8 @@ impl Need {
             Self::Driver(module) => vec![module.clone()],
             Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
             Self::Hook { .. } => Vec::new(),
+            // Chain types and expressions are asked for by name (nft_request_module()): no dependency tells.
+            Self::Masquerade => ["nf_tables", "nft_chain_nat", "nft_masq"].map(String::from).into(),
             // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
             Self::Gadget => {
                 let names =
@@ -120,6 +124,9 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
     if topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports).any(|port| port.source.is_some()) {
         needs.insert(Need::Qdisc("clsact".into()));
         needs.extend(["flower", "matchall"].map(|kind| Need::Classifier(kind.into())));
+    }
+    if topology.namespaces.values().any(|tables| !tables.masquerade.is_empty()) {
+        needs.insert(Need::Masquerade);
     }
     needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Broken, FlowPlan, Need, Op, Part, Plan, PluginCall, Role, Undo};
+use crate::dhcp::Server;
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
@@ -17,6 +18,7 @@ impl Display for Need {
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
             Self::Hook { kind, hook } => write!(f, "{} hook of {}", hook.word(), kind.word()),
+            Self::Masquerade => f.write_str("source NAT of nftables"),
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
@@ -116,16 +118,8 @@ impl Display for Op {
             }
             Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
-            Self::Route { ns, route } => {
-                let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
-                write!(f, "route in {ns} to {to}")?;
-                write_some(f, "via", route.via)?;
-                write_some(f, "dev", route.dev.as_ref())
-            }
-            Self::Neighbour { ns, neighbour: Neighbour { to, dev, mac } } => match mac {
-                MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
-                MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
-            },
+            Self::Route { ns, route } => write_route(f, ns, route),
+            Self::Neighbour { ns, neighbour } => write_neighbour(f, ns, neighbour),
             Self::Ready { devices } => write!(f, "wait for {}", list(devices)),
             Self::Verify { links } => {
                 write!(f, "verify {}", list(links.iter().map(|link| &link.device)))
@@ -143,11 +137,17 @@ impl Display for Op {
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
             Self::Forward(ns) => write!(f, "forwarding in {ns}"),
+            Self::Masquerade(device) => write!(f, "masquerade {device}"),
             Self::Down(device) => write!(f, "down {device}"),
             Self::Leave(device) => write!(f, "leave {device}"),
             Self::Address { device, mac } => write!(f, "address of {device} {mac}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Delete(device) => write!(f, "delete {device}"),
+            Self::Serve(server) => write_server(f, server),
+            Self::Lease(call) => {
+                write!(f, "lease of {} from {} as {}", call.device, call.network, call.client)
+            }
+            Self::Release(call) => write!(f, "release {}", call.device),
             Self::Plugin(call) => {
                 let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
                 write!(f, "run {plugin} {command} for {ifname} of {pod}")
@@ -165,11 +165,32 @@ impl Display for Op {
     }
 }
 
+fn write_neighbour(f: &mut Formatter<'_>, ns: &NsName, neighbour: &Neighbour) -> fmt::Result {
+    let Neighbour { to, dev, mac } = neighbour;
+    match mac {
+        MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
+        MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
+    }
+}
+
 fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
     write!(f, "switch port {}", port.device)?;
     write_some(f, "source", port.source)?;
     write_some(f, "vlan", port.vlan.map(|vlan| vlan.get()))?;
     write!(f, " trunks {}", list(&port.trunks))
+}
+
+fn write_route(f: &mut Formatter<'_>, ns: &NsName, route: &Route) -> fmt::Result {
+    let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
+    write!(f, "route in {ns} to {to}")?;
+    write_some(f, "via", route.via)?;
+    write_some(f, "dev", route.dev.as_ref())
+}
+
+fn write_server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
+    let Server { network, device, first, last, router, lease_s, .. } = server;
+    write!(f, "serve DHCP of {network} at {device} {first}..{last} lease_s {lease_s}")?;
+    write_some(f, "router", router.as_ref())
 }
 
 fn write_attach(f: &mut Formatter<'_>, pod: &NsName, parts: &[Part], fails: Option<&String>) -> fmt::Result {
@@ -286,6 +307,8 @@ fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {
     write_some(f, "arp_interval", bond.arp_interval)?;
     let targets = (!bond.arp_ip_target.is_empty()).then(|| list(&bond.arp_ip_target));
     write_some(f, "arp_ip_target", targets)?;
+    let targets = (!bond.ns_ip6_target.is_empty()).then(|| list(&bond.ns_ip6_target));
+    write_some(f, "ns_ip6_target", targets)?;
     write_some(f, "arp_validate", bond.arp_validate)?;
     write_some(f, "primary", bond.primary.as_ref())?;
     write_some(f, "primary_reselect", bond.primary_reselect)?;

@@ -149,7 +149,12 @@ fn namespaces(
             .iter()
             .map(|neighbour| resolve_neighbour(&ns.value, neighbour, checker))
             .collect();
-        namespaces.insert(ns.value.clone(), Namespace { forwarding: table.forwarding, routes, neighbours });
+        for name in &table.masquerade {
+            checker.device(&At { value: DeviceRef::new(&ns.value, &name.value), span: name.span.clone() });
+        }
+        let masquerade = table.masquerade.iter().map(|name| name.value.clone()).collect();
+        let forwarding = table.forwarding;
+        namespaces.insert(ns.value.clone(), Namespace { forwarding, masquerade, routes, neighbours });
     }
     // A cable may lead into a namespace that has no table of its own.
     for device in links.keys() {

@@ -212,6 +212,7 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("flow", table.flow.is_some()),
         ("field", table.field.is_some()),
         ("errno", table.errno.is_some()),
+        ("seen_from", table.seen_from.is_some()),
         ("layer", table.layer.is_some()),
         ("device", table.device.is_some()),
         ("qdisc", table.qdisc.is_some()),
@@ -261,6 +262,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
     Some(match subject_keys(table)[..] {
         ["flow", "field"] => Subject::Flow { flow: flow()?, field: table.field? },
         ["flow", "errno"] => Subject::Errno { flow: flow()?, errno: value(&table.errno)? },
+        ["flow", "seen_from"] => Subject::Source { flow: flow()?, is: table.seen_from? },
         ["flow", "layer"] | ["flow", "layer", "device"] => {
             Subject::Fate { flow: flow()?, layer: value(&table.layer)?, device: device() }
         }
@@ -289,7 +291,7 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     let (message, hint) = if table.value.flow.is_some() {
         (
             "it is not clear which number of the flow is meant",
-            "with `flow`, give one of: field, errno, layer (and then, if you like, device)",
+            "with `flow`, give one of: field, errno, seen_from, layer (and then, if you like, device)",
         )
     } else if table.value.device.is_some() {
         (

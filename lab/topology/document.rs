@@ -205,15 +205,17 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 14] = [
+pub const ARRAYS: [(&str, usize, &str); 16] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("mitigation", 3, "steps"),
+    ("ns", 3, "masquerade"),
     ("ns", 3, "neighbours"),
     ("ns", 3, "routes"),
     ("ns", 5, "addresses"),
     ("ns", 5, "arp_ip_target"),
     ("ns", 5, "device_selectors"),
+    ("ns", 5, "ns_ip6_target"),
     ("ns", 5, "peer_addresses"),
     ("ns", 5, "ports"),
     ("report", 2, "evidence"),

@@ -6,7 +6,7 @@ mod scenario;
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
 use indexmap::IndexMap;
@@ -18,7 +18,7 @@ pub use links::*;
 pub use scenario::*;
 
 use crate::cni::{NetKeys, Tree};
-use crate::link::{Cidr, IfName, MacSource, NsName};
+use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName};
 
 /// A value with its place in the file, in bytes.
 #[derive(Debug, Clone)]
@@ -99,6 +99,9 @@ pub struct TopologyFile {
     /// Pools of addresses, as Calico has them.
     #[serde(default, deserialize_with = "in_file_order")]
     pub pool: Named<PoolTable>,
+    /// DHCP servers, by the network whose pods they serve.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub dhcp: Named<DhcpTable>,
     /// Flows of numbered frames.
     #[serde(default, deserialize_with = "in_file_order")]
     pub flow: Named<FlowTable>,
@@ -132,6 +135,22 @@ pub struct PoolTable {
     pub cidr: At<Cidr>,
 }
 
+/// A DHCP server.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpTable {
+    /// Where it listens, `namespace:device`; the device's address is the server's.
+    pub device: At<DeviceRef>,
+    /// The first address that is given out: pods get the lowest that is free.
+    pub first: At<Ipv4Addr>,
+    /// The last one.
+    pub last: At<Ipv4Addr>,
+    /// The default route of pods; none without.
+    pub router: Option<At<Ipv4Addr>>,
+    /// For how long an address is given, in s; 3600 without. It must outlast the run: nobody asks again.
+    pub lease_s: Option<At<u32>>,
+}
+
 /// A namespace: its links, keyed by kind, and its routes and neighbours.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +158,9 @@ pub struct NsTable {
     /// Whether it passes IPv4 on from one device to another (net.ipv4.ip_forward).
     #[serde(default)]
     pub forwarding: bool,
+    /// Devices of it by which packets leave with the device's own address as their source (nftables, masquerade).
+    #[serde(default)]
+    pub masquerade: Vec<At<IfName>>,
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,

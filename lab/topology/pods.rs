@@ -19,7 +19,8 @@ pub fn resolve(
 ) -> Attachments {
     let networks = networks(file, checker);
     let pools = file.pool.iter().map(|(name, pool)| (name.value.clone(), pool.cidr.value)).collect();
-    let mut cluster = Cluster::new(&networks, pools, links);
+    let servers = super::dhcp::resolve(file, &networks, links, checker);
+    let mut cluster = Cluster::new(&networks, pools, servers.clone(), links);
     let mut pods = Vec::new();
     let mut by_step = BTreeMap::new();
     for (number, step) in file.step.iter().enumerate() {
@@ -42,7 +43,7 @@ pub fn resolve(
         // Devices of an attachment have no place of their own in the file.
         checker.devices.entry(device.clone()).or_insert(super::document::NOWHERE);
     }
-    Attachments { by_step, devices, pods }
+    Attachments { by_step, devices, pods, servers: servers.into_values().collect() }
 }
 
 fn networks(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<String, Network> {

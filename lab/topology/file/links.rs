@@ -136,6 +136,9 @@ link_table! {
         /// ARP monitoring targets.
         #[serde(default)]
         arp_ip_target: Vec<std::net::Ipv4Addr>,
+        /// Neighbour solicitation targets of the same monitor (Linux 5.18).
+        #[serde(default)]
+        ns_ip6_target: Vec<std::net::Ipv6Addr>,
         /// Which ARP traffic counts.
         arp_validate: Option<ArpValidate>,
         /// The preferred port.

@@ -1,5 +1,7 @@
 //! Tables of what happens as written: flows, faults, steps, conditions, the report and its hypotheses.
 
+use std::net::Ipv4Addr;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -226,6 +228,8 @@ pub struct ConditionTable {
     pub field: Option<FlowField>,
     /// Sends refused with this errno.
     pub errno: Option<At<String>>,
+    /// Whether its frames come from this address and no other, as the receiver sees them: 1 or 0.
+    pub seen_from: Option<Ipv4Addr>,
     /// Frames lost at this layer, with `device` on that device only.
     pub layer: Option<At<String>>,
     /// Look at this device: with `counter`, `state`, `mac` or `refused`.

@@ -1,0 +1,209 @@
+//! Failover by mode and monitor, measured: frames lost, how long the far end heard nothing, what announced the new way.
+//!
+//! Made from results, not from accepted texts: these hold no milliseconds. Where a cell was run more than once, its
+//! numbers are the smallest and the largest.
+
+mod plot;
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+
+use crate::document::{Document, FlowDocument};
+use crate::scenario::{Fault, Step};
+use crate::topology::{Bond, LinkKind, Topology};
+
+pub use plot::svg;
+
+/// What the page is, and how it is made.
+const PREFACE: &str = include_str!("failover/preface.md");
+/// The flow in whose midst a port fails, and the one that is sent when the bond has had its time.
+const STREAM: &str = "stream";
+const AFTER: &str = "after";
+
+/// One topology, and all results of it.
+#[derive(Debug, Clone)]
+pub struct Failover {
+    /// The topology.
+    pub topology: Topology,
+    /// Its file, from the top of a checkout.
+    pub file: String,
+    /// What it did.
+    pub results: Vec<Document>,
+}
+
+/// The page with its table. `kernels` are the columns.
+pub fn markdown(failovers: &[Failover], kernels: &[String]) -> String {
+    let mut out = PREFACE.trim_end().to_owned();
+    let runs = failovers.iter().map(|failover| failover.results.len()).sum::<usize>();
+    let _ = writeln!(out, "\n\n{} topologies on {} kernels, {runs} runs.\n", failovers.len(), kernels.len());
+    let _ = writeln!(out, "| mode | monitor | what fails | {} |", kernels.join(" | "));
+    let _ = writeln!(out, "|---|---|---|{}", "---|".repeat(kernels.len()));
+    let mut words = IndexMap::<String, Vec<String>>::new();
+    for failover in failovers {
+        let Some(bond) = bond_of(&failover.topology) else { continue };
+        let cells = kernels.iter().map(|kernel| cell(failover, kernel, &mut words));
+        let cells = cells.collect::<Vec<_>>().join(" | ");
+        let what = format!("[{}](../{})", broken(&failover.topology), failover.file);
+        let _ = writeln!(out, "| {} | {} | {what} | {cells} |", bond.mode, monitor(bond));
+    }
+    if !words.is_empty() {
+        out.push_str("\nWhat was refused, in the kernel's words:\n\n");
+    }
+    for (words, who) in words {
+        let _ = writeln!(out, "- `{words}`: {}", who.join(", "));
+    }
+    out
+}
+
+/// The numbers of one topology on one kernel.
+fn cell(failover: &Failover, kernel: &str, words: &mut IndexMap<String, Vec<String>>) -> String {
+    let results = || failover.results.iter().filter(|result| result.kernel.id == kernel);
+    let refused = results().find_map(|result| result.trials.first()?.refused.clone());
+    if let Some(refused) = refused {
+        words.entry(refused).or_default().push(format!("{} on {kernel}", failover.topology.name));
+        return "refused".to_owned();
+    }
+    let streams: Vec<&FlowDocument> = results().filter_map(|result| flow(result, STREAM)).collect();
+    if streams.is_empty() {
+        return results().next().map_or_else(|| "-".to_owned(), |result| result.outcome.to_string());
+    }
+    let lost = range(streams.iter().map(|stream| u64::from(stream.asked - stream.delivered)));
+    let silence = range(streams.iter().filter_map(|stream| stream.silence_ms));
+    let mut cell = format!("{lost} lost, {silence} ms");
+    if results().any(|result| flow(result, AFTER).is_some_and(|flow| flow.delivered == 0)) {
+        cell += ", for good";
+    }
+    for (capture, word) in [("gratuitous-arp", "GARP"), ("unsolicited-na", "NA")] {
+        let seen = results().filter_map(|result| result.trials.first()?.captured.get(capture).copied());
+        let seen: Vec<u64> = seen.collect();
+        if seen.iter().any(|count| *count > 0) {
+            let _ = write!(cell, ", {} {word}", range(seen.into_iter()));
+        }
+    }
+    cell
+}
+
+fn flow<'d>(document: &'d Document, name: &str) -> Option<&'d FlowDocument> {
+    document.flows.iter().find(|flow| flow.name == name)
+}
+
+/// Smallest and largest; one number where they are the same.
+fn range(values: impl Iterator<Item = u64> + Clone) -> String {
+    match (values.clone().min(), values.max()) {
+        (Some(least), Some(most)) if least == most => least.to_string(),
+        (Some(least), Some(most)) => format!("{least}..{most}"),
+        _ => "-".to_owned(),
+    }
+}
+
+/// The bond that fails over: the first one.
+fn bond_of(topology: &Topology) -> Option<&Bond> {
+    topology.links.values().find_map(|link| match &link.kind {
+        LinkKind::Bond(bond) => Some(&**bond),
+        _ => None,
+    })
+}
+
+/// What it goes by, in the words of `ip link`.
+fn monitor(bond: &Bond) -> String {
+    let mut words = Vec::new();
+    let mut word = |key: &str, value: Option<u32>| {
+        words.extend(value.map(|value| format!("{key} {value}")));
+    };
+    word("miimon", bond.miimon);
+    word("updelay", bond.updelay);
+    word("downdelay", bond.downdelay);
+    let kind = if bond.ns_ip6_target.is_empty() { "ARP" } else { "NS" };
+    word(kind, bond.arp_interval);
+    words.extend(bond.arp_validate.map(|validate| format!("arp_validate {validate}")));
+    words.join(", ")
+}
+
+/// What happens to the port.
+fn broken(topology: &Topology) -> &'static str {
+    let fault = topology.scenario.steps.iter().find_map(|step| match step {
+        Step::Break { inject, .. } => topology.scenario.faults.get(inject),
+        _ => None,
+    });
+    match fault {
+        Some(Fault::Down { .. } | Fault::Unplug { .. }) => "cable out",
+        Some(_) => "link up, nobody answers",
+        None => "nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{KernelDocument, Timing};
+    use crate::outcome::Outcome;
+    use crate::scenario::Socket;
+
+    pub(super) fn failover(silences: &[(&str, u64)]) -> Failover {
+        let text = r#"
+[ns.node.veth.p0]
+peer = "switch:s0"
+addresses = ["192.0.2.9/24"]
+[ns.node.bond.bond0]
+mode = "active-backup"
+miimon = 100
+downdelay = 200
+ports = ["p0"]
+[ns.switch.veth.s0]
+peer = "node:p0"
+addresses = ["192.0.2.2/24"]
+[flow.stream]
+from = "node:p0"
+to = "switch:s0"
+frames = 600
+interval_us = 2000
+[fault.down.cable]
+device = "switch:s0"
+[[step]]
+flood = "stream"
+inject = "cable"
+at_frame = 100
+"#;
+        let topology = Topology::parse("ab", "ab.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let result = |(kernel, silence_ms): &(&str, u64)| {
+            let kernel = KernelDocument {
+                id: (*kernel).into(),
+                release: (*kernel).into(),
+                backend: "vm".into(),
+                accelerator: "tcg".into(),
+            };
+            let mut document =
+                Document::unfinished("ab", kernel, Outcome::Pass, String::new(), Timing::default());
+            document.flows = vec![FlowDocument {
+                name: STREAM.into(),
+                from: "node:p0".into(),
+                to: "switch:s0".into(),
+                socket: Socket::Packet,
+                asked: 600,
+                sent: 600,
+                errors: Default::default(),
+                delivered: 500,
+                duplicated: 0,
+                unattributed: 0,
+                fates: Vec::new(),
+                interval_us: Some(2000),
+                silence_ms: Some(*silence_ms),
+                seen_from: Vec::new(),
+            }];
+            document
+        };
+        Failover { topology, file: "ab.toml".into(), results: silences.iter().map(result).collect() }
+    }
+
+    #[test]
+    fn a_row_has_the_range_of_its_runs() {
+        let page = markdown(
+            &[failover(&[("5.10", 210), ("5.10", 290), ("6.1", 250)])],
+            &["5.10".into(), "6.1".into()],
+        );
+        let row = "| active-backup | miimon 100, downdelay 200 | [cable out](../ab.toml) | \
+                   100 lost, 210..290 ms | 100 lost, 250 ms |";
+        assert!(page.lines().any(|line| line == row), "{page}");
+    }
+}
