@@ -327,6 +327,8 @@ pub struct Bond {
     pub arp_ip_target: Vec<std::net::Ipv4Addr>,
     /// Targets of its neighbour solicitations.
     pub ns_ip6_target: Vec<std::net::Ipv6Addr>,
+    /// Intervals without an answer.
+    pub missed_max: Option<u8>,
     /// Which ARP traffic counts.
     pub arp_validate: Option<ArpValidate>,
     /// The preferred port.
@@ -366,6 +368,7 @@ impl Bond {
             arp_interval: None,
             arp_ip_target: Vec::new(),
             ns_ip6_target: Vec::new(),
+            missed_max: None,
             arp_validate: None,
             primary: None,
             primary_reselect: None,

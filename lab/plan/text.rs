@@ -309,6 +309,7 @@ fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {
     write_some(f, "arp_ip_target", targets)?;
     let targets = (!bond.ns_ip6_target.is_empty()).then(|| list(&bond.ns_ip6_target));
     write_some(f, "ns_ip6_target", targets)?;
+    write_some(f, "missed_max", bond.missed_max)?;
     write_some(f, "arp_validate", bond.arp_validate)?;
     write_some(f, "primary", bond.primary.as_ref())?;
     write_some(f, "primary_reselect", bond.primary_reselect)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{AFTER, Failover, STREAM, bond_of, broken, flow, monitor};
+use super::{Failover, STREAM, bond_of, broken, flow, is_for_good, monitor};
 
 const WIDTH: u32 = 960;
 /// Where the axis starts: left of it are the labels.
@@ -24,6 +24,8 @@ struct Dot<'a> {
     silence_ms: u64,
     /// Whether the bond never left the port.
     is_for_good: bool,
+    /// Where it has not, the pause is the measuring host's.
+    has_lost: bool,
     of: &'a str,
 }
 
@@ -55,7 +57,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
     }
     let _ = writeln!(
         out,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: the bond never left the port</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: nothing arrives any more; a small dot: nothing was lost, the host paused</text>",
         WIDTH - RIGHT,
         bottom + 36
     );
@@ -78,10 +80,11 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         let spread = f64::from(ROW) * 0.6 * (dot.kernel as f64 + 0.5) / kernels.len().max(1) as f64;
         let y = f64::from(TOP + ROW * row) + f64::from(ROW) * 0.2 + spread;
         let colour = COLOURS[dot.kernel % COLOURS.len()];
+        let radius = if dot.has_lost { "3" } else { "1.5" };
         let fill = if dot.is_for_good { "none" } else { colour };
         let _ = writeln!(
             out,
-            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{fill}\" stroke=\"{colour}\"><title>{} on {}: {} ms</title></circle>",
+            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{fill}\" stroke=\"{colour}\"><title>{} on {}: {} ms</title></circle>",
             x(dot.silence_ms),
             dot.of,
             kernels[dot.kernel],
@@ -108,11 +111,13 @@ fn legend(out: &mut String, kernels: &[String]) {
 fn dots<'a>(failover: &'a Failover, row: usize, kernels: &[String]) -> Vec<Dot<'a>> {
     let dot = |result: &'a crate::document::Document| {
         let kernel = kernels.iter().position(|kernel| *kernel == result.kernel.id)?;
+        let stream = flow(result, STREAM)?;
         Some(Dot {
             row,
             kernel,
-            silence_ms: flow(result, STREAM)?.silence_ms?,
-            is_for_good: flow(result, AFTER).is_some_and(|flow| flow.delivered == 0),
+            silence_ms: stream.silence_ms?,
+            is_for_good: is_for_good(result),
+            has_lost: stream.delivered < stream.asked,
             of: &failover.topology.name,
         })
     };
