@@ -12,7 +12,7 @@ topologies=("${@:3}")
 load=()
 
 for ((core = 0; core < $(nproc); core++)); do
-    timeout 36000 yes >/dev/null &
+    timeout 86400 yes >/dev/null &
     load+=($!)
 done
 trap 'kill "${load[@]}" 2>/dev/null || true' EXIT
@@ -23,7 +23,10 @@ for ((number = 1; number <= repetitions; number++)); do
     # A difference is counted below; what is no result ends the measurement there.
     timed matrix "$lab" matrix "${topologies[@]}" --kernels "$kernels" --format json \
         >"$work/$number.json" 2>"$work/$number.stderr" || true
-    kill -0 "${load[@]}" 2>/dev/null || die "the load has ended: this was no measurement"
+    for process in "${load[@]}"; do
+        kill -0 "$process" 2>/dev/null || die "the load has ended: this was no measurement"
+    done
+    say "$number of $repetitions: $(tail -n 1 "$times")"
 done
 
 printf '\n%s, all %d processors busy with something else\n' "$kernels" "$(nproc)"

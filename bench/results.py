@@ -109,19 +109,38 @@ def rates(frames):
 
 
 def fingerprints(paths):
-    """Whether each cell of each matrix says what was accepted. Exit code 1 when one does not."""
-    cells = [cell for path in paths for cell in read(path)["cells"]]
-    same = sum(cell["snapshot"]["standing"] == "same" for cell in cells)
-    causes = {cell["topology"] for cell in cells}
-    flows = [flow for cell in cells for trial in cell["trials"] for flow in trial["flows"]]
-    frames, lost = (sum(flow[key] for flow in flows) for key in ("asked", "unattributed"))
-    print(f"{len(cells)} cells of {len(causes)} topologies: {same} as accepted, {len(cells) - same} not")
-    print(f"{frames} frames, {lost} unattributed")
-    for cell in cells:
-        if cell["snapshot"]["standing"] != "same":
+    """Whether each cell of each matrix says what was accepted. Exit code 1 when one does not. What a kernel skips has no
+    fingerprint, nor has a run that came to no result: a machine that was too busy to boot in time."""
+    cells, skipped, same, ended, frames, lost, causes, wrong = 0, 0, 0, 0, 0, 0, set(), {}
+    for path in paths:
+        for cell in read(path)["cells"]:
+            if cell["ran"] == "skip":
+                skipped += 1
+                continue
+            cells += 1
+            causes.add(cell["topology"])
+            for flow in (flow for trial in cell["trials"] for flow in trial["flows"]):
+                frames += flow["asked"]
+                lost += flow["unattributed"]
+            if cell["snapshot"]["standing"] == "same":
+                same += 1
+                continue
+            if cell["ran"] not in ("pass", "fail", "xfail"):
+                ended += 1
+                reason = (cell.get("reason") or "no reason").splitlines()[0]
+                what = f"no result: {cell['topology']} on {cell['kernel']['id']}: {cell['ran']}: {reason:.120}"
+                wrong[what] = wrong.get(what, 0) + 1
+                continue
             differences = [f"{one['item']}: {' | '.join(one['values'])}" for one in cell["snapshot"].get("differences", [])]
-            print(f"  {cell['topology']} on {cell['kernel']['id']}: {cell['ran']} {'; '.join(differences)}")
-    sys.exit(0 if cells and same == len(cells) else 1)
+            told = "; ".join(differences) or cell.get("reason") or f"its snapshot: {cell['snapshot']['standing']}"
+            what = f"{cell['topology']} on {cell['kernel']['id']}: {cell['ran']}: {told}"
+            wrong[what] = wrong.get(what, 0) + 1
+    print(f"{cells} cells of {len(causes)} topologies: {same} as accepted, {cells - same - ended} not; "
+          f"{ended} without a result, {skipped} skipped")
+    print(f"{frames} frames, {lost} unattributed")
+    for what, times in sorted(wrong.items(), key=lambda pair: -pair[1]):
+        print(f"  {times} times: {what}")
+    sys.exit(0 if cells and same == cells else 1)
 
 
 def main(words):

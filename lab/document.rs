@@ -42,7 +42,7 @@ pub struct Document {
     pub hooks: IndexMap<String, QdiscDocument>,
     /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
     pub states: IndexMap<String, u64>,
-    /// Whether each expectation can fail; only with `--prove`.
+    /// Whether each expectation, wait and piece of evidence can fail; only with `--prove`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<ProofDocument>,
     /// Explanations tried; the control is not one of them.

@@ -12,6 +12,9 @@ pub const NICS_MAX: usize = 16;
 /// VFs of one 82576, as igb offers them (IGB_82576_VF_DEV_ID, `sriov_totalvfs`).
 pub const VFS_MAX: usize = 7;
 
+/// VFs of one netdevsim (NSIM_BUS_DEV_MAX_VFS, drivers/net/netdevsim/dev.c).
+pub const NETDEVSIM_VFS_MAX: usize = 4;
+
 /// A NIC with one end of a cable in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
@@ -20,6 +23,15 @@ pub struct Nic {
     /// The NIC at the cable's other end.
     pub peer: DeviceRef,
     /// A PF's VFs, by number; a NIC without SR-IOV in use has none.
+    pub vfs: Vec<VfSettings>,
+}
+
+/// A device of netdevsim: a driver without hardware, with VFs that are settings and no devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netdevsim {
+    /// The netdevsim at its cable's other end; without one it swallows what it is given.
+    pub peer: Option<DeviceRef>,
+    /// Its VFs, by number.
     pub vfs: Vec<VfSettings>,
 }
 

@@ -18,6 +18,7 @@ pub mod lz4;
 pub mod manifest;
 pub mod mirror;
 pub mod modules;
+pub mod netdevsim;
 pub mod prune;
 pub mod store;
 pub mod version;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calls::{LeaseCall, PluginCall};
 pub use contrary::plain;
-pub use need::{Need, needs_drivers};
+pub use need::{Need, needs_drivers, needs_netdevsim};
 
 use build::build;
 use need::needs;
@@ -536,12 +536,13 @@ fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     connect.collect()
 }
 
-/// What a held ring, a stopped driver or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// What a held ring or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// A stopped driver stays stopped until everything is counted (guest/emptied.rs).
 fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {
         match act {
-            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Stall { .. } | Fault::Rcvbuf { .. } }
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
                 if !held.contains(&name.as_str()) =>
             {
                 held.push(name)

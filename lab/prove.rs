@@ -1,18 +1,21 @@
-//! `--prove`: an expectation that nothing can break says nothing. For each one, trials in which it must not hold; one
-//! that holds in all of them is vacuous.
+//! `--prove`: what nothing can break says nothing. For each expectation and each wait, trials in which it must not hold;
+//! one that holds in all of them is vacuous.
 //!
-//! A contrary trial is the topology with none of its faults, or with another one, chosen by what the expectation looks
-//! at. The author of a file names the fault (`broken_by`) where none of these breaks it. Waits are not proven: a wait in
-//! vain is a failed check by itself.
+//! A contrary trial is the topology with none of its faults, or with another one, chosen by what the condition looks
+//! at. The author of a file names the fault (`broken_by`) where none of these breaks it. With none of its faults, what a
+//! wait waits for must not be there: otherwise it was there before the fault that it waits for.
+//!
+//! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
+//! tells nothing. What a hypothesis waits for must not be there with nothing broken.
 
-use crate::ledger::Account;
+use crate::ledger::{Account, TrialAccount};
 use crate::link::DeviceRef;
 use crate::plan::{self, Role};
 use crate::scenario::{
     Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject,
 };
 use crate::topology::{Link, LinkKind, Topology};
-use crate::verdict::value_of;
+use crate::verdict::{Tried, value_of};
 
 /// ETH_MIN_MTU: the lab's frames do not fit.
 const MTU_MIN: u32 = 68;
@@ -22,11 +25,13 @@ const MTU_OTHER: u32 = 1280;
 const ROUTES_TRIED: usize = 2;
 /// More than any flow of a test needs, in bytes.
 const PLUG_BYTES: u32 = 1 << 24;
+/// What the control is called.
+const NOTHING_BROKEN: &str = "control";
 
-/// Whether an expectation can fail.
+/// Whether an expectation, a wait or a piece of evidence can fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// The expectation's name.
+    /// Its name.
     pub name: String,
     /// The trial that breaks it, and the number it has there; `None` is vacuous.
     pub broken: Option<(String, u64)>,
@@ -37,7 +42,8 @@ pub struct Proof {
 /// The topology with the contrary trials that its expectations need.
 pub fn with_contraries(mut topology: Topology) -> Topology {
     let mut contraries: Vec<Contrary> = Vec::new();
-    for condition in &topology.scenario.expect {
+    let waited = topology.scenario.steps.iter().filter_map(awaited);
+    for condition in topology.scenario.expect.iter().chain(waited) {
         for contrary in contraries_of(&topology, condition) {
             if !contraries.contains(&contrary) {
                 contraries.push(contrary);
@@ -45,29 +51,76 @@ pub fn with_contraries(mut topology: Topology) -> Topology {
         }
     }
     topology.scenario.contraries = contraries;
+    topology.scenario.to_prove = true;
     topology
 }
 
-/// Holds the expectations against the contrary trials; nothing where there were none.
-pub fn prove(topology: &Topology, account: &Account) -> Vec<Proof> {
-    if topology.scenario.contraries.is_empty() {
+fn awaited(step: &Step) -> Option<&Condition> {
+    match step {
+        Step::Wait { until, .. } => Some(until),
+        _ => None,
+    }
+}
+
+/// Holds what is stated against the trials in which it must not hold; nothing unless that was asked for.
+pub fn prove(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<Proof> {
+    let scenario = &topology.scenario;
+    if !scenario.to_prove {
         return Vec::new();
     }
-    let trials = || {
-        account.trials.iter().filter_map(|trial| match &trial.role {
-            Role::Contrary(label) => Some((label, trial)),
-            _ => None,
-        })
+    let mut proofs: Vec<Proof> = scenario
+        .expect
+        .iter()
+        .map(|condition| proof(condition.name.clone(), condition, contraries(account)))
+        .collect();
+    let waits = scenario.steps.iter().filter_map(awaited);
+    proofs.extend(waits.map(|until| proof(format!("wait: {}", until.name), until, contraries(account))));
+    for hypothesis in &scenario.hypotheses {
+        let Some(until) = &hypothesis.wait else { continue };
+        let name = format!("wait of {}: {}", hypothesis.name, until.name);
+        proofs.push(proof(name, until, control(account)));
+    }
+    let evidence = scenario.report.iter().flat_map(|report| &report.evidence);
+    proofs.extend(evidence.enumerate().map(|(number, item)| told_apart(&item.condition, number, tried)));
+    proofs
+}
+
+/// Trials by what they are called.
+type Labelled<'a> = Vec<(String, &'a TrialAccount)>;
+
+fn contraries(account: &Account) -> Labelled<'_> {
+    let label = |trial: &'_ TrialAccount| match &trial.role {
+        Role::Contrary(label) => Some(label.clone()),
+        _ => None,
     };
-    let proof = |condition: &Condition| {
-        let broken = trials().find_map(|(label, trial)| {
-            let value = value_of(&condition.subject, trial)?;
-            (!condition.bounds.hold(value)).then(|| (label.clone(), value))
-        });
-        let tried = trials().map(|(label, _)| label.clone()).collect();
-        Proof { name: condition.name.clone(), broken, tried }
+    account.trials.iter().filter_map(|trial| Some((label(trial)?, trial))).collect()
+}
+
+/// The control: what a hypothesis waits for comes of the hypothesis.
+fn control(account: &Account) -> Labelled<'_> {
+    let controls = account.trials.iter().filter(|trial| trial.role == Role::Control);
+    controls.map(|trial| (NOTHING_BROKEN.to_owned(), trial)).collect()
+}
+
+fn proof(name: String, condition: &Condition, trials: Labelled<'_>) -> Proof {
+    let broken = trials.iter().find_map(|(label, trial)| {
+        let value = value_of(&condition.subject, trial)?;
+        (!condition.bounds.hold(value)).then(|| (label.clone(), value))
+    });
+    Proof { name, broken, tried: trials.into_iter().map(|(label, _)| label).collect() }
+}
+
+/// Whether a piece of evidence fails to show under some explanation. That a run has no such number does not count.
+fn told_apart(condition: &Condition, number: usize, tried: &[Tried]) -> Proof {
+    let label = |one: &Tried| {
+        one.hypothesis.as_ref().map_or(NOTHING_BROKEN.to_owned(), |hypothesis| hypothesis.name.clone())
     };
-    topology.scenario.expect.iter().map(proof).collect()
+    let broken = tried.iter().find_map(|one| {
+        let evidence = one.evidence.get(number).filter(|evidence| !evidence.fits)?;
+        Some((label(one), evidence.observed?))
+    });
+    let name = format!("evidence: {}", condition.name);
+    Proof { name, broken, tried: tried.iter().map(label).collect() }
 }
 
 fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
@@ -247,7 +300,9 @@ fn another_state(
         State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
-        State::Carrier | State::Ports if wanted.hold(0) => vec![Contrary::Joined(device.clone())],
+        State::Carrier | State::Ports if wanted.hold(0) => {
+            bond_at(topology, device).map(Contrary::Joined).into_iter().collect()
+        }
         State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
         State::Ports => releases(topology, device),
         State::Active | State::MiiStatus if wanted.hold(0) => {
@@ -260,6 +315,16 @@ fn another_state(
     };
     // The state is read at the end; until then it has to come about.
     broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+}
+
+/// The device if it is a bond, or the bond that it stands on.
+fn bond_at(topology: &Topology, device: &DeviceRef) -> Option<DeviceRef> {
+    let link = link_of(topology, device)?;
+    match (&link.kind, link.kind.parent()) {
+        (LinkKind::Bond(_), _) => Some(device.clone()),
+        (_, Some(parent)) => bond_at(topology, parent),
+        (_, None) => None,
+    }
 }
 
 /// The other ports of the same bond.

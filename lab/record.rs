@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{Cidr, DeviceRef, NsName};
 use crate::plan::Plan;
@@ -70,9 +71,23 @@ pub enum Record {
         duplicated: u32,
         /// Frames the receiving socket lost itself (PACKET_STATISTICS); not 0 makes the run worthless.
         overrun: u32,
+        /// Datagrams that the receiving UDP socket says it has dropped (SK_MEMINFO_DROPS), of all flows to it; none where
+        /// frames count as delivered before they get to a socket.
+        #[serde(default)]
+        socket_dropped: Option<u32>,
     },
     /// Frames of a flow freed by the kernel as lost (skb:kfree_skb), all at one place.
     Dropped { trial: u16, flow: u16, frames: Frames, place: DropPlace },
+    /// Frames of a flow that came out of where no counter shows them when it was emptied, after everything was counted.
+    Held {
+        trial: u16,
+        flow: u16,
+        frames: Frames,
+        /// Neighbour or driver.
+        layer: Layer,
+        /// Whose.
+        device: Option<DeviceRef>,
+    },
     /// Frames that are not the lab's, lost at one place.
     DroppedForeign {
         trial: u16,

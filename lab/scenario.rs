@@ -395,7 +395,9 @@ pub struct Scenario {
     pub hypotheses: Vec<Hypothesis>,
     /// What was tried against the report.
     pub mitigations: Vec<Mitigation>,
-    /// Changes that are to break what is expected; none unless it is to be proven that something can.
+    /// Whether it is to be proven that what is expected, waited for and observed can fail.
+    pub to_prove: bool,
+    /// Changes that are to break it; none unless that is to be proven.
     pub contraries: Vec<Contrary>,
     /// Whether drops are counted only, and the tracepoint is left alone.
     pub unobserved: bool,

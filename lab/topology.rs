@@ -30,7 +30,7 @@ pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
 use crate::cni::Attachments;
-use crate::hardware::Nic;
+use crate::hardware::{Netdevsim, Nic};
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
@@ -204,6 +204,8 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// A device of netdevsim.
+    Netdevsim(Netdevsim),
     /// An emulated NIC.
     Nic(Nic),
     /// An emulated NIC with VFs.
@@ -221,7 +223,7 @@ impl LinkKind {
     /// `IFLA_INFO_KIND`, which a device of a driver does not have.
     pub fn info_kind(&self) -> Option<&'static str> {
         match self {
-            Self::Gadget { .. } | Self::GadgetHost { .. } => None,
+            Self::Gadget { .. } | Self::GadgetHost { .. } | Self::Netdevsim(_) => None,
             hardware if hardware.is_hardware() => None,
             Self::Tap { .. } => Some("tun"),
             other => Some(other.word()),
@@ -246,6 +248,7 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Netdevsim(_) => "netdevsim",
             Self::Nic(_) => "nic",
             Self::Pf(_) => "pf",
             Self::Vf { .. } => "vf",

@@ -43,7 +43,7 @@ pub struct Verdict {
     pub fixes: Vec<TriedFix>,
     /// States that the file asks for, as they were at the end of the main trial.
     pub states: Vec<(Subject, u64)>,
-    /// Whether each expectation can fail; empty unless that was to be proven.
+    /// Whether each expectation, wait and piece of evidence can fail; empty unless that was to be proven.
     pub proofs: Vec<Proof>,
 }
 
@@ -73,7 +73,7 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         checks.extend(tried::expectation(one, &account.trials[one.trial]));
     }
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
-    let proofs = prove::prove(topology, account);
+    let proofs = prove::prove(topology, account, &tried);
     checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error

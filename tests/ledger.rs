@@ -1,5 +1,6 @@
 //! The ledger against recordings: a whole one closes, a damaged one is noticed, a lost frame is never overlooked.
 
+use lab::attribution::Layer;
 use lab::frames::Frames;
 use lab::ledger::{self, LedgerError};
 use lab::plan::{self, Plan};
@@ -74,7 +75,14 @@ fn recording() -> Vec<Record> {
             refused: [("ENOBUFS".to_owned(), frames(7..10))].into(),
             unacknowledged: Frames::default(),
         },
-        Record::Seen { trial: 0, flow: 0, frames: frames(0..5), duplicated: 0, overrun: 0 },
+        Record::Seen {
+            trial: 0,
+            flow: 0,
+            frames: frames(0..5),
+            duplicated: 0,
+            overrun: 0,
+            socket_dropped: None,
+        },
         Record::Dropped { trial: 0, flow: 0, frames: frames(7..10), place: place("QDISC_DROP") },
         Record::Tables { trial: 0, tables: Tables::default() },
         Record::Observed { trial: 0, lost: 0, unavailable: None },
@@ -119,6 +127,7 @@ fn one_delivered_frame_removed_is_noticed() {
                 frames: frames((0..5).filter(|n| *n != missing)),
                 duplicated: 0,
                 overrun: 0,
+                socket_dropped: None,
             }],
             other => vec![other],
         });
@@ -163,6 +172,54 @@ fn a_queue_cannot_hold_more_than_it_says() {
         other => vec![other],
     });
     assert_eq!(close(&records).unwrap().unattributed.len(), 1);
+}
+
+#[test]
+fn what_is_held_where_no_counter_shows_it_has_a_place() {
+    let held = Record::Held {
+        trial: 0,
+        flow: 0,
+        frames: frames(4..6),
+        layer: Layer::Neighbour,
+        device: Some("a:x".parse().unwrap()),
+    };
+    let records = changed(|record| match record {
+        Record::Seen { .. } => vec![seen(frames(0..4), None)],
+        Record::Counters { when: When::After, .. } => {
+            let devices = counters(1).into_iter().collect();
+            vec![Record::Counters { trial: 0, when: When::After, devices }, held.clone()]
+        }
+        other => vec![other],
+    });
+    let flow = close(&records).unwrap();
+    let fates: Vec<_> =
+        flow.fates.iter().map(|f| (f.layer.to_string(), f.reason.as_str(), f.frames)).collect();
+    let expected = [("qdisc", "QDISC_DROP", 3), ("neighbour", "HELD", 2), ("qdisc", "BACKLOG", 1)];
+    assert_eq!(fates, expected.map(|(layer, reason, frames)| (layer.to_owned(), reason, frames)));
+    assert!(flow.unattributed.is_empty());
+}
+
+fn seen(frames: Frames, socket_dropped: Option<u32>) -> Record {
+    Record::Seen { trial: 0, flow: 0, frames, duplicated: 0, overrun: 0, socket_dropped }
+}
+
+#[test]
+fn a_socket_that_counts_other_drops_than_the_tracepoint_is_a_contradiction() {
+    let with = |counted: u32| {
+        changed(move |record| match record {
+            Record::Seen { .. } => vec![seen(frames(0..5), Some(counted))],
+            Record::Dropped { .. } => {
+                let location = "udp_queue_rcv_one_skb".into();
+                let place = DropPlace { device: None, qdisc: None, location, ..place("SOCKET_RCVBUFF") };
+                vec![Record::Dropped { trial: 0, flow: 0, frames: frames(5..7), place }]
+            }
+            other => vec![other],
+        })
+    };
+    assert!(close(&with(2)).is_ok(), "{:?}", close(&with(2)));
+    for counted in [0, 1, 3] {
+        assert!(matches!(close(&with(counted)), Err(LedgerError::Contradiction { .. })), "{counted}");
+    }
 }
 
 #[test]
@@ -229,7 +286,14 @@ fn contradictions_are_errors() {
     let seen = |frames: Frames, overrun| {
         changed(move |record| match record {
             Record::Seen { .. } => {
-                vec![Record::Seen { trial: 0, flow: 0, frames: frames.clone(), duplicated: 0, overrun }]
+                vec![Record::Seen {
+                    trial: 0,
+                    flow: 0,
+                    frames: frames.clone(),
+                    duplicated: 0,
+                    overrun,
+                    socket_dropped: None,
+                }]
             }
             other => vec![other],
         })

@@ -285,9 +285,14 @@ fn keys(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) 
 fn the_schema_has_the_keys_of_the_reader() {
     let schema = serde_json::to_value(Topology::schema()).expect("a schema is JSON");
     let mut written = BTreeSet::new();
-    for name in
-        ["every-key.toml", "vlan-over-bond.toml", "refusal.toml", "selectors.toml", "../pods/every-key.toml"]
-    {
+    for name in [
+        "every-key.toml",
+        "netdevsim.toml",
+        "refusal.toml",
+        "selectors.toml",
+        "vlan-over-bond.toml",
+        "../pods/every-key.toml",
+    ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);
     }

@@ -3,12 +3,14 @@
 use lab::document::Document;
 use lab::host::cache::Cache;
 use lab::host::kernels::{Flavour, KernelPin, Kernels};
-use lab::host::store::Kernel;
+use lab::host::netdevsim::{self, NETDEVSIM};
+use lab::host::store::{InstallPolicy, Kernel};
 use lab::outcome::Outcome;
 use lab::plan;
 use lab::topology::Topology;
 
 use super::failure::Failure;
+use super::progress::Downloads;
 use super::{ProvisionArgs, provision};
 
 /// The kernel that a topology runs on where `pin` is meant. It bears the pin's own name: the same source, built with
@@ -20,12 +22,35 @@ pub fn kernel(
     args: &ProvisionArgs,
     cache: &Cache,
 ) -> Result<Kernel, Failure> {
-    match kernels.with_drivers(pin) {
+    let (built, mut kernel) = match kernels.with_drivers(pin) {
         Some(generic) if plan::needs_drivers(topology) => {
             let kernel = provision::kernel(generic, args, cache)?;
-            Ok(Kernel { id: pin.name(), ..kernel })
+            (generic, Kernel { id: pin.name(), ..kernel })
         }
-        _ => provision::kernel(pin, args, cache),
+        _ => (pin, provision::kernel(pin, args, cache)?),
+    };
+    if plan::needs_netdevsim(topology) {
+        add_netdevsim(&mut kernel, built, kernels, args, cache);
+    }
+    Ok(kernel)
+}
+
+/// Gives a kernel its netdevsim, built first if it is not there. A kernel that gets none is as it was: topologies that
+/// need it are skipped, and [`explain`] says why.
+pub fn add_netdevsim(
+    kernel: &mut Kernel,
+    pin: &KernelPin,
+    kernels: &Kernels,
+    args: &ProvisionArgs,
+    cache: &Cache,
+) {
+    let Some(module) = kernels.module(NETDEVSIM, pin) else { return };
+    let policy = if args.no_install { InstallPolicy::CachedOnly } else { InstallPolicy::Install };
+    let mut downloads = Downloads::new("netdevsim is built of it");
+    let mirror = args.mirror.as_deref();
+    match netdevsim::ensure(cache, mirror, (pin, module), policy, &mut |event| downloads.show(event)) {
+        Ok(file) => kernel.modules.built.push(file),
+        Err(error) => eprintln!("note: {error}"),
     }
 }
 
@@ -33,8 +58,20 @@ pub fn kernel(
 pub fn explain(document: &mut Document, topology: &Topology, pin: &KernelPin, kernels: &Kernels) {
     let lacks =
         pin.flavour == Flavour::Cloud && kernels.with_drivers(pin).is_none() && plan::needs_drivers(topology);
-    if let Some(reason) = document.reason.as_mut().filter(|_| lacks && document.outcome == Outcome::Skip) {
+    let Some(reason) = document.reason.as_mut().filter(|_| document.outcome == Outcome::Skip) else { return };
+    if lacks {
         *reason +=
             &format!("\nnext: no generic build of {0} is pinned: `lab kernels add {0}/generic`", pin.id);
     }
+    if plan::needs_netdevsim(topology) && kernels.module(NETDEVSIM, pin).is_none() {
+        *reason += &format!("\nnext: {}", unpinned(pin));
+    }
+}
+
+/// Why a kernel has no netdevsim, and what would bring it.
+pub fn unpinned(pin: &KernelPin) -> String {
+    format!(
+        "no source of {0} is pinned; `lab kernels add {0} --netdevsim` does, if the archive has it",
+        pin.name()
+    )
 }

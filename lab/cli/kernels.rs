@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use lab::host::archive::{self, ArchiveError};
+use lab::host::download::DownloadEvent;
 use lab::host::kernels::{KernelPin, Kernels, parse_name};
 use lab::host::mirror::Mirrors;
+use lab::host::netdevsim::{self, NETDEVSIM};
 use lab::host::prune::{self, Entry};
 use lab::host::store::{InstallPolicy, Store, StoreError, Verified};
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
 use super::progress::Downloads;
-use super::{PinsArgs, provision};
+use super::{PinsArgs, drivers, provision};
 
 /// The file that `add` writes to.
 const KERNELS_FILE: &str = "kernels.toml";
@@ -41,6 +43,9 @@ enum KernelsCommand {
     Fetch {
         /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18
         selection: String,
+        /// Also build netdevsim for them, where what it is built of is pinned
+        #[arg(long)]
+        netdevsim: bool,
         /// Address of a Debian mirror; else apt's own
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
@@ -55,6 +60,9 @@ enum KernelsCommand {
         /// cloud, or generic with all drivers
         #[arg(long, value_parser = ["cloud", "generic"], value_name = "FLAVOUR")]
         flavour: Option<String>,
+        /// Also pin what netdevsim is built of: headers, build tools and source of that very version
+        #[arg(long)]
+        netdevsim: bool,
         /// Address of a Debian mirror; else apt's own
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
@@ -84,12 +92,14 @@ pub fn kernels(args: &KernelsArgs) -> Result<ExitCode, Failure> {
     let file = args.pins.kernels_file.as_deref();
     match &args.command {
         KernelsCommand::List => list(&provision::kernels(file)?),
-        KernelsCommand::Fetch { selection, mirror } => {
-            fetch(&provision::kernels(file)?, selection, mirror.clone())
+        KernelsCommand::Fetch { selection, netdevsim, mirror } => {
+            fetch(&provision::kernels(file)?, selection, *netdevsim, mirror.as_ref())
         }
-        KernelsCommand::Add { version, flavour, mirror } => {
+        KernelsCommand::Add { version, flavour, netdevsim, mirror } => {
             let name = flavour.as_ref().map_or_else(|| version.clone(), |of| format!("{version}/{of}"));
-            add(&name, file, mirror.as_deref())
+            let file = file.map_or_else(find_kernels_file, |file| Ok(file.to_owned()))?;
+            let added = add(&name, &file, mirror.as_deref())?;
+            if *netdevsim { add_netdevsim(&name, &file, mirror.as_deref()) } else { Ok(added) }
         }
         KernelsCommand::Verify { selection } => verify(&provision::kernels(file)?, selection.as_deref()),
         KernelsCommand::Prune { keep, unused_days } => {
@@ -115,15 +125,38 @@ fn list(kernels: &Kernels) -> Result<ExitCode, Failure> {
 }
 
 /// Fetches them all; one that cannot be had does not keep the user from the others.
-fn fetch(kernels: &Kernels, selection: &str, mirror: Option<String>) -> Result<ExitCode, Failure> {
+fn fetch(
+    kernels: &Kernels,
+    selection: &str,
+    with_netdevsim: bool,
+    mirror: Option<&String>,
+) -> Result<ExitCode, Failure> {
     let pins = provision::select(kernels, selection)?;
-    let store = Store::new(provision::cache()?, mirror);
+    let cache = provision::cache()?;
+    let store = Store::new(cache.clone(), mirror.cloned());
     let mut all = true;
     for pin in pins {
         match fetch_one(&store, pin) {
             Ok(()) => println!("{:16} {}", pin.name(), pin.release),
             Err(error) => {
                 eprintln!("error: kernel {}: {error}", pin.name());
+                all = false;
+            }
+        }
+        if !with_netdevsim {
+            continue;
+        }
+        let Some(module) = kernels.module(NETDEVSIM, pin) else {
+            println!("{:16} no netdevsim: {}", pin.name(), drivers::unpinned(pin));
+            continue;
+        };
+        let mut downloads = Downloads::new("netdevsim is built of it");
+        let (mirror, show) =
+            (mirror.map(String::as_str), &mut |event: DownloadEvent<'_>| downloads.show(event));
+        match netdevsim::ensure(&cache, mirror, (pin, module), InstallPolicy::Install, show) {
+            Ok(_) => println!("{:16} netdevsim", pin.name()),
+            Err(error) => {
+                eprintln!("error: {error}");
                 all = false;
             }
         }
@@ -144,13 +177,9 @@ fn fetch_one(store: &Store, pin: &KernelPin) -> Result<(), StoreError> {
     }
 }
 
-fn add(name: &str, file: Option<&Path>, mirror: Option<&str>) -> Result<ExitCode, Failure> {
+fn add(name: &str, file: &Path, mirror: Option<&str>) -> Result<ExitCode, Failure> {
     let (version, flavour) = parse_name(name).map_err(|error| Failure::usage(format!("error: {error}")))?;
-    let file = match file {
-        Some(file) => file.to_owned(),
-        None => find_kernels_file()?,
-    };
-    if let Ok(pins) = provision::kernels(Some(&file))?.select(name) {
+    if let Ok(pins) = provision::kernels(Some(file))?.select(name) {
         let names: Vec<String> = pins.iter().map(|pin| pin.name()).collect();
         println!("{} is already pinned in {}", names.join(" "), file.display());
         return Ok(ExitCode::SUCCESS);
@@ -163,7 +192,7 @@ fn add(name: &str, file: Option<&Path>, mirror: Option<&str>) -> Result<ExitCode
         downloads.show(event);
     })
     .map_err(unavailable)?;
-    archive::append(&file, &pin)
+    archive::append(file, &pin)
         .map_err(|error| Failure::invalid(format!("error: {}: {error}", file.display())))?;
     let (name, size) = (pin.name(), megabytes(pin.size()));
     println!("pinned {name} ({}, {}, {size} MB) in {}", pin.release, pin.suite, file.display());
@@ -171,6 +200,31 @@ fn add(name: &str, file: Option<&Path>, mirror: Option<&str>) -> Result<ExitCode
     println!(
         "      (the pins of kernels.toml are built into the lab: after `cargo build` it knows this one)"
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add_netdevsim(name: &str, file: &Path, mirror: Option<&str>) -> Result<ExitCode, Failure> {
+    let kernels = provision::kernels(Some(file))?;
+    for pin in provision::select(&kernels, name)? {
+        if kernels.module(NETDEVSIM, pin).is_some() {
+            println!("what netdevsim for {name} is built of is already pinned in {}", file.display());
+            continue;
+        }
+        let unavailable = |error: ArchiveError| {
+            let hint = "the archive keeps the source of few versions, and a module is built of no other";
+            Failure::unavailable(format!("error: netdevsim for {name}: {error}\nhint: {hint}"))
+        };
+        let mirrors = Mirrors::find(mirror).map_err(|error| unavailable(error.into()))?;
+        let mut downloads = Downloads::new("to hash it, for the index has dropped it");
+        let module =
+            archive::resolve_module(&provision::cache()?, &mirrors, (NETDEVSIM, pin), &mut |event| {
+                downloads.show(event);
+            })
+            .map_err(unavailable)?;
+        archive::append_module(file, &module)
+            .map_err(|error| Failure::invalid(format!("error: {}: {error}", file.display())))?;
+        println!("pinned {} ({} MB) in {}", module.title(), megabytes(module.size()), file.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

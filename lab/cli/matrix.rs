@@ -129,7 +129,12 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     // In the order of versions, whatever the order they are named in: ranges are told over it.
     let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
     let cache = provision::cache()?;
-    let kernels = fetch_all(&chosen, &args.provision, &cache)?;
+    let mut kernels = fetch_all(&chosen, &args.provision, &cache)?;
+    if sources.iter().any(|source| plan::needs_netdevsim(&source.topology)) {
+        for (kernel, pin) in kernels.iter_mut().zip(&chosen) {
+            drivers::add_netdevsim(kernel, pin, &pins, &args.provision, &cache);
+        }
+    }
     let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
     let bench = Bench::new(args.accel, args.cold, first, &args.provision, cache.clone())?;
     if let Some(note) = &bench.note {

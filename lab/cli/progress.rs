@@ -37,6 +37,7 @@ impl Downloads {
                 }
                 eprintln!("verified {package}: its SHA-256 is the pinned one");
             }
+            DownloadEvent::Building { module } => eprintln!("building {module}"),
             DownloadEvent::Unpacking { kernel } => eprintln!("unpacking kernel {kernel}"),
         }
     }

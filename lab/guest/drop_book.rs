@@ -19,6 +19,8 @@ pub struct DropBook<'a> {
     namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
     foreign: BTreeMap<(Option<FrameClass>, DropPlace), u32>,
+    /// What came out of places that were emptied, once they are.
+    emptied: Option<BTreeMap<(u16, Option<DeviceRef>), Frames>>,
 }
 
 impl<'a> DropBook<'a> {
@@ -31,6 +33,7 @@ impl<'a> DropBook<'a> {
             namespaces: BTreeMap::new(),
             own: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            emptied: None,
         }
     }
 
@@ -58,10 +61,14 @@ impl<'a> DropBook<'a> {
             match probe {
                 Some(probe) if probe.trial == self.trial => {
                     let place = place(&self.namespaces, &event);
+                    if let Some(emptied) = &mut self.emptied {
+                        emptied.entry((probe.flow, place.device)).or_default().insert(probe.sequence);
+                        continue;
+                    }
                     self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
                     news += 1;
                 }
-                None if self.namespaces.contains_key(&event.netns.into()) => {
+                None if self.emptied.is_none() && self.namespaces.contains_key(&event.netns.into()) => {
                     let class = FrameClass::of_dropped(event.protocol, &event.head, event.head_has_mac);
                     *self.foreign.entry((class, place(&self.namespaces, &event))).or_default() += 1;
                 }
@@ -76,6 +83,25 @@ impl<'a> DropBook<'a> {
     pub fn lost(&self, flow: u16) -> Frames {
         let of_flow = self.own.iter().filter(|((number, _), _)| *number == flow);
         of_flow.fold(Frames::default(), |all, (_, frames)| all.union(frames))
+    }
+
+    /// What is dropped from here on, the lab itself throws away: it is no loss of the trial's.
+    ///
+    /// # Errors
+    /// When the observer cannot be read.
+    pub fn begin_emptying(&mut self) -> Result<(), ObserveError> {
+        self.drain()?;
+        self.emptied.get_or_insert_default();
+        Ok(())
+    }
+
+    /// What was thrown away since the last call, by flow and device.
+    ///
+    /// # Errors
+    /// When the observer cannot be read.
+    pub fn take_emptied(&mut self) -> Result<BTreeMap<(u16, Option<DeviceRef>), Frames>, ObserveError> {
+        self.drain()?;
+        Ok(self.emptied.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// The book as records.

@@ -79,7 +79,7 @@ pub async fn stall(bed: &Testbed, _device: &DeviceRef, peer: &DeviceRef) -> Resu
     links::set_down(bed, peer).await
 }
 
-/// Lets the driver send again, and waits until what it held has arrived: the bus works by timers and work queues.
+/// Lets the driver send again, and waits until what it held is on its way: the bus works by timers and work queues.
 ///
 /// # Errors
 /// The kernel's refusal.

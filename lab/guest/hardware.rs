@@ -178,7 +178,7 @@ fn name_of(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn file_error(what: &str, error: &io::Error) -> OpError {
+pub(super) fn file_error(what: &str, error: &io::Error) -> OpError {
     match error.raw_os_error() {
         Some(errno) => OpError { what: what.into(), errno: Some(errno_name(errno)), text: None },
         None => OpError { what: what.into(), errno: None, text: Some(error.to_string()) },

@@ -11,7 +11,7 @@ use netlink_packet_route::link::{
 
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::{Testbed, netns_error};
-use crate::guest::{bond, gadget, tap};
+use crate::guest::{bond, gadget, netdevsim, tap};
 use crate::link::{DeviceRef, IpvlanFlag, IpvlanMode, Mac};
 use crate::record::OpError;
 use crate::topology::{Link, LinkKind};
@@ -27,6 +27,7 @@ pub(super) const LOOPBACK_IFINDEX: u32 = 1;
 pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Result<(), OpError> {
     match (&link.kind, peer) {
         (LinkKind::Gadget { .. }, Some(peer)) => return gadget::create(bed, link, peer).await,
+        (LinkKind::Netdevsim(_), peer) => return netdevsim::create(bed, link, peer).await,
         (LinkKind::Tap { backpressure }, _) => return tap::create(bed, link, *backpressure).await,
         _ => {}
     }
@@ -36,7 +37,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
     let below = |name| DeviceRef::new(&link.device.ns, name);
     match &link.kind {
         LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tap { .. } => {}
-        LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
+        LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
             let text = "hardware is adopted, not made".into();
             return Err(OpError { what, errno: None, text: Some(text) });
         }

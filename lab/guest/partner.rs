@@ -3,7 +3,7 @@
 //! Its state has activity and aggregation, and no synchronization: the port's mux machine stays in ATTACHED, no port of
 //! the bond distributes, and `bond_3ad_xor_xmit()` has nowhere to send a frame (`bond_tx_drop()`).
 
-use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,18 +49,13 @@ impl Drop for Partner {
 /// # Errors
 /// No socket at the peer, or it does not send.
 pub async fn start(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Result<Partner, OpError> {
-    let what = format!("be the LACP partner of {device}");
-    let index = bed.index(peer).await?;
     let frame = lacpdu(addresses::mac_of(bed, peer).await?);
-    let open = || -> io::Result<_> {
-        // It takes the bond's own LACPDUs too, which would else count as dropped at the peer (rx_dropped).
-        let socket = sockopt::packet_socket(SLOW_PROTOCOLS_ETHERTYPE, index)?;
-        sockopt::send(&socket, &frame)?;
-        Ok(socket)
-    };
-    let opened = bed.namespaces.enter(&peer.ns, open).map_err(|error| netns_error(&what, &error))?;
-    let socket =
-        opened.map_err(|error| OpError { what, errno: None, text: Some(format!("LACPDU: {error}")) })?;
+    let socket = sink(bed, peer).await?;
+    sockopt::send(&socket, &frame).map_err(|error| OpError {
+        what: format!("be the LACP partner of {device}"),
+        errno: None,
+        text: Some(format!("LACPDU: {error}")),
+    })?;
     let (line, hung_up) = channel::<()>();
     let thread = std::thread::spawn(move || {
         for _ in 1..LACPDUS_MAX {
@@ -72,6 +67,19 @@ pub async fn start(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Resul
         }
     });
     Ok(Partner { line: Some(line), thread: Some(thread) })
+}
+
+/// Takes the LACPDUs that arrive at a device, which would else count as dropped there (rx_dropped): the bond sends one
+/// each second, whether somebody is its partner already or not.
+///
+/// # Errors
+/// No such device, or no socket at it.
+pub async fn sink(bed: &Testbed, peer: &DeviceRef) -> Result<OwnedFd, OpError> {
+    let what = format!("take the LACPDUs at {peer}");
+    let index = bed.index(peer).await?;
+    let open = || sockopt::packet_socket(SLOW_PROTOCOLS_ETHERTYPE, index);
+    let opened = bed.namespaces.enter(&peer.ns, open).map_err(|error| netns_error(&what, &error))?;
+    opened.map_err(|error| OpError { what, errno: None, text: Some(error.to_string()) })
 }
 
 fn lacpdu(source: Mac) -> [u8; FRAME_BYTES] {

@@ -11,7 +11,7 @@ use crate::guest::netns::{Namespace, Spares};
 use crate::guest::plugin;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::netns_error;
-use crate::guest::{gadget, nat, nft, tap, tc, tcx};
+use crate::guest::{gadget, nat, netdevsim, nft, tap, tc, tcx};
 use crate::plan::Need;
 use crate::record::OpError;
 use crate::scenario::{FilterKind, Qdisc};
@@ -32,7 +32,11 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             Need::Link(kind) => try_link(&rtnl, kind).await,
             Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
             Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
-            Need::Hook { .. } | Need::Masquerade | Need::Gadget | Need::Tap { .. } => {
+            Need::Hook { .. }
+            | Need::Masquerade
+            | Need::Gadget
+            | Need::Tap { .. }
+            | Need::Netdevsim { .. } => {
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
                 missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
@@ -64,6 +68,7 @@ fn obstacle(need: &Need) -> Option<String> {
         Need::Masquerade => nat::attach("lo").err().map(|error| error.to_string()),
         Need::Gadget => gadget::obstacle(),
         Need::Tap { backpressure } => tap::obstacle(*backpressure),
+        Need::Netdevsim { linked } => netdevsim::obstacle(*linked),
         _ => None,
     }
 }
@@ -117,6 +122,7 @@ fn provider(need: &Need) -> String {
         Need::Tap { backpressure: false } => "CONFIG_TUN".into(),
         Need::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
         Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
+        Need::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
         Need::Plugin(name) => name.clone(),
     };
     match need.modules().as_slice() {

@@ -21,8 +21,12 @@ pub struct Receiver {
     /// Takes the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP.
     sink: Option<UdpSocket>,
     trial: u16,
+    ifindex: u32,
     /// By flow.
     seen: BTreeMap<u16, Seen>,
+    /// What the socket has read that arrived at the device, by flow: the tap hears nothing from when a device is up again
+    /// until it is told so (`packet_notifier()`), and a frame may be faster.
+    sunk: BTreeMap<u16, Frames>,
     counts: Counts,
     /// Whether the socket is read; one that is not has the smallest buffer.
     reading: bool,
@@ -64,12 +68,14 @@ impl Receiver {
             Ok(sink) => {
                 sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
                 sink.set_nonblocking(true)?;
+                sockopt::tell_devices(&sink)?;
                 Some(sink)
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { tap, sink, trial, seen: BTreeMap::new(), counts, reading: true, overrun: 0 })
+        let (seen, sunk) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { tap, sink, trial, ifindex, seen, sunk, counts, reading: true, overrun: 0 })
     }
 
     /// Stops to read the socket, with the smallest buffer there is; or reads it again.
@@ -95,10 +101,15 @@ impl Receiver {
         let mut buffer = [0; FRAME_HEAD_BYTES];
         let mut news = 0;
         while let Some(sink) = self.sink.as_ref().filter(|_| self.reading)
-            && let Ok(Some(len)) = sockopt::receive(sink, &mut buffer)
+            && let Ok(Some((len, ifindex))) = sockopt::receive_at(sink, &mut buffer)
         {
-            if self.counts == Counts::AtSocket {
-                news += self.note(Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]));
+            let probe = Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]);
+            match (self.counts, probe) {
+                (Counts::AtSocket, probe) => news += self.note(probe),
+                (Counts::AtDevice, Some(probe)) if probe.trial == self.trial && ifindex == self.ifindex => {
+                    self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
+                }
+                (Counts::AtDevice, _) => {}
             }
         }
         loop {
@@ -137,7 +148,10 @@ impl Receiver {
 
     /// Frames of a flow that arrived, and how many of them again.
     pub fn seen(&self, flow: u16) -> (Frames, u32) {
-        self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default()
+        let (tapped, duplicated) =
+            self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default();
+        let sunk = self.sunk.get(&flow);
+        (sunk.map_or_else(|| tapped.clone(), |sunk| tapped.union(sunk)), duplicated)
     }
 
     /// The addresses that a flow's frames came from.
@@ -155,6 +169,15 @@ impl Receiver {
         self.seen.get(&flow).map_or(Duration::ZERO, |seen| {
             seen.longest_silence.max(seen.last.map_or(Duration::ZERO, |last| last.elapsed()))
         })
+    }
+
+    /// Datagrams that the receiving socket has dropped, where it is what counts them as delivered.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn dropped(&self) -> io::Result<Option<u32>> {
+        let sink = self.sink.as_ref().filter(|_| self.counts == Counts::AtSocket);
+        sink.map(sockopt::drops).transpose()
     }
 
     /// Frames, of any flow, that the tap itself lost.

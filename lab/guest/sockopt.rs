@@ -3,15 +3,21 @@
 use std::io;
 use std::mem::size_of;
 use std::net::SocketAddrV4;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::Ipv4PacketInfo;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, recvmsg,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
 use libc::{c_int, c_void, socklen_t};
+
+/// Keep in sync with include/uapi/linux/sock_diag.h: the last number of SO_MEMINFO.
+const SK_MEMINFO_DROPS: usize = 8;
 
 /// Opens an AF_PACKET socket on one device. `protocol` is an EtherType in host order; 0 receives nothing.
 ///
@@ -133,6 +139,35 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<us
     if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) }
 }
 
+/// Lets a UDP socket say at which device a datagram has arrived (IP_PKTINFO).
+///
+/// # Errors
+/// When the socket is not of IPv4.
+pub fn tell_devices(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, Ipv4PacketInfo, &true)?)
+}
+
+/// Receives one datagram without waiting: its length, and the number of the device it has arrived at, 0 where the kernel
+/// does not say; `None` when there is none.
+///
+/// # Errors
+/// An error that was waiting at the socket.
+pub fn receive_at(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, u32)>> {
+    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+        Ok(message) => {
+            let device = message.cmsgs()?.find_map(|told| match told {
+                ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),
+                _ => None,
+            });
+            Ok(Some((message.bytes, device.unwrap_or(0))))
+        }
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`.
     let result = unsafe {
@@ -211,6 +246,26 @@ pub fn bind_to_device(socket: &impl AsRawFd, device: &str) -> io::Result<()> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Datagrams a socket has dropped (SO_MEMINFO).
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn drops(socket: &impl AsRawFd) -> io::Result<u32> {
+    let mut numbers = [0_u32; SK_MEMINFO_DROPS + 1];
+    let mut len = size_of_val(&numbers) as socklen_t;
+    // SAFETY: the pointers describe `numbers` and `len`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut numbers).cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(numbers[SK_MEMINFO_DROPS]) }
 }
 
 /// Frames an AF_PACKET socket has lost since it was asked last (PACKET_STATISTICS).

@@ -11,22 +11,31 @@ use super::agent::Prepared;
 use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
+use super::emptied::{self, ByFlow};
 use super::flood::{Flood, Watch, flood_stream};
+use super::held::Held;
 use super::netns::Spares;
 use super::outside::Outside;
 use super::receiver::{Counts, Receiver};
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
-use super::{addresses, build, ethtool, faults, hardware, links, pods, ready, states, tables, tap, vf, wait};
+use super::{
+    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, vf, wait,
+};
+use crate::attribution::Layer;
+use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
-use crate::record::{OpError, Record, When};
+use crate::record::{DeviceState, OpError, Record, When};
 use crate::scenario::{Capture, Condition, Fault, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What comes out of a driver does so within milliseconds; under emulation and load it takes many times that.
+const COME_OUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A trial that runs.
 pub struct Trial<'a> {
@@ -43,6 +52,10 @@ pub struct Trial<'a> {
     streams: BTreeMap<u16, Stream>,
     /// Devices whose receiving sockets nobody reads.
     unread: BTreeSet<DeviceRef>,
+    /// What the kernel accepted, by flow; a TCP flow's is in its connection.
+    accepted: ByFlow,
+    /// Devices whose drivers have stopped, and who is to take their frames.
+    stalled: BTreeMap<DeviceRef, DeviceRef>,
 }
 
 impl<'a> Trial<'a> {
@@ -58,6 +71,8 @@ impl<'a> Trial<'a> {
             captures: IndexMap::new(),
             streams: BTreeMap::new(),
             unread: BTreeSet::new(),
+            accepted: ByFlow::new(),
+            stalled: BTreeMap::new(),
         }
     }
 
@@ -92,14 +107,22 @@ impl<'a> Trial<'a> {
             Op::Inject { name, fault } => {
                 faults::inject(bed, name, fault, outside).await?;
                 self.set_reading(fault, false)?;
+                if let Fault::Stall { device, peer } = fault {
+                    self.stalled.insert(device.clone(), peer.clone());
+                }
             }
             Op::Clear { name, fault, standing } => {
                 faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
                 self.set_reading(fault, true)?;
+                if let Fault::Stall { device, .. } = fault {
+                    self.stalled.remove(device);
+                    self.come_out()?;
+                }
             }
             Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
             Op::Capture(capture) => self.start_capture(capture).await?,
             Op::Count(When::Before) => {
+                self.take_lacpdus().await?;
                 // Watching begins when the topology stands: building it loses frames that nobody asked for.
                 self.drops.begin(inodes(&self.bed));
                 let devices = counters::count(&self.bed).await?;
@@ -132,6 +155,17 @@ impl<'a> Trial<'a> {
         let open = || stream::connect(&listener, *source, flow.from.name.as_str(), flow.len);
         let stream = namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         self.streams.insert(number, stream.map_err(|error| failed(&what, &error))?);
+        Ok(())
+    }
+
+    /// Where somebody will be an LACP partner, LACPDUs are no frames that nobody takes: also those before that.
+    async fn take_lacpdus(&mut self) -> Result<(), OpError> {
+        for op in &self.plan.trials[usize::from(self.number)].ops {
+            if let Op::Inject { name, fault: Fault::Partner { peer, .. } } = op {
+                let sink = partner::sink(&self.bed, peer).await?;
+                self.bed.held.insert(format!("{name}, until it is there"), Held::Descriptor(sink));
+            }
+        }
         Ok(())
     }
 
@@ -223,7 +257,64 @@ impl<'a> Trial<'a> {
         }
         let mut watch = self.watch();
         flood.send(flow.frames, &mut watch).map_err(gave_up)?;
-        flood.finish(watch).map_err(gave_up)
+        let records = flood.finish(watch).map_err(gave_up)?;
+        self.accepted.extend(records.iter().find_map(|record| match record {
+            Record::Sent { accepted, .. } => Some((number, accepted.clone())),
+            _ => None,
+        }));
+        Ok(records)
+    }
+
+    /// Frames that the kernel accepted and that are neither at their receivers nor among the dropped.
+    fn missing(&self) -> ByFlow {
+        let missing = self.accepted.iter().map(|(flow, accepted)| {
+            let receiver = self.receivers.get(&self.plan.flows[usize::from(*flow)].flow.to);
+            let seen = receiver.map(|receiver| receiver.seen(*flow).0).unwrap_or_default();
+            (*flow, accepted.difference(&seen).difference(&self.drops.lost(*flow)))
+        });
+        missing.filter(|(_, frames)| !frames.is_empty()).collect()
+    }
+
+    /// Waits until what a driver has let go of has shown up: it is on its way through timers and work queues.
+    fn come_out(&mut self) -> Result<(), OpError> {
+        let what = "see what the driver held";
+        let deadline = std::time::Instant::now() + COME_OUT_TIMEOUT;
+        let all_out = wait::until(deadline, LOOK_INTERVAL, || match self.watch().settle(|_| true) {
+            Ok(()) => self.missing().is_empty().then_some(Ok(())),
+            Err(error) => Some(Err(failed(what, &error))),
+        });
+        all_out.unwrap_or(Ok(()))
+    }
+
+    /// Empties what no counter shows. Everything was counted before, so that nothing of it is in any other number.
+    async fn empty(&mut self, counted: &IndexMap<DeviceRef, DeviceState>) -> Result<Vec<Record>, OpError> {
+        let (trial, what) = (self.number, "empty what no counter shows");
+        let unread = |error| failed(what, &error);
+        let mut missing = self.missing();
+        let held = |flow, frames, layer, device| Record::Held { trial, flow, frames, layer, device };
+        let mut records = Vec::new();
+        if missing.is_empty() {
+            return Ok(records);
+        }
+        self.drops.begin_emptying().map_err(unread)?;
+        emptied::neighbours(&self.bed).await?;
+        for ((flow, device), frames) in self.drops.take_emptied().map_err(unread)? {
+            if let Some(missing) = missing.get_mut(&flow) {
+                *missing = missing.difference(&frames);
+            }
+            records.push(held(flow, frames, Layer::Neighbour, device));
+        }
+        let queued: u64 =
+            counted.values().filter_map(|state| state.qdiscs.first()?.counters.get("backlog_packets")).sum();
+        for (device, peer) in &self.stalled {
+            let all: u32 = missing.values().map(Frames::len).sum();
+            let expected = all.saturating_sub(u32::try_from(queued).unwrap_or(u32::MAX));
+            let out = emptied::driver(&self.bed, trial, (device, peer), (&missing, expected)).await?;
+            records.extend(
+                out.into_iter().map(|(flow, frames)| held(flow, frames, Layer::Driver, Some(device.clone()))),
+            );
+        }
+        Ok(records)
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {
@@ -241,13 +332,28 @@ impl<'a> Trial<'a> {
         for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
             if let Some(stream) = self.streams.get(&number) {
                 let (frames, duplicated) = stream.seen();
-                records.push(Record::Seen { trial, flow: number, frames, duplicated, overrun: 0 });
+                records.push(Record::Seen {
+                    trial,
+                    flow: number,
+                    frames,
+                    duplicated,
+                    overrun: 0,
+                    socket_dropped: None,
+                });
             } else if let Some(receiver) = self.receivers.get(&flow.to) {
                 let (frames, duplicated) = receiver.seen(number);
                 let overrun = receiver.overrun();
                 let sources = receiver.sources(number);
                 records.push(Record::Sources { trial, flow: number, sources });
-                records.push(Record::Seen { trial, flow: number, frames, duplicated, overrun });
+                let socket_dropped = receiver.dropped().map_err(|error| failed(what, &error))?;
+                records.push(Record::Seen {
+                    trial,
+                    flow: number,
+                    frames,
+                    duplicated,
+                    overrun,
+                    socket_dropped,
+                });
             }
         }
         count_captures(&mut self.captures)?;
@@ -259,7 +365,9 @@ impl<'a> Trial<'a> {
         }));
         records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
         let devices = counters::count(&self.bed).await?;
+        let held = self.empty(&devices).await?;
         records.push(Record::Counters { trial, when: When::After, devices });
+        records.extend(held);
         Ok(records)
     }
 }

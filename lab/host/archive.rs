@@ -4,6 +4,10 @@
 //! Debian keyring, and takes only a Packages index of the hash that is in it. It works in directories of
 //! its own in the cache; the machine's package state is not touched.
 
+mod source;
+
+pub use source::resolve_module;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +19,7 @@ use super::cache::{Cache, CacheError};
 use super::child::{APT_AS_CALLER, die_with_parent};
 use super::download::{DownloadError, DownloadEvent, fetch_unpinned};
 use super::file::{At, FileError};
-use super::kernels::{Archive, Flavour, KernelPin, Kernels, KernelsError, PinnedPackage};
+use super::kernels::{Archive, Flavour, KernelPin, Kernels, KernelsError, ModulePin, PinnedPackage};
 use super::mirror::{MirrorError, Mirrors};
 use super::version::KernelVersion;
 
@@ -34,6 +38,8 @@ const SUITES: [(&str, Archive); 9] = [
 
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+const KERNEL_PACKAGES: &str = "^linux-(image|binary|base|modules)-[0-9].*-amd64$";
 
 /// More than the largest module package has.
 const PACKAGE_BYTES_MAX: u64 = 300_000_000;
@@ -144,9 +150,9 @@ impl Index {
         mirrors: &Mirrors,
         (suite, archive): (&'static str, Archive),
     ) -> Result<(), ArchiveError> {
-        let keyring = KEYRINGS.iter().find(|path| Path::new(path).exists()).ok_or(ArchiveError::NoKeyring)?;
+        let keyring = keyring()?;
         let _held = cache.lock("apt")?;
-        let entries = read_suite(cache, mirrors.base(archive)?, suite, keyring)?;
+        let entries = read_suite(cache, mirrors.base(archive)?, (suite, KERNEL_PACKAGES), keyring)?;
         self.suites.push((suite, archive, entries));
         Ok(())
     }
@@ -201,8 +207,21 @@ pub fn append(path: &Path, pin: &KernelPin) -> Result<(), ArchiveError> {
     struct Fragment<'a> {
         kernel: [&'a KernelPin; 1],
     }
+    append_text(path, &toml::to_string(&Fragment { kernel: [pin] })?)
+}
+
+/// The same for what a module is built of.
+pub fn append_module(path: &Path, pin: &ModulePin) -> Result<(), ArchiveError> {
+    #[derive(Serialize)]
+    struct Fragment<'a> {
+        module: [&'a ModulePin; 1],
+    }
+    append_text(path, &toml::to_string(&Fragment { module: [pin] })?)
+}
+
+fn append_text(path: &Path, fragment: &str) -> Result<(), ArchiveError> {
     let old = fs::read_to_string(path).at("read", path)?;
-    let new = format!("{}\n\n{}", old.trim_end(), toml::to_string(&Fragment { kernel: [pin] })?);
+    let new = format!("{}\n\n{fragment}", old.trim_end());
     Kernels::parse(&new)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
@@ -263,7 +282,8 @@ fn hash_from_pool(
         Archive::Debian => "pool/main",
         Archive::DebianSecurity => "pool/updates/main",
     };
-    let path = format!("{pool}/l/linux/{package}_{version}_amd64.deb");
+    let built = if source::is_for_all(package) { "all" } else { "amd64" };
+    let path = format!("{pool}/l/linux/{package}_{version}_{built}.deb");
     let scratch = cache.scratch()?;
     let url = mirrors.url(archive, &path)?;
     let (size, sha256) = fetch_unpinned(&url, package, PACKAGE_BYTES_MAX, &scratch.path("deb"), on_event)?;
@@ -271,11 +291,15 @@ fn hash_from_pool(
     Ok(PinnedPackage { package, version, path, size, sha256, unindexed: true })
 }
 
-/// All entries of a suite's index that are named like kernel packages.
+fn keyring() -> Result<&'static str, ArchiveError> {
+    KEYRINGS.into_iter().find(|path| Path::new(path).exists()).ok_or(ArchiveError::NoKeyring)
+}
+
+/// All entries of a suite's index that are named like this.
 fn read_suite(
     cache: &Cache,
     base: &str,
-    suite: &'static str,
+    (suite, names): (&'static str, &str),
     keyring: &str,
 ) -> Result<Vec<Entry>, ArchiveError> {
     let dir = cache.path("apt").join(suite);
@@ -288,7 +312,6 @@ fn read_suite(
     fs::write(&sources, source).at("write", &sources)?;
     // Without this mode apt takes an old index for a new one it could not get, and says it went well.
     run_apt("apt-get", suite, &dir, &["-o", "APT::Update::Error-Mode=any", "update"])?;
-    let names = "^linux-(image|binary|base|modules)-[0-9].*-amd64$";
     let text = run_apt("apt-cache", suite, &dir, &["--names-only", "--full", "search", names])?;
     Ok(parse_entries(&text))
 }

@@ -59,7 +59,7 @@ impl Cache {
     /// Opens the cache in `root`, which is made if it is not there.
     pub fn at(root: impl Into<PathBuf>) -> Result<Cache, CacheError> {
         let root = root.into();
-        for part in ["", "kernels", "images", "initramfs", "locks", "scratch"] {
+        for part in ["", "kernels", "modules", "images", "initramfs", "locks", "scratch"] {
             let dir = root.join(part);
             fs::create_dir_all(&dir).at("create", &dir)?;
         }

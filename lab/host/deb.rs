@@ -19,7 +19,7 @@ pub enum DebError {
     #[error("damaged package: no data.tar member")]
     NoData,
     /// A compression dpkg knows and this reader does not.
-    #[error("unsupported package compression: {0}; data.tar.xz and data.tar.zst are read")]
+    #[error("unsupported package compression: {0}; data.tar, data.tar.xz and data.tar.zst are read")]
     Unsupported(String),
     /// The bytes could not be read or decompressed.
     #[error("cannot read the package: {0}")]
@@ -34,6 +34,7 @@ pub fn for_each_file(
     let (name, size) = find_data(&mut deb)?;
     let data = deb.take(size);
     let tar: Box<dyn Read> = match name.as_str() {
+        "data.tar" => Box::new(data),
         "data.tar.xz" => Box::new(XzReader::new(data, false)),
         "data.tar.zst" => Box::new(zstd_reader(data)?),
         _ => return Err(DebError::Unsupported(name)),

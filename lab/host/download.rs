@@ -59,6 +59,11 @@ pub enum DownloadEvent<'a> {
         /// Name of the kernel.
         kernel: &'a str,
     },
+    /// A module is being built from source.
+    Building {
+        /// The module and its kernel.
+        module: &'a str,
+    },
 }
 
 /// Why a file could not be fetched.

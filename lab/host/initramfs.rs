@@ -129,6 +129,10 @@ fn key(kernel: &Kernel, init: &Path, modules: &[&str], extras: &[Extra]) -> Resu
     for module in modules {
         hash.update("\n");
         hash.update(module);
+        // Its path names its content: see `netdevsim`.
+        if let Some(built) = kernel.modules.built_as(module) {
+            hash.update(built.as_os_str().as_encoded_bytes());
+        }
     }
     Ok(format!("{}-{}", kernel.release, &hex(&hash.finalize())[..16]))
 }
@@ -242,7 +246,12 @@ mod tests {
             key: "k".into(),
             vmlinux: "/v".into(),
             config: None,
-            modules: ModuleTree { release: "6.12.57-cloud".into(), dir: modules, index: dir.join("index") },
+            modules: ModuleTree {
+                release: "6.12.57-cloud".into(),
+                dir: modules,
+                index: dir.join("index"),
+                built: Vec::new(),
+            },
         }
     }
 

@@ -125,11 +125,28 @@ pub struct KernelPin {
     pub packages: Vec<PinnedPackage>,
 }
 
+/// What a module that Debian does not build is built of: a kernel's own headers, and the source of the same version.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModulePin {
+    /// The module: `netdevsim`.
+    pub name: String,
+    /// The kernel it is for.
+    pub kernel: String,
+    /// Which build of it.
+    pub flavour: Flavour,
+    /// The archive of all its packages.
+    pub archive: Archive,
+    /// Headers, build tools, source; and the C library, where the tools want a newer one than Debian 12 has.
+    pub packages: Vec<PinnedPackage>,
+}
+
 /// All pins and the named sets of them.
 #[derive(Debug, Clone)]
 pub struct Kernels {
     sets: IndexMap<String, Vec<String>>,
     pins: IndexMap<(KernelVersion, Flavour), KernelPin>,
+    modules: Vec<ModulePin>,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +154,8 @@ pub struct Kernels {
 struct KernelsFile {
     sets: IndexMap<String, Vec<String>>,
     kernel: Vec<KernelPin>,
+    #[serde(default)]
+    module: Vec<ModulePin>,
 }
 
 impl KernelPin {
@@ -171,12 +190,31 @@ impl KernelPin {
         if self.release.contains('/') || self.release.starts_with('.') {
             return Err(format!("kernel {}: {:?} is no release", self.name(), self.release));
         }
-        for PinnedPackage { path, .. } in &self.packages {
-            if !path.starts_with("pool/") || path.split('/').any(|part| part == "..") {
-                return Err(format!("kernel {}: {path:?} is no pool path", self.name()));
-            }
-        }
+        check_paths(&self.packages).map_err(|error| format!("kernel {}: {error}", self.name()))?;
         Ok(version)
+    }
+}
+
+fn check_paths(packages: &[PinnedPackage]) -> Result<(), String> {
+    let is_bad = |path: &&str| !path.starts_with("pool/") || path.split('/').any(|part| part == "..");
+    match packages.iter().map(|package| package.path.as_str()).find(is_bad) {
+        Some(path) => Err(format!("{path:?} is no pool path")),
+        None => Ok(()),
+    }
+}
+
+impl ModulePin {
+    /// What the user calls it: `netdevsim for 6.12.57`.
+    pub fn title(&self) -> String {
+        match self.flavour {
+            Flavour::Cloud => format!("{} for {}", self.name, self.kernel),
+            Flavour::Generic => format!("{} for {}/{}", self.name, self.kernel, self.flavour),
+        }
+    }
+
+    /// What has to be downloaded, in bytes.
+    pub fn size(&self) -> u64 {
+        self.packages.iter().map(|package| package.size).sum()
     }
 }
 
@@ -189,7 +227,7 @@ impl Kernels {
     /// The pins of a file in the format of `kernels.toml`.
     pub fn parse(text: &str) -> Result<Kernels, KernelsError> {
         let file: KernelsFile = toml::from_str(text)?;
-        let mut kernels = Kernels { sets: file.sets, pins: IndexMap::new() };
+        let mut kernels = Kernels { sets: file.sets, pins: IndexMap::new(), modules: Vec::new() };
         for pin in file.kernel {
             let version = pin.check().map_err(KernelsError::Inconsistent)?;
             let twice = format!("kernel {} is there twice", pin.name());
@@ -198,6 +236,9 @@ impl Kernels {
             }
         }
         kernels.pins.sort_unstable_keys();
+        for module in file.module {
+            kernels.add_module(module).map_err(KernelsError::Inconsistent)?;
+        }
         for (set, members) in &kernels.sets {
             if set == ALL || set.contains(['.', '/', ',']) {
                 return Err(KernelsError::Inconsistent(format!("no set can be called {set:?}")));
@@ -218,6 +259,26 @@ impl Kernels {
     /// The build with all drivers of the same version as `pin`, if one is pinned.
     pub fn with_drivers(&self, pin: &KernelPin) -> Option<&KernelPin> {
         self.pins.values().find(|other| other.id == pin.id && other.flavour == Flavour::Generic)
+    }
+
+    /// What a module for a kernel is built of, if that is pinned.
+    pub fn module(&self, name: &str, of: &KernelPin) -> Option<&ModulePin> {
+        let is_it = |pin: &&ModulePin| pin.name == name && pin.kernel == of.id && pin.flavour == of.flavour;
+        self.modules.iter().find(is_it)
+    }
+
+    fn add_module(&mut self, module: ModulePin) -> Result<(), String> {
+        let title = module.title();
+        check_paths(&module.packages).map_err(|error| format!("module {title}: {error}"))?;
+        let is_its = |pin: &&KernelPin| pin.id == module.kernel && pin.flavour == module.flavour;
+        let Some(pin) = self.pins.values().find(is_its) else {
+            return Err(format!("module {title}: no such kernel is pinned"));
+        };
+        if self.module(&module.name, pin).is_some() {
+            return Err(format!("module {title} is there twice"));
+        }
+        self.modules.push(module);
+        Ok(())
     }
 
     /// The named sets, in the file's order.

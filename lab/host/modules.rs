@@ -65,6 +65,8 @@ pub struct ModuleTree {
     pub dir: PathBuf,
     /// The stored [`ModuleIndex`].
     pub index: PathBuf,
+    /// Modules that are not of the kernel's packages: built from its source.
+    pub built: Vec<PathBuf>,
 }
 
 /// A module to load.
@@ -109,10 +111,19 @@ impl ModuleTree {
         Ok(names.iter().copied().filter(|name| index.closure(&[name]).is_ok()).collect())
     }
 
+    /// The file of a module that is not of the kernel's packages.
+    pub fn built_as(&self, name: &str) -> Option<&Path> {
+        self.built.iter().map(PathBuf::as_path).find(|path| module_name(path) == name)
+    }
+
     fn read_index(&self) -> Result<ModuleIndex, ModulesError> {
         let bytes = fs::read(&self.index).at("read", &self.index)?;
         let bad = |source| ModulesError::BadIndex { path: self.index.clone(), source };
-        serde_json::from_slice(&bytes).map_err(bad)
+        let mut index: ModuleIndex = serde_json::from_slice(&bytes).map_err(bad)?;
+        for module in &self.built {
+            index.add(module, read_modinfo(module)?);
+        }
+        Ok(index)
     }
 
     /// The files to load for `wanted`, dependencies first; built-in ones need none.
@@ -129,6 +140,15 @@ impl ModuleTree {
         };
         Ok(names.iter().filter_map(|name| file(name)).collect())
     }
+}
+
+/// What a module says of itself under `key`: `vermagic`, `depends`.
+///
+/// # Errors
+/// When the file is no module.
+pub fn modinfo(path: &Path, key: &str) -> Result<Option<String>, ModulesError> {
+    let section = modinfo_section(path)?;
+    Ok(fields(&section).find(|(name, _)| *name == key).map(|(_, value)| value.to_owned()))
 }
 
 impl ModuleFile {
@@ -268,13 +288,17 @@ fn fields(section: &[u8]) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn read_modinfo(path: &Path) -> Result<ModInfo, ModulesError> {
+    Ok(ModInfo::from_fields(fields(&modinfo_section(path)?)))
+}
+
+fn modinfo_section(path: &Path) -> Result<Vec<u8>, ModulesError> {
     let bytes = read_module(path)?;
     let not_elf = |source| ModulesError::NotElf { path: path.to_owned(), source };
     let elf = ElfFile64::<Endianness>::parse(&*bytes).map_err(not_elf)?;
     let Some(section) = elf.section_by_name(".modinfo") else {
-        return Ok(ModInfo::default());
+        return Ok(Vec::new());
     };
-    Ok(ModInfo::from_fields(fields(section.data().map_err(not_elf)?)))
+    Ok(section.data().map_err(not_elf)?.to_owned())
 }
 
 fn read_module(path: &Path) -> Result<Vec<u8>, ModulesError> {
@@ -389,7 +413,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
         kernel().write(&path).unwrap();
-        let tree = ModuleTree { release: "6.12.57".into(), dir: "/m".into(), index: path };
+        let tree = ModuleTree { release: "6.12.57".into(), dir: "/m".into(), index: path, built: Vec::new() };
         let files = tree.closure(&["tls"]).unwrap();
         assert_eq!(files, [ModuleFile { name: "tls".into(), path: "/m/kernel/net/tls/tls.ko.xz".into() }]);
         let error = tree.closure(&["dummy-hcd"]).unwrap_err().to_string();

@@ -10,8 +10,9 @@ use super::cache::{Cache, CacheError};
 use super::file::At;
 
 /// What is removed, in the order it is told: a directory of the cache, and what one entry of it is.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     (KERNELS, "kernel"),
+    ("modules", "module built from source"),
     ("images", "kernel of your own"),
     ("initramfs", "initramfs"),
     ("machines", "saved machine"),

@@ -231,6 +231,7 @@ impl Store {
                 release: pin.release.clone(),
                 dir: tree.join("modules"),
                 index: tree.join("modules.index"),
+                built: Vec::new(),
             },
         })
     }
@@ -293,7 +294,12 @@ impl Store {
             key: format!("image-{key}"),
             vmlinux: if extracted.exists() { extracted } else { image },
             config: configs.into_iter().find(|config| config.exists()),
-            modules: ModuleTree { release: release.clone(), dir, index: tree.join("modules.index") },
+            modules: ModuleTree {
+                release: release.clone(),
+                dir,
+                index: tree.join("modules.index"),
+                built: Vec::new(),
+            },
             release,
         })
     }

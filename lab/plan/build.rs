@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::Op;
-use crate::hardware::{self, VfSettings};
+use crate::hardware::{self, Netdevsim, Nic, VfSettings};
 use crate::link::DeviceRef;
 use crate::topology::{Link, LinkKind, Topology};
 
@@ -83,6 +83,12 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
                 far_ends.insert(peer);
                 ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
             }
+            LinkKind::Netdevsim(_) if far_ends.contains(&link.device) => {}
+            LinkKind::Netdevsim(sim) => {
+                far_ends.extend(&sim.peer);
+                let peer = sim.peer.as_ref().and_then(|peer| topology.links.get(peer));
+                ops.push(Op::Create { link: link.clone(), peer: peer.cloned() });
+            }
             LinkKind::Nic(_) | LinkKind::Pf(_) => {
                 let slot = slots.iter().position(|slot| slot.device == link.device);
                 let slot = slot.expect("every NIC has a slot");
@@ -104,8 +110,10 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
 fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
     let mut ops = Vec::new();
     for link in links.values() {
-        let LinkKind::Pf(nic) = &link.kind else { continue };
-        for (index, settings) in (0..).zip(&nic.vfs) {
+        let (LinkKind::Pf(Nic { vfs, .. }) | LinkKind::Netdevsim(Netdevsim { vfs, .. })) = &link.kind else {
+            continue;
+        };
+        for (index, settings) in (0..).zip(vfs) {
             if *settings != VfSettings::default() {
                 ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
             }
@@ -141,6 +149,9 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         LinkKind::Dummy | LinkKind::Tap { .. } => true,
         LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
             topology.links.get(peer).is_some_and(|peer| peer.up)
+        }
+        LinkKind::Netdevsim(sim) => {
+            sim.peer.as_ref().is_none_or(|peer| topology.links.get(peer).is_some_and(|peer| peer.up))
         }
         // QEMU's NICs have carrier by themselves, as long as the cable is in.
         LinkKind::Nic(_) | LinkKind::Pf(_) => true,

@@ -36,6 +36,11 @@ pub enum Need {
         /// Whether with it.
         backpressure: bool,
     },
+    /// Devices of netdevsim, which Debian does not build.
+    Netdevsim {
+        /// Whether two of them are linked as a cable.
+        linked: bool,
+    },
     /// A CNI plugin's own program, put into the machine.
     Plugin(String),
 }
@@ -68,6 +73,7 @@ impl Need {
                 names.map(String::from).into()
             }
             Self::Tap { .. } => vec!["tun".into()],
+            Self::Netdevsim { .. } => vec!["netdevsim".into()],
             Self::Plugin(_) => Vec::new(),
         }
     }
@@ -76,6 +82,11 @@ impl Need {
 /// Whether a topology needs drivers that a kernel built for virtual machines lacks.
 pub fn needs_drivers(topology: &Topology) -> bool {
     needs(topology).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
+}
+
+/// Whether a topology needs a module that is built from the kernel's source.
+pub fn needs_netdevsim(topology: &Topology) -> bool {
+    needs(topology).iter().any(|need| matches!(need, Need::Netdevsim { .. }))
 }
 
 /// What a topology needs, each once.
@@ -95,6 +106,9 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
                 needs.insert(Need::Driver("igbvf".into()));
             }
             LinkKind::Vf { .. } => {}
+            LinkKind::Netdevsim(sim) => {
+                needs.insert(Need::Netdevsim { linked: sim.peer.is_some() });
+            }
             LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => {
                 needs.insert(Need::Gadget);
             }

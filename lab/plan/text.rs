@@ -21,6 +21,8 @@ impl Display for Need {
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
+            Self::Netdevsim { linked: false } => f.write_str("devices of netdevsim"),
+            Self::Netdevsim { linked: true } => f.write_str("devices of netdevsim, linked"),
             Self::Plugin(name) => write!(f, "CNI plugin {name}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
@@ -237,6 +239,10 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
             write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+        LinkKind::Netdevsim(sim) => {
+            write_some(f, "peer", sim.peer.as_ref())?;
+            write!(f, " vfs {}", sim.vfs.len())?;
+        }
         LinkKind::Nic(nic) => write!(f, " driver {} peer {}", nic.driver, nic.peer)?,
         LinkKind::Pf(nic) => write!(f, " driver {} peer {} vfs {}", nic.driver, nic.peer, nic.vfs.len())?,
         LinkKind::Vf { of, index } => write!(f, " of {of} index {index}")?,

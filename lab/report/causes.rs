@@ -3,6 +3,8 @@
 //! Made from canonical texts alone (see `snapshot`), so that the page can be made again from the accepted ones, and a
 //! test can tell when the two say something else.
 
+mod sockets;
+
 use std::fmt::Write;
 
 use crate::behaviour;
@@ -37,6 +39,7 @@ pub fn render(causes: &[Cause], kernels: &[String]) -> String {
     for cause in causes {
         rows(&mut out, cause, kernels);
     }
+    sockets::tables(&mut out, causes, kernels);
     let _ = writeln!(out, "\n{}", PRECISION.trim_end());
     out.push_str("\n## The causes\n");
     for cause in causes {
@@ -138,6 +141,8 @@ struct Seen<'a> {
     counters: Vec<(&'a str, &'a str, u64)>,
     /// Kind and device, counter, number.
     queues: Vec<(&'a str, &'a str, u64)>,
+    /// TCP sends again by timers: no counter is in the text.
+    uncounted: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -152,6 +157,8 @@ impl<'a> Seen<'a> {
             if label == "refused" {
                 seen.refused = Some(value);
             } else if let Some(flow) = label.strip_prefix("flow ") {
+                let arrived = |word: &str| numbers().iter().find(|(_, is)| *is == word).map(|(n, _)| *n);
+                seen.uncounted |= flow.ends_with("(tcp)") && arrived("delivered") < arrived("asked");
                 seen.flows.push((flow.split(' ').next().unwrap_or(flow), numbers()));
             } else if let Some(place) = label.strip_prefix("lost at ") {
                 seen.lost.push((place, numbers()));
@@ -165,6 +172,9 @@ impl<'a> Seen<'a> {
     }
 
     fn dropped(&self, device: &DeviceRef) -> String {
+        if self.uncounted {
+            return "-".to_owned();
+        }
         let name = device.to_string();
         let here = self.counters.iter().find(|(of, counter, _)| *of == name && *counter == "tx_dropped");
         here.map_or(0, |(.., value)| *value).to_string()
@@ -178,16 +188,7 @@ impl<'a> Seen<'a> {
         let flows = self.flows.iter().map(|(name, numbers)| {
             let number = |word: &str| numbers.iter().find(|(_, is)| *is == word).map_or(0, |(n, _)| *n);
             let (asked, delivered) = (number("asked"), number("delivered"));
-            let errors: Vec<String> = numbers
-                .iter()
-                .filter(|(_, word)| word.starts_with('E'))
-                .map(
-                    |(n, errno)| {
-                        if *n == asked { (*errno).to_owned() } else { format!("{errno} {n} of {asked}") }
-                    },
-                )
-                .collect();
-            let told = if errors.is_empty() { "nothing".to_owned() } else { errors.join(", ") };
+            let told = told(asked, numbers);
             match delivered {
                 0 => format!("{name}: {told}"),
                 _ if delivered == asked => format!("{name}: arrives"),
@@ -225,6 +226,15 @@ impl<'a> Seen<'a> {
             format!("{place} ({})", reasons.join(", "))
         }))
     }
+}
+
+/// The errnos of a flow, or the word for none.
+fn told(asked: u64, numbers: &[(u64, &str)]) -> String {
+    let errors = numbers.iter().filter(|(_, word)| word.starts_with('E'));
+    let errors: Vec<String> = errors
+        .map(|(n, errno)| if *n == asked { (*errno).to_owned() } else { format!("{errno} {n} of {asked}") })
+        .collect();
+    if errors.is_empty() { "nothing".to_owned() } else { errors.join(", ") }
 }
 
 fn or_none(items: impl Iterator<Item = String>) -> String {

@@ -151,13 +151,17 @@ fn fate_in_words(fate: &FateDocument) -> String {
     }
 }
 
-/// What breaks each expectation; the vacuous ones are among the checks that failed.
+/// What breaks each expectation, wait and piece of evidence; the vacuous ones are among the checks that failed.
 fn proofs(out: &mut String, document: &Document) {
     if document.proofs.is_empty() {
         return;
     }
     let proven = document.proofs.iter().filter(|proof| proof.proven).count();
-    let _ = writeln!(out, "\n{proven} of {} expectations can fail:", document.proofs.len());
+    let _ = writeln!(
+        out,
+        "\n{proven} of {} expectations, waits and pieces of evidence can fail:",
+        document.proofs.len()
+    );
     for proof in &document.proofs {
         let by = match (&proof.broken_by, proof.observed) {
             (Some(by), Some(observed)) => format!("{observed} with {by}"),

@@ -194,6 +194,9 @@ pub struct NsTable {
     /// Bridges.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,
+    /// Devices of netdevsim.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub netdevsim: Links<NetdevsimTable>,
     /// Emulated NICs.
     #[serde(default, deserialize_with = "in_file_order")]
     pub nic: Links<NicTable>,

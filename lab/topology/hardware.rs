@@ -6,10 +6,10 @@ use indexmap::IndexMap;
 
 use super::check::Checker;
 use super::document::NOWHERE;
-use super::file::{At, LinkAttributes, NsTable, PfTable, TopologyFile, VfSettingsTable};
+use super::file::{At, LinkAttributes, NsTable, TopologyFile, VfSettingsTable};
 use super::read::is_lost_name;
 use super::{Link, LinkKind};
-use crate::hardware::{NICS_MAX, Nic, VFS_MAX, VfSettings};
+use crate::hardware::{NETDEVSIM_VFS_MAX, NICS_MAX, Netdevsim, Nic, VFS_MAX, VfSettings};
 use crate::link::{DeviceRef, IfName, NicDriver, NsName};
 
 /// All NICs and PFs with the far end that each names, in the order of the file.
@@ -75,9 +75,28 @@ pub fn links_of<'t>(
             let message = format!("an emulated {} has no VFs", pf.driver.value);
             checker.problem(&pf.driver.span, message, "write driver = \"igb\", or make it a `nic`");
         }
-        let vfs = settings(ns, name, pf, checker);
+        if !(1..=VFS_MAX).contains(&usize::from(pf.vfs.value)) {
+            let message = format!("{} VFs are out of range: 1 to {VFS_MAX}", pf.vfs.value);
+            checker.problem(&pf.vfs.span, message, "an emulated igb has seven; one without is a `nic`");
+        }
+        let count = usize::from(pf.vfs.value).min(VFS_MAX);
+        let vfs = settings(&DeviceRef::new(ns, &name.value), count, &pf.vf, checker);
         let kind = Nic { driver: pf.driver.value, peer: pf.peer.value.clone(), vfs };
         links.push((name, LinkKind::Pf(kind), pf.attributes()));
+    }
+    for (name, sim) in &table.netdevsim {
+        if let Some(peer) = &sim.peer {
+            checker.device(peer);
+        }
+        let vfs = sim.vfs.as_ref().map_or(0, |vfs| usize::from(vfs.value));
+        if let Some(at) = sim.vfs.as_ref().filter(|_| vfs > NETDEVSIM_VFS_MAX) {
+            let message = format!("{vfs} VFs are out of range: 0 to {NETDEVSIM_VFS_MAX}");
+            checker.problem(&at.span, message, "a netdevsim has four at the most");
+        }
+        let device = DeviceRef::new(ns, &name.value);
+        let vfs = settings(&device, vfs.min(NETDEVSIM_VFS_MAX), &sim.vf, checker);
+        let peer = sim.peer.as_ref().map(|peer| peer.value.clone());
+        links.push((name, LinkKind::Netdevsim(Netdevsim { peer, vfs }), sim.attributes()));
     }
     for (name, vf) in &table.vf {
         checker.device(&vf.of);
@@ -87,18 +106,17 @@ pub fn links_of<'t>(
     links
 }
 
-fn settings(ns: &NsName, name: &At<IfName>, pf: &PfTable, checker: &mut Checker<'_>) -> Vec<VfSettings> {
-    let count = usize::from(pf.vfs.value);
-    if !(1..=VFS_MAX).contains(&count) {
-        let message = format!("{count} VFs are out of range: 1 to {VFS_MAX}");
-        checker.problem(&pf.vfs.span, message, "an emulated igb has seven; one without is a `nic`");
-    }
-    let mut vfs = vec![VfSettings::default(); count.min(VFS_MAX)];
-    for (number, table) in &pf.vf {
+fn settings(
+    device: &DeviceRef,
+    count: usize,
+    tables: &IndexMap<At<String>, VfSettingsTable>,
+    checker: &mut Checker<'_>,
+) -> Vec<VfSettings> {
+    let mut vfs = vec![VfSettings::default(); count];
+    for (number, table) in tables {
         match number.value.parse::<usize>().ok().and_then(|number| vfs.get_mut(number)) {
             Some(place) => *place = settings_of(table, checker),
             None => {
-                let device = DeviceRef::new(ns, &name.value);
                 let message = format!("{device} has no VF `{}`", number.value);
                 let hint = format!("it has {count}, by number, from 0");
                 checker.problem(&number.span, message, hint);
@@ -133,17 +151,50 @@ fn settings_of(table: &VfSettingsTable, checker: &mut Checker<'_>) -> VfSettings
     }
 }
 
+/// Checks that the two ends of a cable of netdevsim name each other.
+fn linked(ns: &NsName, table: &NsTable, links: &IndexMap<DeviceRef, Link>, checker: &mut Checker<'_>) {
+    for (name, sim) in &table.netdevsim {
+        let near = DeviceRef::new(ns, &name.value);
+        let Some(far) = &sim.peer else { continue };
+        let Some(peer) = links.get(&far.value).filter(|_| !is_lost_name(near.name.as_str())) else {
+            continue;
+        };
+        let hint = "the two ends of a cable must name each other";
+        match &peer.kind {
+            _ if far.value == near => {
+                checker.problem(&far.span, "a cable with one end", "name a device that is not this one");
+            }
+            LinkKind::Netdevsim(Netdevsim { peer: Some(back), .. }) if *back == near => {}
+            LinkKind::Netdevsim(Netdevsim { peer: Some(back), .. }) => {
+                let message = format!("{} is the peer of {back}, not of {near}", far.value);
+                checker.problem(&far.span, message, hint);
+            }
+            LinkKind::Netdevsim(_) => {
+                checker.problem(&far.span, format!("{} names no peer", far.value), hint);
+            }
+            other => {
+                let message =
+                    format!("{} is a {}, and a netdevsim is linked to its like", far.value, other.word());
+                checker.problem(&far.span, message, "name a `netdevsim`");
+            }
+        }
+    }
+}
+
 /// Checks that every VF is one of its PF's and is used once, and that there are slots for all NICs. A VF whose PF
 /// gives it an address has that.
 pub fn bounded(file: &TopologyFile, links: &mut IndexMap<DeviceRef, Link>, checker: &mut Checker<'_>) {
     let mut used: BTreeMap<(DeviceRef, u8), DeviceRef> = BTreeMap::new();
     for (ns, table) in &file.ns {
+        linked(&ns.value, table, links, checker);
         for (name, vf) in &table.vf {
             let device = DeviceRef::new(&ns.value, &name.value);
             let of = &vf.of.value;
             let Some(pf) = links.get(of) else { continue };
             let LinkKind::Pf(nic) = &pf.kind else {
-                let message = format!("{of} is a {}, which has no VFs", pf.kind.word());
+                let of_netdevsim = matches!(pf.kind, LinkKind::Netdevsim(_));
+                let lacks = if of_netdevsim { "whose VFs have no devices" } else { "which has no VFs" };
+                let message = format!("{of} is a {}, {lacks}", pf.kind.word());
                 checker.problem(&vf.of.span, message, "name a `pf`");
                 continue;
             };

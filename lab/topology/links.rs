@@ -62,6 +62,7 @@ fn names(table: &NsTable) -> Vec<&At<IfName>> {
     names.extend(table.ipvlan.keys());
     names.extend(table.macvlan.keys());
     names.extend(table.bridge.keys());
+    names.extend(table.netdevsim.keys());
     names.extend(table.nic.keys());
     names.extend(table.pf.keys());
     names.extend(table.vf.keys());
@@ -178,7 +179,7 @@ fn has_own_address(kind: &LinkKind) -> bool {
         | LinkKind::Gadget { .. }
         | LinkKind::GadgetHost { .. }
         | LinkKind::Tap { .. } => true,
-        LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
+        LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
         LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
             false

@@ -103,6 +103,7 @@ fn say(event: DownloadEvent<'_>) {
             eprintln!("fetching {package} ({} MB): a kernel under test", size / 1_000_000);
         }
         DownloadEvent::Verified { package } => eprintln!("verified {package}: its SHA-256 is the pinned one"),
+        DownloadEvent::Building { module } => eprintln!("building {module}"),
         DownloadEvent::Unpacking { kernel } => eprintln!("unpacking kernel {kernel}"),
         DownloadEvent::Progress { .. } => {}
     }

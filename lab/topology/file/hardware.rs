@@ -32,6 +32,19 @@ link_table! {
     }
 }
 link_table! {
+    /// A device of netdevsim, the kernel's driver without hardware. The lab builds it from the kernel's source.
+    NetdevsimTable {
+        /// The netdevsim at the other end of its cable, `namespace:device`, which names this one. Without it what the
+        /// device is given is swallowed. Before 6.9 two of them cannot be linked.
+        peer: Option<At<DeviceRef>>,
+        /// How many VFs it has (`sriov_numvfs`), 4 at the most. They can be set, and have no devices.
+        vfs: Option<At<u8>>,
+        /// What it says of each, by number.
+        #[serde(default, deserialize_with = "in_file_order")]
+        vf: IndexMap<At<String>, VfSettingsTable>,
+    }
+}
+link_table! {
     /// A virtual function of a PF, in a namespace of its own choice.
     VfTable {
         /// Its PF, `namespace:device`.

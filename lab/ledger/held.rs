@@ -1,0 +1,22 @@
+//! Frames that were held where no counter shows them: by a neighbour that does not answer, by a driver that has stopped.
+
+use super::Fate;
+use super::fates::claim;
+use crate::frames::Frames;
+use crate::record::Record;
+
+/// A frame that came out of its place when that was emptied.
+const HELD: &str = "HELD";
+
+/// Gives frames of `rest` to the places that had them when everything was counted.
+pub fn claim_emptied(number: u16, records: &[&Record], rest: &mut Frames, fates: &mut Vec<Fate>) {
+    for record in records {
+        let Record::Held { flow, frames, layer, device, .. } = record else { continue };
+        if *flow == number {
+            let here = rest.intersection(frames);
+            *rest = rest.difference(&here);
+            let (device, reason) = (device.clone(), HELD.into());
+            claim(fates, Fate { layer: *layer, device, reason, queue: None, frames: here.len() });
+        }
+    }
+}
