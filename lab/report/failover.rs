@@ -146,7 +146,7 @@ fn broken(topology: &Topology) -> &'static str {
         None => "-",
         Some(Fault::Down { .. } | Fault::Unplug { .. }) => "cable out",
         Some(fault) if leads_to_a_port(topology, fault) => "link up, nobody answers",
-        Some(_) => "the switch's uplink gone, others are heard",
+        Some(_) => "uplink gone, others heard",
     }
 }
 

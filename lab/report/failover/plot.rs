@@ -6,13 +6,14 @@ use super::{Failover, STREAM, bond_of, broken, flow, is_for_good, monitor};
 
 const WIDTH: u32 = 960;
 /// Where the axis starts: left of it are the labels.
-const LEFT: u32 = 430;
+const LEFT: u32 = 470;
 const RIGHT: u32 = 24;
 const TOP: u32 = 64;
 const BOTTOM: u32 = 48;
 const ROW: u32 = 20;
-/// The axis has a mark at each of these, in ms.
-const MARK_MS: u64 = 100;
+/// The axis has a mark at each multiple of one of these, in ms, and no more than that.
+const MARKS_MS: [u64; 5] = [100, 200, 500, 1000, 2000];
+const MARKS_MAX: u64 = 12;
 /// Colours that can be told apart with any eyes (Okabe and Ito), one for each kernel.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000", "#999999"];
@@ -35,9 +36,12 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         failovers.iter().filter(|failover| !dots(failover, 0, kernels).is_empty()).collect();
     let all: Vec<Dot<'_>> =
         shown.iter().enumerate().flat_map(|(row, failover)| dots(failover, row, kernels)).collect();
-    let longest = all.iter().map(|dot| dot.silence_ms).max().unwrap_or(0);
-    let end_ms = (longest / MARK_MS + 1) * MARK_MS;
-    let x = |ms: u64| f64::from(LEFT) + f64::from(WIDTH - LEFT - RIGHT) * ms as f64 / end_ms as f64;
+    // A silence without end says nothing by its length: it is drawn at the end of the axis.
+    let longest = all.iter().filter(|dot| !dot.is_for_good).map(|dot| dot.silence_ms).max().unwrap_or(0);
+    let mark_ms = MARKS_MS.into_iter().find(|mark| longest / mark < MARKS_MAX).unwrap_or(longest.max(1));
+    let end_ms = (longest / mark_ms + 1) * mark_ms;
+    let x =
+        |ms: u64| f64::from(LEFT) + f64::from(WIDTH - LEFT - RIGHT) * ms.min(end_ms) as f64 / end_ms as f64;
     let bottom = TOP + ROW * u32::try_from(shown.len()).unwrap_or(u32::MAX / ROW - TOP);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -46,7 +50,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         height = bottom + BOTTOM
     );
     legend(&mut out, kernels);
-    for ms in (0..=end_ms).step_by(MARK_MS as usize) {
+    for ms in (0..=end_ms).step_by(mark_ms as usize) {
         let x = x(ms);
         let _ = writeln!(
             out,
@@ -133,7 +137,7 @@ mod tests {
     fn each_run_is_a_dot_at_its_place() {
         let plot = svg(&[failover(&[("5.10", 0), ("5.10", 300)])], &["5.10".into()]);
         assert_eq!(plot.matches("<title>").count(), 2);
-        assert!(plot.contains("cx=\"430.0\""), "{plot}");
+        assert!(plot.contains("cx=\"470.0\""), "{plot}");
         assert!(plot.contains("active-backup, miimon 100, downdelay 200: cable out"), "{plot}");
     }
 }
