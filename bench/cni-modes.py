@@ -1,7 +1,8 @@
 """The bond CNI plugin's modes and failOverMac over two VFs: prints the table of docs/cni.md.
 
 Run it as `python3 bench/cni-modes.py LAB`, with the lab's binary. Each cell is a run of its own: a pod with an igbvf of
-each of two PFs, attached as Multus does it, then 100 numbered frames in each direction. Takes about six minutes.
+each of two PFs, attached as Multus does it, then 100 numbered frames in each direction. Takes about twelve
+minutes.
 """
 import json
 import subprocess
@@ -10,24 +11,29 @@ import tempfile
 from pathlib import Path
 
 MODES = ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"]
-# What the PF has said of its VFs' addresses.
-ADMIN = {"none": None, "set, no trust": "false"}
+STATIC = ["balance-rr", "balance-xor", "broadcast"]
+# Whether the PF has set the VFs' addresses (`ip link set PF vf 0 mac ...`), and whether it trusts them.
+SETTINGS = [(is_set, trust) for is_set in (False, True) for trust in ("off", "on")]
 
 
-def topo(mode,fom,admin):
-    vf0='spoofchk = false'; vf1='spoofchk = false'
-    if admin:
-        vf0='mac = "02:00:5e:10:00:01", spoofchk = false, trust = %s'%admin
-        vf1='mac = "02:00:5e:10:00:02", spoofchk = false, trust = %s'%admin
-    if mode=="802.3ad":
-        sw='[ns.switch.bond.br0]\nmode = "802.3ad"\nmiimon = 100\nlacp_rate = "fast"\nports = ["p0","p1"]\naddresses = ["192.168.0.254/24"]\n'
-    elif mode in("balance-rr","balance-xor","broadcast"):
-        sw='[ns.switch.bond.br0]\nmode = "balance-xor"\nmiimon = 100\nports = ["p0","p1"]\naddresses = ["192.168.0.254/24"]\n'
+def switch(mode):
+    """What the two cables lead to."""
+    if mode == "802.3ad":
+        kind, options = "bond", 'mode = "802.3ad"\nmiimon = 100\nlacp_rate = "fast"\n'
+    elif mode in STATIC:
+        kind, options = "bond", 'mode = "balance-xor"\nmiimon = 100\n'
     else:
-        sw='[ns.switch.bridge.br0]\nports = ["p0","p1"]\naddresses = ["192.168.0.254/24"]\n'
-    waits=''
-    if mode=="802.3ad":
-        waits=''.join('[[step]]\nwait = { device = "%s", state = "active", equals = 1 }\n'%d for d in("pod:net1","pod:net2","switch:p0","switch:p1"))
+        kind, options = "bridge", ""
+    return f'[ns.switch.{kind}.br0]\n{options}ports = ["p0", "p1"]\naddresses = ["192.168.0.254/24"]\n'
+
+
+def topology(mode, fail_over_mac, is_set, trust):
+    said = f"spoofchk = false, trust = {'true' if trust == 'on' else 'false'}"
+    vf0, vf1 = ((f'mac = "02:00:5e:10:00:0{vf}", ' if is_set else "") + said for vf in (1, 2))
+    waits = ""
+    if mode == "802.3ad":
+        for port in ("pod:net1", "pod:net2", "switch:p0", "switch:p1"):
+            waits += f'[[step]]\nwait = {{ device = "{port}", state = "active", equals = 1 }}\n'
     return f'''kernel = "6.12.57/generic"
 [net.s0]
 type = "sriov"
@@ -40,7 +46,7 @@ type = "bond"
 ifname = "bond0"
 mode = "{mode}"
 miimon = "100"
-failOverMac = {fom}
+failOverMac = {fail_over_mac}
 linksInContainer = true
 links = [{{ name = "net1" }}, {{ name = "net2" }}]
 ipam = {{ type = "static", addresses = [{{ address = "192.168.0.1/24" }}] }}
@@ -60,7 +66,7 @@ index = 0
 [ns.node.vf.vf1]
 of = "node:ens2f0"
 index = 0
-{sw}
+{switch(mode)}
 [flow.out]
 from = "pod:bond0"
 to = "switch:br0"
@@ -82,12 +88,14 @@ flood = "back"
 '''
 
 
-def cell(lab, folder, mode, fom, admin):
+def cell(lab, folder, *settings):
     path = folder / "cell.toml"
-    path.write_text(topo(mode, fom, admin))
+    path.write_text(topology(*settings))
     run = subprocess.run([lab, "run", str(path), "--format", "json"], capture_output=True, text=True)
     document = json.loads(run.stdout)
-    attached = next(check["observed"] for check in document["checks"] if check["name"].startswith("attach"))
+    attached = next((c["observed"] for c in document["checks"] if c["name"].startswith("attach")), None)
+    if attached is None:
+        return f"{document['outcome']}: {document['reason'].splitlines()[0]}"
     if attached != "done":
         return attached.rsplit(": ", 1)[-1]
     flows = {flow["name"]: flow for flow in document["flows"]}
@@ -96,8 +104,9 @@ def cell(lab, folder, mode, fom, admin):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    print("| mode | address by the PF | failOverMac 0 | 1 | 2 |\n|---|---|---|---|---|")
+    print("| mode | address by the PF | trust | failOverMac 0 | 1 | 2 |\n|---|---|---|---|---|---|")
     for mode in MODES:
-        for words, admin in ADMIN.items():
-            cells = [cell(sys.argv[1], Path(folder), mode, fom, admin) for fom in (0, 1, 2)]
-            print(f"| {mode} | {words} | {' | '.join(cells)} |", flush=True)
+        for is_set, trust in SETTINGS:
+            cells = [cell(sys.argv[1], Path(folder), mode, fom, is_set, trust) for fom in (0, 1, 2)]
+            words = "set" if is_set else "none"
+            print(f"| {mode} | {words} | {trust} | {' | '.join(cells)} |", flush=True)

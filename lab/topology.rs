@@ -36,6 +36,7 @@ use crate::link::{
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 use crate::scenario::{Qdisc, Scenario, Step};
+use crate::stand_in::StandIn;
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Topology {
     pub links: IndexMap<DeviceRef, Link>,
     /// What attaching pods adds to it.
     pub attachments: Attachments,
+    /// Switches in the place of PFs.
+    pub stand_ins: Vec<StandIn>,
     /// What happens on it.
     pub scenario: Scenario,
 }
@@ -324,6 +327,8 @@ pub struct Bond {
     pub arp_ip_target: Vec<std::net::Ipv4Addr>,
     /// Targets of its neighbour solicitations.
     pub ns_ip6_target: Vec<std::net::Ipv6Addr>,
+    /// Intervals without an answer.
+    pub missed_max: Option<u8>,
     /// Which ARP traffic counts.
     pub arp_validate: Option<ArpValidate>,
     /// The preferred port.
@@ -363,6 +368,7 @@ impl Bond {
             arp_interval: None,
             arp_ip_target: Vec::new(),
             ns_ip6_target: Vec::new(),
+            missed_max: None,
             arp_validate: None,
             primary: None,
             primary_reselect: None,

@@ -17,6 +17,8 @@ mod gallery;
 #[path = "e2e/lab_run.rs"]
 mod lab_run;
 mod machine;
+#[path = "e2e/plugins.rs"]
+mod plugins;
 #[path = "e2e/report.rs"]
 mod report;
 #[path = "e2e/soak.rs"]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     }
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
+    trials.extend(plugins::trials());
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());
     trials.push(soak::trial());

@@ -23,6 +23,7 @@ pub fn attributes(bond: &Bond, primary: Option<u32>) -> Vec<InfoBond> {
     if !bond.ns_ip6_target.is_empty() {
         all.push(InfoBond::NsIp6Target(bond.ns_ip6_target.clone()));
     }
+    all.extend(bond.missed_max.map(InfoBond::MissedMax));
     all.extend(bond.arp_validate.map(|v| InfoBond::ArpValidate(BondArpValidate::from(v.number()))));
     all.extend(primary.map(InfoBond::Primary));
     let reselect = bond.primary_reselect.map(|v| BondPrimaryReselect::from(v.number()));
@@ -75,6 +76,7 @@ fn describe(attribute: &InfoBond, name_of: impl Fn(u32) -> String) -> (&'static 
         InfoBond::NsIp6Target(v) => {
             ("ns_ip6_target", v.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
         }
+        InfoBond::MissedMax(v) => ("missed_max", v.to_string()),
         InfoBond::ArpValidate(v) => ("arp_validate", v.to_string()),
         InfoBond::Primary(v) => ("primary", name_of(*v)),
         InfoBond::PrimaryReselect(v) => ("primary_reselect", v.to_string()),

@@ -5,6 +5,7 @@
 
 mod plot;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use indexmap::IndexMap;
@@ -20,6 +21,9 @@ const PREFACE: &str = include_str!("failover/preface.md");
 /// The flow in whose midst a port fails, and the one that is sent when the bond has had its time.
 const STREAM: &str = "stream";
 const AFTER: &str = "after";
+
+/// What was refused: of which topologies, on which kernels.
+type Words = IndexMap<String, (BTreeSet<String>, BTreeSet<String>)>;
 
 /// One topology, and all results of it.
 #[derive(Debug, Clone)]
@@ -39,7 +43,7 @@ pub fn markdown(failovers: &[Failover], kernels: &[String]) -> String {
     let _ = writeln!(out, "\n\n{} topologies on {} kernels, {runs} runs.\n", failovers.len(), kernels.len());
     let _ = writeln!(out, "| mode | monitor | what fails | {} |", kernels.join(" | "));
     let _ = writeln!(out, "|---|---|---|{}", "---|".repeat(kernels.len()));
-    let mut words = IndexMap::<String, Vec<String>>::new();
+    let mut words = Words::new();
     for failover in failovers {
         let Some(bond) = bond_of(&failover.topology) else { continue };
         let cells = kernels.iter().map(|kernel| cell(failover, kernel, &mut words));
@@ -50,18 +54,23 @@ pub fn markdown(failovers: &[Failover], kernels: &[String]) -> String {
     if !words.is_empty() {
         out.push_str("\nWhat was refused, in the kernel's words:\n\n");
     }
-    for (words, who) in words {
-        let _ = writeln!(out, "- `{words}`: {}", who.join(", "));
+    for (words, (names, on)) in words {
+        let on: Vec<&str> =
+            kernels.iter().map(String::as_str).filter(|kernel| on.contains(*kernel)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let _ = writeln!(out, "- `{words}`: {}, on {}", names.join(", "), on.join(", "));
     }
     out
 }
 
 /// The numbers of one topology on one kernel.
-fn cell(failover: &Failover, kernel: &str, words: &mut IndexMap<String, Vec<String>>) -> String {
+fn cell(failover: &Failover, kernel: &str, words: &mut Words) -> String {
     let results = || failover.results.iter().filter(|result| result.kernel.id == kernel);
     let refused = results().find_map(|result| result.trials.first()?.refused.clone());
     if let Some(refused) = refused {
-        words.entry(refused).or_default().push(format!("{} on {kernel}", failover.topology.name));
+        let (names, on) = words.entry(refused).or_default();
+        names.insert(failover.topology.name.clone());
+        on.insert(kernel.to_owned());
         return "refused".to_owned();
     }
     let streams: Vec<&FlowDocument> = results().filter_map(|result| flow(result, STREAM)).collect();
@@ -71,7 +80,9 @@ fn cell(failover: &Failover, kernel: &str, words: &mut IndexMap<String, Vec<Stri
     let lost = range(streams.iter().map(|stream| u64::from(stream.asked - stream.delivered)));
     let silence = range(streams.iter().filter_map(|stream| stream.silence_ms));
     let mut cell = format!("{lost} lost, {silence} ms");
-    if results().any(|result| flow(result, AFTER).is_some_and(|flow| flow.delivered == 0)) {
+    if streams.iter().any(|stream| stream.delivered == 0) {
+        cell += ", never up";
+    } else if results().any(is_for_good) {
         cell += ", for good";
     }
     for (capture, word) in [("gratuitous-arp", "GARP"), ("unsolicited-na", "NA")] {
@@ -86,6 +97,11 @@ fn cell(failover: &Failover, kernel: &str, words: &mut IndexMap<String, Vec<Stri
 
 fn flow<'d>(document: &'d Document, name: &str) -> Option<&'d FlowDocument> {
     document.flows.iter().find(|flow| flow.name == name)
+}
+
+/// Whether the bond never left the port: nothing arrives any more.
+fn is_for_good(result: &Document) -> bool {
+    flow(result, AFTER).is_some_and(|flow| flow.delivered == 0)
 }
 
 /// Smallest and largest; one number where they are the same.
@@ -127,10 +143,19 @@ fn broken(topology: &Topology) -> &'static str {
         _ => None,
     });
     match fault {
+        None => "-",
         Some(Fault::Down { .. } | Fault::Unplug { .. }) => "cable out",
-        Some(_) => "link up, nobody answers",
-        None => "nothing",
+        Some(fault) if leads_to_a_port(topology, fault) => "link up, nobody answers",
+        Some(_) => "uplink gone, others heard",
     }
+}
+
+/// Whether what is broken is the other end of a port's cable, and not something behind it.
+fn leads_to_a_port(topology: &Topology, fault: &Fault) -> bool {
+    let Some(LinkKind::Veth { peer }) = topology.link(fault.device()).map(|link| &link.kind) else {
+        return false;
+    };
+    topology.links.values().any(|link| matches!(link.kind, LinkKind::Bond(_)) && link.has_port(peer))
 }
 
 #[cfg(test)]

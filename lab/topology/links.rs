@@ -322,6 +322,7 @@ fn resolve_bond(ns: &NsName, name: &At<IfName>, table: &BondTable, checker: &mut
         arp_interval: table.arp_interval,
         arp_ip_target: table.arp_ip_target.clone(),
         ns_ip6_target: table.ns_ip6_target.clone(),
+        missed_max: table.missed_max,
         arp_validate: table.arp_validate,
         primary: table.primary.as_ref().map(|at| at.value.clone()),
         primary_reselect: table.primary_reselect,

@@ -43,8 +43,19 @@ pub fn trial(
     pin: KernelPin,
     run: impl FnOnce(&Bench, &Kernel) + Send + 'static,
 ) -> Trial {
+    trial_with(name, pin, || Ok(()), run)
+}
+
+/// As [`trial`]; it needs something more, or a reason why that is not there.
+pub fn trial_with(
+    name: impl Into<String>,
+    pin: KernelPin,
+    more: impl FnOnce() -> Result<(), String> + Send + 'static,
+    run: impl FnOnce(&Bench, &Kernel) + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(name, move || {
         let ready = bench().and_then(|bench| Ok((bench, bench.kernel(&pin)?)));
+        let ready = ready.and_then(|ready| more().map(|()| ready));
         match ready {
             Ok((bench, kernel)) => {
                 run(bench, &kernel);
@@ -98,6 +109,6 @@ fn say(event: DownloadEvent<'_>) {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

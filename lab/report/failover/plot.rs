@@ -2,17 +2,18 @@
 
 use std::fmt::Write;
 
-use super::{AFTER, Failover, STREAM, bond_of, broken, flow, monitor};
+use super::{Failover, STREAM, bond_of, broken, flow, is_for_good, monitor};
 
 const WIDTH: u32 = 960;
 /// Where the axis starts: left of it are the labels.
-const LEFT: u32 = 430;
+const LEFT: u32 = 470;
 const RIGHT: u32 = 24;
 const TOP: u32 = 64;
 const BOTTOM: u32 = 48;
 const ROW: u32 = 20;
-/// The axis has a mark at each of these, in ms.
-const MARK_MS: u64 = 100;
+/// The axis has a mark at each multiple of one of these, in ms, and no more than that.
+const MARKS_MS: [u64; 5] = [100, 200, 500, 1000, 2000];
+const MARKS_MAX: u64 = 12;
 /// Colours that can be told apart with any eyes (Okabe and Ito), one for each kernel.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000", "#999999"];
@@ -24,6 +25,8 @@ struct Dot<'a> {
     silence_ms: u64,
     /// Whether the bond never left the port.
     is_for_good: bool,
+    /// Where it has not, the pause is the measuring host's.
+    has_lost: bool,
     of: &'a str,
 }
 
@@ -33,9 +36,12 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         failovers.iter().filter(|failover| !dots(failover, 0, kernels).is_empty()).collect();
     let all: Vec<Dot<'_>> =
         shown.iter().enumerate().flat_map(|(row, failover)| dots(failover, row, kernels)).collect();
-    let longest = all.iter().map(|dot| dot.silence_ms).max().unwrap_or(0);
-    let end_ms = (longest / MARK_MS + 1) * MARK_MS;
-    let x = |ms: u64| f64::from(LEFT) + f64::from(WIDTH - LEFT - RIGHT) * ms as f64 / end_ms as f64;
+    // A silence without end says nothing by its length: it is drawn at the end of the axis.
+    let longest = all.iter().filter(|dot| !dot.is_for_good).map(|dot| dot.silence_ms).max().unwrap_or(0);
+    let mark_ms = MARKS_MS.into_iter().find(|mark| longest / mark < MARKS_MAX).unwrap_or(longest.max(1));
+    let end_ms = (longest / mark_ms + 1) * mark_ms;
+    let x =
+        |ms: u64| f64::from(LEFT) + f64::from(WIDTH - LEFT - RIGHT) * ms.min(end_ms) as f64 / end_ms as f64;
     let bottom = TOP + ROW * u32::try_from(shown.len()).unwrap_or(u32::MAX / ROW - TOP);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
@@ -44,7 +50,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         height = bottom + BOTTOM
     );
     legend(&mut out, kernels);
-    for ms in (0..=end_ms).step_by(MARK_MS as usize) {
+    for ms in (0..=end_ms).step_by(mark_ms as usize) {
         let x = x(ms);
         let _ = writeln!(
             out,
@@ -55,7 +61,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
     }
     let _ = writeln!(
         out,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: the bond never left the port</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: nothing arrives any more; a small dot: nothing was lost, the host paused</text>",
         WIDTH - RIGHT,
         bottom + 36
     );
@@ -78,10 +84,11 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
         let spread = f64::from(ROW) * 0.6 * (dot.kernel as f64 + 0.5) / kernels.len().max(1) as f64;
         let y = f64::from(TOP + ROW * row) + f64::from(ROW) * 0.2 + spread;
         let colour = COLOURS[dot.kernel % COLOURS.len()];
+        let radius = if dot.has_lost { "3" } else { "1.5" };
         let fill = if dot.is_for_good { "none" } else { colour };
         let _ = writeln!(
             out,
-            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{fill}\" stroke=\"{colour}\"><title>{} on {}: {} ms</title></circle>",
+            "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{fill}\" stroke=\"{colour}\"><title>{} on {}: {} ms</title></circle>",
             x(dot.silence_ms),
             dot.of,
             kernels[dot.kernel],
@@ -108,11 +115,13 @@ fn legend(out: &mut String, kernels: &[String]) {
 fn dots<'a>(failover: &'a Failover, row: usize, kernels: &[String]) -> Vec<Dot<'a>> {
     let dot = |result: &'a crate::document::Document| {
         let kernel = kernels.iter().position(|kernel| *kernel == result.kernel.id)?;
+        let stream = flow(result, STREAM)?;
         Some(Dot {
             row,
             kernel,
-            silence_ms: flow(result, STREAM)?.silence_ms?,
-            is_for_good: flow(result, AFTER).is_some_and(|flow| flow.delivered == 0),
+            silence_ms: stream.silence_ms?,
+            is_for_good: is_for_good(result),
+            has_lost: stream.delivered < stream.asked,
             of: &failover.topology.name,
         })
     };
@@ -128,7 +137,7 @@ mod tests {
     fn each_run_is_a_dot_at_its_place() {
         let plot = svg(&[failover(&[("5.10", 0), ("5.10", 300)])], &["5.10".into()]);
         assert_eq!(plot.matches("<title>").count(), 2);
-        assert!(plot.contains("cx=\"430.0\""), "{plot}");
+        assert!(plot.contains("cx=\"470.0\""), "{plot}");
         assert!(plot.contains("active-backup, miimon 100, downdelay 200: cable out"), "{plot}");
     }
 }

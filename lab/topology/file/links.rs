@@ -139,6 +139,8 @@ link_table! {
         /// Neighbour solicitation targets of the same monitor (Linux 5.18).
         #[serde(default)]
         ns_ip6_target: Vec<std::net::Ipv6Addr>,
+        /// Intervals of that monitor without an answer, after which a port is given up (Linux 5.17).
+        missed_max: Option<u8>,
         /// Which ARP traffic counts.
         arp_validate: Option<ArpValidate>,
         /// The preferred port.

@@ -1,0 +1,45 @@
+//! The failover page: each topology of the folder has its row, on the kernels that its behaviour was accepted on.
+//!
+//! Its milliseconds are a measurement and in no accepted result, so they are not compared.
+
+use std::fs;
+use std::path::Path;
+
+use lab::host::kernels::Kernels;
+use lab::snapshot;
+
+const FOLDER: &str = "topologies/failover";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn each_topology_has_a_row_with_all_kernels_and_a_line_in_the_plot() {
+    let read = |name: &str| fs::read_to_string(root().join("docs").join(name)).expect("it is there");
+    let (page, plot) = (read("failover.md"), read("failover.svg"));
+    let kernels = Kernels::built_in().expect("a unit test reads it too");
+    let quick = kernels.select("quick").expect("it is a set");
+    let head = page.lines().find(|line| line.starts_with("| mode ")).expect("the page has its table");
+    for kernel in &quick {
+        assert!(head.contains(&kernel.name()), "{} has no column", kernel.name());
+    }
+    let mut count = 0;
+    for entry in fs::read_dir(root().join(FOLDER)).expect("the folder is there") {
+        let name = entry.expect("it can be read").file_name().to_string_lossy().into_owned();
+        let row = page.lines().find(|line| line.contains(&format!("(../{FOLDER}/{name})")));
+        let row = row.unwrap_or_else(|| panic!("{name} has no row: see `lab report failover --help`"));
+        assert!(!row.contains(" - |") && !row.contains("error"), "{row}");
+        let stem = name.trim_end_matches(".toml");
+        for kernel in &quick {
+            let file = snapshot::file_name(stem, &kernel.name());
+            assert!(root().join("snapshots").join(&file).exists(), "no {file}");
+        }
+        assert!(
+            row.contains("refused") || plot.contains(&format!("<title>{stem} on ")),
+            "{stem}: not in the plot"
+        );
+        count += 1;
+    }
+    assert!(count >= 20, "{count} topologies");
+}
