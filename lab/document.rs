@@ -30,6 +30,9 @@ pub struct Document {
     /// What ended the run early, with what to do next; absent for a run that came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What stood in for emulated NICs, each with the device it is in the place of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<String>,
     /// Everything that had to hold.
     pub checks: Vec<CheckDocument>,
     /// Flows of the main trial, or of the control where there are no steps.
@@ -278,6 +281,7 @@ impl Document {
             kernel,
             outcome: verdict.outcome,
             reason: None,
+            stand_ins: Vec::new(),
             checks: verdict.checks.iter().map(check_document).collect(),
             flows,
             devices,
@@ -306,6 +310,7 @@ impl Document {
             kernel,
             outcome,
             reason: Some(reason),
+            stand_ins: Vec::new(),
             checks: Vec::new(),
             flows: Vec::new(),
             devices: IndexMap::new(),

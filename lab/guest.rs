@@ -48,6 +48,7 @@ pub mod ready;
 pub mod rtnl;
 pub mod states;
 pub mod stream;
+pub mod switch;
 pub mod tables;
 pub mod tap;
 pub mod tc;

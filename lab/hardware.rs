@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{DeviceRef, Mac, NicDriver, VfLinkState, VlanId};
+use crate::link::{Backing, DeviceRef, Mac, NicDriver, VfLinkState, VlanId};
 use crate::topology::{Link, LinkKind};
 
 /// A NIC's PCIe root ports have room for this many; more than a test bench has cables for.
@@ -24,6 +24,8 @@ pub struct Nic {
     pub peer: DeviceRef,
     /// A PF's VFs, by number; a NIC without SR-IOV in use has none.
     pub vfs: Vec<VfSettings>,
+    /// What it is to be made of.
+    pub backing: Backing,
 }
 
 /// A device of netdevsim: a driver without hardware, with VFs that are settings and no devices.

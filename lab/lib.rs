@@ -25,6 +25,7 @@ pub mod report;
 pub mod scenario;
 pub mod separators;
 pub mod snapshot;
+pub mod stand_in;
 pub mod state;
 pub mod topology;
 pub mod verdict;

@@ -418,6 +418,10 @@ words! {
     NicDriver: u8 { Igb = 0 "igb", E1000e = 1 "e1000e" }
 }
 words! {
+    /// What is behind a PF and its VFs.
+    Backing: u8 { Hardware = 0 "hardware", Netdevsim = 1 "netdevsim", Switch = 2 "switch" }
+}
+words! {
     /// `IFLA_VF_LINK_STATE_*`, include/uapi/linux/if_link.h.
     VfLinkState: u32 { Auto = 0 "auto", Enable = 1 "enable", Disable = 2 "disable" }
 }

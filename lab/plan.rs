@@ -25,6 +25,7 @@ use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
+use crate::stand_in::SwitchPort;
 use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -126,6 +127,8 @@ pub enum Op {
         /// What it says.
         settings: VfSettings,
     },
+    /// What a port of a switch does in the place of a VF.
+    SwitchPort(SwitchPort),
     /// Give a VF its driver and take its device into its namespace, down.
     AdoptVf {
         /// The VF.
@@ -350,6 +353,7 @@ impl Op {
             Self::Adopt { link, .. } => vec![&link.device],
             Self::AdoptVf { link, of, .. } => vec![&link.device, of],
             Self::SetVf { pf, .. } => vec![pf],
+            Self::SwitchPort(port) => vec![&port.device],
             Self::Join { port, controller } => vec![port, controller],
             Self::Move { from, to } => vec![from, to],
             Self::Up(device)

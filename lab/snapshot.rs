@@ -55,6 +55,9 @@ pub fn text(document: &Document) -> String {
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
     }
+    for stand_in in &document.stand_ins {
+        let _ = writeln!(out, "stand-in: {stand_in}");
+    }
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
         let name = check.name.replace(": ", ", ");
         let _ = writeln!(

@@ -36,6 +36,7 @@ use crate::link::{
     Mac, MacSource, MacvlanMode, NsName, PrimaryReselect, VlanId, VlanProtocol, XmitHashPolicy,
 };
 use crate::scenario::{Qdisc, Scenario, Step};
+use crate::stand_in::StandIn;
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Topology {
     pub links: IndexMap<DeviceRef, Link>,
     /// What attaching pods adds to it.
     pub attachments: Attachments,
+    /// Switches in the place of PFs.
+    pub stand_ins: Vec<StandIn>,
     /// What happens on it.
     pub scenario: Scenario,
 }

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::nics;
 use lab::host::plugins;
+use lab::host::qemu::Qemu;
 use lab::host::runner::{self, Machine, Run};
 use lab::host::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::vm::Timeouts;
@@ -17,6 +19,7 @@ use lab::plan::{self, Plan};
 use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
+use lab::stand_in;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
@@ -116,10 +119,14 @@ pub fn carry_out(
     }
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
-    let plan = lower(&topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
-    let mut run = if kernel == THIS_KERNEL && args.kernel_image.is_none() {
+    let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
+    if is_here || !Qemu::find().map_or(true, |qemu| nics::has_all(&qemu, &topology)) {
+        fall_back(&mut topology);
+    }
+    let plan = lower(&topology)?;
+    let mut run = if is_here {
         runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {
         in_machine(args, &topology, &plan, &kernel)?
@@ -140,6 +147,13 @@ pub fn carry_out(
         }
     }
     Ok(exit_code(&run))
+}
+
+/// Stand-ins for the NICs that are not to be had; the result says so. What they do not do is a skip, as without them.
+fn fall_back(topology: &mut Topology) {
+    if let Err(why) = stand_in::fall_back(topology) {
+        eprintln!("note: nothing stands in for the emulated NICs: the topology {why}");
+    }
 }
 
 fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {

@@ -27,7 +27,7 @@ pub fn obstacle(linked: bool) -> Option<String> {
     if lacks("new_device") {
         return Some("the module is not loaded".into());
     }
-    // Commit f532957d76d9, "netdevsim: forward skbs from one connected port to another".
+    // Commit f532957d76de, "netdevsim: allow two netdevsim ports to be connected".
     (linked && lacks("link_device"))
         .then(|| "this kernel's netdevsim links no two of them (no link_device)".into())
 }

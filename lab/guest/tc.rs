@@ -8,7 +8,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
 pub(super) use filter::example as example_filter;
-pub use filter::{drop_frames, hits, stop_dropping};
+pub use filter::{drop_frames, hits, pass_source, stop_dropping};
 
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::Testbed;

@@ -1,8 +1,9 @@
 //! The machine's NICs in QEMU's words: a PCIe slot each, and cables that stay inside the process.
 
-use crate::hardware::{Slot, permanent_mac};
+use crate::hardware::{Slot, permanent_mac, slots};
 use crate::host::qemu::{Qemu, Version, VmSpec};
 use crate::link::NicDriver;
+use crate::topology::Topology;
 
 /// hw/net/igb.c came with QEMU 8.0.
 const IGB_SINCE: Version = Version { major: 8, minor: 0 };
@@ -33,6 +34,11 @@ pub fn lacks(qemu: &Qemu, slots: &[Slot]) -> Option<String> {
             "an emulated igb: QEMU {release} has none, 8.0 and later have (Debian 12: bookworm-backports)"
         )
     })
+}
+
+/// Whether this QEMU has all NICs of a topology.
+pub fn has_all(qemu: &Qemu, topology: &Topology) -> bool {
+    lacks(qemu, &slots(&topology.links)).is_none()
 }
 
 /// What QMP calls the NIC of a slot.

@@ -435,7 +435,8 @@ fn conclude(
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
             let verdict = verdict::judge(topology, &account);
-            let document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
+            let mut document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
+            document.stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
             Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
         }
         Err(error) => {
@@ -465,6 +466,7 @@ fn unfinished(
     reason: String,
     timing: Timing,
 ) -> Run {
-    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing);
+    let mut document = Document::unfinished(&topology.name, kernel, outcome, reason, timing);
+    document.stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
     Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
 }

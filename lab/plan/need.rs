@@ -121,6 +121,10 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
+    if topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports).any(|port| port.source.is_some()) {
+        needs.insert(Need::Qdisc("clsact".into()));
+        needs.extend(["flower", "matchall"].map(|kind| Need::Classifier(kind.into())));
+    }
     if topology.namespaces.values().any(|tables| !tables.masquerade.is_empty()) {
         needs.insert(Need::Masquerade);
     }

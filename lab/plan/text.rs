@@ -8,6 +8,7 @@ use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Contrary, Fault};
+use crate::stand_in::SwitchPort;
 use crate::topology::{Bond, Link, LinkKind, Neighbour, Route};
 
 impl Display for Need {
@@ -108,6 +109,7 @@ impl Display for Op {
             Self::Adopt { link, slot } => write_adopted(f, &format!("slot {slot} as "), link),
             Self::AdoptVf { link, .. } => write_adopted(f, "", link),
             Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
+            Self::SwitchPort(port) => write_port(f, port),
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
             Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
@@ -117,10 +119,7 @@ impl Display for Op {
             Self::Qdisc { device, qdisc } => write!(f, "qdisc of {device} {qdisc}"),
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
             Self::Route { ns, route } => write_route(f, ns, route),
-            Self::Neighbour { ns, neighbour: Neighbour { to, dev, mac } } => match mac {
-                MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
-                MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
-            },
+            Self::Neighbour { ns, neighbour } => write_neighbour(f, ns, neighbour),
             Self::Ready { devices } => write!(f, "wait for {}", list(devices)),
             Self::Verify { links } => {
                 write!(f, "verify {}", list(links.iter().map(|link| &link.device)))
@@ -164,6 +163,21 @@ impl Display for Op {
             }
         }
     }
+}
+
+fn write_neighbour(f: &mut Formatter<'_>, ns: &NsName, neighbour: &Neighbour) -> fmt::Result {
+    let Neighbour { to, dev, mac } = neighbour;
+    match mac {
+        MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
+        MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
+    }
+}
+
+fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
+    write!(f, "switch port {}", port.device)?;
+    write_some(f, "source", port.source)?;
+    write_some(f, "vlan", port.vlan.map(|vlan| vlan.get()))?;
+    write!(f, " trunks {}", list(&port.trunks))
 }
 
 fn write_route(f: &mut Formatter<'_>, ns: &NsName, route: &Route) -> fmt::Result {

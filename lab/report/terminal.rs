@@ -53,6 +53,9 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     if let Some(about) = about {
         out += &wrap(about, 2);
     }
+    if !document.stand_ins.is_empty() {
+        let _ = writeln!(out, "  Stand-ins, and no hardware: {}", document.stand_ins.join(", "));
+    }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "\n{reason}");
     }

@@ -11,7 +11,8 @@ use super::document::NOWHERE;
 use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
-use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
+use crate::link::{Backing, Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
+use crate::stand_in;
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
@@ -88,7 +89,12 @@ impl Checker<'_> {
 /// Checks a file and resolves it. What it returns is a topology only if no problem was noted.
 pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
     let mut checker = Checker { problems, lost, devices: IndexMap::new() };
-    let links = links::resolve(file, &mut checker);
+    let mut links = links::resolve(file, &mut checker);
+    let stand_ins = stand_in::apply(&mut links, |nic| nic.backing);
+    // A switch's ports can be meant by name, as any device.
+    for device in links.keys() {
+        checker.devices.entry(device.clone()).or_insert(NOWHERE);
+    }
     let mut namespaces = namespaces(file, &links, &mut checker);
     let attachments = pods::resolve(file, &links, &mut checker);
     for pod in &attachments.pods {
@@ -101,10 +107,30 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         namespaces,
         links,
         attachments,
+        stand_ins,
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
+    stood_in(file, &topology, &mut checker);
     topology
+}
+
+/// Checks that nothing is asked of a stand-in that it does not do.
+fn stood_in(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) {
+    let stood_in = |device: &DeviceRef| {
+        let of_it =
+            |stand_in: &stand_in::StandIn| stand_in.pf == *device && stand_in.backing == Backing::Switch;
+        topology.stand_ins.iter().any(of_it)
+    };
+    for (_, down) in &file.fault.down {
+        if stood_in(&down.device.value) {
+            let message = format!(
+                "{} is stood in for by a switch, which its VFs do not go down with",
+                down.device.value
+            );
+            checker.problem(&down.device.span, message, "set a port's far end down, or take hardware");
+        }
+    }
 }
 
 fn namespaces(

@@ -10,7 +10,8 @@ use super::file::{At, LinkAttributes, NsTable, TopologyFile, VfSettingsTable};
 use super::read::is_lost_name;
 use super::{Link, LinkKind};
 use crate::hardware::{NETDEVSIM_VFS_MAX, NICS_MAX, Netdevsim, Nic, VFS_MAX, VfSettings};
-use crate::link::{DeviceRef, IfName, NicDriver, NsName};
+use crate::link::{Backing, DeviceRef, IfName, NicDriver, NsName};
+use crate::stand_in;
 
 /// All NICs and PFs with the far end that each names, in the order of the file.
 fn ends(file: &TopologyFile) -> Vec<(DeviceRef, &At<DeviceRef>)> {
@@ -52,7 +53,8 @@ pub fn implied_peers(file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<(Dev
             );
         } else {
             checker.devices.insert(far.value.clone(), far.span.clone());
-            let nic = Nic { driver: NicDriver::E1000e, peer: near.clone(), vfs: Vec::new() };
+            let (peer, vfs) = (near.clone(), Vec::new());
+            let nic = Nic { driver: NicDriver::E1000e, peer, vfs, backing: Backing::Hardware };
             implied.insert(far.value.clone(), nic);
         }
     }
@@ -67,7 +69,8 @@ pub fn links_of<'t>(
 ) -> Vec<(&'t At<IfName>, LinkKind, LinkAttributes<'t>)> {
     let mut links = Vec::new();
     for (name, nic) in &table.nic {
-        let kind = Nic { driver: nic.driver.value, peer: nic.peer.value.clone(), vfs: Vec::new() };
+        let (peer, vfs) = (nic.peer.value.clone(), Vec::new());
+        let kind = Nic { driver: nic.driver.value, peer, vfs, backing: Backing::Hardware };
         links.push((name, LinkKind::Nic(kind), nic.attributes()));
     }
     for (name, pf) in &table.pf {
@@ -81,7 +84,19 @@ pub fn links_of<'t>(
         }
         let count = usize::from(pf.vfs.value).min(VFS_MAX);
         let vfs = settings(&DeviceRef::new(ns, &name.value), count, &pf.vf, checker);
-        let kind = Nic { driver: pf.driver.value, peer: pf.peer.value.clone(), vfs };
+        let backing = pf.backing.unwrap_or(Backing::Hardware);
+        if backing == Backing::Netdevsim && count > NETDEVSIM_VFS_MAX {
+            let message = format!("{count} VFs are out of range: 1 to {NETDEVSIM_VFS_MAX}");
+            checker.problem(&pf.vfs.span, message, "a netdevsim has four at the most");
+        }
+        for (number, settings) in vfs.iter().enumerate().filter(|_| backing == Backing::Switch) {
+            let written = pf.vf.keys().find(|key| key.value == number.to_string());
+            if let (Some(at), Some(word)) = (written, stand_in::not_done(settings)) {
+                let message = format!("a switch in the place of a PF does no `{word}`");
+                checker.problem(&at.span, message, "leave it away, or take hardware or netdevsim");
+            }
+        }
+        let kind = Nic { driver: pf.driver.value, peer: pf.peer.value.clone(), vfs, backing };
         links.push((name, LinkKind::Pf(kind), pf.attributes()));
     }
     for (name, sim) in &table.netdevsim {
@@ -198,6 +213,10 @@ pub fn bounded(file: &TopologyFile, links: &mut IndexMap<DeviceRef, Link>, check
                 checker.problem(&vf.of.span, message, "name a `pf`");
                 continue;
             };
+            if nic.backing == Backing::Netdevsim {
+                let message = format!("{of} is stood in for by a netdevsim, whose VFs have no devices");
+                checker.problem(&vf.of.span, message, "write backing = \"switch\", or leave the VF away");
+            }
             let Some(settings) = nic.vfs.get(usize::from(vf.index.value)) else {
                 let message = format!("{of} has no VF {}", vf.index.value);
                 let hint = format!("it has {}, counted from 0", nic.vfs.len());

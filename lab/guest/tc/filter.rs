@@ -10,17 +10,20 @@ use netlink_packet_route::tc::{
 use super::options::attribute;
 use super::{clsact, kind, number, raw_options};
 use crate::guest::testbed::Testbed;
-use crate::link::{DeviceRef, VlanId};
+use crate::link::{DeviceRef, Mac, VlanId};
 use crate::record::OpError;
 use crate::scenario::Hook;
 
 // Keep in sync with include/uapi/linux/pkt_cls.h.
 const TCA_MATCHALL_ACT: u16 = 2;
 const TCA_FLOWER_ACT: u16 = 3;
+const TCA_FLOWER_KEY_ETH_SRC: u16 = 6;
+const TCA_FLOWER_KEY_ETH_SRC_MASK: u16 = 7;
 const TCA_FLOWER_KEY_ETH_TYPE: u16 = 8;
 const TCA_FLOWER_KEY_VLAN_ID: u16 = 23;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
+const TC_ACT_OK: i32 = 0;
 const TC_ACT_SHOT: i32 = 2;
 /// Keep in sync with include/uapi/linux/tc_act/tc_gact.h.
 const TCA_GACT_PARMS: u16 = 2;
@@ -47,6 +50,28 @@ pub async fn drop_frames(
     rtnl.change(request, NLM_F_CREATE).await.map_err(|error| error.during(what()))?;
     let request = RouteNetlinkMessage::NewTrafficFilter(filter(index, hook, vlan));
     rtnl.change(request, NLM_F_CREATE | NLM_F_EXCL).await.map_err(|error| error.during(what()))
+}
+
+/// Drops every frame that enters a device with another source address than this one.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn pass_source(bed: &Testbed, device: &DeviceRef, source: Mac) -> Result<(), OpError> {
+    let index = bed.index(device).await?;
+    let what = || format!("drop frames of other sources than {source} at {device}");
+    let request = RouteNetlinkMessage::NewQueueDiscipline(clsact(index));
+    let rtnl = bed.rtnl(&device.ns)?;
+    rtnl.change(request, NLM_F_CREATE).await.map_err(|error| error.during(what()))?;
+    let mut pass = attribute(TCA_FLOWER_ACT | NLA_F_NESTED, &action(TC_ACT_OK));
+    pass.extend(attribute(TCA_FLOWER_KEY_ETH_SRC, &source.0));
+    pass.extend(attribute(TCA_FLOWER_KEY_ETH_SRC_MASK, &[0xff; 6]));
+    let drop = attribute(TCA_MATCHALL_ACT | NLA_F_NESTED, &drop_action());
+    for (kind, priority, options) in [("flower", 1, pass), ("matchall", 2, drop)] {
+        let filter = at_hook(index, Hook::Ingress, (kind, priority, ETH_P_ALL, options));
+        let request = RouteNetlinkMessage::NewTrafficFilter(filter);
+        rtnl.change(request, NLM_F_CREATE | NLM_F_EXCL).await.map_err(|error| error.during(what()))?;
+    }
+    Ok(())
 }
 
 /// Takes a filter of [`drop_frames`] away. The clsact discipline stays, with its counters.
@@ -104,7 +129,7 @@ fn word(hook: Hook) -> &'static str {
 
 /// A filter at a hook. Its priority says what it matches, so that one can be taken away without its handle.
 fn filter(index: u32, hook: Hook, vlan: Option<VlanId>) -> TcMessage {
-    let (kind, priority, protocol, options) = match vlan {
+    let what = match vlan {
         None => ("matchall", 1, ETH_P_ALL, attribute(TCA_MATCHALL_ACT | NLA_F_NESTED, &drop_action())),
         Some(id) => {
             let mut options = attribute(TCA_FLOWER_ACT | NLA_F_NESTED, &drop_action());
@@ -113,6 +138,15 @@ fn filter(index: u32, hook: Hook, vlan: Option<VlanId>) -> TcMessage {
             ("flower", 2 + u32::from(id.get()), ETH_P_8021Q, options)
         }
     };
+    at_hook(index, hook, what)
+}
+
+/// A filter by kind, priority, protocol and options.
+fn at_hook(
+    index: u32,
+    hook: Hook,
+    (kind, priority, protocol, options): (&str, u32, u16, Vec<u8>),
+) -> TcMessage {
     let minor = match hook {
         Hook::Ingress => TcHandle::MIN_INGRESS,
         Hook::Egress => TcHandle::MIN_EGRESS,
@@ -135,11 +169,15 @@ pub(in crate::guest) fn example(index: u32, kind: &str) -> TcMessage {
     message
 }
 
-/// A list of one action: gact with TC_ACT_SHOT.
 fn drop_action() -> Vec<u8> {
+    action(TC_ACT_SHOT)
+}
+
+/// A list of one action: gact.
+fn action(verdict: i32) -> Vec<u8> {
     // struct tc_gact: index, capab, action, refcnt, bindcnt.
     let mut gact = [0; 20];
-    gact[8..12].copy_from_slice(&TC_ACT_SHOT.to_ne_bytes());
+    gact[8..12].copy_from_slice(&verdict.to_ne_bytes());
     let mut action = attribute(TCA_ACT_KIND, b"gact\0");
     action.extend(attribute(TCA_ACT_OPTIONS | NLA_F_NESTED, &attribute(TCA_GACT_PARMS, &gact)));
     attribute(1 | NLA_F_NESTED, &action)

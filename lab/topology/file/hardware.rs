@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::links::link_table;
 use super::{At, LinkAttributes, QdiscTable, in_file_order};
-use crate::link::{Cidr, DeviceRef, Mac, NicDriver, VfLinkState, VlanId};
+use crate::link::{Backing, Cidr, DeviceRef, Mac, NicDriver, VfLinkState, VlanId};
 
 link_table! {
     /// An emulated NIC.
@@ -26,6 +26,9 @@ link_table! {
         peer: At<DeviceRef>,
         /// How many VFs it has (`sriov_numvfs`).
         vfs: At<u8>,
+        /// What it is made of: `hardware`, an emulated NIC, unless you say `netdevsim` (its VFs are settings and no
+        /// devices) or `switch` (a bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`).
+        backing: Option<Backing>,
         /// What the PF says of each, by number.
         #[serde(default, deserialize_with = "in_file_order")]
         vf: IndexMap<At<String>, VfSettingsTable>,
@@ -35,7 +38,7 @@ link_table! {
     /// A device of netdevsim, the kernel's driver without hardware. The lab builds it from the kernel's source.
     NetdevsimTable {
         /// The netdevsim at the other end of its cable, `namespace:device`, which names this one. Without it what the
-        /// device is given is swallowed. Before 6.9 two of them cannot be linked.
+        /// device is given is swallowed. Older kernels, 6.1 among them, cannot link two.
         peer: Option<At<DeviceRef>>,
         /// How many VFs it has (`sriov_numvfs`), 4 at the most. They can be set, and have no devices.
         vfs: Option<At<u8>>,
