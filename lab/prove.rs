@@ -180,13 +180,18 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
-            found.extend([Contrary::Unattached, Contrary::FirstNetwork]);
+            found.push(Contrary::Undone);
+            found.extend(fewer_networks(topology));
             found.push(Contrary::Unaddressed(device.clone()));
         }
         Subject::Routes { .. } => {
-            found.push(Contrary::Unattached);
+            found.push(Contrary::Undone);
             let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
             found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
+        }
+        // A bond's selectors took the device, in a step.
+        Subject::Refused { .. } if steps.iter().any(|step| matches!(step, Step::Reconcile { .. })) => {
+            return vec![Contrary::Undone];
         }
         // Whatever it was that the kernel refused: without options it makes the device.
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
@@ -294,9 +299,11 @@ fn another_state(
     let broken: Vec<Contrary> = match state {
         State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
         State::Exists if wanted.hold(0) => {
-            return vec![Contrary::Unattached, Contrary::Made(device.clone())];
+            return vec![Contrary::Undone, Contrary::Made(device.clone())];
         }
-        State::Exists => return vec![Contrary::Unattached, Contrary::FirstNetwork, Contrary::Kept],
+        State::Exists => {
+            return [vec![Contrary::Undone, Contrary::Kept], fewer_networks(topology)].concat();
+        }
         State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
@@ -315,6 +322,16 @@ fn another_state(
     };
     // The state is read at the end; until then it has to come about.
     broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+}
+
+/// A pod that is attached to its first network, to its first two, and so on.
+fn fewer_networks(topology: &Topology) -> Vec<Contrary> {
+    let of = |step: &Step| match step {
+        Step::Attach(attachment) => attachment.delegates.len(),
+        _ => 0,
+    };
+    let most = topology.scenario.steps.iter().map(of).max().unwrap_or(0);
+    (1..most).map(Contrary::Networks).collect()
 }
 
 /// The device if it is a bond, or the bond that it stands on.

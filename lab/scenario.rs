@@ -319,9 +319,9 @@ pub enum Contrary {
     /// All cables of a namespace out, and this one in again.
     Replugged(DeviceRef),
     /// No pod attached to anything, and nothing done.
-    Unattached,
-    /// Pods attached to their first network only, and nothing done.
-    FirstNetwork,
+    Undone,
+    /// Pods attached to so many of their networks only, and nothing done.
+    Networks(usize),
     /// Everything as written, but no pod detached.
     Kept,
     /// Everything as written, and then this device set up.

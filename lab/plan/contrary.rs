@@ -53,12 +53,12 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
         Contrary::Unaddressed(device) => {
             topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
         }
-        Contrary::Unattached => steps.clear(),
+        Contrary::Undone => steps.clear(),
         Contrary::Kept => steps.retain(|step| !matches!(step, Step::Detach(_))),
-        Contrary::FirstNetwork => {
+        Contrary::Networks(first) => {
             steps.retain(|step| matches!(step, Step::Attach(_)));
             for attachment in attachments(steps) {
-                attachment.delegates.truncate(1);
+                attachment.delegates.truncate(*first);
                 attachment.fails = None;
             }
         }

@@ -14,10 +14,6 @@ use serde_json::Value;
 
 use crate::{lab_run, machine, topologies};
 
-/// `--prove` finds an expectation of these vacuous: what it looks at (a device selector's mistake, the second VF's way back)
-/// no contrary trial changes yet. They run without it.
-const UNPROVEN: [&str; 2] = ["cni-bond-vf-mac", "talos-bond-selector-mac-only"];
-
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
@@ -25,7 +21,7 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let name = file.trim_end_matches(".snap").to_owned();
     machine::trial(name.clone(), pin, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
-        let own = is_kernel_of(&topology, &id) && !UNPROVEN.contains(&stem(&topology).as_str());
+        let own = is_kernel_of(&topology, &id);
         let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
