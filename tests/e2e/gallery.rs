@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lab::document::Document;
 use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::netdevsim::{self, NETDEVSIM};
 use lab::matrix::is_acceptable;
 use lab::outcome::Outcome;
+use lab::plan;
 use lab::snapshot;
 use lab::topology::Topology;
 use libtest_mimic::Trial;
@@ -19,7 +21,9 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
     let file = snapshot::file_name(&stem(&topology), &id);
     let name = file.trim_end_matches(".snap").to_owned();
-    machine::trial(name.clone(), pin, move |_, _| {
+    let needed = (topology.clone(), pin.clone());
+    let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
+    machine::trial_with(name.clone(), pin, provide, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
         let own = is_kernel_of(&topology, &id);
         let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
@@ -29,7 +33,8 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
         if result.outcome == Outcome::Skip {
-            // What a kernel cannot do leaves nothing to compare.
+            // What a kernel cannot do leaves nothing to compare, unless it could once.
+            assert!(!is_accepted(&file), "skipped, with a snapshot: {:?}", result.reason);
             return eprintln!("{name}: skipped: {}", result.reason.expect("a skip says why"));
         }
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
@@ -42,6 +47,20 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     })
 }
 
+/// What a topology needs beside the kernel of `pin`, got as `lab run` gets it: the build with drivers, a module.
+fn provided(bench: &machine::Bench, topology: &Topology, pin: &KernelPin) -> Result<(), String> {
+    let kernels = Kernels::built_in().expect("a unit test reads it too");
+    let with_drivers = kernels.with_drivers(pin).filter(|_| plan::needs_drivers(topology));
+    if let Some(pin) = with_drivers {
+        bench.kernel(pin)?;
+    }
+    let pin = with_drivers.unwrap_or(pin);
+    let module = kernels.module(NETDEVSIM, pin).filter(|_| plan::needs_netdevsim(topology));
+    let Some(module) = module else { return Ok(()) };
+    let built = netdevsim::ensure(&bench.cache, None, (pin, module), machine::policy(), &mut machine::say);
+    built.map(drop).map_err(|error| error.to_string())
+}
+
 /// A snapshot that no cell reads any more would look as if it were tested.
 pub fn no_stray_snapshots() -> Trial {
     Trial::test("snapshots: each belongs to a topology and a pinned kernel", || {
@@ -52,13 +71,26 @@ pub fn no_stray_snapshots() -> Trial {
             kernels.pins().map(move |pin| snapshot::file_name(&topology, &pin.name()))
         });
         let files: BTreeSet<String> = files.collect();
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots");
-        for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        for entry in std::fs::read_dir(snapshots()).expect("the folder is there") {
             let name = entry.expect("it can be read").file_name().to_string_lossy().into_owned();
             assert!(files.contains(&name) || name.ends_with(".snap.new"), "{name} is no cell's snapshot");
         }
         Ok(())
     })
+}
+
+fn snapshots() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots")
+}
+
+fn is_accepted(snapshot: &str) -> bool {
+    snapshots().join(snapshot).exists()
+}
+
+fn parsed(topology: &Path) -> Topology {
+    let text = std::fs::read_to_string(topology).expect("the gallery can be read");
+    let topology = Topology::parse("gallery", &topology.display().to_string(), &text);
+    topology.unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn stem(topology: &Path) -> String {
@@ -90,11 +122,8 @@ fn expected_code(outcome: Outcome) -> i32 {
 
 /// Whether it is the kernel that the topology is about.
 fn is_kernel_of(topology: &Path, id: &str) -> bool {
-    let text = std::fs::read_to_string(topology).expect("the gallery can be read");
-    let topology = Topology::parse("gallery", &topology.display().to_string(), &text);
-    let kernel = topology.unwrap_or_else(|errors| panic!("{errors}")).kernel;
     // Where drivers are needed the lab takes the build that has them, whichever of the two is named.
-    kernel.is_some_and(|kernel| without_flavour(&kernel) == without_flavour(id))
+    parsed(topology).kernel.is_some_and(|kernel| without_flavour(&kernel) == without_flavour(id))
 }
 
 fn without_flavour(kernel: &str) -> &str {

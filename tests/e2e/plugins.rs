@@ -40,7 +40,7 @@ fn result(name: &str, way: &str) -> Value {
 }
 
 /// Debian's package, got where it is missing and we are root.
-fn installed() -> Result<(), String> {
+fn installed(_: &machine::Bench) -> Result<(), String> {
     let is_there = || Path::new(FOLDER).join("macvlan").is_file();
     if !is_there() && machine::is_root() && install::has_apt() {
         eprintln!("installing {PACKAGE}: the programs that the lab's own way is compared with");

@@ -23,10 +23,14 @@ pub struct Bench {
 impl Bench {
     /// The kernel, fetched if it is missing and we are root; two test programs wait for each other at the store's lock.
     pub fn kernel(&self, pin: &KernelPin) -> Result<Kernel, String> {
-        let policy = if is_root() { InstallPolicy::Install } else { InstallPolicy::CachedOnly };
         let store = Store::new(self.cache.clone(), None);
-        store.ensure(pin, policy, &mut say).map_err(|error| error.to_string())
+        store.ensure(pin, policy(), &mut say).map_err(|error| error.to_string())
     }
+}
+
+/// Whether what is missing is fetched.
+pub fn policy() -> InstallPolicy {
+    if is_root() { InstallPolicy::Install } else { InstallPolicy::CachedOnly }
 }
 
 /// The pins that `selection` means: a version, a set, a range.
@@ -43,19 +47,19 @@ pub fn trial(
     pin: KernelPin,
     run: impl FnOnce(&Bench, &Kernel) + Send + 'static,
 ) -> Trial {
-    trial_with(name, pin, || Ok(()), run)
+    trial_with(name, pin, |_| Ok(()), run)
 }
 
 /// As [`trial`]; it needs something more, or a reason why that is not there.
 pub fn trial_with(
     name: impl Into<String>,
     pin: KernelPin,
-    more: impl FnOnce() -> Result<(), String> + Send + 'static,
+    more: impl FnOnce(&Bench) -> Result<(), String> + Send + 'static,
     run: impl FnOnce(&Bench, &Kernel) + Send + 'static,
 ) -> Trial {
     Trial::ignorable_test(name, move || {
         let ready = bench().and_then(|bench| Ok((bench, bench.kernel(&pin)?)));
-        let ready = ready.and_then(|ready| more().map(|()| ready));
+        let ready = ready.and_then(|ready| more(ready.0).map(|()| ready));
         match ready {
             Ok((bench, kernel)) => {
                 run(bench, &kernel);
@@ -96,7 +100,8 @@ fn qemu(cache: &Cache) -> Result<Qemu, String> {
     Qemu::find().map_err(|error| error.to_string())
 }
 
-fn say(event: DownloadEvent<'_>) {
+/// Tells what is fetched.
+pub fn say(event: DownloadEvent<'_>) {
     match event {
         DownloadEvent::Waiting { kernel } => eprintln!("waiting for another lab that fetches {kernel}"),
         DownloadEvent::Started { package, size } => {
