@@ -8,6 +8,7 @@
 //! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
 //! tells nothing. What a hypothesis waits for must not be there with nothing broken.
 
+use crate::cni::{Attached, Delegate};
 use crate::ledger::{Account, TrialAccount};
 use crate::link::DeviceRef;
 use crate::plan::{self, Role};
@@ -316,12 +317,26 @@ fn another_state(
             siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
         }
         State::Active | State::MiiStatus => vec![fault(Fault::Down { device: device.clone() })],
+        // What a PF puts on LACPDUs keeps partners apart.
+        State::Partner | State::AggregatorPorts if tells_pf(topology) => vec![Contrary::Untold],
         State::Partner | State::AggregatorPorts => {
             ports().map(|port| fault(Fault::Down { device: port })).collect()
         }
     };
     // The state is read at the end; until then it has to come about.
     broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+}
+
+/// Whether a sriov plugin has something to tell a PF.
+fn tells_pf(topology: &Topology) -> bool {
+    let says = |attached: &Attached| match attached.network.delegate {
+        Delegate::Sriov { vlan, spoofchk, trust } => vlan.is_some() || spoofchk.is_some() || trust.is_some(),
+        _ => false,
+    };
+    topology.scenario.steps.iter().any(|step| match step {
+        Step::Attach(attachment) => attachment.delegates.iter().any(says),
+        _ => false,
+    })
 }
 
 /// A pod that is attached to its first network, to its first two, and so on.

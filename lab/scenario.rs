@@ -322,6 +322,8 @@ pub enum Contrary {
     Undone,
     /// Pods attached to so many of their networks only, and nothing done.
     Networks(usize),
+    /// Pods attached by a sriov plugin that tells the PF nothing: no VLAN, no spoofchk, no trust.
+    Untold,
     /// Everything as written, but no pod detached.
     Kept,
     /// Everything as written, and then this device set up.

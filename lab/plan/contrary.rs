@@ -1,7 +1,7 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
 use super::{Op, Plan, Role, act, build, counted, flood, inject};
-use crate::cni::Attachment;
+use crate::cni::{Attachment, Delegate};
 use crate::link::{DeviceRef, IfName, Mac};
 use crate::scenario::{Contrary, Fault, Socket, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
@@ -54,6 +54,13 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
             topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
         }
         Contrary::Undone => steps.clear(),
+        Contrary::Untold => {
+            for delegate in attachments(steps).flat_map(|attachment| &mut attachment.delegates) {
+                if let Delegate::Sriov { vlan, spoofchk, trust } = &mut delegate.network.delegate {
+                    (*vlan, *spoofchk, *trust) = (None, None, None);
+                }
+            }
+        }
         Contrary::Kept => steps.retain(|step| !matches!(step, Step::Detach(_))),
         Contrary::Networks(first) => {
             steps.retain(|step| matches!(step, Step::Attach(_)));

@@ -87,6 +87,7 @@ impl Display for Contrary {
             Self::Undone => f.write_str("none of the steps"),
             Self::Networks(1) => f.write_str("the first network alone attached"),
             Self::Networks(first) => write!(f, "the first {first} networks alone attached"),
+            Self::Untold => f.write_str("VFs without settings"),
             Self::Kept => f.write_str("nothing detached"),
             Self::Raised(device) => write!(f, "{device} set up at the end"),
             Self::Made(device) => write!(f, "{device} made at the end"),
