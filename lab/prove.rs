@@ -170,14 +170,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
-        Subject::Mac { device, .. } => {
-            found.extend(releases(topology, device));
-            // The bond's way of choosing an address, and each address that it could have chosen.
-            let has = |link: &&Link| link.has_port(device) || link.device == *device;
-            let bonds = links_of(topology).filter(has);
-            let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
-            found.extend(told.map(Contrary::Plain));
-        }
+        Subject::Mac { device, .. } => found.extend(another_address(topology, device)),
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
@@ -198,6 +191,14 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
     }
     found
+}
+
+/// Its bond without it, the bond's way of choosing an address, and each address that it could have chosen.
+fn another_address(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
+    let has = |link: &&Link| link.has_port(device) || link.device == *device;
+    let bonds = links_of(topology).filter(has);
+    let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
+    releases(topology, device).into_iter().chain(told.map(Contrary::Plain)).collect()
 }
 
 /// Whether a bond or bridge has options that it could be without.
