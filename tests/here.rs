@@ -6,7 +6,8 @@
 //! for fails on every kernel: a frame nobody accounts for, a hang, an error.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -156,25 +157,33 @@ fn each_topology_does_what_it_should_on_the_running_kernel() {
     assert!(left.is_empty(), "left behind: {left:#?}");
 }
 
+/// A network namespace, held open: the kernel gives the inode number of one that is gone to the next that is made,
+/// and other tests make some beside this one.
+struct Namespace {
+    link: PathBuf,
+    _held: File,
+}
+
 /// The agent that a lab started, once it is in a network namespace of its own.
-fn agent_of(lab: &Child) -> Option<(i32, PathBuf)> {
+fn agent_of(lab: &Child) -> Option<(i32, Namespace)> {
     let parent = format!("PPid:\t{}", lab.id());
     let own = fs::read_link("/proc/self/ns/net").ok()?;
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes.filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok()).find_map(|pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        let namespace = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
         let is_agent = status.lines().any(|line| line == parent) && arguments.contains(AGENT_COMMAND);
-        (is_agent && namespace != own).then_some((pid, namespace))
+        let held = File::open(format!("/proc/{pid}/ns/net")).ok()?;
+        let link = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).ok()?;
+        (is_agent && link != own).then_some((pid, Namespace { link, _held: held }))
     })
 }
 
-/// Processes with a thread in that namespace.
-fn inhabitants(namespace: &Path) -> Vec<String> {
+/// Processes in that namespace.
+fn inhabitants(namespace: &Namespace) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("there is /proc").flatten();
     let inside =
-        |pid: &String| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|one| one == namespace);
+        |pid: &String| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|one| one == namespace.link);
     processes.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(inside).collect()
 }
 

@@ -39,7 +39,7 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             | Need::Netdevsim { .. } => {
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
-                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", provider(need))));
+                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
                 continue;
             }
             Need::Plugin(name) => {
@@ -48,7 +48,7 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
                 continue;
             }
             Need::Driver(module) => {
-                let lacks = || format!("{need} ({})", provider(need));
+                let lacks = || format!("{need} ({})", need.provider());
                 missing.extend((!hardware::has_driver(module)).then(lacks));
                 continue;
             }
@@ -93,43 +93,7 @@ fn judge(need: &Need, tried: Result<(), RtnlError>) -> Result<Option<String>, Op
         RtnlError::Refused { text: Some(text), .. } => format!(": {text}"),
         _ => String::new(),
     };
-    Ok(lacks.then(|| format!("{need} ({}){words}", provider(need))))
-}
-
-/// What would bring it, for whoever builds or loads it.
-fn provider(need: &Need) -> String {
-    let option = match need {
-        Need::Link(kind) => match kind.as_str() {
-            "bond" => "CONFIG_BONDING".into(),
-            "vlan" => "CONFIG_VLAN_8021Q".into(),
-            other => format!("CONFIG_{}", other.to_uppercase()),
-        },
-        Need::Qdisc(kind) => match kind.as_str() {
-            "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
-            "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
-            other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
-        },
-        Need::Classifier(kind) => {
-            format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
-        }
-        Need::Hook { kind: FilterKind::Nft, .. } => {
-            "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
-                .into()
-        }
-        Need::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
-        Need::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
-        Need::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
-        Need::Tap { backpressure: false } => "CONFIG_TUN".into(),
-        Need::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
-        Need::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
-        Need::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
-        Need::Plugin(name) => name.clone(),
-    };
-    match need.modules().as_slice() {
-        [] => option,
-        [module] => format!("{option}, module {module}"),
-        modules => format!("{option}, modules {}", modules.join(", ")),
-    }
+    Ok(lacks.then(|| format!("{need} ({}){words}", need.provider())))
 }
 
 async fn try_link(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {

@@ -111,6 +111,15 @@ impl ModuleTree {
         Ok(names.iter().copied().filter(|name| index.closure(&[name]).is_ok()).collect())
     }
 
+    /// Whether this kernel surely lacks a module. An image without its modules' list tells nothing.
+    ///
+    /// # Errors
+    /// When the stored index cannot be read.
+    pub fn lacks(&self, name: &str) -> Result<bool, ModulesError> {
+        let index = self.read_index()?;
+        Ok(!index.builtin.is_empty() && index.closure(&[name]).is_err())
+    }
+
     /// The file of a module that is not of the kernel's packages.
     pub fn built_as(&self, name: &str) -> Option<&Path> {
         self.built.iter().map(PathBuf::as_path).find(|path| module_name(path) == name)
@@ -418,6 +427,10 @@ mod tests {
         assert_eq!(files, [ModuleFile { name: "tls".into(), path: "/m/kernel/net/tls/tls.ko.xz".into() }]);
         let error = tree.closure(&["dummy-hcd"]).unwrap_err().to_string();
         assert!(error.starts_with("kernel 6.12.57 has no module dummy_hcd; "), "{error}");
+        assert!(tree.lacks("dummy_hcd").unwrap());
+        assert!(!tree.lacks("tls").unwrap());
+        index(&[], &[]).write(&tree.index).unwrap();
+        assert!(!tree.lacks("dummy_hcd").unwrap(), "an image of one's own may have it built in");
     }
 
     #[test]

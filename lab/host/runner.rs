@@ -164,6 +164,11 @@ pub fn carry_out_in_machine(
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
         return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
     }
+    let missing = absent_drivers(plan, machine)?;
+    if !missing.is_empty() {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        return Ok(lacking(topology, kernel, missing, timing));
+    }
     let spec = spec(plan, machine)?;
     let (mut vm, notes) = match start(machine, &spec) {
         Ok(started) => started,
@@ -256,6 +261,19 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     Ok(spec)
 }
 
+/// Drivers that the kernel's modules do not have: no machine needs to be started to learn it there.
+fn absent_drivers(plan: &Plan, machine: &Machine<'_>) -> Result<Vec<String>, ModulesError> {
+    let mut absent = Vec::new();
+    for need in &plan.needs {
+        if let Some(module) = need.driver_module()
+            && machine.kernel.modules.lacks(module)?
+        {
+            absent.push(format!("{need} ({})", need.provider()));
+        }
+    }
+    Ok(absent)
+}
+
 fn plugin_names(plan: &Plan) -> Vec<String> {
     let name = |need: &plan::Need| match need {
         plan::Need::Plugin(name) => Some(name.clone()),
@@ -288,8 +306,13 @@ pub fn machine_of(topology: &Topology) -> Vec<String> {
 /// When a run would come to no result. [`unstarted`] makes a result of it.
 pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
     let plan = plan::lower(topology);
+    if nics::lacks(machine.qemu, &plan.slots).is_some()
+        || !absent_drivers(&plan, machine).map_err(RunError::from)?.is_empty()
+    {
+        return Ok(None);
+    }
     let spec = spec(&plan, machine)?;
-    if machine.cold || nics::lacks(machine.qemu, &plan.slots).is_some() {
+    if machine.cold {
         return Ok(None);
     }
     let states = machine.cache.path("machines");
@@ -426,11 +449,7 @@ fn conclude(
         return unfinished(topology, kernel, Outcome::Error, reason, timing);
     }
     if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
-        let reason =
-            format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, what.join("\n  "));
-        let mut run = unfinished(topology, kernel, Outcome::Skip, reason, timing);
-        run.missing = what.clone();
-        return run;
+        return lacking(topology, kernel, what.clone(), timing);
     }
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
@@ -444,6 +463,13 @@ fn conclude(
             unfinished(topology, kernel, Outcome::Error, reason, timing)
         }
     }
+}
+
+/// What a kernel lacks is a skip.
+fn lacking(topology: &Topology, kernel: KernelDocument, missing: Vec<String>, timing: Timing) -> Run {
+    let reason =
+        format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, missing.join("\n  "));
+    Run { missing, ..unfinished(topology, kernel, Outcome::Skip, reason, timing) }
 }
 
 fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timing) -> Run {

@@ -77,6 +77,52 @@ impl Need {
             Self::Plugin(_) => Vec::new(),
         }
     }
+
+    /// What would bring it, for whoever builds or loads it.
+    pub fn provider(&self) -> String {
+        let option = match self {
+            Self::Link(kind) => match kind.as_str() {
+                "bond" => "CONFIG_BONDING".into(),
+                "vlan" => "CONFIG_VLAN_8021Q".into(),
+                other => format!("CONFIG_{}", other.to_uppercase()),
+            },
+            Self::Qdisc(kind) => match kind.as_str() {
+                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
+                "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
+                other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
+            },
+            Self::Classifier(kind) => {
+                format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
+            }
+            Self::Hook { kind: FilterKind::Nft, .. } => {
+                "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
+                    .into()
+            }
+            Self::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
+            Self::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
+            Self::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
+            Self::Tap { backpressure: false } => "CONFIG_TUN".into(),
+            Self::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
+            Self::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
+            Self::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
+            Self::Plugin(name) => name.clone(),
+        };
+        match self.modules().as_slice() {
+            [] => option,
+            [module] => format!("{option}, module {module}"),
+            modules => format!("{option}, modules {}", modules.join(", ")),
+        }
+    }
+
+    /// The module without which a kernel cannot have it, whatever else is built in.
+    pub fn driver_module(&self) -> Option<&str> {
+        match self {
+            Self::Driver(module) => Some(module),
+            Self::Gadget => Some("dummy_hcd"),
+            Self::Netdevsim { .. } => Some("netdevsim"),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a topology needs drivers that a kernel built for virtual machines lacks.
