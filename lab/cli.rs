@@ -7,6 +7,7 @@ mod bisect;
 mod doctor;
 mod drivers;
 mod failure;
+mod fallback;
 mod kernels;
 mod matrix;
 mod progress;

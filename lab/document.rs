@@ -13,6 +13,7 @@ use crate::plan::Role;
 use crate::prove::Proof;
 use crate::scenario::Socket;
 use crate::separators::Separator;
+use crate::topology::Topology;
 use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
 
 /// Device counters that are shown even when they did not move: a zero here is half of an answer.
@@ -33,6 +34,9 @@ pub struct Document {
     /// What stood in for emulated NICs, each with the device it is in the place of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<String>,
+    /// Whether they are there for want of NICs that the topology asks for: then it is compared with no snapshot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fell_back: bool,
     /// Everything that had to hold.
     pub checks: Vec<CheckDocument>,
     /// Flows of the main trial, or of the control where there are no steps.
@@ -282,6 +286,7 @@ impl Document {
             outcome: verdict.outcome,
             reason: None,
             stand_ins: Vec::new(),
+            fell_back: false,
             checks: verdict.checks.iter().map(check_document).collect(),
             flows,
             devices,
@@ -311,6 +316,7 @@ impl Document {
             outcome,
             reason: Some(reason),
             stand_ins: Vec::new(),
+            fell_back: false,
             checks: Vec::new(),
             flows: Vec::new(),
             devices: IndexMap::new(),
@@ -324,6 +330,15 @@ impl Document {
             trials: Vec::new(),
             timing_ms: timing,
         }
+    }
+}
+
+impl Document {
+    /// Says what stood in for NICs in the topology that was run.
+    #[must_use]
+    pub fn stood_in(self, topology: &Topology) -> Self {
+        let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
+        Self { stand_ins, fell_back: topology.fell_back, ..self }
     }
 }
 

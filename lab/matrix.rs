@@ -4,6 +4,9 @@
 //! judged by: a kernel with the bug has a snapshot that shows the bug. Where there is none, the file's conditions
 //! decide. What the lab cannot vouch for is green under neither: no snapshot covers a frame nobody accounts for, a
 //! hang, or a guest that did not come up.
+//!
+//! Where something stands in for NICs that a topology asks for, the cell shows what the stand-in does. It is compared
+//! with no snapshot, becomes none, and stands in no group beside kernels with the NICs; the file's conditions decide.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -51,6 +54,8 @@ pub enum Standing {
     Differs,
     /// Nothing is accepted yet.
     New,
+    /// Not looked at: something stood in for NICs that the topology asks for.
+    StoodIn,
 }
 
 /// How strict a matrix is.
@@ -127,16 +132,17 @@ pub struct Matrix {
 pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Policy) -> Cell {
     let ran = document.outcome;
     let text = snapshot::text(&document);
-    let snapshot = compare(ran, &text, accepted, policy);
+    let snapshot = compare(&document, &text, accepted, policy);
     let mut cell = Cell { document, file: file.to_owned(), ran, text, snapshot };
     cell.document.outcome = verdict(&cell, policy);
     cell
 }
 
-fn compare(ran: Outcome, text: &str, accepted: Option<&str>, policy: Policy) -> Comparison {
+fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Policy) -> Comparison {
     let (standing, differences) = match accepted {
+        _ if document.fell_back => (Standing::StoodIn, Vec::new()),
         _ if !policy.compare => (Standing::None, Vec::new()),
-        None if is_acceptable(ran) => (Standing::New, Vec::new()),
+        None if is_acceptable(document.outcome) => (Standing::New, Vec::new()),
         None => (Standing::None, Vec::new()),
         Some(accepted) if snapshot::same(accepted, text) => (Standing::Same, Vec::new()),
         Some(accepted) => (Standing::Differs, behaviour::differences(&[accepted, text])),
@@ -160,7 +166,7 @@ fn verdict(cell: &Cell, policy: Policy) -> Outcome {
         Standing::Differs if ran == Outcome::Panic => Outcome::Panic,
         Standing::Differs => Outcome::Fail,
         Standing::New if policy.new_fails && ran == Outcome::Pass => Outcome::Fail,
-        Standing::New | Standing::None => ran,
+        Standing::New | Standing::None | Standing::StoodIn => ran,
     }
 }
 
@@ -209,16 +215,17 @@ impl Matrix {
     }
 }
 
-/// Groups the kernels on which there is a behaviour: a skip, an error, a hang and a failed boot are none.
+/// Groups the kernels on which there is a behaviour: a skip, an error, a hang and a failed boot are none, and a
+/// stand-in's is none of the NICs that others have had.
 fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours {
-    let able = |kernel: &&String| {
-        cells.iter().any(|cell| cell.document.kernel.id == **kernel && is_acceptable(cell.ran))
+    let able = || cells.iter().filter(|cell| is_acceptable(cell.ran));
+    let has_nics = able().any(|cell| !cell.document.fell_back);
+    let on = |kernel: &String| {
+        let mut cells = able().filter(|cell| !(has_nics && cell.document.fell_back));
+        cells.find(|cell| cell.document.kernel.id == *kernel)
     };
-    let order: Vec<String> = kernels.iter().filter(able).cloned().collect();
-    let texts = order.iter().filter_map(|kernel| {
-        let cell = cells.iter().find(|cell| cell.document.kernel.id == *kernel)?;
-        Some((kernel.as_str(), cell.text.as_str()))
-    });
+    let order: Vec<String> = kernels.iter().filter(|kernel| on(kernel).is_some()).cloned().collect();
+    let texts = order.iter().filter_map(|kernel| Some((kernel.as_str(), on(kernel)?.text.as_str())));
     let groups = behaviour::group(texts);
     let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
     let differences = behaviour::differences(&texts);
@@ -336,6 +343,56 @@ pub mod tests {
                 "{outcome} without a snapshot"
             );
         }
+    }
+
+    /// A run in which a switch stood in for a PF, unasked.
+    pub fn stood_in(document: Document) -> Document {
+        Document { stand_ins: vec!["node:enp1s0 by switch".into()], fell_back: true, ..document }
+    }
+
+    #[test]
+    fn a_stand_in_is_judged_by_the_files_conditions_alone() {
+        use Outcome::{Error, Fail, Pass, Skip};
+        let ci = Policy { compare: true, new_fails: true };
+        let real = snapshot::text(&finished("t", "6.12.57", Pass, 0, 0));
+        for (ran, lost, unattributed, verdict) in [
+            (Pass, 0, 0, Pass),
+            (Pass, 3, 0, Pass),
+            (Fail, 3, 0, Fail),
+            (Pass, 3, 1, Fail),
+            (Fail, 3, 1, Fail),
+        ] {
+            let document = stood_in(finished("t", "6.12.57", ran, lost, unattributed));
+            let own = snapshot::text(&document);
+            // Not even a text that says the same is one to go by.
+            for accepted in [None, Some(real.as_str()), Some(own.as_str())] {
+                for policy in [LOCAL, ci] {
+                    let cell = judge(document.clone(), "t.toml", accepted, policy);
+                    assert_eq!(cell.snapshot.standing, Standing::StoodIn);
+                    assert!(cell.snapshot.differences.is_empty());
+                    assert_eq!(cell.document.outcome, verdict, "{ran} {lost} {unattributed} {accepted:?}");
+                }
+            }
+        }
+        for ran in [Skip, Error] {
+            let document = stood_in(ended("t", "6.12.57", ran, "x"));
+            assert_eq!(judge(document, "t.toml", Some(&real), ci).document.outcome, ran);
+        }
+    }
+
+    #[test]
+    fn a_stand_in_is_in_no_group_with_real_nics() {
+        let kernels = ["6.1", "6.12", "6.18"].map(String::from);
+        let of = |documents: [Document; 3]| {
+            let cells = documents.map(|document| judge(document, "t.toml", None, LOCAL)).to_vec();
+            let matrix = Matrix::new(cells, &["t".to_owned()], &kernels, Measures::default());
+            matrix.groups[0].groups.iter().map(|group| group.range.clone()).collect::<Vec<_>>()
+        };
+        let passed = |kernel: &str| finished("t", kernel, Outcome::Pass, 0, 0);
+        let mixed = [passed("6.1"), stood_in(passed("6.12")), passed("6.18")];
+        assert_eq!(of(mixed), ["6.1, 6.18"]);
+        let alone = [stood_in(passed("6.1")), stood_in(passed("6.12")), stood_in(passed("6.18"))];
+        assert_eq!(of(alone), ["6.1 .. 6.18"]);
     }
 
     #[test]

@@ -15,15 +15,36 @@ use crate::link::{Backing, DeviceRef, IfName, Mac, NsName, VfLinkState, VlanId};
 use crate::scenario::{Condition, Fault, Subject};
 use crate::topology::{Link, LinkKind, Topology};
 
-/// A switch in the place of a PF's own.
+/// What is in the place of a NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandIn {
-    /// The PF.
-    pub pf: DeviceRef,
+    /// The PF, or another NIC.
+    pub nic: DeviceRef,
     /// What it is made of.
-    pub backing: Backing,
+    pub by: Substitute,
     /// The ports of VFs.
     pub ports: Vec<SwitchPort>,
+}
+
+/// What a stand-in is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Substitute {
+    /// What a PF is told, without VF devices.
+    Netdevsim,
+    /// What passes a PF's VFs.
+    Switch,
+    /// A cable's end.
+    Veth,
+}
+
+impl fmt::Display for Substitute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Netdevsim => "netdevsim",
+            Self::Switch => "switch",
+            Self::Veth => "veth",
+        })
+    }
 }
 
 /// What a port of a switch does in the place of a VF.
@@ -49,7 +70,7 @@ impl SwitchPort {
 
 impl fmt::Display for StandIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", self.pf, self.backing)
+        write!(f, "{} by {}", self.nic, self.by)
     }
 }
 
@@ -79,7 +100,7 @@ pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Ba
                     |peer: &DeviceRef, vfs| LinkKind::Netdevsim(Netdevsim { peer: Some(peer.clone()), vfs });
                 set_kind(links, pf, sim(&nic.peer, nic.vfs.clone()));
                 set_kind(links, &nic.peer, sim(pf, Vec::new()));
-                StandIn { pf: pf.clone(), backing: *backing, ports: Vec::new() }
+                StandIn { nic: pf.clone(), by: Substitute::Netdevsim, ports: Vec::new() }
             }
         })
         .collect()
@@ -120,7 +141,7 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
             _ => {}
         }
     }
-    let stand_ins = apply(&mut topology.links, |_| Backing::Switch);
+    let mut stand_ins = apply(&mut topology.links, |_| Backing::Switch);
     let cables: Vec<(DeviceRef, DeviceRef)> = topology
         .links
         .values()
@@ -131,11 +152,13 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         .collect();
     for (device, peer) in cables {
         set_kind(&mut topology.links, &device, LinkKind::Veth { peer });
+        stand_ins.push(StandIn { nic: device, by: Substitute::Veth, ports: Vec::new() });
     }
     for device in topology.links.keys() {
         topology.namespaces.entry(device.ns.clone()).or_default();
     }
     topology.stand_ins.extend(stand_ins);
+    topology.fell_back = true;
     Ok(true)
 }
 
@@ -171,7 +194,7 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
     links.extend(added.into_iter().map(|link| (link.device.clone(), link)));
     let bridge = Link::new(inside(&ns, "switch"), LinkKind::Bridge { ports: names, vlan_filtering });
     links.insert(bridge.device.clone(), bridge);
-    StandIn { pf: pf.clone(), backing: Backing::Switch, ports }
+    StandIn { nic: pf.clone(), by: Substitute::Switch, ports }
 }
 
 fn port(device: &DeviceRef, peer: &DeviceRef) -> Link {
@@ -218,11 +241,29 @@ mod tests {
         assert!(topology.links.values().all(|link| !link.kind.is_hardware()));
         let [stand_in] = &topology.stand_ins[..] else { panic!("one PF") };
         assert_eq!(stand_in.to_string(), "node:enp1s0 by switch");
+        assert!(topology.fell_back);
         let port = &stand_in.ports[0];
         assert_eq!(port.device.to_string(), "node-enp1s0-switch:vf0");
         assert_eq!(port.source, "02:00:5e:00:53:01".parse().ok());
         assert!(topology.namespaces.contains_key(&port.device.ns));
         assert_eq!(fall_back(&mut topology), Ok(false), "there is nothing to do any more");
+    }
+
+    #[test]
+    fn both_ends_of_a_cable_without_a_pf_are_told() {
+        let text = "[ns.a.nic.eth0]\ndriver = 'igb'\npeer = 'b:eth0'\n\
+                    [ns.b.nic.eth0]\ndriver = 'e1000e'\npeer = 'a:eth0'\n";
+        let mut topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut topology), Ok(true));
+        let told: Vec<String> = topology.stand_ins.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["a:eth0 by veth", "b:eth0 by veth"]);
+    }
+
+    #[test]
+    fn what_the_file_asks_for_is_no_falling_back() {
+        let mut topology = topology("backing = 'switch'");
+        assert_eq!(fall_back(&mut topology), Ok(false));
+        assert_eq!((topology.stand_ins.len(), topology.fell_back), (1, false));
     }
 
     #[rstest::rstest]
@@ -232,6 +273,6 @@ mod tests {
     fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
         let mut topology = topology(more);
         assert_eq!(fall_back(&mut topology), Err(expected.into()));
-        assert!(topology.stand_ins.is_empty(), "nothing is half done");
+        assert!(topology.stand_ins.is_empty() && !topology.fell_back, "nothing is half done");
     }
 }

@@ -53,8 +53,10 @@ pub struct Topology {
     pub links: IndexMap<DeviceRef, Link>,
     /// What attaching pods adds to it.
     pub attachments: Attachments,
-    /// Switches in the place of PFs.
+    /// What is in the place of NICs.
     pub stand_ins: Vec<StandIn>,
+    /// Whether they are there for want of NICs that the file asks for.
+    pub fell_back: bool,
     /// What happens on it.
     pub scenario: Scenario,
 }

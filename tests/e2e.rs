@@ -17,6 +17,8 @@ mod gallery;
 #[path = "e2e/lab_run.rs"]
 mod lab_run;
 mod machine;
+#[path = "e2e/old_qemu.rs"]
+mod old_qemu;
 #[path = "e2e/plugins.rs"]
 mod plugins;
 #[path = "e2e/report.rs"]
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(plugins::trials());
+    trials.push(old_qemu::trial());
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());
     trials.push(soak::trial());

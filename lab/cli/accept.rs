@@ -125,6 +125,12 @@ fn refusal(cell: &Cell) -> Option<String> {
         let first = reason.lines().next().unwrap_or_default();
         return Some(format!("{}, which is no behaviour of the kernel: {first}", cell.ran));
     }
+    if cell.document.fell_back {
+        let stand_ins = cell.document.stand_ins.join(", ");
+        return Some(format!(
+            "it shows a stand-in, and not the NICs that the topology asks for: {stand_ins}"
+        ));
+    }
     let frames = unattributed(&cell.document);
     (frames > 0).then(|| format!("{frames} frames are unaccounted for, which no snapshot covers"))
 }

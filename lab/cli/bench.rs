@@ -9,9 +9,10 @@ use lab::host::qemu::{Accelerator, Qemu};
 use lab::host::runner::Machine;
 use lab::host::store::Kernel;
 use lab::host::vm::Timeouts;
+use lab::topology::Topology;
 
 use super::failure::Failure;
-use super::{ProvisionArgs, provision};
+use super::{ProvisionArgs, fallback, provision};
 
 /// Everything of a machine but its kernel.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl Bench {
             cold,
             note,
         })
+    }
+
+    /// Puts stand-ins in the place of the NICs that its QEMU has not.
+    pub fn stand_in(&self, topology: &mut Topology) {
+        fallback::for_qemu(&self.qemu, topology);
     }
 
     /// A machine with this kernel.

@@ -123,7 +123,7 @@ impl Shared {
 
 /// Runs a matrix.
 pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
-    let sources = read_all(&args.paths)?;
+    let mut sources = read_all(&args.paths)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;
     // In the order of versions, whatever the order they are named in: ranges are told over it.
@@ -139,6 +139,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let bench = Bench::new(args.accel, args.cold, first, &args.provision, cache.clone())?;
     if let Some(note) = &bench.note {
         eprintln!("note: {note}");
+    }
+    for source in &mut sources {
+        bench.stand_in(&mut source.topology);
     }
     let accepted = Accepted::of(args, &sources, &kernels)?;
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
@@ -417,6 +420,7 @@ fn word(cell: &Cell) -> String {
     match cell.snapshot.standing {
         Standing::New => format!("{outcome} (new)"),
         Standing::Differs => format!("{outcome} (differs)"),
+        Standing::StoodIn => format!("{outcome} (stand-in)"),
         Standing::Same | Standing::None => outcome.to_owned(),
     }
 }

@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::kernels::{KernelPin, Kernels};
-use lab::host::nics;
 use lab::host::plugins;
 use lab::host::qemu::Qemu;
 use lab::host::runner::{self, Machine, Run};
@@ -19,11 +18,10 @@ use lab::plan::{self, Plan};
 use lab::prove;
 use lab::report::terminal;
 use lab::snapshot;
-use lab::stand_in;
 use lab::topology::Topology;
 
 use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, drivers, provision};
+use super::{PinsArgs, ProvisionArgs, drivers, fallback, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -122,8 +120,10 @@ pub fn carry_out(
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
-    if is_here || !Qemu::find().map_or(true, |qemu| nics::has_all(&qemu, &topology)) {
-        fall_back(&mut topology);
+    if is_here {
+        fallback::for_all(&mut topology);
+    } else if let Ok(qemu) = Qemu::find() {
+        fallback::for_qemu(&qemu, &mut topology);
     }
     let plan = lower(&topology)?;
     let mut run = if is_here {
@@ -147,13 +147,6 @@ pub fn carry_out(
         }
     }
     Ok(exit_code(&run))
-}
-
-/// Stand-ins for the NICs that are not to be had; the result says so. What they do not do is a skip, as without them.
-fn fall_back(topology: &mut Topology) {
-    if let Err(why) = stand_in::fall_back(topology) {
-        eprintln!("note: nothing stands in for the emulated NICs: the topology {why}");
-    }
 }
 
 fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {

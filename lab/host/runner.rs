@@ -454,8 +454,8 @@ fn conclude(
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
             let verdict = verdict::judge(topology, &account);
-            let mut document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
-            document.stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
+            let document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
+            let document = document.stood_in(topology);
             Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
         }
         Err(error) => {
@@ -492,7 +492,6 @@ fn unfinished(
     reason: String,
     timing: Timing,
 ) -> Run {
-    let mut document = Document::unfinished(&topology.name, kernel, outcome, reason, timing);
-    document.stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).stood_in(topology);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
 }

@@ -1,5 +1,7 @@
 //! A matrix for people: the grid, what the kernels did differently, what is not as expected, and what it cost.
 
+mod stood_in;
+
 use std::fmt::Write;
 
 use indexmap::IndexMap;
@@ -14,6 +16,8 @@ const WIDTH: usize = 100;
 const DIFFERENCES_MAX: usize = 12;
 /// Marks a cell that has no accepted snapshot.
 const NEW_MARK: char = '*';
+/// Marks a cell in which something stood in for NICs.
+const STOOD_IN_MARK: char = '~';
 
 const OUTCOMES: [Outcome; 8] = [
     Outcome::Pass,
@@ -31,11 +35,14 @@ pub fn render(matrix: &Matrix) -> String {
     let mut out = grid(matrix);
     out += &groups(matrix);
     out += &skips(matrix);
+    out += &stood_in::paragraph(matrix);
     out += &problems(matrix);
     out.push('\n');
     out += &summary(matrix);
     out
 }
+
+pub use stood_in::of_cell as stand_ins;
 
 /// The verdicts: a row for each topology and a column for each kernel, or the other way round, in words where they
 /// fit, else in letters.
@@ -56,6 +63,12 @@ pub fn grid(matrix: &Matrix) -> String {
     };
     if matrix.new_cells() > 0 {
         let _ = writeln!(out, "{NEW_MARK} has no accepted snapshot; its own conditions decided");
+    }
+    if matrix.cells.iter().any(|cell| cell.snapshot.standing == Standing::StoodIn) {
+        let _ = writeln!(
+            out,
+            "{STOOD_IN_MARK} is from a stand-in, compared with no snapshot; its own conditions decided"
+        );
     }
     out
 }
@@ -98,7 +111,11 @@ fn trim_line(out: &mut String) {
 fn mark(matrix: &Matrix, topology: &str, kernel: &str) -> Option<String> {
     let mut cells = matrix.cells.iter();
     let cell = cells.find(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)?;
-    (cell.snapshot.standing == Standing::New).then(|| NEW_MARK.to_string())
+    match cell.snapshot.standing {
+        Standing::New => Some(NEW_MARK.to_string()),
+        Standing::StoodIn => Some(STOOD_IN_MARK.to_string()),
+        Standing::None | Standing::Same | Standing::Differs => None,
+    }
 }
 
 /// Two columns a cell, kernels by number; in blocks where even that is too wide.

@@ -11,8 +11,8 @@ use super::document::NOWHERE;
 use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
-use crate::link::{Backing, Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
-use crate::stand_in;
+use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
+use crate::stand_in::{self, Substitute};
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
@@ -108,6 +108,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         links,
         attachments,
         stand_ins,
+        fell_back: false,
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
@@ -119,7 +120,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
 fn stood_in(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) {
     let stood_in = |device: &DeviceRef| {
         let of_it =
-            |stand_in: &stand_in::StandIn| stand_in.pf == *device && stand_in.backing == Backing::Switch;
+            |stand_in: &stand_in::StandIn| stand_in.nic == *device && stand_in.by == Substitute::Switch;
         topology.stand_ins.iter().any(of_it)
     };
     for (_, down) in &file.fault.down {
