@@ -12,6 +12,9 @@ pub const SERVER_PORT: u16 = 67;
 /// Where clients do.
 pub const CLIENT_PORT: u16 = 68;
 
+/// Where the daemon of the CNI plugin `dhcp` is asked: a name without a file.
+pub const DAEMON_SOCKET: &str = "lab-cni-dhcp";
+
 /// A server of the topology.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -26,6 +26,7 @@ pub mod build;
 pub mod counters;
 pub mod decoder;
 pub mod dhcp;
+pub mod dhcp_daemon;
 pub mod emptied;
 pub mod ethtool;
 pub mod extack;

@@ -1,6 +1,7 @@
 //! From an attachment to operations: ADD of each delegate, DEL of each, and what CHECK reads back.
 
 use super::{Attached, Attachment, Delegate, Ipam, bond};
+use crate::dhcp::DAEMON_SOCKET;
 use crate::hardware::VfSettings;
 use crate::link::DeviceRef;
 use crate::plan::{LeaseCall, Op, Part, PluginCall, Undo};
@@ -139,15 +140,26 @@ fn on_parent(attached: &Attached) -> Vec<Op> {
 /// The plugin's own program. It moves or makes links behind the lab's back.
 fn plugin(command: &str, attached: &Attached, attachment: &Attachment) -> Op {
     let made = attached.links.iter().chain(&attached.taken).map(|link| link.device.clone());
+    let asks_daemon = attached.network.ipam == Some(Ipam::Dhcp);
+    let config = &attached.network.json;
     Op::Plugin(Box::new(PluginCall {
         command: command.into(),
         plugin: attached.network.delegate.plugin().into(),
         node: attachment.node.clone(),
         pod: attachment.pod.clone(),
         ifname: attached.ifname.clone(),
-        config: attached.network.json.clone(),
+        config: if asks_daemon { asking_daemon(config) } else { config.clone() },
         changes: made.collect(),
+        asks_daemon,
     }))
+}
+
+/// `daemonSocketPath` of the plugin `dhcp`. `@` is the abstract namespace, which each network namespace has its own of:
+/// there is no file, and the daemons of two trials do not meet.
+fn asking_daemon(config: &str) -> String {
+    let Ok(mut config) = serde_json::from_str::<serde_json::Value>(config) else { return config.into() };
+    config["ipam"]["daemonSocketPath"] = format!("@{DAEMON_SOCKET}").into();
+    config.to_string()
 }
 
 /// DEL of IPAM comes before the plugin's own.
@@ -171,4 +183,18 @@ fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
         _ => vec![Op::Delete(here.clone())],
     };
     Undo { network: attached.network.name.clone(), unless_gone: here, ops }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asking_daemon;
+
+    #[test]
+    fn the_plugin_asks_the_daemon_that_the_lab_starts() {
+        let pasted = r#"{"ipam":{"daemonSocketPath":"/run/cni/dhcp.sock","type":"dhcp"},"type":"macvlan"}"#;
+        let asked = pasted.replace("/run/cni/dhcp.sock", "@lab-cni-dhcp");
+        assert_eq!(asking_daemon(pasted), asked);
+        let bare = asking_daemon(r#"{"ipam":{"type":"dhcp"}}"#);
+        assert!(bare.contains(r#""daemonSocketPath":"@lab-cni-dhcp""#), "{bare}");
+    }
 }

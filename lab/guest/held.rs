@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::dhcp::{Leased, Serving};
+use super::dhcp_daemon::Daemon;
 use super::partner::Partner;
 
 /// Dropping it ends it.
@@ -18,4 +19,6 @@ pub enum Held {
     DhcpServer(Serving),
     /// What a DHCP server has given to a device.
     DhcpLease(Leased),
+    /// A process that asks DHCP servers for the plugin `dhcp`.
+    DhcpDaemon(Daemon),
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::dhcp_daemon;
 use super::testbed::{Testbed, netns_error};
 use super::wait;
 use crate::plan::PluginCall;
 use crate::record::OpError;
 
 /// Where programs are put into the machine.
-const FOLDER: &str = "/opt/cni/bin";
+pub const FOLDER: &str = "/opt/cni/bin";
 /// A plugin under emulation takes a second or two; one that hangs waits for a server or a lock.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks whether it has ended.
@@ -26,10 +27,13 @@ pub fn is_there(name: &str) -> bool {
 ///
 /// # Errors
 /// What the plugin says about its failure, or that it could not be run.
-pub fn run(bed: &Testbed, call: &PluginCall) -> Result<(), OpError> {
+pub fn run(bed: &mut Testbed, call: &PluginCall) -> Result<(), OpError> {
     let what = format!("{} {}", call.plugin, call.command);
     let failed = |text: String| OpError { what: what.clone(), errno: None, text: Some(text) };
     let netns = |error| netns_error(&what, &error);
+    if call.asks_daemon {
+        dhcp_daemon::ensure(bed, &call.node)?;
+    }
     let pod = bed.namespaces.get(&call.pod).map_err(netns)?;
     let pod = format!("/proc/{}/fd/{}", std::process::id(), pod.raw_fd());
     // A child has the namespace of the thread that starts it.

@@ -22,6 +22,9 @@ pub struct PluginCall {
     pub config: String,
     /// Devices that are others afterwards, or gone.
     pub changes: Vec<DeviceRef>,
+    /// Whether its IPAM asks a daemon, which has to run at the node: the plugin `dhcp`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_daemon: bool,
 }
 
 /// A device's exchange with a DHCP server.

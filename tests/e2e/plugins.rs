@@ -10,8 +10,9 @@ use crate::{KERNEL, gallery_folder, lab_run, machine, pin};
 
 const PACKAGE: &str = "containernetworking-plugins";
 const FOLDER: &str = "/usr/lib/cni";
-/// Each type that Debian's package has, by what attaches it and by what detaches it.
-const TOPOLOGIES: [&str; 3] = ["cni-real-plugins", "cni-real-plugins-del", "cni-real-bridge"];
+/// Each type that Debian's package has, by what attaches it and by what detaches it; and `dhcp` with its daemon.
+const TOPOLOGIES: [&str; 5] =
+    ["cni-real-plugins", "cni-real-plugins-del", "cni-real-bridge", "cni-dhcp", "cni-dhcp-next-pod"];
 /// What of a result says what ADD, CHECK and DEL came to. Counters have the kernel's own frames in them.
 const COMPARED: [&str; 4] = ["outcome", "checks", "states", "flows"];
 
