@@ -13,6 +13,7 @@ struct Candidate {
     driver: Option<&'static str>,
     mac: Option<Mac>,
     permanent: Option<Mac>,
+    bus_path: Option<String>,
     physical: bool,
 }
 
@@ -31,7 +32,8 @@ pub fn expand(file: &mut TopologyFile, problems: &mut Vec<Diagnostic>) {
                 let found = candidates.iter().filter(|candidate| matches(&selector.value, candidate));
                 let names: Vec<IfName> = found.filter_map(|candidate| candidate.name.parse().ok()).collect();
                 if names.is_empty() {
-                    let all: Vec<String> = candidates.iter().map(shown).collect();
+                    let by_place = selector.value.bus_path.is_some();
+                    let all: Vec<String> = candidates.iter().map(|one| shown(one, by_place)).collect();
                     let message = format!("no device of namespace {} matches this selector", ns.value);
                     problems.push(Diagnostic {
                         span,
@@ -72,7 +74,7 @@ pub fn again(
         .values()
         .filter(|link| link.device.ns == *ns && link.device.name != *name && !own.has_port(&link.device));
     let matching = others.filter(|link| {
-        let candidate = standing(link, topology);
+        let candidate = Candidate { bus_path: plugged(table, &link.device.name), ..standing(link, topology) };
         selectors.iter().any(|selector| matches(&selector.value, &candidate))
     });
     Some(matching.map(|link| link.device.clone()).collect())
@@ -85,6 +87,7 @@ fn lowest(table: &NsTable) -> Vec<Candidate> {
         driver: Some(driver),
         mac,
         permanent: mac,
+        bus_path: plugged(table, &name.value),
         physical: true,
     };
     let mut found = Vec::new();
@@ -109,8 +112,17 @@ fn standing(link: &Link, topology: &Topology) -> Candidate {
         driver: Some(driver),
         mac: mac_of(link, topology, topology.links.len()),
         permanent: link.mac.filter(|_| physical),
+        bus_path: None,
         physical,
     }
+}
+
+/// Where a device is plugged in on the machine that is described.
+fn plugged(table: &NsTable, device: &IfName) -> Option<String> {
+    let nics = table.nic.iter().map(|(name, nic)| (name, &nic.bus_path));
+    let pfs = table.pf.iter().map(|(name, pf)| (name, &pf.bus_path));
+    let (_, bus_path) = nics.chain(pfs).find(|(name, _)| name.value == *device)?;
+    bus_path.as_ref().map(|at| at.value.clone())
 }
 
 fn mac_of(link: &Link, topology: &Topology, depth: usize) -> Option<Mac> {
@@ -121,13 +133,9 @@ fn mac_of(link: &Link, topology: &Topology, depth: usize) -> Option<Mac> {
 /// What makes a selector match nothing whatever there is.
 fn unusable(selector: &At<SelectorTable>) -> Option<(std::ops::Range<usize>, String, String)> {
     let SelectorTable { driver, hardware_addr, permanent_addr, bus_path, pci_id, physical } = &selector.value;
-    if let Some(bus_path) = bus_path {
-        let hint = "say `driver`, `pciID` or an address instead: which slot a device is in, the lab decides";
-        return Some((bus_path.span.clone(), "`busPath` cannot be known before the run".into(), hint.into()));
-    }
-    let texts = [driver, hardware_addr, permanent_addr, pci_id];
+    let texts = [driver, hardware_addr, permanent_addr, bus_path, pci_id];
     if texts.iter().all(|text| text.is_none()) && physical.is_none() {
-        let hint = "say at least one of: driver, hardwareAddr, permanentAddr, pciID, physical";
+        let hint = "say at least one of: driver, hardwareAddr, permanentAddr, busPath, pciID, physical";
         return Some((selector.span.clone(), "an empty selector matches nothing".into(), hint.into()));
     }
     None
@@ -144,6 +152,7 @@ fn matches(selector: &SelectorTable, candidate: &Candidate) -> bool {
         && fits(&selector.driver, candidate.driver.map(str::to_owned))
         && fits(&selector.hardware_addr, text(candidate.mac))
         && fits(&selector.permanent_addr, text(candidate.permanent))
+        && fits(&selector.bus_path, candidate.bus_path.clone())
         && fits(&selector.pci_id, candidate.driver.and_then(pci_id).map(str::to_owned))
 }
 
@@ -158,9 +167,12 @@ fn pci_id(driver: &str) -> Option<&'static str> {
     }
 }
 
-fn shown(candidate: &Candidate) -> String {
+fn shown(candidate: &Candidate, by_place: bool) -> String {
     let mac = candidate.mac.map_or_else(|| "no `mac` given".to_owned(), |mac| mac.to_string());
-    format!("{} (driver {}, {mac})", candidate.name, candidate.driver.unwrap_or("unknown"))
+    let driver = candidate.driver.unwrap_or("unknown");
+    let place = candidate.bus_path.as_deref().unwrap_or("no `bus_path` given");
+    let place = if by_place { format!(", {place}") } else { String::new() };
+    format!("{} (driver {driver}, {mac}{place})", candidate.name)
 }
 
 /// `*` stands for any text, `?` for one character; letters are compared without case.
@@ -183,6 +195,33 @@ fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TWO_NICS: &str = "[ns.node.nic.eno1]\ndriver = 'e1000e'\npeer = 'a:p'\nbus_path = '0000:00:1f.6'\n\
+        [ns.node.nic.enp7s0]\ndriver = 'e1000e'\npeer = 'b:p'\nbus_path = '0000:07:00.0'\n\
+        [ns.node.nic.enp8s0]\ndriver = 'e1000e'\npeer = 'c:p'\n[ns.node.bond.bond0]\nmode = 'active-backup'\n";
+
+    #[rstest::rstest]
+    #[case("busPath = '0000:07:00.0'", "enp7s0")]
+    #[case("busPath = '0000:*'", "eno1 enp7s0")]
+    #[case("busPath = '*', driver = 'e1000e'", "eno1 enp7s0")]
+    #[case("driver = 'e1000e'", "eno1 enp7s0 enp8s0")]
+    fn a_bus_path_is_that_of_the_machine_described(#[case] selector: &str, #[case] expected: &str) {
+        let text = format!("{TWO_NICS}device_selectors = [{{ {selector} }}]\n");
+        let topology = Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let bond = &topology.links[&"node:bond0".parse::<DeviceRef>().unwrap()];
+        let names = ["eno1", "enp7s0", "enp8s0"];
+        let is_port = |name: &&str| bond.has_port(&format!("node:{name}").parse().unwrap());
+        assert_eq!(names.into_iter().filter(is_port).collect::<Vec<_>>().join(" "), expected);
+    }
+
+    #[test]
+    fn a_bus_path_that_nobody_has_is_told_with_those_that_are_there() {
+        let text = format!("{TWO_NICS}device_selectors = [{{ busPath = '0000:09:*' }}]\n");
+        let errors = Topology::parse("t", "t.toml", &text).expect_err("none has it").to_string();
+        for expected in ["no device of namespace node matches", "0000:07:00.0", "no `bus_path` given"] {
+            assert!(errors.contains(expected), "{expected} in {errors}");
+        }
+    }
 
     #[test]
     fn patterns() {

@@ -15,6 +15,9 @@ link_table! {
         driver: At<NicDriver>,
         /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
         peer: At<DeviceRef>,
+        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
+        /// selectors. The emulated one is in a slot of the lab's own.
+        bus_path: Option<At<String>>,
     }
 }
 link_table! {
@@ -24,6 +27,9 @@ link_table! {
         driver: At<NicDriver>,
         /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
         peer: At<DeviceRef>,
+        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
+        /// selectors. The emulated one is in a slot of the lab's own.
+        bus_path: Option<At<String>>,
         /// How many VFs it has (`sriov_numvfs`).
         vfs: At<u8>,
         /// What it is made of: `hardware`, an emulated NIC, unless you say `netdevsim` (its VFs are settings and no

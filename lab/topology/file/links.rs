@@ -221,7 +221,7 @@ pub struct SelectorTable {
     pub hardware_addr: Option<At<String>>,
     /// The Ethernet address it was made with.
     pub permanent_addr: Option<At<String>>,
-    /// Where it is plugged in.
+    /// Where it is plugged in: the `bus_path` of a `nic` or `pf`.
     pub bus_path: Option<At<String>>,
     /// Vendor and product, `8086:10D3`.
     #[serde(rename = "pciID")]
