@@ -1,19 +1,26 @@
-"""The bond CNI plugin's modes and failOverMac over two VFs: prints the table of docs/cni.md.
+"""The bond CNI plugin's modes and failOverMac over two VFs, against trust and spoofchk: prints the tables of docs/cni.md.
 
-Run it as `python3 bench/cni-modes.py LAB`, with the lab's binary. Each cell is a run of its own: a pod with an igbvf of
-each of two PFs, attached as Multus does it, then 100 numbered frames in each direction. Takes about twelve
-minutes.
+Run it as `python3 bench/cni-modes.py LAB [JOBS]`, with the lab's binary. Each cell is a run of its own: a pod with a VF of each
+of two PFs, attached as Multus does it, then 100 numbered frames in each direction; in active-backup first with the first VF
+active, then with the second. In the first table the VFs are igb's, in the second a switch stands in for them, which enforces
+spoofchk. Takes about twenty minutes. The result takes the place of the last matrix in the cache: there is nothing in it to
+accept.
 """
+import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+KERNEL = "6.12.57"
 MODES = ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"]
 STATIC = ["balance-rr", "balance-xor", "broadcast"]
-# Whether the PF has set the VFs' addresses (`ip link set PF vf 0 mac ...`), and whether it trusts them.
-SETTINGS = [(is_set, trust) for is_set in (False, True) for trust in ("off", "on")]
+# LACPDUs do not pass a bridge.
+SWITCHED = [mode for mode in MODES if mode != "802.3ad"]
+FAIL_OVER_MAC = (0, 1, 2)
+ON = {"off": "false", "on": "true"}
 
 
 def switch(mode):
@@ -27,15 +34,47 @@ def switch(mode):
     return f'[ns.switch.{kind}.br0]\n{options}ports = ["p0", "p1"]\naddresses = ["192.168.0.254/24"]\n'
 
 
-def topology(mode, fail_over_mac, is_set, trust):
-    said = f"spoofchk = false, trust = {'true' if trust == 'on' else 'false'}"
+# Which port is the active one decides what failOverMac does, and which has its carrier first is chance.
+FIRST = '''[[step]]
+inject = "second"
+[[step]]
+wait = { device = "pod:net1", state = "active", equals = 1 }
+[[step]]
+clear = "second"
+[[step]]
+wait = { device = "pod:net2", state = "carrier", equals = 1 }
+'''
+SECOND = '''[[step]]
+inject = "first"
+[[step]]
+wait = { device = "pod:net2", state = "active", equals = 1 }
+[[step]]
+flood = "out-after"
+[[step]]
+flood = "back-after"
+[fault.down.first]
+device = "pod:net1"
+[fault.down.second]
+device = "pod:net2"
+[flow.out-after]
+from = "pod:bond0"
+to = "switch:br0"
+frames = 100
+[flow.back-after]
+from = "switch:br0"
+to = "pod:bond0"
+frames = 100
+'''
+
+
+def topology(backing, mode, is_set, trust, spoofchk, fail_over_mac):
+    said = f"spoofchk = {ON[spoofchk]}, trust = {ON[trust]}"
     vf0, vf1 = ((f'mac = "02:00:5e:10:00:0{vf}", ' if is_set else "") + said for vf in (1, 2))
-    waits = ""
+    waits, then = (FIRST, SECOND) if mode == "active-backup" else ("", "")
     if mode == "802.3ad":
         for port in ("pod:net1", "pod:net2", "switch:p0", "switch:p1"):
             waits += f'[[step]]\nwait = {{ device = "{port}", state = "active", equals = 1 }}\n'
-    return f'''kernel = "6.12.57/generic"
-[net.s0]
+    return f'''[net.s0]
 type = "sriov"
 resource = ["vf0"]
 [net.s1]
@@ -52,11 +91,13 @@ links = [{{ name = "net1" }}, {{ name = "net2" }}]
 ipam = {{ type = "static", addresses = [{{ address = "192.168.0.1/24" }}] }}
 [ns.node.pf.ens1f0]
 driver = "igb"
+backing = "{backing}"
 peer = "switch:p0"
 vfs = 1
 vf.0 = {{ {vf0} }}
 [ns.node.pf.ens2f0]
 driver = "igb"
+backing = "{backing}"
 peer = "switch:p1"
 vfs = 1
 vf.0 = {{ {vf1} }}
@@ -85,14 +126,11 @@ pause_ms = 500
 flood = "out"
 [[step]]
 flood = "back"
-'''
+{then}'''
 
 
-def cell(lab, folder, *settings):
-    path = folder / "cell.toml"
-    path.write_text(topology(*settings))
-    run = subprocess.run([lab, "run", str(path), "--format", "json"], capture_output=True, text=True)
-    document = json.loads(run.stdout)
+def told(document):
+    """A result in a cell: what arrived out and back, or why there was nothing to send."""
     attached = next((c["observed"] for c in document["checks"] if c["name"].startswith("attach")), None)
     if attached is None:
         return f"{document['outcome']}: {document['reason'].splitlines()[0]}"
@@ -100,13 +138,52 @@ def cell(lab, folder, *settings):
         return attached.rsplit(": ", 1)[-1]
     flows = {flow["name"]: flow for flow in document["flows"]}
     twice = ", twice" if flows["out"]["duplicated"] else ""
-    return f"{flows['out']['delivered']}{twice} / {flows['back']['delivered']}"
+    out = f"{flows['out']['delivered']}{twice} / {flows['back']['delivered']}"
+    if "out-after" in flows:
+        out += f", then {flows['out-after']['delivered']} / {flows['back-after']['delivered']}"
+    lost = [fate for flow in flows.values() for fate in flow["fates"]]
+    where = sorted({fate["device"] for fate in lost if fate["layer"] == "tc"})
+    return out + (f" (dropped at {', '.join(where)})" if where else "")
 
 
-with tempfile.TemporaryDirectory() as folder:
-    print("| mode | address by the PF | trust | failOverMac 0 | 1 | 2 |\n|---|---|---|---|---|---|")
+def matrix(lab, jobs, settings):
+    """The cells of all settings, by setting."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = {"_".join(map(str, setting)): setting for setting in settings}
+        for name, setting in names.items():
+            Path(folder, f"{name}.toml").write_text(topology(*setting))
+        command = [lab, "matrix", folder, "--kernels", KERNEL, "--no-compare", "-j", jobs, "--format", "json"]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        cells = json.loads(run.stdout)["cells"]
+        return {names[cell["topology"]]: told(cell) for cell in cells}
+
+
+def rows(cells, key, values):
+    """One row for all values of spoofchk with the same cells, else one for each."""
+    by_cells = {}
+    for spoofchk in values:
+        row = tuple(cells[(*key, spoofchk, fom)] for fom in FAIL_OVER_MAC)
+        by_cells.setdefault(row, []).append(spoofchk)
+    return [(", ".join(spoofchk), " | ".join(row)) for row, spoofchk in by_cells.items()]
+
+
+def main(lab, jobs=str(os.cpu_count())):
+    print("| mode | address by the PF | trust | spoofchk | failOverMac 0 | 1 | 2 |\n|---|---|---|---|---|---|---|")
     for mode in MODES:
-        for is_set, trust in SETTINGS:
-            cells = [cell(sys.argv[1], Path(folder), mode, fom, is_set, trust) for fom in (0, 1, 2)]
-            words = "set" if is_set else "none"
-            print(f"| {mode} | {words} | {trust} | {' | '.join(cells)} |", flush=True)
+        keys = list(itertools.product(["hardware"], [mode], (False, True), ("off", "on")))
+        settings = [(*key, spoofchk, fom) for key in keys for spoofchk in ON for fom in FAIL_OVER_MAC]
+        cells = matrix(lab, jobs, settings)
+        for key in keys:
+            for spoofchk, row in rows(cells, key, ON):
+                words = "set" if key[2] else "none"
+                print(f"| {mode} | {words} | {key[3]} | {spoofchk} | {row} |", flush=True)
+    print("\n| mode | spoofchk | failOverMac 0 | 1 | 2 |\n|---|---|---|---|---|")
+    keys = [("switch", mode, True, "off") for mode in SWITCHED]
+    cells = matrix(lab, jobs, [(*key, spoofchk, fom) for key in keys for spoofchk in ON for fom in FAIL_OVER_MAC])
+    for key in keys:
+        for spoofchk, row in rows(cells, key, ON):
+            print(f"| {key[1]} | {spoofchk} | {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
