@@ -77,6 +77,13 @@ pub struct KernelDocument {
     pub backend: String,
     /// `tcg`, `kvm`, or `none` on this kernel.
     pub accelerator: String,
+    /// What times inside the guest are of: `real`, or `virtual`, the instructions it has executed.
+    #[serde(default = "real")]
+    pub clock: String,
+}
+
+fn real() -> String {
+    "real".into()
 }
 
 /// One thing that had to hold.

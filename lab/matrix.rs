@@ -294,6 +294,7 @@ pub mod tests {
             release: format!("{kernel}-amd64"),
             backend: "vm".into(),
             accelerator: "tcg".into(),
+            clock: "real".into(),
         };
         Document::unfinished(topology, kernel, outcome, reason.into(), Timing::default())
     }

@@ -391,6 +391,13 @@ impl Op {
     }
 }
 
+impl Plan {
+    /// Whether time is what it measures: frames at an interval, and how long none of them came.
+    pub fn is_timed(&self) -> bool {
+        self.flows.iter().any(|flow| flow.flow.interval_us.is_some())
+    }
+}
+
 /// Lowers a checked topology.
 pub fn lower(topology: &Topology) -> Plan {
     let asked = |report: &Report, mitigation: &Mitigation| {

@@ -187,6 +187,7 @@ mod tests {
             release: "6.12.57+deb12-amd64".into(),
             backend: "vm".into(),
             accelerator: "tcg".into(),
+            clock: "real".into(),
         };
         Document::unfinished("t", kernel, outcome, reason.into(), Timing::default())
     }

@@ -18,6 +18,7 @@ fn document(topology: &str, kernel: &str, outcome: Outcome, reason: &str) -> Doc
         release: format!("{kernel}-cloud-amd64"),
         backend: "vm".into(),
         accelerator: "tcg".into(),
+        clock: "real".into(),
     };
     let mut document = Document::unfinished(topology, kernel, outcome, reason.into(), Timing::default());
     if reason.is_empty() {

@@ -357,3 +357,13 @@ fn check_schema(root: &Value, schema: &Value, path: &str) {
 fn is_type(word: &str) -> bool {
     ["string", "integer", "boolean", "object", "array", "null"].contains(&word)
 }
+
+/// Guests get virtual time for it.
+#[rstest]
+#[case::floods_only("topologies/causes/filter-on-bond.toml", false)]
+#[case::paced("topologies/failover/failover-ab-miimon.toml", true)]
+#[case::waits("topologies/causes/lacp-partner-out-of-sync.toml", false)]
+fn what_is_paced_is_timed(#[case] path: &str, #[case] expected: bool) {
+    let (name, text) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    assert_eq!(lower(&parse(&name, &text)).is_timed(), expected);
+}

@@ -10,7 +10,7 @@ use super::local::{self, LocalAgent};
 use super::modules::ModulesError;
 use super::nics;
 use super::plugins;
-use super::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use super::qemu::{Accelerator, Clock, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
 use super::warm::{self, Note, StartError};
@@ -158,7 +158,7 @@ pub fn carry_out_in_machine(
     machine: &Machine<'_>,
 ) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let mut kernel = kernel_document(machine);
+    let mut kernel = kernel_document(plan, machine);
     if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
         let timing = Timing { total: millis(begun), ..Timing::default() };
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
@@ -254,11 +254,23 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names, &plugins)?;
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
+    spec.clock = clock(plan, machine.accelerator);
     if !plugins.is_empty() {
         spec.memory_mib += PLUGINS_MIB;
     }
     nics::plug(&mut spec, &plan.slots);
     Ok(spec)
+}
+
+/// Virtual where time is measured: the ms are then the kernel's, whatever else the host does. Elsewhere real, for
+/// counting instructions makes a computing guest half as fast. With NICs it must be real: the host pulls their cables,
+/// and while the guest waits for that virtual time flies.
+fn clock(plan: &Plan, accelerator: Accelerator) -> Clock {
+    if accelerator == Accelerator::Tcg && plan.slots.is_empty() && plan.is_timed() {
+        Clock::Virtual
+    } else {
+        Clock::Real
+    }
 }
 
 /// Drivers that the kernel's modules do not have: no machine needs to be started to learn it there.
@@ -296,7 +308,8 @@ fn modules(plan: &Plan) -> Vec<String> {
 pub fn machine_of(topology: &Topology) -> Vec<String> {
     let plan = plan::lower(topology);
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
-    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).collect()
+    let timed = plan.is_timed().then(|| "timed".to_owned());
+    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).chain(timed).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should
@@ -336,7 +349,7 @@ pub enum Unstarted {
 
 /// The result for a topology whose machine did not start.
 pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) -> Document {
-    let kernel = kernel_document(machine);
+    let kernel = kernel_document(&plan::lower(topology), machine);
     let timing = Timing::default();
     match why {
         Unstarted::Died(death) => died(topology, kernel, death, timing).document,
@@ -350,15 +363,17 @@ pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) ->
 /// The result for a topology at which the lab itself failed.
 pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
     let reason = format!("the lab failed: {what}\nnext: report it with the topology");
-    unfinished(topology, kernel_document(machine), Outcome::Error, reason, Timing::default()).document
+    let kernel = kernel_document(&plan::lower(topology), machine);
+    unfinished(topology, kernel, Outcome::Error, reason, Timing::default()).document
 }
 
-fn kernel_document(machine: &Machine<'_>) -> KernelDocument {
+fn kernel_document(plan: &Plan, machine: &Machine<'_>) -> KernelDocument {
     KernelDocument {
         id: machine.kernel.id.clone(),
         release: machine.kernel.release.clone(),
         backend: "vm".into(),
         accelerator: machine.accelerator.name().into(),
+        clock: clock(plan, machine.accelerator).word().into(),
     }
 }
 
@@ -372,8 +387,13 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
-    let kernel =
-        KernelDocument { id: "host".into(), release, backend: "host".into(), accelerator: "none".into() };
+    let kernel = KernelDocument {
+        id: "host".into(),
+        release,
+        backend: "host".into(),
+        accelerator: "none".into(),
+        clock: Clock::Real.word().into(),
+    };
     if !plan.slots.is_empty() {
         let reason = "this kernel cannot run this topology; it lacks:\n  emulated NICs, which a microVM has \
                       (--kernel VERSION)";

@@ -32,7 +32,7 @@ const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// to 1 MiB within the file (migration/ram.c, MAPPED_RAM_FILE_OFFSET_ALIGNMENT).
 const HEADER_BYTES: u64 = 1024 * 1024;
 
-/// A matrix of every kernel in the archive, once over. 75 MB each.
+/// How many states stay that nobody has used of late. 75 MB each.
 const STATES_MAX: usize = 40;
 const STATE_SUFFIX: &str = "machine";
 const LOCK_SUFFIX: &str = "lock";
@@ -41,6 +41,8 @@ const UNFINISHED_PREFIX: &str = "unfinished-";
 const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(3600);
 
 const USE_MARK_INTERVAL: Duration = Duration::from_secs(3600);
+/// A matrix of the whole gallery has more machines than [`STATES_MAX`], and none of them may go before its cells ran.
+const IN_USE_AGE_MAX: Duration = Duration::from_secs(2 * USE_MARK_INTERVAL.as_secs());
 
 /// Raised when the header or the way to save changes.
 const FORMAT: u32 = 1;
@@ -295,8 +297,8 @@ fn read_header(file: &File) -> Result<Header, RestoreError> {
     (header.format == FORMAT).then_some(header).ok_or(RestoreError::Header)
 }
 
-/// Deletes the least recently used states beyond [`STATES_MAX`], and what killed labs left. A state that another lab
-/// is restoring stays with it: the file is open.
+/// Deletes the least recently used states beyond [`STATES_MAX`] that are not in use, and what killed labs left. A state
+/// that another lab is restoring stays with it: the file is open.
 fn prune(cache: &Path) {
     let Ok(entries) = fs::read_dir(cache) else {
         return;
@@ -318,7 +320,8 @@ fn prune(cache: &Path) {
     }
     states.sort();
     let excess = states.len().saturating_sub(STATES_MAX);
-    for (_, path) in &states[..excess] {
+    let is_in_use = |used: &SystemTime| used.elapsed().unwrap_or_default() < IN_USE_AGE_MAX;
+    for (_, path) in states[..excess].iter().filter(|(used, _)| !is_in_use(used)) {
         let _ = fs::remove_file(path);
     }
 }
@@ -369,14 +372,20 @@ mod tests {
             file.set_modified(now - Duration::from_secs(age_s)).unwrap();
         };
         for n in 0..STATES_MAX as u64 + 2 {
-            touch(&format!("{n}.{STATE_SUFFIX}"), 100 + n);
+            touch(&format!("{n}.{STATE_SUFFIX}"), IN_USE_AGE_MAX.as_secs() + 100 + n);
         }
+        touch(&format!("in-use.{STATE_SUFFIX}"), 100);
         touch("unfinished-old", 2 * 3600);
         touch("unfinished-new", 10);
         prune(dir.path());
         let exists = |name: &str| dir.path().join(name).exists();
-        assert!(exists("0.machine") && exists(&format!("{}.machine", STATES_MAX - 1)));
-        assert!(!exists(&format!("{STATES_MAX}.machine")) && !exists(&format!("{}.machine", STATES_MAX + 1)));
+        assert!(exists("0.machine") && exists(&format!("{}.machine", STATES_MAX - 2)));
+        assert!(!exists(&format!("{}.machine", STATES_MAX - 1)) && !exists(&format!("{STATES_MAX}.machine")));
+        for n in 0..STATES_MAX {
+            touch(&format!("now-{n}.{STATE_SUFFIX}"), n as u64);
+        }
+        prune(dir.path());
+        assert!(exists("in-use.machine") && !exists("0.machine"), "a matrix may need more at a time");
         assert!(!exists("unfinished-old") && exists("unfinished-new"));
     }
 

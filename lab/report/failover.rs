@@ -197,6 +197,7 @@ at_frame = 100
                 release: (*kernel).into(),
                 backend: "vm".into(),
                 accelerator: "tcg".into(),
+                clock: "real".into(),
             };
             let mut document =
                 Document::unfinished("ab", kernel, Outcome::Pass, String::new(), Timing::default());

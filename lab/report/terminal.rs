@@ -44,6 +44,9 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     let mut out = String::new();
     let kernel = &document.kernel;
     let place = match kernel.backend.as_str() {
+        "vm" if kernel.clock == "virtual" => {
+            format!("microVM, {}, virtual time", kernel.accelerator.to_uppercase())
+        }
         "vm" => format!("microVM, {}", kernel.accelerator.to_uppercase()),
         _ => "this kernel".into(),
     };
