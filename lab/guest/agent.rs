@@ -171,8 +171,8 @@ async fn run<R: BufRead, W: Write>(
     }
     for (number, trial) in plan.trials.iter().enumerate() {
         // Namespaces can stand beside one another, NICs are there once.
-        if let Some(bed) = standing.beds.back() {
-            hardware::release(bed).map_err(AgentError::Hardware)?;
+        if let Some(bed) = standing.beds.back_mut() {
+            hardware::release(bed, scribe).map_err(AgentError::Hardware)?;
         }
         let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
         standing.beds.push_back(run_trial(plan, number, trial, prepared, scribe).await?);
