@@ -24,7 +24,7 @@ use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step, ToBreak};
 use crate::stand_in::SwitchPort;
 use crate::topology::{Link, Neighbour, Route, Topology};
 
@@ -51,6 +51,9 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
+    /// What contrary trials are to break; none of them runs when that is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_break: Vec<ToBreak>,
 }
 
 /// A flow with everything its sender and receiver need.
@@ -438,6 +441,7 @@ fn plan(
         unobserved: scenario.unobserved,
         flows,
         trials,
+        to_break: scenario.to_break.clone(),
     };
     contrary::add(topology, &mut plan);
     plan

@@ -90,6 +90,7 @@ impl Display for Contrary {
             Self::Untold => f.write_str("VFs without settings"),
             Self::Kept => f.write_str("nothing detached"),
             Self::Raised(device) => write!(f, "{device} set up at the end"),
+            Self::Readdressed(device) => write!(f, "{device} given another address at the end"),
             Self::Made(device) => write!(f, "{device} made at the end"),
             Self::Until(other, _) => other.fmt(f),
         }
