@@ -249,6 +249,9 @@ pub enum Op {
         until: Condition,
         /// In ms.
         within_ms: u32,
+        /// Whether to look only once where a wait before it was in vain: what it stands on will not come either.
+        #[serde(default)]
+        unless_in_vain: bool,
     },
     /// Let time pass, in ms.
     Pause(u32),
@@ -480,7 +483,9 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
             flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
         }
-        Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
+        Step::Wait { until, within_ms } => {
+            Op::Wait { until: until.clone(), within_ms: *within_ms, unless_in_vain: false }
+        }
         Step::Pause(for_ms) => Op::Pause(*for_ms),
         Step::Attach(attachment) => cni::add(attachment),
         Step::Detach(attachment) => cni::del(attachment),

@@ -45,7 +45,7 @@ pub fn waits(
 ) -> Result<Vec<WaitAccount>, LedgerError> {
     let mut waits = Vec::new();
     for (number, op) in ops.iter().enumerate() {
-        let Op::Wait { until, within_ms } = op else { continue };
+        let Op::Wait { until, within_ms, .. } = op else { continue };
         let ended = records.iter().find_map(|record| match record {
             Record::Waited { op, value, held, .. } if *op as usize == number => Some((*value, *held)),
             _ => None,

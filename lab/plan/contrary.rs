@@ -40,7 +40,13 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
-    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
+    for act in &mut acts {
+        // Nobody asks how these end; of several that stand on one another the first shows that none will hold.
+        if let Op::Wait { unless_in_vain, .. } = act {
+            *unless_in_vain = true;
+        }
+    }
+    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS, unless_in_vain: false }));
     counted(topology, ops, acts)
 }
 
@@ -137,7 +143,8 @@ fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> 
     match step {
         Step::Break { flow: name, .. } if !as_written => vec![flood(topology, name, None)],
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
-            vec![Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) }]
+            let within_ms = (*within_ms).min(CAPTURE_WITHIN_MS);
+            vec![Op::Wait { until: until.clone(), within_ms, unless_in_vain: false }]
         }
         Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
         step => act(topology, step),
