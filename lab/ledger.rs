@@ -55,7 +55,7 @@ use crate::state::LinkStates;
 /// The account of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// By number in the plan.
+    /// By number in the plan; the contrary ones, which are the last, without those that were left out.
     pub trials: Vec<TrialAccount>,
 }
 
@@ -226,14 +226,16 @@ pub fn close(plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
     whole(records)?;
     let mut by_trial: Vec<Vec<&Record>> = vec![Vec::new(); plan.trials.len()];
     for record in records {
-        if let Some(trial) = trial_of(record) {
+        if let Some(trial) = record.trial() {
             by_trial
                 .get_mut(usize::from(trial))
                 .ok_or_else(|| LedgerError::Unknown(format!("trial {trial}")))?
                 .push(record);
         }
     }
-    let trials = by_trial.iter().enumerate().map(|(number, records)| close_trial(plan, number, records));
+    let ran = |(number, records): &(usize, &Vec<&Record>)| !steps::left_out(&plan.trials[*number], records);
+    let trials = by_trial.iter().enumerate().filter(ran);
+    let trials = trials.map(|(number, records)| close_trial(plan, number, records));
     Ok(Account { trials: trials.collect::<Result<_, _>>()? })
 }
 
@@ -248,29 +250,11 @@ fn whole(records: &[Record]) -> Result<(), LedgerError> {
     }
 }
 
-fn trial_of(record: &Record) -> Option<u16> {
-    match record {
-        Record::TrialStarted { trial }
-        | Record::OpDone { trial, .. }
-        | Record::OpFailed { trial, .. }
-        | Record::Sent { trial, .. }
-        | Record::Seen { trial, .. }
-        | Record::Dropped { trial, .. }
-        | Record::Held { trial, .. }
-        | Record::DroppedForeign { trial, .. }
-        | Record::Observed { trial, .. }
-        | Record::Waited { trial, .. }
-        | Record::Captured { trial, .. }
-        | Record::Pod { trial, .. }
-        | Record::Silence { trial, .. }
-        | Record::Sources { trial, .. }
-        | Record::Tables { trial, .. }
-        | Record::Counters { trial, .. } => Some(*trial),
-        Record::Missing { .. } | Record::Ask { .. } | Record::Finished { .. } => None,
-    }
-}
-
-fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
+/// Closes the account of one trial.
+///
+/// # Errors
+/// As [`close`].
+pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
     let trial = &plan.trials[number];
     let refused = steps::complete(&trial.ops, number, records)?;
     let mut account = TrialAccount {

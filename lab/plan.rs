@@ -24,7 +24,7 @@ use crate::hardware::{self, Slot, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac, NsName};
 use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step};
+use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step, ToBreak};
 use crate::stand_in::SwitchPort;
 use crate::topology::{Link, Neighbour, Route, Topology};
 
@@ -51,6 +51,9 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
+    /// What contrary trials are to break; none of them runs when that is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_break: Vec<ToBreak>,
 }
 
 /// A flow with everything its sender and receiver need.
@@ -246,6 +249,9 @@ pub enum Op {
         until: Condition,
         /// In ms.
         within_ms: u32,
+        /// Whether to look only once where a wait before it was in vain: what it stands on will not come either.
+        #[serde(default)]
+        unless_in_vain: bool,
     },
     /// Let time pass, in ms.
     Pause(u32),
@@ -445,6 +451,7 @@ fn plan(
         unobserved: scenario.unobserved,
         flows,
         trials,
+        to_break: scenario.to_break.clone(),
     };
     contrary::add(topology, &mut plan);
     plan
@@ -483,7 +490,9 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
             flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
         }
-        Step::Wait { until, within_ms } => Op::Wait { until: until.clone(), within_ms: *within_ms },
+        Step::Wait { until, within_ms } => {
+            Op::Wait { until: until.clone(), within_ms: *within_ms, unless_in_vain: false }
+        }
         Step::Pause(for_ms) => Op::Pause(*for_ms),
         Step::Attach(attachment) => cni::add(attachment),
         Step::Detach(attachment) => cni::del(attachment),

@@ -8,12 +8,16 @@
 //! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
 //! tells nothing. What a hypothesis waits for must not be there with nothing broken.
 
+mod order;
+
+pub use order::Order;
+
 use crate::cni::{Attached, Delegate};
 use crate::ledger::{Account, TrialAccount};
 use crate::link::DeviceRef;
 use crate::plan::{self, Role};
 use crate::scenario::{
-    Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject,
+    Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject, ToBreak,
 };
 use crate::topology::{Link, LinkKind, Topology};
 use crate::verdict::{Tried, value_of};
@@ -44,16 +48,24 @@ pub struct Proof {
 pub fn with_contraries(mut topology: Topology) -> Topology {
     let mut contraries: Vec<Contrary> = Vec::new();
     let waited = topology.scenario.steps.iter().filter_map(awaited);
+    let mut to_break = Vec::new();
     for condition in topology.scenario.expect.iter().chain(waited) {
-        for contrary in contraries_of(&topology, condition) {
-            if !contraries.contains(&contrary) {
-                contraries.push(contrary);
-            }
-        }
+        let meant = contraries_of(&topology, condition).into_iter();
+        let places = meant.map(|contrary| place_of(contrary, &mut contraries)).collect();
+        to_break.push(ToBreak { condition: condition.clone(), contraries: places });
     }
     topology.scenario.contraries = contraries;
+    topology.scenario.to_break = to_break;
     topology.scenario.to_prove = true;
     topology
+}
+
+/// Its place among all, which it has from now on.
+fn place_of(contrary: Contrary, all: &mut Vec<Contrary>) -> usize {
+    all.iter().position(|one| *one == contrary).unwrap_or_else(|| {
+        all.push(contrary);
+        all.len() - 1
+    })
 }
 
 fn awaited(step: &Step) -> Option<&Condition> {
@@ -104,11 +116,21 @@ fn control(account: &Account) -> Labelled<'_> {
 }
 
 fn proof(name: String, condition: &Condition, trials: Labelled<'_>) -> Proof {
-    let broken = trials.iter().find_map(|(label, trial)| {
-        let value = value_of(&condition.subject, trial)?;
-        (!condition.bounds.hold(value)).then(|| (label.clone(), value))
+    let broken = trials.iter().find_map(|(label, trial)| Some((label.clone(), broken(condition, trial)?)));
+    let tried = trials.into_iter().map(|(label, trial)| match &trial.refused {
+        Some(refusal) => format!("{label} (not carried out: {})", refusal.error),
+        None => label,
     });
-    Proof { name, broken, tried: trials.into_iter().map(|(label, _)| label).collect() }
+    Proof { name, broken, tried: tried.collect() }
+}
+
+/// The number with which a trial shows that a condition can fail. One that the kernel did not carry out shows nothing:
+/// what is not there then was never made.
+pub fn broken(condition: &Condition, trial: &TrialAccount) -> Option<u64> {
+    if trial.refused.is_some() {
+        return None;
+    }
+    value_of(&condition.subject, trial).filter(|value| !condition.bounds.hold(*value))
 }
 
 /// Whether a piece of evidence fails to show under some explanation. That a run has no such number does not count.
@@ -135,7 +157,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
         found.push(Contrary::Healthy);
     } else {
-        // What is wrong stands from the beginning: in what a bond or bridge was told.
+        // What is wrong stands from the beginning: in what a bond, a bridge or a PF was told.
         found.extend(
             topology
                 .links
@@ -170,7 +192,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
-        Subject::Mac { device, .. } => found.extend(another_address(topology, device)),
+        Subject::Mac { device, .. } => found.extend(another_address(topology, device, is_zero)),
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
@@ -193,19 +215,28 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     found
 }
 
-/// Its bond without it, the bond's way of choosing an address, and each address that it could have chosen.
-fn another_address(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
+/// Its bond without it; an address that nobody chose, for what the first port of a bond has is its own and the bond's;
+/// the bond's way of choosing an address, and each that it could have chosen.
+fn another_address(topology: &Topology, device: &DeviceRef, is_other: bool) -> Vec<Contrary> {
     let has = |link: &&Link| link.has_port(device) || link.device == *device;
     let bonds = links_of(topology).filter(has);
     let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
-    releases(topology, device).into_iter().chain(told.map(Contrary::Plain)).collect()
+    let mut found = releases(topology, device);
+    // Where it must not be a certain address, a stranger's is none either.
+    found.extend((!is_other).then(|| Contrary::Readdressed(device.clone())));
+    found.extend(told.map(Contrary::Plain));
+    found
 }
 
-/// Whether a bond or bridge has options that it could be without.
+/// Whether a bond, bridge or PF has been told something that it could be without.
 fn is_told(link: &Link) -> bool {
     let mut bare = link.clone();
     plan::plain(&mut bare);
-    matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. }) && bare != *link
+    let has_options = matches!(
+        link.kind,
+        LinkKind::Bond(_) | LinkKind::Bridge { .. } | LinkKind::Pf(_) | LinkKind::Netdevsim(_)
+    );
+    has_options && bare != *link
 }
 
 /// Drops what a flow sends, or every flow, before the first device has it.
@@ -478,6 +509,55 @@ qdisc = { kind = "pfifo", limit = 0 }
         });
         let Some(LinkKind::Bond(bond)) = made.map(|link| link.kind) else { panic!("no bond1 is made") };
         assert_eq!((bond.use_carrier, bond.miimon), (None, None));
+    }
+
+    const VF: &str = r#"
+[ns.node.pf.eth0]
+driver = "igb"
+vfs = 2
+peer = "switch:p0"
+vf.0 = { mac = "02:00:5e:00:53:01" }
+vf.1 = { link_state = "disable" }
+[ns.pod.vf.net0]
+of = "node:eth0"
+index = 0
+[ns.pod.vf.net1]
+of = "node:eth0"
+index = 1
+"#;
+
+    #[rstest::rstest]
+    #[case("device = \"pod:net0\"\nrefused = \"EADDRNOTAVAIL\"", "pod:net0", &[1])]
+    #[case("device = \"node:eth0\"\nrefused = \"EOPNOTSUPP\"", "node:eth0", &[])]
+    fn a_refusal_is_broken_by_a_pf_that_was_told_nothing_of_the_vf(
+        #[case] expect: &str,
+        #[case] plain: &str,
+        #[case] still_set: &[u8],
+    ) {
+        let text = format!("{VF}[[expect]]\n{expect}\n");
+        let topology = with_contraries(Topology::parse("t", "t.toml", &text).unwrap());
+        assert_eq!(topology.scenario.contraries, [Contrary::Plain(plain.parse().unwrap())]);
+        let plan = plan::lower(&topology);
+        let set = plan.trials[1].ops.iter().filter_map(|op| match op {
+            plan::Op::SetVf { index, .. } => Some(*index),
+            _ => None,
+        });
+        assert_eq!(set.collect::<Vec<_>>(), still_set);
+    }
+
+    #[test]
+    fn an_address_is_broken_by_a_strangers() {
+        let topology = armed("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
+        let to_break = &topology.scenario.to_break;
+        assert_eq!(to_break.len(), 1);
+        let stranger = Contrary::Readdressed("node:p0".parse().unwrap());
+        let place = topology.scenario.contraries.iter().position(|one| *one == stranger).unwrap();
+        assert!(to_break[0].contraries.contains(&place));
+        let acts = &plan::lower(&topology).trials[1 + place].ops;
+        let [.., plan::Op::Address { device, .. }, plan::Op::Count(_)] = &acts[..] else {
+            panic!("it is the last thing done: {acts:?}")
+        };
+        assert_eq!(device.to_string(), "node:p0");
     }
 
     #[test]

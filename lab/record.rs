@@ -44,6 +44,8 @@ pub enum Record {
     Silence { trial: u16, flow: u16, longest_us: u64 },
     /// The addresses that a flow's frames came from, as its receiver saw them: a router may have put its own there.
     Sources { trial: u16, flow: u16, sources: BTreeSet<Ipv4Addr> },
+    /// A contrary trial was not needed: everything was broken before it.
+    TrialLeftOut { trial: u16 },
     /// A trial begins, by its number in the plan.
     TrialStarted { trial: u16 },
     /// An operation was carried out and read back.
@@ -133,6 +135,32 @@ pub enum Record {
         /// Records before this one: a lost one is noticed.
         records: u32,
     },
+}
+
+impl Record {
+    /// The trial it speaks of.
+    pub fn trial(&self) -> Option<u16> {
+        match self {
+            Self::TrialStarted { trial }
+            | Self::TrialLeftOut { trial }
+            | Self::OpDone { trial, .. }
+            | Self::OpFailed { trial, .. }
+            | Self::Sent { trial, .. }
+            | Self::Seen { trial, .. }
+            | Self::Dropped { trial, .. }
+            | Self::Held { trial, .. }
+            | Self::DroppedForeign { trial, .. }
+            | Self::Observed { trial, .. }
+            | Self::Waited { trial, .. }
+            | Self::Captured { trial, .. }
+            | Self::Pod { trial, .. }
+            | Self::Silence { trial, .. }
+            | Self::Sources { trial, .. }
+            | Self::Tables { trial, .. }
+            | Self::Counters { trial, .. } => Some(*trial),
+            Self::Missing { .. } | Self::Ask { .. } | Self::Finished { .. } => None,
+        }
+    }
 }
 
 /// Where the kernel freed a frame.

@@ -310,7 +310,8 @@ pub enum Contrary {
     Named(String),
     /// Half of the frames.
     Halved,
-    /// A device made without its options, and nothing broken.
+    /// A device made without its options, and nothing broken. A PF's are what it is told of its VFs; a VF's, what its
+    /// PF is told of it.
     Plain(DeviceRef),
     /// A device without addresses, and nothing broken.
     Unaddressed(DeviceRef),
@@ -328,10 +329,22 @@ pub enum Contrary {
     Kept,
     /// Everything as written, and then this device set up.
     Raised(DeviceRef),
+    /// Everything as written, and then this device given a stranger's Ethernet address.
+    Readdressed(DeviceRef),
     /// Everything as written, and then a device of this name made.
     Made(DeviceRef),
     /// Another one of these, and then a wait for what it brings about.
     Until(Box<Contrary>, Condition),
+}
+
+/// A condition of the main trial that contrary trials are to break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToBreak {
+    /// An expectation, or what a step waits for.
+    pub condition: Condition,
+    /// The trials that are meant to, by their places among the contrary ones.
+    pub contraries: Vec<usize>,
 }
 
 /// A bug report's own words, as conditions.
@@ -401,6 +414,8 @@ pub struct Scenario {
     pub to_prove: bool,
     /// Changes that are to break it; none unless that is to be proven.
     pub contraries: Vec<Contrary>,
+    /// What each of them is for.
+    pub to_break: Vec<ToBreak>,
     /// Whether drops are counted only, and the tracepoint is left alone.
     pub unobserved: bool,
 }

@@ -3,7 +3,7 @@
 use lab::attribution::Layer;
 use lab::frames::Frames;
 use lab::ledger::{self, LedgerError};
-use lab::plan::{self, Plan};
+use lab::plan::{self, Plan, Role};
 use lab::record::{DeviceState, DropPlace, QdiscState, Record, Tables, When};
 use lab::topology::Topology;
 
@@ -315,4 +315,20 @@ fn contradictions_are_errors() {
             close(&records)
         );
     }
+}
+
+#[test]
+fn only_a_contrary_trial_may_be_left_out() {
+    let mut plan = plan();
+    plan.trials.push(plan::Trial { role: Role::Contrary("another".into()), ops: Vec::new() });
+    let with = |record: Option<Record>| {
+        let mut records = recording();
+        records.pop();
+        records.extend(record);
+        ledger::close(&plan, &finish(records))
+    };
+    assert_eq!(with(Some(Record::TrialLeftOut { trial: 1 })).unwrap().trials.len(), 1);
+    assert!(matches!(with(None), Err(LedgerError::Absent { trial: 1, .. })));
+    let records = finish(vec![Record::TrialLeftOut { trial: 0 }, Record::TrialLeftOut { trial: 1 }]);
+    assert!(matches!(ledger::close(&plan, &records), Err(LedgerError::Absent { trial: 0, .. })));
 }

@@ -11,8 +11,10 @@ use super::testbed::Testbed;
 use super::trial::Trial;
 use super::{hardware, probe, safe_modules};
 use crate::handshake::Ready;
+use crate::ledger;
 use crate::link::DeviceRef;
-use crate::plan::{self, Plan};
+use crate::plan::{Plan, Role};
+use crate::prove::Order;
 use crate::record::{OpError, Record, Request};
 
 /// Why the agent stopped. Everything a kernel may refuse is a record instead.
@@ -37,6 +39,8 @@ struct Scribe<R, W> {
     reader: R,
     line: W,
     records: u32,
+    /// Of the trial that runs: what a contrary one breaks decides which comes next.
+    kept: Vec<Record>,
 }
 
 impl<R: BufRead, W: Write> Outside for Scribe<R, W> {
@@ -67,6 +71,9 @@ impl<R, W: Write> Scribe<R, W> {
         self.line.write_all(&bytes)?;
         self.line.flush()?;
         self.records += 1;
+        if record.trial().is_some() {
+            self.kept.push(record.clone());
+        }
         Ok(())
     }
 }
@@ -120,7 +127,7 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let mut scribe = Scribe { reader, line: writer, records: 0 };
+    let mut scribe = Scribe { reader, line: writer, records: 0, kept: Vec::new() };
     let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
     let records = scribe.records;
     scribe.write(&Record::Finished { records })?;
@@ -134,7 +141,7 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
 /// # Errors
 /// When the line to the host breaks.
 pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
-    let mut scribe = Scribe { reader: io::empty(), line: writer, records: 0 };
+    let mut scribe = Scribe { reader: io::empty(), line: writer, records: 0, kept: Vec::new() };
     scribe.write(&Record::Missing { what: vec![why.into()] })?;
     scribe.write(&Record::Finished { records: 1 })
 }
@@ -169,29 +176,54 @@ async fn run<R: BufRead, W: Write>(
         scribe.write(&Record::Missing { what: missing })?;
         return Ok(standing);
     }
-    for (number, trial) in plan.trials.iter().enumerate() {
-        // Namespaces can stand beside one another, NICs are there once.
-        if let Some(bed) = standing.beds.back() {
-            hardware::release(bed).map_err(AgentError::Hardware)?;
-        }
-        let number = u16::try_from(number).expect("the plan numbers its trials with 16 bits");
-        standing.beds.push_back(run_trial(plan, number, trial, prepared, scribe).await?);
-        if standing.beds.len() > STANDING_MAX {
-            drop(standing.beds.pop_front());
+    for (number, trial) in (0..).zip(&plan.trials) {
+        if !matches!(trial.role, Role::Contrary(_)) {
+            next_trial(plan, number, &mut standing, prepared, scribe).await?;
         }
     }
+    let mut order = Order::new(plan);
+    while let Some(number) = order.take_next() {
+        next_trial(plan, number, &mut standing, prepared, scribe).await?;
+        let records: Vec<&Record> = scribe.kept.iter().collect();
+        // What is wrong with them is the host's to say: it closes the same account again.
+        if let Ok(account) = ledger::close_trial(plan, number.into(), &records) {
+            order.ran(&account);
+        }
+    }
+    for trial in order.left_out() {
+        scribe.write(&Record::TrialLeftOut { trial })?;
+    }
     Ok(standing)
+}
+
+async fn next_trial<R: BufRead, W: Write>(
+    plan: &Plan,
+    number: u16,
+    standing: &mut Standing,
+    prepared: &mut Prepared,
+    scribe: &mut Scribe<R, W>,
+) -> Result<(), AgentError> {
+    // Namespaces can stand beside one another, NICs are there once.
+    if let Some(bed) = standing.beds.back_mut() {
+        hardware::release(bed, scribe).map_err(AgentError::Hardware)?;
+    }
+    standing.beds.push_back(run_trial(plan, number, prepared, scribe).await?);
+    if standing.beds.len() > STANDING_MAX {
+        drop(standing.beds.pop_front());
+    }
+    Ok(())
 }
 
 async fn run_trial<R: BufRead, W: Write>(
     plan: &Plan,
     number: u16,
-    trial: &plan::Trial,
     prepared: &mut Prepared,
     scribe: &mut Scribe<R, W>,
 ) -> Result<Testbed, AgentError> {
+    scribe.kept.clear();
     scribe.write(&Record::TrialStarted { trial: number })?;
     let mut running = Trial::new(plan, number, prepared);
+    let trial = &plan.trials[usize::from(number)];
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
         match running.perform(op_number, op, scribe).await {

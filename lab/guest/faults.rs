@@ -39,7 +39,11 @@ pub async fn inject(
         Fault::Release { device, .. } => links::leave(bed, device).await,
         Fault::Mtu { device, mtu, .. } => links::set_mtu(bed, device, *mtu).await,
         Fault::Hold { device, peer } => hold::hold(bed, device, peer).await,
-        Fault::Unplug { device, slot } => outside.plug(device, *slot, false),
+        Fault::Unplug { device, slot } => {
+            // First: a cable of which only one end came out is to be put in again as well.
+            bed.unplugged.insert(*slot, device.clone());
+            outside.plug(device, *slot, false)
+        }
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
         Fault::Partner { device, peer } => {
             let partner = partner::start(bed, device, peer).await?;
@@ -104,7 +108,11 @@ pub async fn clear(
         }
         (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
         (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
-        (Fault::Unplug { device, slot }, _) => outside.plug(device, *slot, true),
+        (Fault::Unplug { device, slot }, _) => {
+            outside.plug(device, *slot, true)?;
+            bed.unplugged.remove(slot);
+            Ok(())
+        }
         (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,
         (Fault::Rcvbuf { .. }, _) => Ok(()),
     }

@@ -14,6 +14,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use crate::guest::addresses::mac_of;
 use crate::guest::links;
 use crate::guest::netns::Namespace;
+use crate::guest::outside::Outside;
 use crate::guest::rtnl::{Rtnl, errno_name};
 use crate::guest::testbed::{Testbed, netns_error};
 use crate::hardware::permanent_mac;
@@ -102,10 +103,14 @@ pub async fn adopt_vf(
 }
 
 /// Takes all NICs from their drivers and gives them back: whatever was done to them is gone, and their VFs as well.
+/// Cables that are out are put in again: the machine is the next trial's.
 ///
 /// # Errors
-/// A driver does not give one back, or does not take it again.
-pub fn release(bed: &Testbed) -> Result<(), OpError> {
+/// A driver does not give one back, or does not take it again; the host does not put in a cable.
+pub fn release(bed: &mut Testbed, outside: &mut dyn Outside) -> Result<(), OpError> {
+    while let Some((slot, device)) = bed.unplugged.pop_first() {
+        outside.plug(&device, slot, true)?;
+    }
     for (device, folder) in bed.home.iter().flat_map(|home| &home.adopted) {
         let what = format!("give {device} back");
         rebind(folder).map_err(|error| file_error(&what, &error))?;

@@ -22,13 +22,21 @@ pub struct Testbed {
     sockets: IndexMap<NsName, Rtnl>,
     /// Where NICs come from; none in a topology without hardware.
     pub home: Option<Home>,
+    /// Cables that the host has pulled out, by slot, with the NIC in it.
+    pub unplugged: BTreeMap<usize, DeviceRef>,
 }
 
 impl Testbed {
     /// Empty; `ipv6` says whether its namespaces have IPv6.
     pub fn new(ipv6: bool) -> Self {
         let namespaces = Namespaces::new(ipv6);
-        Self { namespaces, held: BTreeMap::new(), sockets: IndexMap::new(), home: None }
+        Self {
+            namespaces,
+            held: BTreeMap::new(),
+            sockets: IndexMap::new(),
+            home: None,
+            unplugged: BTreeMap::new(),
+        }
     }
 
     /// Makes a namespace or takes a spare one, opens a socket in it and sets its `lo` up.

@@ -57,6 +57,8 @@ pub struct Trial<'a> {
     accepted: ByFlow,
     /// Devices whose drivers have stopped, and who is to take their frames.
     stalled: BTreeMap<DeviceRef, DeviceRef>,
+    /// Whether some wait did not come to what it waited for.
+    in_vain: bool,
 }
 
 impl<'a> Trial<'a> {
@@ -74,6 +76,7 @@ impl<'a> Trial<'a> {
             unread: BTreeSet::new(),
             accepted: ByFlow::new(),
             stalled: BTreeMap::new(),
+            in_vain: false,
         }
     }
 
@@ -131,8 +134,10 @@ impl<'a> Trial<'a> {
                 return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
             }
             Op::Count(When::After) => return self.finish().await,
-            Op::Wait { until, within_ms } => {
-                let (value, held) = self.wait(until, *within_ms).await?;
+            Op::Wait { until, within_ms, unless_in_vain } => {
+                let within_ms = if *unless_in_vain && self.in_vain { 0 } else { *within_ms };
+                let (value, held) = self.wait(until, within_ms).await?;
+                self.in_vain |= !held;
                 return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
             }
             Op::Connect { flow } => self.connect(*flow)?,

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::{LedgerError, PodAccount, Refusal, WaitAccount};
-use crate::plan::Op;
+use crate::plan::{Op, Role, Trial};
 use crate::record::{Record, Tables};
 use crate::scenario::Flow;
+
+/// Whether a contrary trial was not needed, and says so. Any other trial has to be there.
+pub fn left_out(trial: &Trial, records: &[&Record]) -> bool {
+    matches!((&trial.role, records), (Role::Contrary(_), [Record::TrialLeftOut { .. }]))
+}
 
 /// Every operation has one record, in order; the last may be a refusal.
 pub fn complete(ops: &[Op], trial: usize, records: &[&Record]) -> Result<Option<Refusal>, LedgerError> {
@@ -40,7 +45,7 @@ pub fn waits(
 ) -> Result<Vec<WaitAccount>, LedgerError> {
     let mut waits = Vec::new();
     for (number, op) in ops.iter().enumerate() {
-        let Op::Wait { until, within_ms } = op else { continue };
+        let Op::Wait { until, within_ms, .. } = op else { continue };
         let ended = records.iter().find_map(|record| match record {
             Record::Waited { op, value, held, .. } if *op as usize == number => Some((*value, *held)),
             _ => None,

@@ -1,7 +1,10 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
+use indexmap::IndexMap;
+
 use super::{Op, Plan, Role, act, build, counted, flood, inject};
 use crate::cni::{Attachment, Delegate};
+use crate::hardware::{Netdevsim, Nic, VfSettings};
 use crate::link::{DeviceRef, IfName, Mac};
 use crate::scenario::{Contrary, Fault, Socket, Step, Subject};
 use crate::topology::{Bond, Link, LinkKind, Topology};
@@ -12,6 +15,8 @@ const STATE_WITHIN_MS: u32 = 3_000;
 const CAPTURE_WITHIN_MS: u32 = 4_000;
 /// A cable that no topology has, as nobody can write a name that long with a dot at its start.
 const SPARE: [&str; 2] = [".spare0", ".spare1"];
+/// An address that no device of a topology has: a stranger's.
+const STRANGE_MAC: Mac = Mac([0x02, 0, 0x5e, 0xff, 0xff, 3]);
 
 /// Adds the contrary trials of a topology to its plan.
 pub fn add(topology: &Topology, plan: &mut Plan) {
@@ -35,7 +40,13 @@ fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
     if *cause == Contrary::Halved {
         halve(&mut acts, plan);
     }
-    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS }));
+    for act in &mut acts {
+        // Nobody asks how these end; of several that stand on one another the first shows that none will hold.
+        if let Op::Wait { unless_in_vain, .. } = act {
+            *unless_in_vain = true;
+        }
+    }
+    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS, unless_in_vain: false }));
     counted(topology, ops, acts)
 }
 
@@ -45,6 +56,12 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
     let steps = &mut topology.scenario.steps;
     match cause {
         Contrary::Plain(device) => {
+            // What a VF is without is its PF's to say.
+            if let Some(LinkKind::Vf { of, index }) = kind_of(&topology.links, device)
+                && let Some(Link { kind: LinkKind::Pf(Nic { vfs, .. }), .. }) = topology.links.get_mut(&of)
+            {
+                vfs[usize::from(index)] = VfSettings::default();
+            }
             topology.links.values_mut().filter(|link| link.device == *device).for_each(plain);
             let attached = attachments(steps).flat_map(|attachment| &mut attachment.delegates);
             let links = attached.flat_map(|delegate| &mut delegate.links);
@@ -74,6 +91,10 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
     topology
 }
 
+fn kind_of(links: &IndexMap<DeviceRef, Link>, device: &DeviceRef) -> Option<LinkKind> {
+    links.get(device).map(|link| link.kind.clone())
+}
+
 fn attachments(steps: &mut [Step]) -> impl Iterator<Item = &mut Attachment> {
     steps.iter_mut().filter_map(|step| match step {
         Step::Attach(attachment) | Step::Check(attachment) => Some(attachment.as_mut()),
@@ -92,7 +113,12 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
     };
     let as_written = matches!(
         cause,
-        Contrary::Named(_) | Contrary::Halved | Contrary::Kept | Contrary::Raised(_) | Contrary::Made(_)
+        Contrary::Named(_)
+            | Contrary::Halved
+            | Contrary::Kept
+            | Contrary::Raised(_)
+            | Contrary::Made(_)
+            | Contrary::Readdressed(_)
     );
     let makes = |step: &&Step| match step {
         Step::Attach(_) | Step::Check(_) => true,
@@ -105,6 +131,7 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
     acts.extend(steps[first..].iter().flat_map(|step| contrary_step(topology, step, as_written)));
     match cause {
         Contrary::Raised(device) => acts.push(Op::Up(device.clone())),
+        Contrary::Readdressed(device) => acts.push(Op::Address { device: device.clone(), mac: STRANGE_MAC }),
         Contrary::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
         _ => {}
     }
@@ -116,7 +143,8 @@ fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> 
     match step {
         Step::Break { flow: name, .. } if !as_written => vec![flood(topology, name, None)],
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
-            vec![Op::Wait { until: until.clone(), within_ms: (*within_ms).min(CAPTURE_WITHIN_MS) }]
+            let within_ms = (*within_ms).min(CAPTURE_WITHIN_MS);
+            vec![Op::Wait { until: until.clone(), within_ms, unless_in_vain: false }]
         }
         Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
         step => act(topology, step),
@@ -146,6 +174,9 @@ pub fn plain(link: &mut Link) {
     match &mut link.kind {
         LinkKind::Bond(bond) => **bond = Bond::new(bond.mode, bond.ports.clone()),
         LinkKind::Bridge { vlan_filtering, .. } => *vlan_filtering = false,
+        LinkKind::Pf(Nic { vfs, .. }) | LinkKind::Netdevsim(Netdevsim { vfs, .. }) => {
+            vfs.fill(VfSettings::default());
+        }
         _ => {}
     }
 }

@@ -90,6 +90,7 @@ impl Display for Contrary {
             Self::Untold => f.write_str("VFs without settings"),
             Self::Kept => f.write_str("nothing detached"),
             Self::Raised(device) => write!(f, "{device} set up at the end"),
+            Self::Readdressed(device) => write!(f, "{device} given another address at the end"),
             Self::Made(device) => write!(f, "{device} made at the end"),
             Self::Until(other, _) => other.fmt(f),
         }
@@ -134,8 +135,9 @@ impl Display for Op {
             Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
-            Self::Wait { until: Condition { subject, bounds, .. }, within_ms } => {
-                write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")
+            Self::Wait { until: Condition { subject, bounds, .. }, within_ms, unless_in_vain } => {
+                write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")?;
+                f.write_str(if *unless_in_vain { " unless one was in vain" } else { "" })
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
             Self::Forward(ns) => write!(f, "forwarding in {ns}"),

@@ -16,17 +16,6 @@ use serde_json::Value;
 
 use crate::{lab_run, machine, topologies};
 
-/// `--prove` finds expectations of these vacuous: what a PF was told, or a cable that the host pulls, no contrary trial
-/// changes yet. They run without it.
-const UNPROVEN: [&str; 6] = [
-    "pod-vf-bond-cable",
-    "pod-vf-bond-one-pf",
-    "pod-vf-bond-two-pfs",
-    "pod-vf-link-state-refused",
-    "pod-vf-mac-none-refused",
-    "pod-vf-rate-refused",
-];
-
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
@@ -36,7 +25,7 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
     machine::trial_with(name.clone(), pin, provide, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
-        let own = is_kernel_of(&topology, &id) && !UNPROVEN.contains(&stem(&topology).as_str());
+        let own = is_kernel_of(&topology, &id);
         let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
