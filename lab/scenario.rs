@@ -81,6 +81,9 @@ pub struct Flow {
     /// Bound to no device and no address.
     #[serde(default)]
     pub unbound: bool,
+    /// Of TCP: seconds of silence before it asks whether the other end is there, and again before it gives up.
+    #[serde(default)]
+    pub keepalive_s: Option<u32>,
 }
 
 /// One thing done, in order.

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::backlog::Shortened;
 use super::dhcp::{Leased, Serving};
 use super::partner::Partner;
 
@@ -18,4 +19,6 @@ pub enum Held {
     DhcpServer(Serving),
     /// What a DHCP server has given to a device.
     DhcpLease(Leased),
+    /// A limit of the whole machine.
+    Backlog(Shortened),
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::sender::errno_name;
 use super::sockopt;
 use crate::frames::Frames;
+use crate::scenario::Flow;
 use crate::wire::{Probe, TCP_HEADERS_LEN};
 
 /// How long unacknowledged writes are waited for.
@@ -53,23 +54,26 @@ pub fn listen(address: Ipv4Addr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// No route, or no answer in time.
-pub fn connect(listener: &TcpListener, source: Ipv4Addr, device: &str, len: usize) -> io::Result<Stream> {
+pub fn connect(listener: &TcpListener, source: Ipv4Addr, flow: &Flow) -> io::Result<Stream> {
     let to = match listener.local_addr()? {
         std::net::SocketAddr::V4(address) => address,
         std::net::SocketAddr::V6(_) => return Err(ErrorKind::Unsupported.into()),
     };
-    let socket = sockopt::tcp_socket(SocketAddrV4::new(source, 0), device)?;
+    let socket = sockopt::tcp_socket(SocketAddrV4::new(source, 0), flow.from.name.as_str())?;
     sockopt::connect_within(&socket, to, CONNECT_TIMEOUT)?;
     let sender = TcpStream::from(socket);
     sockopt::send_buffer(&sender, SEND_BUFFER_BYTES)?;
     sender.set_nodelay(true)?;
+    if let Some(seconds) = flow.keepalive_s {
+        sockopt::keep_alive(&sender, seconds)?;
+    }
     sender.set_nonblocking(true)?;
     let (receiver, _) = listener.accept()?;
     receiver.set_nonblocking(true)?;
     Ok(Stream {
         sender,
         receiver,
-        record_len: len - TCP_HEADERS_LEN,
+        record_len: flow.len - TCP_HEADERS_LEN,
         accepted: Frames::default(),
         refused: BTreeMap::new(),
         unwritten: Vec::new(),

@@ -143,7 +143,9 @@ impl<'a> Trial<'a> {
     }
 
     /// The drop observer's account, and what still stands.
-    pub fn close(self) -> (Vec<Record>, Testbed) {
+    pub fn close(mut self) -> (Vec<Record>, Testbed) {
+        // Namespaces go on standing, and what is the machine's must not.
+        self.bed.held.retain(|_, held| !matches!(held, Held::Backlog(_)));
         (self.drops.close(), self.bed)
     }
 
@@ -154,7 +156,7 @@ impl<'a> Trial<'a> {
         let namespaces = &self.bed.namespaces;
         let listener = namespaces.enter(&flow.to.ns, || stream::listen(*destination)).map_err(enter)?;
         let listener = listener.map_err(|error| failed(&what, &error))?;
-        let open = || stream::connect(&listener, *source, flow.from.name.as_str(), flow.len);
+        let open = || stream::connect(&listener, *source, flow);
         let stream = namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         self.streams.insert(number, stream.map_err(|error| failed(&what, &error))?);
         Ok(())
