@@ -5,8 +5,8 @@
 //! - asked = accepted + refused, and no number is in both;
 //! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
 //!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
-//! - of TCP a write is the frame: it was read at the other end, refused (of a connection that was given up, once with why,
-//!   then with EPIPE), or is unacknowledged in its send queue;
+//! - of TCP a write is the frame: it was read at the other end, refused (by a connection that was given up, or never made),
+//!   or is unacknowledged in its send queue;
 //! - a queue holds at least as many packets as are said to be held in it;
 //! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
 //!   were emptied, after everything was counted;

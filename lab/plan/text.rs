@@ -49,6 +49,9 @@ impl Display for Plan {
             write_some(f, "interval_us", flow.interval_us)?;
             write_some(f, "keepalive_s", flow.keepalive_s)?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
+            if flow.connect_late {
+                writeln!(f, "  connects when it is sent")?;
+            }
             if *at_socket {
                 writeln!(f, "  delivered when the receiving socket has read it")?;
             }

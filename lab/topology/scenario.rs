@@ -133,7 +133,16 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
         unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
         keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
+        connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
     }
+}
+
+fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
+    if late.value && socket != Socket::Tcp {
+        let message = format!("a {socket} socket makes no connection");
+        checker.problem(&late.span, message, "use it with socket = \"tcp\"");
+    }
+    late.value
 }
 
 fn kept_alive(keepalive: &At<u32>, socket: Socket, checker: &mut Checker<'_>) -> u32 {

@@ -34,6 +34,9 @@ pub struct FlowTable {
     /// With a TCP socket: after so many seconds of silence it asks whether the other end is there, and gives the
     /// connection up when as many seconds later there is no answer (SO_KEEPALIVE with TCP_KEEPCNT 1).
     pub keepalive_s: Option<At<u32>>,
+    /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
+    /// What connect() is told is what every write is told; EINPROGRESS is nothing within 5 s.
+    pub connect_late: Option<At<bool>>,
 }
 
 /// Faults, keyed by kind.
