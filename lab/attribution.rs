@@ -4,8 +4,8 @@
 //! `kfree_skb()` passes) or there is none (before 5.17), the innermost function that is known decides.
 //!
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: ip, nft, neighbour, tc,
-//! qdisc, bond, vlan, switch, peer, receiver, and of backlog a veth's ring; driver from 6.12.69 on, where a veth stops its
-//! queue. Not verified by any run: net.core.netdev_max_backlog, xdp.
+//! qdisc, bond, vlan, switch, peer, receiver, backlog (a veth's ring, and net.core.netdev_max_backlog) and xdp (a veth's
+//! driver, and generic); driver from 6.12.69 on, where a veth stops its queue.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
 //! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
@@ -218,6 +218,10 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["tun_ptr_free"], Layer::Backlog),
     (&["tun_queue_purge"], Layer::Backlog),
     (&["__tun_detach"], Layer::Backlog),
+    // A program in a veth's driver drops without a reason: veth_xdp_rcv_skb(), inlined or not. What fails there because
+    // memory is out is freed at the same place.
+    (&["veth_xdp_rcv*"], Layer::Xdp),
+    (&["veth_poll"], Layer::Xdp),
     // veth_forward_skb(), inlined, and __dev_forward_skb() below it: peer down, MTU too small.
     (&["veth_*"], Layer::Peer),
     (&["macvlan_*"], Layer::Switch),
@@ -237,6 +241,7 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["__qdisc_*"], Layer::Qdisc),
     (&["dev_deactivate*"], Layer::Qdisc),
     (&["do_xdp_generic"], Layer::Xdp),
+    (&["netif_receive_generic_xdp"], Layer::Xdp),
     (&["bpf_prog_run_generic_xdp"], Layer::Xdp),
     (&["enqueue_to_backlog"], Layer::Backlog),
     (&["netif_rx_internal"], Layer::Backlog),
@@ -315,6 +320,9 @@ mod tests {
             ("kfree_skb < __udp4_lib_rcv < ip_protocol_deliver_rcu", Layer::Receiver),
             ("kfree_skb < udp_queue_rcv_one_skb < udp_unicast_rcv_skb", Layer::Receiver),
             ("kfree_skb < ip_rcv_core < ip_rcv", Layer::Ip),
+            ("kfree_skb < veth_poll < net_rx_action < __do_softirq", Layer::Xdp),
+            ("kfree_skb < netif_receive_generic_xdp < do_xdp_generic < __netif_receive_skb_core", Layer::Xdp),
+            ("kfree_skb < enqueue_to_backlog < netif_rx_internal < netif_rx < veth_xmit", Layer::Backlog),
             (CORE, Layer::Receiver),
         ] {
             check("-", functions, Some(expected));

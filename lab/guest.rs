@@ -21,6 +21,7 @@ pub mod wait;
 
 pub mod addresses;
 pub mod agent;
+pub mod backlog;
 pub mod bond;
 pub mod build;
 pub mod counters;
@@ -58,3 +59,4 @@ pub mod testbed;
 pub mod trial;
 pub mod verify;
 pub mod vf;
+pub mod xdp;

@@ -5,7 +5,8 @@
 //! - asked = accepted + refused, and no number is in both;
 //! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
 //!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
-//! - of TCP a write is the frame: it was read at the other end, refused, or is unacknowledged in its send queue;
+//! - of TCP a write is the frame: it was read at the other end, refused (by a connection that was given up, or never made),
+//!   or is unacknowledged in its send queue;
 //! - a queue holds at least as many packets as are said to be held in it;
 //! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
 //!   were emptied, after everything was counted;
@@ -22,7 +23,8 @@
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a
 //!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
-//! - the layers net.core.netdev_max_backlog and xdp, at which no topology loses a frame;
+//! - what an XDP program drops in a NIC's own driver: a page is freed there, not a frame, and no event tells; a veth's
+//!   driver frees frames, and so does the kernel in its place;
 //! - what becomes of the frames of a stopped USB gadget that goes on in the midst of a run: they arrive, or are lost at a
 //!   VLAN of the other end that is not up yet, as time has it;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.

@@ -539,7 +539,7 @@ fn clear(topology: &Topology, name: &str) -> Op {
     Op::Clear { name: name.into(), fault, standing }
 }
 
-/// The connections of TCP flows that are sent: they are made while nothing is broken.
+/// The connections of TCP flows that are sent: they are made while nothing is broken, unless that is what is asked for.
 fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     // A contrary trial may send flows of its own; none of them is a TCP flow.
     let is_tcp = |flow: u16| {
@@ -547,7 +547,7 @@ fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
             .scenario
             .flows
             .get_index(usize::from(flow))
-            .is_some_and(|(_, flow)| flow.socket == Socket::Tcp)
+            .is_some_and(|(_, flow)| flow.socket == Socket::Tcp && !flow.connect_late)
     };
     let connect = acts.iter().filter_map(|act| match act {
         Op::Flood { flow, .. } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),

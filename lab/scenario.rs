@@ -81,6 +81,12 @@ pub struct Flow {
     /// Bound to no device and no address.
     #[serde(default)]
     pub unbound: bool,
+    /// Of TCP: seconds of silence before it asks whether the other end is there, and again before it gives up.
+    #[serde(default)]
+    pub keepalive_s: Option<u32>,
+    /// Of TCP: connected when it is sent.
+    #[serde(default)]
+    pub connect_late: bool,
 }
 
 /// One thing done, in order.

@@ -269,10 +269,16 @@ fn accounted(trial: &TrialAccount) -> Check {
             format!("{} of {}: {}{clues}", flow.unattributed.len(), flow.flow.name, flow.unattributed)
         })
         .collect();
+    let blind =
+        trial.unobserved.iter().map(|why| format!("no counter tells, and drops were not watched: {why}"));
     Check {
         name: format!("{}: every frame is accounted for", title(&trial.role)),
         outcome: if missing.is_empty() { Outcome::Pass } else { Outcome::Fail },
         expected: "0 unattributed".into(),
-        observed: if missing.is_empty() { "0 unattributed".into() } else { missing.join("; ") },
+        observed: if missing.is_empty() {
+            "0 unattributed".into()
+        } else {
+            missing.into_iter().chain(blind).collect::<Vec<_>>().join("; ")
+        },
     }
 }

@@ -23,7 +23,7 @@ pub struct BpfError {
 /// What usually stands behind an answer of the kernel.
 fn hint(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => "; tracing programs need root in the initial user namespace",
+        Some(libc::EPERM | libc::EACCES) => "; BPF programs need root in the initial user namespace",
         Some(libc::ENOSYS) => "; the kernel is built without CONFIG_BPF_SYSCALL",
         _ => "",
     }

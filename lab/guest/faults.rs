@@ -1,11 +1,13 @@
 //! Faults: break something on purpose, and mend it again.
 
 use super::held::Held;
+use super::links::{self, XdpMode};
 use super::netns::Namespace;
 use super::outside::Outside;
 use super::rtnl::{Rtnl, RtnlError};
 use super::testbed::Testbed;
-use super::{gadget, hold, links, nft, partner, tc, tcx};
+use super::xdp::{self, Action};
+use super::{backlog, gadget, hold, nft, partner, tc, tcx};
 use crate::link::DeviceRef;
 use crate::record::OpError;
 use crate::scenario::{Fault, FilterKind, Qdisc};
@@ -34,6 +36,8 @@ pub async fn inject(
                 bed.held.insert(name.into(), Held::Descriptor(owner));
                 Ok(())
             }
+            FilterKind::Xdp => xdp::put(bed, device, Action::Drop, XdpMode::Driver).await,
+            FilterKind::XdpGeneric => xdp::put(bed, device, Action::Drop, XdpMode::Generic).await,
         },
         Fault::Down { device } => links::set_down(bed, device).await,
         Fault::Release { device, .. } => links::leave(bed, device).await,
@@ -48,6 +52,10 @@ pub async fn inject(
         Fault::Partner { device, peer } => {
             let partner = partner::start(bed, device, peer).await?;
             bed.held.insert(name.into(), Held::Partner(partner));
+            Ok(())
+        }
+        Fault::Backlog { limit, .. } => {
+            bed.held.insert(name.into(), Held::Backlog(backlog::shorten(*limit)?));
             Ok(())
         }
         // The trial has the receivers.
@@ -89,16 +97,24 @@ pub async fn clear(
         (Fault::Filter { device, hook, vlan, kind: FilterKind::Clsact }, _) => {
             tc::stop_dropping(bed, device, *hook, *vlan).await
         }
-        (Fault::Filter { .. } | Fault::Partner { .. }, _) => match bed.held.remove(name) {
-            Some(held) => {
-                drop(held);
-                Ok(())
+        (Fault::Filter { device, kind: FilterKind::Xdp, .. }, _) => {
+            links::set_xdp(bed, device, None, XdpMode::Driver).await
+        }
+        (Fault::Filter { device, kind: FilterKind::XdpGeneric, .. }, _) => {
+            links::set_xdp(bed, device, None, XdpMode::Generic).await
+        }
+        (Fault::Filter { .. } | Fault::Partner { .. } | Fault::Backlog { .. }, _) => {
+            match bed.held.remove(name) {
+                Some(held) => {
+                    drop(held);
+                    Ok(())
+                }
+                None => {
+                    let text = Some("it was not injected, or is cleared already".into());
+                    Err(OpError { what: format!("clear {name}"), errno: None, text })
+                }
             }
-            None => {
-                let text = Some("it was not injected, or is cleared already".into());
-                Err(OpError { what: format!("clear {name}"), errno: None, text })
-            }
-        },
+        }
         (Fault::Down { device }, _) => links::set_up(bed, device).await,
         (Fault::Release { device, controller }, _) => {
             // A bond takes no port that is up (`bond_enslave()`).

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::backlog::Shortened;
 use super::dhcp::{Leased, Serving};
 use super::dhcp_daemon::Daemon;
 use super::partner::Partner;
@@ -21,4 +22,6 @@ pub enum Held {
     DhcpLease(Leased),
     /// A process that asks DHCP servers for the plugin `dhcp`.
     DhcpDaemon(Daemon),
+    /// A limit of the whole machine.
+    Backlog(Shortened),
 }

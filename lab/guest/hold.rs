@@ -6,20 +6,17 @@
 //! wakes the end up. The timer is set to longer than any run. One frame has to be polled to get there.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::bpf::asm::{Assembler, Reg};
-use super::bpf::{self, ProgramType};
+use super::links::{self, XdpMode};
 use super::testbed::{Testbed, netns_error};
-use super::{links, sockopt, wait};
+use super::xdp::{self, Action};
+use super::{sockopt, wait};
 use crate::link::DeviceRef;
 use crate::record::OpError;
 
 /// Longer than any run may take.
 const HELD_FOR_NS: &str = "3600000000000";
-/// XDP_PASS, include/uapi/linux/bpf.h.
-const XDP_PASS: i32 = 2;
 /// Local experimental EtherType 1 of IEEE 802: no protocol of the kernel takes it.
 const ARMING_ETHERTYPE: u16 = 0x88b5;
 /// Nearest bridge: no bridge forwards it.
@@ -40,12 +37,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 pub async fn hold(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Result<(), OpError> {
     let what = format!("hold {device}");
     let failed = |error: &dyn std::error::Error| told(&what, error.to_string());
-    let mut code = Assembler::default();
-    code.mov_imm(Reg::R0, XDP_PASS);
-    code.exit();
-    let code = code.finish();
-    let program = bpf::with_locked_memory(|| bpf::load(ProgramType::Xdp, &code)).map_err(|e| failed(&e))?;
-    links::set_xdp(bed, device, Some(program.as_fd())).await?;
+    xdp::put(bed, device, Action::Pass, XdpMode::Driver).await?;
     set_timer(bed, device, &what, HELD_FOR_NS, "1")?;
 
     let (index, peer_index) = (bed.index(device).await?, bed.index(peer).await?);
@@ -76,7 +68,7 @@ pub async fn hold(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Result
 /// The kernel's refusal.
 pub async fn let_go(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
     set_timer(bed, device, &format!("let {device} go"), "0", "0")?;
-    links::set_xdp(bed, device, None).await
+    links::set_xdp(bed, device, None, XdpMode::Driver).await
 }
 
 fn set_timer(bed: &Testbed, device: &DeviceRef, what: &str, ns: &str, polls: &str) -> Result<(), OpError> {

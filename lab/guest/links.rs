@@ -162,7 +162,16 @@ pub async fn leave(bed: &Testbed, port: &DeviceRef) -> Result<(), OpError> {
     set(bed, port, what, |message| message.attributes.push(LinkAttribute::Controller(0))).await
 }
 
-/// Puts an XDP program on a device's driver, or takes the one that is there away.
+/// Who runs an XDP program: XDP_FLAGS_DRV_MODE and XDP_FLAGS_SKB_MODE, include/uapi/linux/if_link.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum XdpMode {
+    /// The device's driver.
+    Driver,
+    /// The kernel, after the driver (`do_xdp_generic()`).
+    Generic,
+}
+
+/// Puts an XDP program on a device, or takes the one that is there away.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -170,14 +179,17 @@ pub async fn set_xdp(
     bed: &Testbed,
     device: &DeviceRef,
     program: Option<BorrowedFd<'_>>,
+    mode: XdpMode,
 ) -> Result<(), OpError> {
-    // Keep in sync with include/uapi/linux/if_link.h.
-    const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
     const NO_PROGRAM: RawFd = -1;
+    let flags = match mode {
+        XdpMode::Driver => 1 << 2,
+        XdpMode::Generic => 1 << 1,
+    };
     let what =
         format!("{} XDP program of {device}", if program.is_some() { "set the" } else { "remove the" });
     let fd = program.map_or(NO_PROGRAM, |program| program.as_raw_fd());
-    let xdp = vec![LinkXdp::Fd(fd), LinkXdp::Flags(XDP_FLAGS_DRV_MODE)];
+    let xdp = vec![LinkXdp::Fd(fd), LinkXdp::Flags(flags)];
     set(bed, device, what, |message| message.attributes.push(LinkAttribute::Xdp(xdp))).await
 }
 

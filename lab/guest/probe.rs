@@ -11,7 +11,7 @@ use crate::guest::netns::{Namespace, Spares};
 use crate::guest::plugin;
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::netns_error;
-use crate::guest::{gadget, nat, netdevsim, nft, tap, tc, tcx};
+use crate::guest::{backlog, gadget, nat, netdevsim, nft, tap, tc, tcx, xdp};
 use crate::plan::Need;
 use crate::record::OpError;
 use crate::scenario::{FilterKind, Qdisc};
@@ -47,6 +47,12 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
                 missing.extend((!plugin::is_there(name)).then(lacks));
                 continue;
             }
+            // Not in the scratch namespace: only the first one has it.
+            Need::Backlog => {
+                let obstacle = backlog::obstacle();
+                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
+                continue;
+            }
             Need::Driver(module) => {
                 let lacks = || format!("{need} ({})", need.provider());
                 missing.extend((!hardware::has_driver(module)).then(lacks));
@@ -63,6 +69,9 @@ fn obstacle(need: &Need) -> Option<String> {
     match need {
         Need::Hook { kind: FilterKind::Tcx, hook } => {
             tcx::attach(LOOPBACK_IFINDEX, *hook, None).err().map(|error| error.to_string())
+        }
+        Need::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
+            xdp::load(xdp::Action::Drop).err().map(|error| error.to_string())
         }
         Need::Hook { hook, .. } => nft::attach("lo", *hook).err().map(|error| error.to_string()),
         Need::Masquerade => nat::attach("lo").err().map(|error| error.to_string()),

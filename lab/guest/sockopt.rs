@@ -182,6 +182,19 @@ fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Has a connection ask after so many seconds of silence whether the other end is there, and give up when one question
+/// has had no answer for as long (`tcp_keepalive_timer()`).
+///
+/// # Errors
+/// When the socket is no TCP socket, or the time is out of range.
+pub fn keep_alive(socket: &impl AsRawFd, seconds: u32) -> io::Result<()> {
+    let time = c_int::try_from(seconds).unwrap_or(c_int::MAX);
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, time)?;
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, time)?;
+    set(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 1)?;
+    set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
+}
+
 fn clamp(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
 }

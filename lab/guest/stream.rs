@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::sender::errno_name;
 use super::sockopt;
 use crate::frames::Frames;
+use crate::scenario::Flow;
 use crate::wire::{Probe, TCP_HEADERS_LEN};
 
 /// How long unacknowledged writes are waited for.
@@ -27,9 +28,16 @@ const SEND_BUFFER_BYTES: usize = 64 << 20;
 
 /// A connection with both its ends.
 #[derive(Debug)]
-pub struct Stream {
+struct Ends {
     sender: TcpStream,
     receiver: TcpStream,
+}
+
+/// A connection and what went through it.
+#[derive(Debug)]
+pub struct Stream {
+    /// The errno of connect() where there is none.
+    ends: Result<Ends, String>,
     record_len: usize,
     accepted: Frames,
     refused: BTreeMap<String, Frames>,
@@ -53,53 +61,67 @@ pub fn listen(address: Ipv4Addr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// No route, or no answer in time.
-pub fn connect(listener: &TcpListener, source: Ipv4Addr, device: &str, len: usize) -> io::Result<Stream> {
+pub fn connect(listener: &TcpListener, source: Ipv4Addr, flow: &Flow) -> io::Result<Stream> {
     let to = match listener.local_addr()? {
         std::net::SocketAddr::V4(address) => address,
         std::net::SocketAddr::V6(_) => return Err(ErrorKind::Unsupported.into()),
     };
-    let socket = sockopt::tcp_socket(SocketAddrV4::new(source, 0), device)?;
+    // Where nothing leads there any more, its address is no address of this host either.
+    let source = if flow.connect_late { Ipv4Addr::UNSPECIFIED } else { source };
+    let socket = sockopt::tcp_socket(SocketAddrV4::new(source, 0), flow.from.name.as_str())?;
     sockopt::connect_within(&socket, to, CONNECT_TIMEOUT)?;
     let sender = TcpStream::from(socket);
     sockopt::send_buffer(&sender, SEND_BUFFER_BYTES)?;
     sender.set_nodelay(true)?;
+    if let Some(seconds) = flow.keepalive_s {
+        sockopt::keep_alive(&sender, seconds)?;
+    }
     sender.set_nonblocking(true)?;
     let (receiver, _) = listener.accept()?;
     receiver.set_nonblocking(true)?;
-    Ok(Stream {
-        sender,
-        receiver,
-        record_len: len - TCP_HEADERS_LEN,
-        accepted: Frames::default(),
-        refused: BTreeMap::new(),
-        unwritten: Vec::new(),
-        read: Vec::new(),
-        seen: Frames::default(),
-        duplicated: 0,
-    })
+    Ok(Stream::new(Ok(Ends { sender, receiver }), flow))
 }
 
 impl Stream {
+    /// A connection that was never made: its writer hears what connect() was told.
+    pub fn refused(error: &io::Error, flow: &Flow) -> Self {
+        Self::new(Err(errno_name(error)), flow)
+    }
+
+    fn new(ends: Result<Ends, String>, flow: &Flow) -> Self {
+        Self {
+            ends,
+            record_len: flow.len - TCP_HEADERS_LEN,
+            accepted: Frames::default(),
+            refused: BTreeMap::new(),
+            unwritten: Vec::new(),
+            read: Vec::new(),
+            seen: Frames::default(),
+            duplicated: 0,
+        }
+    }
+
     /// Writes one numbered record, and notes the kernel's answer.
     pub fn send(&mut self, probe: Probe) {
         match self.write(probe) {
             Ok(()) => self.accepted.insert(probe.sequence),
-            Err(error) => self.refused.entry(errno_name(&error)).or_default().insert(probe.sequence),
+            Err(errno) => self.refused.entry(errno).or_default().insert(probe.sequence),
         };
     }
 
-    fn write(&mut self, probe: Probe) -> io::Result<()> {
+    fn write(&mut self, probe: Probe) -> Result<(), String> {
+        let Ends { sender, .. } = self.ends.as_ref().map_err(Clone::clone)?;
+        let segment = |bytes: &[u8]| sockopt::send_segment(sender, bytes).map_err(|error| errno_name(&error));
         let rest = std::mem::take(&mut self.unwritten);
         if !rest.is_empty() {
-            let sent =
-                sockopt::send_segment(&self.sender, &rest).inspect_err(|_| self.unwritten = rest.clone());
+            let sent = segment(&rest).inspect_err(|_| self.unwritten = rest.clone());
             self.unwritten = rest[sent?..].to_vec();
         }
         if !self.unwritten.is_empty() {
-            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+            return Err(errno_name(&io::Error::from_raw_os_error(libc::EAGAIN)));
         }
         let record = probe.emit(self.record_len);
-        let sent = sockopt::send_segment(&self.sender, &record)?;
+        let sent = segment(&record)?;
         self.unwritten = record[sent..].to_vec();
         Ok(())
     }
@@ -109,9 +131,10 @@ impl Stream {
     /// # Errors
     /// When the other end fails in another way than by being reset.
     pub fn drain(&mut self, trial: u16) -> io::Result<u32> {
+        let Ok(Ends { receiver, .. }) = &mut self.ends else { return Ok(0) };
         let mut buffer = [0; 16 * 1024];
         loop {
-            match self.receiver.read(&mut buffer) {
+            match receiver.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(len) => self.read.extend_from_slice(&buffer[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -149,7 +172,10 @@ impl Stream {
     /// The send queue cannot be read.
     pub fn answers(&self) -> io::Result<(Frames, BTreeMap<String, Frames>, Frames)> {
         // What is not acknowledged is the end of what was written (SIOCOUTQ: write_seq - snd_una).
-        let queued = sockopt::unacknowledged_bytes(&self.sender)? + self.unwritten.len();
+        let queued = match &self.ends {
+            Ok(ends) => sockopt::unacknowledged_bytes(&ends.sender)? + self.unwritten.len(),
+            Err(_) => 0,
+        };
         let unacknowledged = queued.div_ceil(self.record_len);
         let acknowledged = (self.accepted.len() as usize).saturating_sub(unacknowledged);
         let unacknowledged: Frames = self.accepted.iter().skip(acknowledged).collect();

@@ -148,7 +148,9 @@ impl<'a> Trial<'a> {
     }
 
     /// The drop observer's account, and what still stands.
-    pub fn close(self) -> (Vec<Record>, Testbed) {
+    pub fn close(mut self) -> (Vec<Record>, Testbed) {
+        // Namespaces go on standing, and what is the machine's must not.
+        self.bed.held.retain(|_, held| !matches!(held, Held::Backlog(_)));
         (self.drops.close(), self.bed)
     }
 
@@ -159,9 +161,14 @@ impl<'a> Trial<'a> {
         let namespaces = &self.bed.namespaces;
         let listener = namespaces.enter(&flow.to.ns, || stream::listen(*destination)).map_err(enter)?;
         let listener = listener.map_err(|error| failed(&what, &error))?;
-        let open = || stream::connect(&listener, *source, flow.from.name.as_str(), flow.len);
-        let stream = namespaces.enter(&flow.from.ns, open).map_err(enter)?;
-        self.streams.insert(number, stream.map_err(|error| failed(&what, &error))?);
+        let open = || stream::connect(&listener, *source, flow);
+        let stream = match namespaces.enter(&flow.from.ns, open).map_err(enter)? {
+            Err(error) if flow.connect_late && error.raw_os_error().is_some() => {
+                Stream::refused(&error, flow)
+            }
+            stream => stream.map_err(|error| failed(&what, &error))?,
+        };
+        self.streams.insert(number, stream);
         Ok(())
     }
 
@@ -223,6 +230,9 @@ impl<'a> Trial<'a> {
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
         if flow.socket == Socket::Tcp {
+            if flow.connect_late {
+                self.connect(number)?;
+            }
             let sent = flood_stream(plan, (self.number, number), self.watch());
             return sent.map(|record| vec![record]).map_err(|error| failed(&what, &error));
         }

@@ -22,13 +22,15 @@ pub enum Need {
     Driver(String),
     /// A hook that no queueing discipline provides.
     Hook {
-        /// tcx or nft.
+        /// tcx, nft, or a kind of XDP.
         kind: FilterKind,
         /// Which way.
         hook: Hook,
     },
     /// Source NAT by nftables.
     Masquerade,
+    /// The limit of the queue between devices and processors, which no namespace has.
+    Backlog,
     /// A USB pair: a gadget and its host in one machine.
     Gadget,
     /// A tap, with IFF_BACKPRESSURE or without.
@@ -63,7 +65,7 @@ impl Need {
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
             Self::Driver(module) => vec![module.clone()],
             Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
-            Self::Hook { .. } => Vec::new(),
+            Self::Hook { .. } | Self::Backlog => Vec::new(),
             // Chain types and expressions are asked for by name (nft_request_module()): no dependency tells.
             Self::Masquerade => ["nf_tables", "nft_chain_nat", "nft_masq"].map(String::from).into(),
             // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
@@ -99,7 +101,11 @@ impl Need {
                     .into()
             }
             Self::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
+            Self::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
+                "CONFIG_BPF_SYSCALL, and root in the initial user namespace".into()
+            }
             Self::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
+            Self::Backlog => "a limit of the whole machine: run it in one of the lab's own, not --kernel host".into(),
             Self::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
             Self::Tap { backpressure: false } => "CONFIG_TUN".into(),
             Self::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
@@ -138,10 +144,6 @@ pub fn needs_netdevsim(topology: &Topology) -> bool {
 /// What a topology needs, each once.
 pub fn needs(topology: &Topology) -> Vec<Need> {
     let mut needs = BTreeSet::new();
-    let qdiscs = |root: &Qdisc| -> Vec<Need> {
-        let both = [Some(root), root.child()].into_iter().flatten();
-        both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
-    };
     for link in topology.links.values() {
         match &link.kind {
             LinkKind::Nic(nic) => {
@@ -184,25 +186,33 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
     let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
     for fault in topology.scenario.faults.values().chain(contrary) {
-        match fault {
-            Fault::Qdisc { qdisc, .. } => needs.extend(qdiscs(qdisc)),
-            Fault::Filter { hook, kind: kind @ (FilterKind::Tcx | FilterKind::Nft), .. } => {
-                needs.insert(Need::Hook { kind: *kind, hook: *hook });
-            }
-            Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
-                needs.insert(Need::Qdisc("clsact".into()));
-                let classifier = if vlan.is_some() { "flower" } else { "matchall" };
-                needs.insert(Need::Classifier(classifier.into()));
-            }
-            Fault::Down { .. }
-            | Fault::Release { .. }
-            | Fault::Mtu { .. }
-            | Fault::Hold { .. }
-            | Fault::Unplug { .. }
-            | Fault::Stall { .. }
-            | Fault::Partner { .. }
-            | Fault::Rcvbuf { .. } => {}
-        }
+        needs.extend(of_fault(fault));
     }
     needs.into_iter().collect()
+}
+
+fn qdiscs(root: &Qdisc) -> Vec<Need> {
+    let both = [Some(root), root.child()].into_iter().flatten();
+    both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
+}
+
+fn of_fault(fault: &Fault) -> Vec<Need> {
+    match fault {
+        Fault::Qdisc { qdisc, .. } => qdiscs(qdisc),
+        Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
+            let classifier = if vlan.is_some() { "flower" } else { "matchall" };
+            vec![Need::Qdisc("clsact".into()), Need::Classifier(classifier.into())]
+        }
+        Fault::Filter { hook, kind, .. } => vec![Need::Hook { kind: *kind, hook: *hook }],
+        // An end is held by an XDP program.
+        Fault::Hold { .. } => vec![Need::Hook { kind: FilterKind::Xdp, hook: Hook::Ingress }],
+        Fault::Backlog { .. } => vec![Need::Backlog],
+        Fault::Down { .. }
+        | Fault::Release { .. }
+        | Fault::Mtu { .. }
+        | Fault::Unplug { .. }
+        | Fault::Stall { .. }
+        | Fault::Partner { .. }
+        | Fault::Rcvbuf { .. } => Vec::new(),
+    }
 }

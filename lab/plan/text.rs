@@ -18,6 +18,7 @@ impl Display for Need {
             Self::Qdisc(kind) => write!(f, "queueing discipline {kind}"),
             Self::Classifier(kind) => write!(f, "traffic control classifier {kind}"),
             Self::Hook { kind, hook } => write!(f, "{} hook of {}", hook.word(), kind.word()),
+            Self::Backlog => f.write_str("net.core.netdev_max_backlog"),
             Self::Masquerade => f.write_str("source NAT of nftables"),
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
@@ -46,7 +47,11 @@ impl Display for Plan {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
             write_some(f, "interval_us", flow.interval_us)?;
+            write_some(f, "keepalive_s", flow.keepalive_s)?;
             writeln!(f, " from {} {source} to {} {destination} by {}", flow.from, flow.to, flow.socket)?;
+            if flow.connect_late {
+                writeln!(f, "  connects when it is sent")?;
+            }
             if *at_socket {
                 writeln!(f, "  delivered when the receiving socket has read it")?;
             }
@@ -344,5 +349,6 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
         Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
         Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
+        Fault::Backlog { device, limit } => write!(f, "backlog at {device} limit {limit}"),
     }
 }

@@ -145,6 +145,10 @@ fn fate_in_words(fate: &FateDocument) -> String {
     match (fate.layer.as_str(), fate.reason.as_str()) {
         ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
         ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
+        ("backlog", reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
+            format!("dropped on the way into {device}: its processor's backlog was full ({reason})")
+        }
+        ("xdp", reason) => format!("dropped by an XDP program on {device} ({reason})"),
         ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
         ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),

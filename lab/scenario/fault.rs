@@ -27,6 +27,10 @@ pub enum FilterKind {
     Tcx,
     /// A base chain of nftables, family netdev, with the policy drop; on the way out from Linux 5.16.
     Nft,
+    /// An XDP program in the device's driver, on the way in: it runs before anything else sees the frame.
+    Xdp,
+    /// An XDP program that the kernel runs in the driver's place (generic mode), on the way in.
+    XdpGeneric,
 }
 
 impl Hook {
@@ -46,7 +50,19 @@ impl FilterKind {
             Self::Clsact => "clsact",
             Self::Tcx => "tcx",
             Self::Nft => "nft",
+            Self::Xdp => "xdp",
+            Self::XdpGeneric => "xdp-generic",
         }
+    }
+
+    /// Whether it can tell VLAN tags apart. XDP does not see the tag that a veth carries beside the frame.
+    pub fn sees_vlans(self) -> bool {
+        matches!(self, Self::Clsact | Self::Tcx)
+    }
+
+    /// Whether it hangs on the way in only.
+    pub fn is_ingress_only(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpGeneric)
     }
 }
 
@@ -75,6 +91,9 @@ pub enum Fault {
     Partner { device: DeviceRef, peer: DeviceRef },
     /// The receiving socket at a device has the smallest buffer there is, and nobody reads it.
     Rcvbuf { device: DeviceRef },
+    /// The queue between devices and their receiving processor shortened: net.core.netdev_max_backlog, which is the
+    /// whole machine's. `device` is one that receives through it.
+    Backlog { device: DeviceRef, limit: u32 },
 }
 
 impl Fault {
@@ -90,6 +109,7 @@ impl Fault {
             | Self::Unplug { device, .. }
             | Self::Stall { device, .. }
             | Self::Partner { device, .. }
+            | Self::Backlog { device, .. }
             | Self::Rcvbuf { device } => device,
         }
     }

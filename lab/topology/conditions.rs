@@ -9,8 +9,8 @@ use crate::link::Cidr;
 use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
 use crate::topology::Route;
 
-/// Errnos that a send may end with: those of sendmsg(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 29] = [
+/// Errnos that a send may end with: those of sendmsg(2), connect(2), packet(7), udp(7), and what a driver may return.
+const SEND_ERRNOS: [&str; 30] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EAFNOSUPPORT",
@@ -23,6 +23,7 @@ const SEND_ERRNOS: [&str; 29] = [
     "EFAULT",
     "EHOSTDOWN",
     "EHOSTUNREACH",
+    "EINPROGRESS",
     "EINTR",
     "EINVAL",
     "EIO",

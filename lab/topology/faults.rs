@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::check::Checker;
-use super::file::{At, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile};
+use super::file::{At, BacklogFaultTable, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile};
 use super::links::mtu_in_range;
 use super::{Link, LinkKind, Topology, qdiscs};
 use crate::hardware::slot_of;
 use crate::link::{BondMode, DeviceRef};
-use crate::scenario::{Fault, FilterKind};
+use crate::scenario::{Fault, Hook};
 
 /// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
 const MTU_DEFAULT: u32 = 1500;
+
+/// The kernel reads the limit as a signed number (`proc_dointvec()`).
+const BACKLOG_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// Resolves all faults, in the order of the file.
 pub fn resolve(
@@ -80,7 +83,19 @@ fn of_each_kind<'f>(
         checker.device(&table.device);
         found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
     }
+    for (name, table) in &tables.backlog {
+        checker.device(&table.device);
+        found.push((name, Some(backlog(table, checker))));
+    }
     found
+}
+
+fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
+    if table.limit.value > BACKLOG_MAX {
+        let message = format!("{} frames are out of range: 0 to {BACKLOG_MAX}", table.limit.value);
+        checker.problem(&table.limit.span, message, "the kernel's own limit is 1000");
+    }
+    Fault::Backlog { device: table.device.value.clone(), limit: table.limit.value }
 }
 
 fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
@@ -98,12 +113,16 @@ fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>
 fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
     checker.device(&table.device);
     let kind = table.kind.unwrap_or_default();
-    if let Some(vlan) = table.vlan.as_ref().filter(|_| kind == FilterKind::Nft) {
+    if let Some(vlan) = table.vlan.as_ref().filter(|_| !kind.sees_vlans()) {
         let hint = "use kind = \"clsact\" or \"tcx\" with `vlan`";
-        checker.problem(&vlan.span, "an nft filter drops every frame", hint);
+        checker.problem(&vlan.span, format!("an {} filter drops every frame", kind.word()), hint);
+    }
+    if kind.is_ingress_only() && table.hook.value == Hook::Egress {
+        let message = format!("an {} filter hangs on the way in only", kind.word());
+        checker.problem(&table.hook.span, message, "use hook = \"ingress\"");
     }
     let vlan = table.vlan.as_ref().map(|vlan| vlan.value);
-    Fault::Filter { device: table.device.value.clone(), hook: table.hook, vlan, kind }
+    Fault::Filter { device: table.device.value.clone(), hook: table.hook.value, vlan, kind }
 }
 
 fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {

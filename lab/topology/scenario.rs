@@ -28,6 +28,9 @@ const FRAME_LEN_MAX: usize = 65549;
 /// The longest that is one segment on Ethernet.
 const SEGMENT_LEN_MAX: usize = 1514;
 
+/// MAX_TCP_KEEPIDLE, include/net/tcp.h.
+const KEEPALIVE_S_MAX: u32 = 32_767;
+
 /// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
 const NUMBERED_MAX: usize = 10_000;
 
@@ -129,7 +132,28 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         tag: table.tag.as_ref().map(|tag| tag.value),
         interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
         unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
+        keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
+        connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
     }
+}
+
+fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
+    if late.value && socket != Socket::Tcp {
+        let message = format!("a {socket} socket makes no connection");
+        checker.problem(&late.span, message, "use it with socket = \"tcp\"");
+    }
+    late.value
+}
+
+fn kept_alive(keepalive: &At<u32>, socket: Socket, checker: &mut Checker<'_>) -> u32 {
+    if socket != Socket::Tcp {
+        let message = format!("a {socket} socket has no connection to keep alive");
+        checker.problem(&keepalive.span, message, "use it with socket = \"tcp\"");
+    } else if !(1..=KEEPALIVE_S_MAX).contains(&keepalive.value) {
+        let message = format!("{} s are out of range: 1 to {KEEPALIVE_S_MAX}", keepalive.value);
+        checker.problem(&keepalive.span, message, "1 shows most things: a step may take 20 s at the most");
+    }
+    keepalive.value
 }
 
 /// A flow has one account in a trial: sent again, its frames would bear the same numbers.

@@ -24,6 +24,17 @@ pub fn trials() -> Vec<Trial> {
         machine::trial("this kernel: the same findings as in a machine of its own", pin(), same_as_in_a_vm),
         machine::trial("this kernel: a normal user counts what root watches", pin(), a_normal_user),
         machine::trial(
+            "this kernel: a normal user is told what the report needs",
+            pin(),
+            a_normal_user_and_the_report,
+        ),
+        machine::trial(
+            "this kernel: a normal user is told why frames have no place",
+            pin(),
+            a_normal_user_and_no_counter,
+        ),
+        machine::trial("this kernel: a limit of the machine is left alone", pin(), the_machines_own_limit),
+        machine::trial(
             "this kernel: a dirty run leaves no trace in the next copy",
             pin(),
             no_trace_in_the_next_copy,
@@ -113,6 +124,8 @@ fn same_as_in_a_vm(bench: &Bench, kernel: &Kernel) {
 
 /// What a counter tells by itself; the report's own hypotheses need more permission, and drop events.
 const COUNTED: &str = "causes/port-queue-held.toml";
+/// What no counter tells: the queue of a device without carrier (`noop_qdisc`) has none.
+const UNCOUNTED: &str = "causes/port-carrier-lost.toml";
 
 fn a_normal_user(bench: &Bench, kernel: &Kernel) {
     let topology = gallery_folder().join(COUNTED);
@@ -131,6 +144,35 @@ fn a_normal_user(bench: &Bench, kernel: &Kernel) {
         lab_run::assert_same(&places(here), &places(in_vm), &what);
     }
     nothing_is_left(&answer);
+}
+
+/// One of its explanations holds the end of a cable, which takes a BPF program.
+fn a_normal_user_and_the_report(bench: &Bench, kernel: &Kernel) {
+    let reason = reason(&run(bench, kernel, json!({ "user": NOBODY })));
+    for part in ["ingress hook of xdp", "bpf(BPF_PROG_LOAD)", "root in the initial user namespace"] {
+        assert!(reason.contains(part), "{part:?} is not in {reason}");
+    }
+}
+
+/// Without drop events some explanations leave frames that no counter tells of.
+fn a_normal_user_and_no_counter(bench: &Bench, kernel: &Kernel) {
+    let topology = gallery_folder().join(UNCOUNTED);
+    let answer = run(bench, kernel, of_topology(&topology, json!({ "user": NOBODY })));
+    let here = document(&answer);
+    let checks = here["checks"].as_array().expect("a list");
+    let failed = checks.iter().find(|check| check["name"] == "main: every frame is accounted for");
+    let observed = failed.expect("each trial has it")["observed"].to_string();
+    assert!(observed.contains("drops were not watched: bpf("), "{observed}");
+    nothing_is_left(&answer);
+}
+
+/// A limit of the whole machine is not touched.
+fn the_machines_own_limit(bench: &Bench, kernel: &Kernel) {
+    let topology = gallery_folder().join("causes/backlog-full.toml");
+    let reason = reason(&run(bench, kernel, of_topology(&topology, json!({}))));
+    for part in ["net.core.netdev_max_backlog", "in one of the lab's own"] {
+        assert!(reason.contains(part), "{part:?} is not in {reason}");
+    }
 }
 
 fn trials_of(document: &Value) -> impl Iterator<Item = &Value> {

@@ -31,6 +31,12 @@ pub struct FlowTable {
     pub tag: Option<At<VlanId>>,
     /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
     pub interval_us: Option<At<u32>>,
+    /// With a TCP socket: after so many seconds of silence it asks whether the other end is there, and gives the
+    /// connection up when as many seconds later there is no answer (SO_KEEPALIVE with TCP_KEEPCNT 1).
+    pub keepalive_s: Option<At<u32>>,
+    /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
+    /// What connect() is told is what every write is told; EINPROGRESS is nothing within 5 s.
+    pub connect_late: Option<At<bool>>,
 }
 
 /// Faults, keyed by kind.
@@ -67,6 +73,9 @@ pub struct FaultTables {
     /// A receiving socket whose buffer is full.
     #[serde(default, deserialize_with = "in_file_order")]
     pub rcvbuf: Named<RcvbufFaultTable>,
+    /// A short queue between devices and the receiving processor.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub backlog: Named<BacklogFaultTable>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -86,10 +95,10 @@ pub struct FilterFaultTable {
     /// Which device.
     pub device: At<DeviceRef>,
     /// `egress` or `ingress`.
-    pub hook: Hook,
+    pub hook: At<Hook>,
     /// Drop only frames whose VLAN tag is this (clsact, tcx).
     pub vlan: Option<At<VlanId>>,
-    /// `clsact` unless you say `tcx` or `nft`.
+    /// `clsact` unless you say `tcx`, `nft`, `xdp` or `xdp-generic`; the last two on ingress.
     pub kind: Option<FilterKind>,
 }
 
@@ -160,6 +169,17 @@ pub struct PartnerFaultTable {
 pub struct RcvbufFaultTable {
     /// Where flows are received.
     pub device: At<DeviceRef>,
+}
+
+/// The queue between devices and the receiving processor, net.core.netdev_max_backlog, made short. The kernel has one
+/// such limit for the whole machine, so this is for machines of the lab's own. A veth without XDP receives through it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BacklogFaultTable {
+    /// A device that receives through it.
+    pub device: At<DeviceRef>,
+    /// In frames; one more than this may wait (`enqueue_to_backlog()`). The kernel's own is 1000.
+    pub limit: At<u32>,
 }
 
 /// Counts frames of one class where they arrive, from the first step to the last.

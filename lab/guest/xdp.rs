@@ -1,0 +1,59 @@
+//! XDP programs that do the same with each frame, put on a device by rtnetlink: there until they are taken away.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::bpf::asm::{Assembler, Reg};
+use super::bpf::{self, BpfError, ProgramType};
+use super::links::{self, XdpMode};
+use super::testbed::Testbed;
+use crate::link::DeviceRef;
+use crate::record::OpError;
+
+/// What becomes of each frame: `enum xdp_action`, include/uapi/linux/bpf.h.
+#[derive(Debug, Clone, Copy)]
+#[repr(i32)]
+pub enum Action {
+    /// XDP_DROP.
+    Drop = 1,
+    /// XDP_PASS.
+    Pass = 2,
+}
+
+/// Loads the program.
+///
+/// # Errors
+/// EPERM without root in the initial user namespace, where users may load none (kernel.unprivileged_bpf_disabled).
+pub fn load(action: Action) -> Result<OwnedFd, BpfError> {
+    bpf::with_locked_memory(|| bpf::load(ProgramType::Xdp, &program(action)))
+}
+
+/// Hangs the program up at a device.
+///
+/// # Errors
+/// As [`load`]; EOPNOTSUPP when the driver has no XDP.
+pub async fn put(bed: &Testbed, device: &DeviceRef, action: Action, mode: XdpMode) -> Result<(), OpError> {
+    let program = load(action).map_err(|error| OpError {
+        what: format!("load an XDP program for {device}"),
+        errno: None,
+        text: Some(error.to_string()),
+    })?;
+    links::set_xdp(bed, device, Some(program.as_fd()), mode).await
+}
+
+fn program(action: Action) -> Vec<[u8; 8]> {
+    let mut code = Assembler::default();
+    code.mov_imm(Reg::R0, action as i32);
+    code.exit();
+    code.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_returns_its_action() {
+        assert_eq!(program(Action::Drop), [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]]);
+        assert_eq!(program(Action::Pass)[0][4], 2);
+    }
+}
