@@ -9,7 +9,7 @@ use super::netns::{Namespace, Spares};
 use super::outside::Outside;
 use super::testbed::Testbed;
 use super::trial::Trial;
-use super::{hardware, probe, safe_modules};
+use super::{hardware, probe, safe_modules, wait};
 use crate::handshake::Ready;
 use crate::ledger;
 use crate::link::DeviceRef;
@@ -162,6 +162,9 @@ async fn run<R: BufRead, W: Write>(
     prepared: &mut Prepared,
     scribe: &mut Scribe<R, W>,
 ) -> Result<Standing, AgentError> {
+    if plan.is_timed() {
+        wait::whole_second();
+    }
     let (needs, mut missing) = safe_modules::load(&plan.needs);
     let mut standing = Standing::default();
     match probe::missing(&needs, &mut prepared.spares).await {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
+
 /// Asks `probe` every `interval` until it gives a value; `None` when `deadline` passed without one.
 pub fn until<T>(deadline: Instant, interval: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
@@ -14,4 +16,12 @@ pub fn until<T>(deadline: Instant, interval: Duration, mut probe: impl FnMut() -
         }
         std::thread::sleep(interval.min(left));
     }
+}
+
+/// Waits for a whole second of the monotonic clock, which counts from boot. The plan comes from outside, at any time: jiffies,
+/// and every timer that is rounded to them, then have another phase in each run.
+pub fn whole_second() {
+    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return };
+    let past = Duration::from_nanos(now.tv_nsec().unsigned_abs());
+    std::thread::sleep(Duration::from_secs(1).saturating_sub(past));
 }
