@@ -190,8 +190,12 @@ fn places(trial: &Value) -> Value {
 }
 
 fn killed(bench: &Bench, kernel: &Kernel) {
-    for user in [Value::Null, json!(NOBODY)] {
-        let answer = run(bench, kernel, json!({ "user": user, "kill": true }));
+    let asks = [
+        json!({ "kill": true }),
+        of_topology(&gallery_folder().join(COUNTED), json!({ "user": NOBODY, "kill": true })),
+    ];
+    for ask in asks {
+        let answer = run(bench, kernel, ask);
         assert_eq!(answer["signal"], 9, "{answer}");
         assert_eq!(answer["stdout"], "", "it was killed in the middle");
         assert!(answer["standing"].as_u64() > Some(2), "{answer}");
