@@ -25,7 +25,7 @@ struct Dot<'a> {
     silence_ms: u64,
     /// Whether the bond never left the port.
     is_for_good: bool,
-    /// Where it has not, the pause is the measuring host's.
+    /// Where it has not, the silence is the interval between frames.
     has_lost: bool,
     of: &'a str,
 }
@@ -61,7 +61,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
     }
     let _ = writeln!(
         out,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: nothing arrives any more; a small dot: nothing was lost, the host paused</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">ms; a ring: nothing arrives any more; a small dot: nothing was lost</text>",
         WIDTH - RIGHT,
         bottom + 36
     );
