@@ -71,6 +71,14 @@ pub struct MatrixArgs {
     /// Judge by the topologies' own conditions alone
     #[arg(long)]
     no_compare: bool,
+    /// Do all of a cell as many times, in fresh namespaces of one kernel; a round unlike the first fails the cell
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(plan::REPETITIONS_MAX))
+    )]
+    repeat: u16,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -110,6 +118,7 @@ struct Shared {
     with_drivers: Vec<Option<Kernel>>,
     pins: Vec<KernelPin>,
     all_pins: Kernels,
+    repeat: u16,
 }
 
 impl Shared {
@@ -151,8 +160,15 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     };
     let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
     let chosen = chosen.into_iter().cloned().collect();
-    let shared =
-        Arc::new(Shared { bench, sources, kernels, with_drivers, pins: chosen, all_pins: pins.clone() });
+    let shared = Arc::new(Shared {
+        bench,
+        sources,
+        kernels,
+        with_drivers,
+        pins: chosen,
+        all_pins: pins.clone(),
+        repeat: args.repeat,
+    });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
@@ -404,7 +420,8 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
-    let run = runner::run_in_machine(topology, &machine);
+    let plan = plan::lower(topology).repeated(shared.repeat);
+    let run = runner::carry_out_in_machine(topology, &plan, &machine);
     let mut document = match run {
         Ok(run) => run.document,
         Err(error) => runner::unstarted(topology, &machine, &error.into()),

@@ -40,6 +40,9 @@ impl Display for Plan {
         if self.unobserved {
             writeln!(f, "drops are not watched")?;
         }
+        if self.repetitions.get() > 1 {
+            writeln!(f, "{} rounds of {} trials", self.repetitions, self.round_len())?;
+        }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
