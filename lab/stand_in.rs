@@ -66,6 +66,8 @@ impl fmt::Display for Substitute {
 pub struct SwitchPort {
     /// The switch's end.
     pub device: DeviceRef,
+    /// The VF's address, where the PF has set it.
+    pub address: Option<Mac>,
     /// Frames of any other source are dropped: `spoofchk`.
     pub source: Option<Mac>,
     /// The tag that frames get on their way in, and lose on their way out.
@@ -82,12 +84,12 @@ impl SwitchPort {
         inside(&self.device.ns, BRIDGE)
     }
 
-    /// What it comes to when it is told of its VF what a PF is told, of a VF with that address.
+    /// What it comes to when it is told of its VF what a PF is told.
     ///
     /// # Errors
     /// What a switch does not do, or does not undo.
-    pub fn told(&self, settings: &VfSettings, mac: Option<Mac>) -> Result<Self, &'static str> {
-        let settings = VfSettings { mac, ..settings.clone() };
+    pub fn told(&self, settings: &VfSettings) -> Result<Self, &'static str> {
+        let settings = VfSettings { mac: self.address, ..settings.clone() };
         if let Some(word) = not_done(&settings) {
             return Err(word);
         }
@@ -98,14 +100,16 @@ impl SwitchPort {
             }
             VfSettings { spoofchk: Some(false), .. } if self.source.is_some() => Err("spoofchk taken back"),
             VfSettings { trust: Some(true), .. } if self.source.is_some() => Err("spoofchk with trust"),
-            VfSettings { spoofchk: Some(true), .. } => Ok(Self { vlan, source: mac, ..self.clone() }),
+            VfSettings { spoofchk: Some(true), .. } => {
+                Ok(Self { vlan, source: self.address, ..self.clone() })
+            }
             _ => Ok(Self { vlan, ..self.clone() }),
         }
     }
 
     /// A port that neither tags nor checks.
     fn plain(device: DeviceRef) -> Self {
-        Self { device, source: None, vlan: None, trunks: Vec::new(), unheard: Vec::new() }
+        Self { device, address: None, source: None, vlan: None, trunks: Vec::new(), unheard: Vec::new() }
     }
 }
 
@@ -113,6 +117,14 @@ impl StandIn {
     /// No switch.
     fn portless(nic: DeviceRef, by: Substitute) -> Self {
         Self { nic, by, ports: Vec::new(), followers: Vec::new(), is_lax: false }
+    }
+}
+
+impl StandIn {
+    /// The ports that give the PF its carrier, and the VFs that lose theirs with it.
+    fn carriers(&self) -> impl Iterator<Item = DeviceRef> {
+        let own = self.ports.get(1).map(|own| own.device.clone());
+        own.into_iter().chain(self.followers.clone())
     }
 }
 
@@ -233,11 +245,12 @@ fn attached_otherwise(topology: &Topology) -> Option<String> {
             let Some(LinkKind::Pf(nic)) = topology.links.get(of).map(|pf| &pf.kind) else { return None };
             let has = nic.vfs.get(usize::from(*index)).cloned().unwrap_or_default();
             let port = SwitchPort {
-                source: link.mac.filter(|_| has.spoofchk == Some(true)),
+                address: has.mac,
+                source: has.mac.filter(|_| has.spoofchk == Some(true)),
                 vlan: has.vlan,
                 ..SwitchPort::plain(link.device.clone())
             };
-            port.told(&settings, link.mac).err()
+            port.told(&settings).err()
         })
     };
     let word = attachments.flat_map(|attachment| &attachment.delegates).find_map(told)?;
@@ -305,14 +318,14 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
     ];
     let (mut followers, mut is_lax) = (Vec::new(), false);
     let vfs = links.values().filter_map(|link| match &link.kind {
-        LinkKind::Vf { of, index } if of == pf => Some((link.device.clone(), *index, link.mac)),
+        LinkKind::Vf { of, index } if of == pf => Some((link.device.clone(), *index)),
         _ => None,
     });
-    for (vf, index, mac) in vfs.collect::<Vec<_>>() {
+    for (vf, index) in vfs.collect::<Vec<_>>() {
         let device = vf_port(&ns, index);
         let settings = nic.vfs.get(usize::from(index)).cloned().unwrap_or_default();
         is_lax |= settings.mac.is_some() && settings.trust != Some(true);
-        let VfSettings { vlan, spoofchk, link_state, .. } = settings;
+        let VfSettings { mac, vlan, spoofchk, link_state, .. } = settings;
         set_kind(links, &vf, LinkKind::Veth { peer: device.clone() });
         added.push(Link { up: link_state != Some(VfLinkState::Disable), ..port(&device, &vf) });
         if matches!(link_state, None | Some(VfLinkState::Auto)) {
@@ -320,6 +333,7 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
         }
         let source = mac.filter(|_| spoofchk == Some(true));
         ports.push(SwitchPort {
+            address: mac,
             source,
             vlan,
             trunks: vec![wire.clone(), own.clone()],
@@ -339,8 +353,9 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
 pub fn set_down(topology: &Topology, device: &DeviceRef) -> Fault {
     let device = device.clone();
     match topology.stand_ins.iter().find(|it| it.nic == device && it.by == Substitute::Switch) {
-        Some(StandIn { followers, .. }) => {
-            let down = [&device].into_iter().chain(followers).cloned().collect();
+        // First the switch's own ports: a bridge sends nothing to one that is down.
+        Some(stand_in) => {
+            let down = stand_in.carriers().chain([device.clone()]).collect();
             Fault::Unlinked { device, down }
         }
         None => Fault::Down { device },
@@ -359,11 +374,8 @@ pub fn unplug(topology: &Topology, device: &DeviceRef) -> Option<Fault> {
         topology.stand_ins.iter().find(|it| it.nic == *device || far_of(it).as_ref() == Some(device))?;
     let wire = end_of(near)?;
     let other = topology.stand_ins.iter().filter(|it| far_of(it).as_ref() == Some(&wire));
-    let lose = |it: &StandIn| {
-        let own = it.ports.get(1).map(|own| own.device.clone());
-        own.into_iter().chain(it.followers.clone()).collect::<Vec<_>>()
-    };
-    let down = [wire.clone()].into_iter().chain([near].into_iter().chain(other).flat_map(lose));
+    let lose = [near].into_iter().chain(other).flat_map(StandIn::carriers);
+    let down = [wire.clone()].into_iter().chain(lose);
     Some(Fault::Unlinked { device: device.clone(), down: down.collect() })
 }
 
@@ -421,6 +433,47 @@ mod tests {
         assert_eq!(fall_back(&mut topology), Ok(false), "there is nothing to do any more");
     }
 
+    /// `node:vf0`, which the plugin tells about in TOML.
+    const SRIOV: &str = "[ns.node.vf.vf0]\nof = 'node:enp1s0'\nindex = 1\n[[step]]\n\
+                         attach = { pod = 'pod', node = 'node', networks = ['s@net2'] }\n\
+                         [net.s]\ntype = 'sriov'\nresource = ['vf0']\n";
+
+    fn attached(vf: &str, says: &str, backing: &str) -> Result<Topology, String> {
+        let text = format!(
+            "[ns.node.pf.enp1s0]\ndriver = 'igb'\nvfs = 2\npeer = 'switch:p1'\n{backing}\n{vf}\n{SRIOV}{says}\n"
+        );
+        Topology::parse("t", "t.toml", &text).map_err(|errors| errors.to_string())
+    }
+
+    #[rstest::rstest]
+    #[case("", "vlan = 70\nspoofchk = 'off'", "vlan 70")]
+    #[case("vf.1 = { mac = '02:00:5e:00:53:01' }", "spoofchk = 'on'", "source 02:00:5e:00:53:01")]
+    fn a_sriov_plugin_tells_the_switch(#[case] vf: &str, #[case] says: &str, #[case] expected: &str) {
+        let mut fallen_back = attached(vf, says, "").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut fallen_back), Ok(true));
+        let asked = attached(vf, says, "backing = 'switch'").unwrap_or_else(|errors| panic!("{errors}"));
+        for topology in [fallen_back, asked] {
+            let plan = crate::plan::lower(&topology).to_string();
+            let told = format!("switch port node-enp1s0-switch:vf1 {expected}");
+            assert!(plan.contains(&told), "{plan}");
+            let bridge: DeviceRef = "node-enp1s0-switch:switch".parse().unwrap();
+            let looks = &topology.links[&bridge].kind;
+            let tags = expected.starts_with("vlan");
+            assert!(matches!(looks, LinkKind::Bridge { vlan_filtering, .. } if *vlan_filtering == tags));
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("", "spoofchk = 'on'", "spoofchk without mac")]
+    #[case("vf.1 = { mac = '02:00:5e:00:53:01' }", "spoofchk = 'on'\ntrust = 'on'", "spoofchk with trust")]
+    #[case("vf.1 = { vlan = 69 }", "vlan = 70", "other vlan")]
+    fn what_a_sriov_plugin_cannot_tell_a_switch(#[case] vf: &str, #[case] says: &str, #[case] word: &str) {
+        let mut topology = attached(vf, says, "").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut topology), Err(format!("has a sriov plugin ask for {word}")));
+        let errors = attached(vf, says, "backing = 'switch'").expect_err("a switch does not do it");
+        assert!(errors.contains(&format!("does no {word}")), "{errors}");
+    }
+
     #[test]
     fn both_ends_of_a_cable_without_a_pf_are_told() {
         let text = "[ns.a.nic.eth0]\ndriver = 'igb'\npeer = 'b:eth0'\n\
@@ -439,7 +492,7 @@ mod tests {
             panic!("a switch does it")
         };
         let down: Vec<String> = down.iter().map(ToString::to_string).collect();
-        assert_eq!(down, ["node:enp1s0", "node-enp1s0-switch:vf0"]);
+        assert_eq!(down, ["node-enp1s0-switch:pf", "node-enp1s0-switch:vf0", "node:enp1s0"]);
     }
 
     #[rstest::rstest]

@@ -422,7 +422,7 @@ fn tagged_by_a_pf(delegate: &Delegate, link: &Link) -> Result<(), (String, Strin
 /// What a sriov plugin tells a PF, where a switch stands in for it.
 fn told(port: &SwitchPort, delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
     let Some(settings) = delegate.says_of_vf() else { return Ok(()) };
-    let lacks = port.told(&settings, link.mac).err();
+    let lacks = port.told(&settings).err();
     lacks.map_or(Ok(()), |word| {
         let message = format!("a switch in the place of the PF of {} does no {word}", link.device.name);
         Err((message, "leave it away, or take hardware".into()))

@@ -110,7 +110,7 @@ fn tell_pf(attached: &Attached, link: &Link) -> Option<Op> {
     match (&link.kind, &attached.port) {
         (LinkKind::Vf { of, index }, _) => Some(Op::SetVf { pf: of.clone(), index: *index, settings }),
         (_, Some(port)) => {
-            let told = port.told(&settings, link.mac).expect("checked: a switch does it");
+            let told = port.told(&settings).expect("checked: a switch does it");
             (told != *port).then_some(Op::SwitchPort(told))
         }
         _ => None,

@@ -26,7 +26,7 @@ const ALL_GROUP_ADDRESSES: u16 = !(1 << 1);
 /// # Errors
 /// The kernel's refusal.
 pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
-    let SwitchPort { device, source, vlan, trunks, unheard } = port;
+    let SwitchPort { device, source, vlan, trunks, unheard, .. } = port;
     for device in unheard {
         take(bed, device).await?;
     }

@@ -22,8 +22,8 @@ use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
-    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap,
-    vf, wait, xdp,
+    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, vf, wait,
+    xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
