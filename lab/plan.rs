@@ -505,7 +505,7 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
 /// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
 /// what stands on it.
 fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
-    let Fault::Down { device } = fault else { return None };
+    let (Fault::Down { device } | Fault::Unlinked { device, .. }) = fault else { return None };
     let ns = &device.ns;
     let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
     let by_next_hop = |via: &IpAddr| {
