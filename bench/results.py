@@ -108,10 +108,13 @@ def rates(frames):
         print(f"{kind}: {rate['watched']:.0f} frames/s watched, {rate['counted']:.0f} not watched: {cost:.0f}% less")
 
 
+OF_FLOWS = {"frames": "asked", "unattributed": "unattributed"}
+
+
 def fingerprints(paths):
     """Whether each cell of each matrix says what was accepted. Exit code 1 when one does not. What a kernel skips has no
     fingerprint, nor has a run that came to no result: a machine that was too busy to boot in time."""
-    cells, skipped, same, ended, frames, lost, causes, wrong = 0, 0, 0, 0, 0, 0, set(), {}
+    cells, rounds, skipped, same, ended, frames, lost, causes, wrong = 0, 0, 0, 0, 0, 0, 0, set(), {}
     for path in paths:
         for cell in read(path)["cells"]:
             if cell["ran"] == "skip":
@@ -119,9 +122,12 @@ def fingerprints(paths):
                 continue
             cells += 1
             causes.add(cell["topology"])
-            for flow in (flow for trial in cell["trials"] for flow in trial["flows"]):
-                frames += flow["asked"]
-                lost += flow["unattributed"]
+            flows = [flow for trial in cell["trials"] for flow in trial["flows"]]
+            once = {"rounds": 1, **{what: sum(flow[of] for flow in flows) for what, of in OF_FLOWS.items()}}
+            all_rounds = cell.get("repetitions", once)
+            rounds += all_rounds["rounds"]
+            frames += all_rounds["frames"]
+            lost += all_rounds["unattributed"]
             if cell["snapshot"]["standing"] == "same":
                 same += 1
                 continue
@@ -137,7 +143,7 @@ def fingerprints(paths):
             wrong[what] = wrong.get(what, 0) + 1
     print(f"{cells} cells of {len(causes)} topologies: {same} as accepted, {cells - same - ended} not; "
           f"{ended} without a result, {skipped} skipped")
-    print(f"{frames} frames, {lost} unattributed")
+    print(f"{rounds} rounds, {frames} frames, {lost} unattributed")
     for what, times in sorted(wrong.items(), key=lambda pair: -pair[1]):
         print(f"  {times} times: {what}")
     sys.exit(0 if cells and same == cells else 1)
