@@ -3,6 +3,7 @@
 //! A pod is a namespace. A network is a CNI configuration; a step attaches a pod to some of them in order. What the
 //! plugins do is lowered to the plan's own operations here, in the order of the plugins' source.
 
+mod annotation;
 mod attach;
 mod bond;
 mod config;
@@ -10,18 +11,21 @@ mod ipam;
 mod json;
 mod keys;
 mod lower;
+mod paste;
 mod tree;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use annotation::{Entry, read as read_annotation};
 pub use attach::{Annotation, AttachError, Attachments, Cluster, Pool};
 pub use config::read;
 pub use keys::NetKeys;
 pub use lower::{add, check, del};
 pub use tree::{Mistake, Tree};
 
+use crate::hardware::VfSettings;
 use crate::link::{
-    BondMode, Cidr, FailOverMac, IfName, IpvlanMode, MacvlanMode, NsName, VlanId, XmitHashPolicy,
+    BondMode, Cidr, FailOverMac, IfName, IpvlanMode, Mac, MacvlanMode, NsName, VlanId, XmitHashPolicy,
 };
 use crate::topology::{Link, Route};
 
@@ -50,7 +54,7 @@ pub enum Delegate {
     /// k8snetworkplumbingwg/bond-cni.
     Bond(BondNet),
     /// containernetworking/plugins, main/macvlan.
-    Macvlan { master: IfName, mode: MacvlanMode, in_container: bool },
+    Macvlan { master: IfName, mode: MacvlanMode, in_container: bool, mac: Option<Mac> },
     /// containernetworking/plugins, main/ipvlan.
     Ipvlan { master: IfName, mode: IpvlanMode, in_container: bool },
     /// containernetworking/plugins, main/vlan.
@@ -60,13 +64,13 @@ pub enum Delegate {
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
     /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
-    Sriov { vlan: Option<VlanId>, spoofchk: Option<bool>, trust: Option<bool> },
+    Sriov(VfSettings),
 }
 
 impl Delegate {
     /// Whether Debian's containernetworking-plugins has its program, so that both ways can be compared.
     pub fn can_be_real(&self) -> bool {
-        !matches!(self, Self::Bond(_) | Self::Sriov { .. })
+        !matches!(self, Self::Bond(_) | Self::Sriov(_))
     }
 
     /// `type` of the configuration.
@@ -78,7 +82,7 @@ impl Delegate {
             Self::Vlan { .. } => "vlan",
             Self::Bridge { .. } => "bridge",
             Self::HostDevice { .. } => "host-device",
-            Self::Sriov { .. } => "sriov",
+            Self::Sriov(_) => "sriov",
         }
     }
 }
@@ -169,4 +173,6 @@ pub struct Attached {
     pub links: Vec<Link>,
     /// Links taken from the node, in order: as they are there.
     pub taken: Vec<Link>,
+    /// What the PF said of a VF before, of that which the plugin makes it say: DEL says it again.
+    pub said_before: VfSettings,
 }

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use super::ipam::{LeaseError, Leases};
 use super::{Attached, Attachment, BondNet, Delegate, Network};
 use crate::dhcp::Server;
-use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
+use crate::hardware::VfSettings;
+use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, Mac, NsName, VfLinkState, VlanId, VlanProtocol};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
 /// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
@@ -198,6 +199,7 @@ impl<'a> Cluster<'a> {
             routes: Vec::new(),
             links: Vec::new(),
             taken: Vec::new(),
+            said_before: VfSettings::default(),
         };
         let made = match &network.delegate {
             Delegate::Bond(bond) => {
@@ -205,7 +207,7 @@ impl<'a> Cluster<'a> {
                 self.bond(bond, network, &mut attached, (pod, node))?
             }
             Delegate::HostDevice { device } => self.take(device, &mut attached, (pod, node))?,
-            Delegate::Sriov { .. } => {
+            Delegate::Sriov(asked) => {
                 let free = network
                     .resource
                     .iter()
@@ -216,8 +218,9 @@ impl<'a> Cluster<'a> {
                     return Err((message, "name another one in its `resource`".into()));
                 };
                 let link = self.take(&device, &mut attached, (pod, node))?;
-                tagged_by_a_pf(&network.delegate, &link)?;
-                link
+                asked_of_a_pf(asked, &link)?;
+                attached.said_before = self.said_before(asked, &link);
+                Link { mac: asked.mac.or(link.mac), ..link }
             }
             Delegate::Bridge { bridge } => self.bridge(bridge, &mut attached, (pod, node)),
             other => self.on_parent(other, &attached, (pod, node))?,
@@ -297,6 +300,25 @@ impl<'a> Cluster<'a> {
         Ok(Link { mtu: network.mtu, ..Link::new(device, kind) })
     }
 
+    /// What DEL makes the PF say again (`ResetVFConfig()` of sriov-cni): what the topology says, else what igb begins with.
+    fn said_before(&self, asked: &VfSettings, vf: &Link) -> VfSettings {
+        let LinkKind::Vf { of, index } = &vf.kind else { return VfSettings::default() };
+        let was = match self.present.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs.get(usize::from(*index)).cloned().unwrap_or_default(),
+            _ => VfSettings::default(),
+        };
+        VfSettings {
+            mac: asked.mac.map(|_| was.mac.unwrap_or(Mac([0; 6]))),
+            vlan: asked.vlan.map(|_| was.vlan.unwrap_or(VlanId::UNTAGGED)),
+            qos: asked.vlan.and(was.qos),
+            spoofchk: asked.spoofchk.map(|_| was.spoofchk.unwrap_or(true)),
+            trust: asked.trust.map(|_| was.trust.unwrap_or(false)),
+            link_state: asked.link_state.map(|_| was.link_state.unwrap_or(VfLinkState::Auto)),
+            max_tx_rate: asked.max_tx_rate.map(|_| was.max_tx_rate.unwrap_or(0)),
+            min_tx_rate: asked.min_tx_rate.map(|_| was.min_tx_rate.unwrap_or(0)),
+        }
+    }
+
     fn take(
         &mut self,
         name: &IfName,
@@ -341,7 +363,7 @@ impl<'a> Cluster<'a> {
             self.find(if in_container { pod } else { node }, name).map(|link| link.device)
         };
         let kind = match delegate {
-            Delegate::Macvlan { master, mode, in_container } => {
+            Delegate::Macvlan { master, mode, in_container, .. } => {
                 LinkKind::Macvlan { parent: parent(master, *in_container)?, mode: *mode }
             }
             Delegate::Ipvlan { master, mode, in_container } => LinkKind::Ipvlan {
@@ -357,7 +379,11 @@ impl<'a> Cluster<'a> {
             other => return Err((format!("{} stands on no parent", other.plugin()), String::new())),
         };
         let device = DeviceRef::new(pod, &attached.ifname);
-        Ok(Link { mtu: attached.network.mtu, ..Link::new(device, kind) })
+        let mac = match delegate {
+            Delegate::Macvlan { mac, .. } => *mac,
+            _ => None,
+        };
+        Ok(Link { mtu: attached.network.mtu, mac, ..Link::new(device, kind) })
     }
 
     /// What DEL leaves behind.
@@ -402,12 +428,18 @@ impl<'a> Cluster<'a> {
 }
 
 /// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.
-fn tagged_by_a_pf(delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
-    let Delegate::Sriov { vlan, spoofchk, trust } = delegate else { return Ok(()) };
-    let asks = vlan.is_some_and(|vlan| vlan.get() > 0) || *spoofchk == Some(true) || *trust == Some(true);
+fn asked_of_a_pf(asked: &VfSettings, link: &Link) -> Result<(), (String, String)> {
+    let VfSettings { vlan, qos, spoofchk, trust, link_state, max_tx_rate, min_tx_rate, mac: _ } = asked;
+    let rates = [max_tx_rate, min_tx_rate].into_iter().flatten();
+    let asks = vlan.is_some_and(|vlan| vlan.get() > 0)
+        || qos.is_some()
+        || *spoofchk == Some(true)
+        || *trust == Some(true)
+        || link_state.is_some_and(|state| state != VfLinkState::Auto)
+        || rates.into_iter().any(|rate| *rate > 0);
     if asks && !matches!(link.kind, LinkKind::Vf { .. }) {
         let message = format!("{} is a {}, and has no PF", link.device.name, link.kind.word());
-        return Err((message, "name a VF in `resource`, or take vlan, spoofchk and trust away".into()));
+        return Err((message, "name a VF in `resource`, or take what is asked of a PF away".into()));
     }
     Ok(())
 }

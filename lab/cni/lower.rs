@@ -16,7 +16,7 @@ pub fn add(attachment: &Attachment) -> Op {
         }
         let mut ops = match &attached.network.delegate {
             Delegate::Bond(bond) => bond::add(bond, attached, attachment),
-            Delegate::HostDevice { .. } | Delegate::Sriov { .. } => take(attached),
+            Delegate::HostDevice { .. } | Delegate::Sriov(_) => take(attached),
             Delegate::Bridge { .. } => bridge(attached),
             Delegate::Macvlan { .. } | Delegate::Ipvlan { .. } | Delegate::Vlan { .. } => on_parent(attached),
         };
@@ -99,6 +99,7 @@ fn take(attached: &Attached) -> Vec<Op> {
         ops.extend(tell_pf(&attached.network.delegate, link));
         ops.push(Op::Down(link.device.clone()));
         ops.push(Op::Move { from: link.device.clone(), to: to.clone() });
+        ops.extend(own_mac(&attached.network.delegate, to));
     }
     ops.push(Op::Up(to.clone()));
     ops
@@ -106,13 +107,20 @@ fn take(attached: &Attached) -> Vec<Op> {
 
 /// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved.
 fn tell_pf(delegate: &Delegate, link: &Link) -> Option<Op> {
-    let (Delegate::Sriov { vlan, spoofchk, trust }, LinkKind::Vf { of, index }) = (delegate, &link.kind)
-    else {
-        return None;
-    };
-    let settings = VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
-    let says_something = settings != VfSettings::default();
-    says_something.then(|| Op::SetVf { pf: of.clone(), index: *index, settings })
+    let Delegate::Sriov(settings) = delegate else { return None };
+    told(settings, link)
+}
+
+fn told(settings: &VfSettings, vf: &Link) -> Option<Op> {
+    let LinkKind::Vf { of, index } = &vf.kind else { return None };
+    let says_something = *settings != VfSettings::default();
+    says_something.then(|| Op::SetVf { pf: of.clone(), index: *index, settings: settings.clone() })
+}
+
+/// `SetVFEffectiveMAC()` of sriov-cni: the VF's own address, besides what the PF says it is.
+fn own_mac(delegate: &Delegate, device: &DeviceRef) -> Option<Op> {
+    let Delegate::Sriov(VfSettings { mac: Some(mac), .. }) = delegate else { return None };
+    Some(Op::Address { device: device.clone(), mac: *mac })
 }
 
 /// The bridge unless it is there, a cable, and its end at the node into the bridge.
@@ -176,9 +184,16 @@ fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
     let ops = match &attached.network.delegate {
         _ if attached.network.real => vec![plugin("DEL", attached, attachment)],
         Delegate::Bond(bond) => return bond::del(bond, attached, attachment),
-        Delegate::HostDevice { .. } | Delegate::Sriov { .. } => {
-            let back = |link: &Link| Op::Move { from: here.clone(), to: link.device.clone() };
-            [Op::Down(here.clone())].into_iter().chain(attached.taken.iter().map(back)).collect()
+        Delegate::HostDevice { .. } | Delegate::Sriov(_) => {
+            let back = |link: &Link| {
+                let own = link.mac.filter(|_| own_mac(&attached.network.delegate, &here).is_some());
+                let own = own.map(|mac| Op::Address { device: here.clone(), mac });
+                own.into_iter().chain([Op::Move { from: here.clone(), to: link.device.clone() }])
+            };
+            // cmdDel() of sriov-cni: the PF speaks first, then the VF is released, with the address it had (ReleaseVF()).
+            let reset = attached.taken.iter().filter_map(|link| told(&attached.said_before, link));
+            let down = [Op::Down(here.clone())];
+            reset.chain(down).chain(attached.taken.iter().flat_map(back)).collect()
         }
         _ => vec![Op::Delete(here.clone())],
     };
