@@ -60,7 +60,7 @@ pub enum Delegate {
     /// containernetworking/plugins, main/vlan.
     Vlan { master: IfName, id: VlanId, in_container: bool },
     /// containernetworking/plugins, main/bridge.
-    Bridge { bridge: IfName },
+    Bridge { bridge: IfName, is_gateway: bool, is_default_gateway: bool },
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
     /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
@@ -158,6 +158,15 @@ pub struct Attachment {
     pub fails: Option<String>,
 }
 
+/// What the bridge plugin does to its bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bridged {
+    /// It was not there.
+    pub is_new: bool,
+    /// Addresses that it had not.
+    pub gateways: Vec<Cidr>,
+}
+
 /// One delegate of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
@@ -173,6 +182,8 @@ pub struct Attached {
     pub links: Vec<Link>,
     /// Links taken from the node, in order: as they are there.
     pub taken: Vec<Link>,
+    /// Of a bridge.
+    pub bridged: Bridged,
     /// What the PF said of a VF before, of that which the plugin makes it say: DEL says it again.
     pub said_before: VfSettings,
 }

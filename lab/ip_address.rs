@@ -47,12 +47,15 @@ pub struct Shown {
     pub inet: Vec<Cidr>,
 }
 
+/// What stands for devices that a text leaves out.
+const MORE: &str = "...";
+
 /// The flags that are printed, out of all that a device has.
 pub fn printed_flags(flags: u32) -> u32 {
     flags & FLAGS.iter().fold(0, |all, (_, bit)| all | bit)
 }
 
-/// Reads a text as ip(8) or busybox prints it; or the lines that are no such text.
+/// Reads a text as ip(8) or busybox prints it; or the lines that are no such text. A line `...` stands for more devices.
 ///
 /// # Errors
 /// Lines that cannot be read.
@@ -63,6 +66,10 @@ pub fn read(text: &str) -> Result<Vec<Shown>, Vec<String>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_device = words[0].strip_suffix(':').is_some_and(|number| number.parse::<u32>().is_ok());
         let understood = match (is_device, found.last_mut(), &words[..]) {
+            (_, _, [MORE]) => {
+                found.push(Shown { name: MORE.into(), ..Shown::default() });
+                Some(())
+            }
             (true, _, words) => device(words).map(|device| found.push(device)),
             (false, Some(device), ["link/ether" | "link/loopback", mac, ..]) => {
                 device.mac = mac.to_ascii_lowercase();
@@ -133,13 +140,15 @@ fn flag_names(flags: u32) -> String {
 /// is not `*`: which one a device has by itself is the distribution's and the number of its queues.
 pub fn differences(wanted: &[Shown], there: &[Shown]) -> Vec<String> {
     let mut out = Vec::new();
-    for device in wanted {
+    let is_part = wanted.iter().any(|device| device.name == MORE);
+    for device in wanted.iter().filter(|device| device.name != MORE) {
         match there.iter().find(|other| other.name == device.name) {
             Some(is) => out.extend(device_differences(device, is)),
             None => out.push(format!("no {}", device.name)),
         }
     }
-    let more = there.iter().filter(|device| wanted.iter().all(|other| other.name != device.name));
+    let is_more = |device: &&Shown| !is_part && wanted.iter().all(|other| other.name != device.name);
+    let more = there.iter().filter(is_more);
     out.extend(more.map(|device| format!("also {}", device.name)));
     out.extend(mac_differences(wanted, there));
     out
@@ -254,6 +263,14 @@ mod tests {
             "also lo1",
         ];
         assert_eq!(differences(&wanted, &there), expected);
+    }
+
+    #[test]
+    fn a_part_of_a_picture_says_nothing_of_the_rest() {
+        let part: String = GUIDE.lines().skip(5).take(2).chain(["..."]).collect::<Vec<_>>().join("\n");
+        let there = read(GUIDE).unwrap();
+        assert_eq!(differences(&read(&part).unwrap(), &there), Vec::<String>::new());
+        assert_eq!(differences(&read(&part).unwrap(), &there[..1]), ["no eth0"]);
     }
 
     #[test]

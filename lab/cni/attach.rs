@@ -1,11 +1,12 @@
 //! From the annotation of a pod to an attachment: names, links and addresses, followed through all steps of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use indexmap::IndexMap;
 
 use super::ipam::{LeaseError, Leases};
-use super::{Attached, Attachment, BondNet, Delegate, Network};
+use super::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network};
 use crate::dhcp::Server;
 use crate::hardware::VfSettings;
 use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, Mac, NsName, VfLinkState, VlanId, VlanProtocol};
@@ -199,6 +200,7 @@ impl<'a> Cluster<'a> {
             routes: Vec::new(),
             links: Vec::new(),
             taken: Vec::new(),
+            bridged: Bridged::default(),
             said_before: VfSettings::default(),
         };
         let made = match &network.delegate {
@@ -222,7 +224,7 @@ impl<'a> Cluster<'a> {
                 attached.said_before = self.said_before(asked, &link);
                 Link { mac: asked.mac.or(link.mac), ..link }
             }
-            Delegate::Bridge { bridge } => self.bridge(bridge, &mut attached, (pod, node)),
+            Delegate::Bridge { bridge, .. } => self.bridge(bridge, &mut attached, (pod, node)),
             other => self.on_parent(other, &attached, (pod, node))?,
         };
         if self.present.contains_key(&made.device) {
@@ -236,6 +238,7 @@ impl<'a> Cluster<'a> {
             let dev = |route: Route| Route { dev: Some(attached.ifname.clone()), ..route };
             attached.routes = lease.routes.into_iter().map(dev).collect();
         }
+        be_gateway(&mut attached);
         let made = Link { addresses: attached.addresses.clone(), ..made };
         attached.links.push(made);
         for link in &attached.links {
@@ -334,6 +337,7 @@ impl<'a> Cluster<'a> {
     /// A cable between the pod and a bridge, which is made when it is not there.
     fn bridge(&mut self, bridge: &IfName, attached: &mut Attached, (pod, node): (&NsName, &NsName)) -> Link {
         let device = DeviceRef::new(node, bridge);
+        attached.bridged.is_new = !self.present.contains_key(&device);
         let mut bridge = self.present.get(&device).cloned().unwrap_or_else(|| {
             Link::new(device, LinkKind::Bridge { ports: Vec::new(), vlan_filtering: false })
         });
@@ -425,6 +429,46 @@ impl<'a> Cluster<'a> {
             self.del(delegate, attachment);
         }
     }
+}
+
+/// `isGateway` of the bridge plugin: the bridge has each address's gateway, which is the network's first address where
+/// IPAM names none (`calcGateways()`), and routes without next hop lead there.
+fn be_gateway(attached: &mut Attached) {
+    let Delegate::Bridge { is_gateway: true, is_default_gateway, .. } = attached.network.delegate else {
+        return;
+    };
+    let ipam = attached.network.ipam.as_ref();
+    let named = |cidr: &Cidr| match ipam {
+        Some(Ipam::Static { addresses, .. }) => addresses.iter().find(|(one, _)| one == cidr)?.1,
+        Some(Ipam::HostLocal { ranges, .. }) => Some(ranges.first()?.gateway.into()),
+        _ => None,
+    };
+    let gateways: Vec<Cidr> = attached
+        .addresses
+        .iter()
+        .filter_map(|cidr| {
+            Some(Cidr { address: named(cidr).or_else(|| first_of(cidr))?, prefix: cidr.prefix })
+        })
+        .collect();
+    let Some(bridge) = attached.links.first_mut() else { return };
+    attached.bridged.gateways =
+        gateways.iter().filter(|cidr| !bridge.addresses.contains(cidr)).copied().collect();
+    bridge.addresses.extend(&attached.bridged.gateways);
+    let v4 = gateways.iter().map(|cidr| cidr.address).find(IpAddr::is_ipv4);
+    for route in &mut attached.routes {
+        route.via = route.via.or(v4);
+    }
+    if is_default_gateway && attached.routes.iter().all(|route| route.to.is_some()) {
+        let dev = Some(attached.ifname.clone());
+        attached.routes.extend(v4.map(|via| Route { to: None, via: Some(via), dev }));
+    }
+}
+
+/// The first address of a network; IPv6 needs `gateway` here.
+fn first_of(cidr: &Cidr) -> Option<IpAddr> {
+    let IpAddr::V4(address) = cidr.address else { return None };
+    let mask = u32::MAX.checked_shl(u32::from(32 - cidr.prefix)).unwrap_or(0);
+    Some(Ipv4Addr::from((u32::from(address) & mask) + 1).into())
 }
 
 /// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.

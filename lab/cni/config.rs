@@ -52,10 +52,8 @@ const PLUGINS: [(&str, &[&str], &[&str]); 7] = [
     ("vlan", &["master", "vlanId", "linkInContainer", "mtu"], &[]),
     (
         "bridge",
-        &["bridge", "mtu"],
+        &["bridge", "mtu", "isGateway", "isDefaultGateway"],
         &[
-            "isGateway",
-            "isDefaultGateway",
             "forceAddress",
             "ipMasq",
             "ipMasqBackend",
@@ -173,9 +171,7 @@ fn network(
         "macvlan" => macvlan(table),
         "ipvlan" => ipvlan(table),
         "vlan" => vlan(table),
-        "bridge" => Some(Delegate::Bridge {
-            bridge: table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name")),
-        }),
+        "bridge" => Some(bridge(table)),
         "host-device" => table.required_name("device").map(|device| Delegate::HostDevice { device }),
         _ => {
             if resource.is_empty() {
@@ -341,6 +337,13 @@ fn vlan(table: &Table<'_>) -> Option<Delegate> {
     let master = table.required_name("master");
     let in_container = table.bool("linkInContainer").unwrap_or(false);
     Some(Delegate::Vlan { master: master?, id: VlanId::try_from(id?).ok()?, in_container })
+}
+
+fn bridge(table: &Table<'_>) -> Delegate {
+    let bridge = table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name"));
+    let is_default_gateway = table.bool("isDefaultGateway").unwrap_or(false);
+    let is_gateway = table.bool("isGateway").unwrap_or(false) || is_default_gateway;
+    Delegate::Bridge { bridge, is_gateway, is_default_gateway }
 }
 
 /// `LoadConf()` and `validateConf()` of sriov-cni: what a PF is to say of the VF.

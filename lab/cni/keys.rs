@@ -52,6 +52,10 @@ pub struct NetKeys {
     vlanId: Option<u16>,
     /// The bridge's name.
     bridge: Option<String>,
+    /// Whether the bridge has the gateway's address, and its node forwards.
+    isGateway: Option<bool>,
+    /// The same, and it is the pod's default route.
+    isDefaultGateway: Option<bool>,
     /// The host's device.
     device: Option<String>,
     /// Ethernet address of a macvlan or VF.

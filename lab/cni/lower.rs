@@ -21,6 +21,7 @@ pub fn add(attachment: &Attachment) -> Op {
             Delegate::Macvlan { .. } | Delegate::Ipvlan { .. } | Delegate::Vlan { .. } => on_parent(attached),
         };
         ops.extend(configure(attached, attachment));
+        ops.extend(gateway(attached));
         ops.push(Op::Verify { links: attached.links.clone() });
         Part { network: attached.network.name.clone(), ops, undo: undo(attached, attachment) }
     };
@@ -126,9 +127,8 @@ fn own_mac(delegate: &Delegate, device: &DeviceRef) -> Option<Op> {
 /// The bridge unless it is there, a cable, and its end at the node into the bridge.
 fn bridge(attached: &Attached) -> Vec<Op> {
     let [bridge, far, near] = &attached.links[..] else { return Vec::new() };
-    let is_new = matches!(&bridge.kind, LinkKind::Bridge { ports, .. } if ports.len() == 1);
     let mut ops = Vec::new();
-    if is_new {
+    if attached.bridged.is_new {
         ops.push(Op::Create { link: bridge.clone(), peer: None });
         ops.push(Op::Up(bridge.device.clone()));
     }
@@ -137,6 +137,17 @@ fn bridge(attached: &Attached) -> Vec<Op> {
     ops.push(Op::Up(far.device.clone()));
     ops.push(Op::Join { port: far.device.clone(), controller: bridge.device.clone() });
     ops
+}
+
+/// `isGateway`: the bridge's own address, after the pod's, and forwarding.
+fn gateway(attached: &Attached) -> Vec<Op> {
+    let (Delegate::Bridge { is_gateway: true, .. }, Some(bridge)) =
+        (&attached.network.delegate, attached.links.first())
+    else {
+        return Vec::new();
+    };
+    let gateways = Link { addresses: attached.bridged.gateways.clone(), ..bridge.clone() };
+    vec![Op::Addresses(gateways), Op::Forward(bridge.device.ns.clone())]
 }
 
 /// macvlan, ipvlan and vlan: made on a parent of the node, and up.

@@ -281,6 +281,7 @@ pub struct ConditionTable {
     pub routes: Option<At<String>>,
     /// Whether `ip address` prints this in the namespace after the last step: 1 or 0. Compared are names, flags, MTU, queueing
     /// discipline (unless it is `*`), controller, state, queue length, IPv4 addresses, and which devices share an Ethernet address.
+    /// A line `...` stands for devices that are left out.
     pub ip_address: Option<At<String>>,
     /// Which state of the device, after the last step.
     pub state: Option<State>,
