@@ -14,6 +14,7 @@ use super::drop_book::DropBook;
 use super::emptied::{self, ByFlow};
 use super::flood::{Flood, Watch, flood_stream};
 use super::held::Held;
+use super::links::XdpMode;
 use super::netns::Spares;
 use super::outside::Outside;
 use super::receiver::{Counts, Receiver};
@@ -22,14 +23,14 @@ use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
     addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, switch, tables, tap,
-    vf, wait,
+    vf, wait, xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{DeviceState, OpError, Record, When};
-use crate::scenario::{Capture, Condition, Fault, Socket};
+use crate::scenario::{Capture, Condition, Fault, FilterKind, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -110,7 +111,7 @@ impl<'a> Trial<'a> {
                 addresses::restore(bed, ns, routes, neighbours).await?;
             }
             Op::Inject { name, fault } => {
-                faults::inject(bed, name, fault, outside).await?;
+                self.inject(name, fault, outside).await?;
                 self.set_reading(fault, false)?;
                 if let Fault::Stall { device, peer } = fault {
                     self.stalled.insert(device.clone(), peer.clone());
@@ -269,7 +270,7 @@ impl<'a> Trial<'a> {
                     down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
                 })?;
             } else {
-                faults::inject(&mut self.bed, name, fault, outside).await?;
+                self.inject(name, fault, outside).await?;
             }
         }
         let mut watch = self.watch();
@@ -280,6 +281,30 @@ impl<'a> Trial<'a> {
             _ => None,
         }));
         Ok(records)
+    }
+
+    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+        match fault {
+            Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
+                let namespace = self.bed.namespaces.get(&device.ns);
+                let namespace = namespace.map_err(|error| netns_error("use a namespace", &error))?;
+                let program = self.drops.xdp_program(namespace.inum(), &device.name);
+                match program.map_err(|error| xdp::not_loaded(device, &error))? {
+                    Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
+                    None => faults::inject(&mut self.bed, name, fault, outside).await,
+                }
+            }
+            _ => faults::inject(&mut self.bed, name, fault, outside).await,
+        }
+    }
+
+    /// Whether a driver of hardware has the device.
+    fn is_nic(&self, device: &DeviceRef) -> bool {
+        let adopts = |op: &Op| match op {
+            Op::Adopt { link, .. } | Op::AdoptVf { link, .. } => link.device == *device,
+            _ => false,
+        };
+        self.plan.trials[usize::from(self.number)].ops.iter().any(adopts)
     }
 
     /// Frames that the kernel accepted and that are neither at their receivers nor among the dropped.
