@@ -3,6 +3,7 @@
 //! A pod is a namespace. A network is a CNI configuration; a step attaches a pod to some of them in order. What the
 //! plugins do is lowered to the plan's own operations here, in the order of the plugins' source.
 
+mod annotation;
 mod attach;
 mod bond;
 mod config;
@@ -10,10 +11,12 @@ mod ipam;
 mod json;
 mod keys;
 mod lower;
+mod paste;
 mod tree;
 
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use annotation::{Entry, read as read_annotation};
 pub use attach::{Annotation, AttachError, Attachments, Cluster, Pool};
 pub use config::read;
 pub use keys::NetKeys;
@@ -22,7 +25,7 @@ pub use tree::{Mistake, Tree};
 
 use crate::hardware::VfSettings;
 use crate::link::{
-    BondMode, Cidr, FailOverMac, IfName, IpvlanMode, MacvlanMode, NsName, VlanId, XmitHashPolicy,
+    BondMode, Cidr, FailOverMac, IfName, IpvlanMode, Mac, MacvlanMode, NsName, VlanId, XmitHashPolicy,
 };
 use crate::stand_in::SwitchPort;
 use crate::topology::{Link, Route};
@@ -52,31 +55,29 @@ pub enum Delegate {
     /// k8snetworkplumbingwg/bond-cni.
     Bond(BondNet),
     /// containernetworking/plugins, main/macvlan.
-    Macvlan { master: IfName, mode: MacvlanMode, in_container: bool },
+    Macvlan { master: IfName, mode: MacvlanMode, in_container: bool, mac: Option<Mac> },
     /// containernetworking/plugins, main/ipvlan.
     Ipvlan { master: IfName, mode: IpvlanMode, in_container: bool },
     /// containernetworking/plugins, main/vlan.
     Vlan { master: IfName, id: VlanId, in_container: bool },
     /// containernetworking/plugins, main/bridge.
-    Bridge { bridge: IfName },
+    Bridge { bridge: IfName, is_gateway: bool, is_default_gateway: bool },
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
     /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
-    Sriov { vlan: Option<VlanId>, spoofchk: Option<bool>, trust: Option<bool> },
+    Sriov(VfSettings),
 }
 
 impl Delegate {
     /// Whether Debian's containernetworking-plugins has its program, so that both ways can be compared.
     pub fn can_be_real(&self) -> bool {
-        !matches!(self, Self::Bond(_) | Self::Sriov { .. })
+        !matches!(self, Self::Bond(_) | Self::Sriov(_))
     }
 
     /// What a sriov plugin tells a VF's PF, if anything.
-    pub fn says_of_vf(&self) -> Option<VfSettings> {
-        let Self::Sriov { vlan, spoofchk, trust } = self else { return None };
-        let settings =
-            VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
-        (settings != VfSettings::default()).then_some(settings)
+    pub fn says_of_vf(&self) -> Option<&VfSettings> {
+        let Self::Sriov(settings) = self else { return None };
+        (*settings != VfSettings::default()).then_some(settings)
     }
 
     /// `type` of the configuration.
@@ -88,7 +89,7 @@ impl Delegate {
             Self::Vlan { .. } => "vlan",
             Self::Bridge { .. } => "bridge",
             Self::HostDevice { .. } => "host-device",
-            Self::Sriov { .. } => "sriov",
+            Self::Sriov(_) => "sriov",
         }
     }
 }
@@ -164,6 +165,15 @@ pub struct Attachment {
     pub fails: Option<String>,
 }
 
+/// What the bridge plugin does to its bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bridged {
+    /// It was not there.
+    pub is_new: bool,
+    /// Addresses that it had not.
+    pub gateways: Vec<Cidr>,
+}
+
 /// One delegate of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
@@ -181,4 +191,8 @@ pub struct Attached {
     pub taken: Vec<Link>,
     /// The port of a switch that does what a PF would be told, where a switch stands in.
     pub port: Option<SwitchPort>,
+    /// Of a bridge.
+    pub bridged: Bridged,
+    /// What the PF said of a VF before, of that which the plugin makes it say: DEL says it again.
+    pub said_before: VfSettings,
 }

@@ -194,6 +194,9 @@ text_value!(ParentRef);
 pub struct VlanId(u16);
 
 impl VlanId {
+    /// VLAN 0: no tag, where a PF is told of one (`ndo_set_vf_vlan`).
+    pub const UNTAGGED: Self = Self(0);
+
     /// The number on the wire.
     pub fn get(self) -> u16 {
         self.0

@@ -13,6 +13,7 @@ mod order;
 pub use order::Order;
 
 use crate::cni::{Attached, Delegate};
+use crate::hardware::VfSettings;
 use crate::ledger::{Account, TrialAccount};
 use crate::link::DeviceRef;
 use crate::plan::{self, Role};
@@ -200,7 +201,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             found.extend(fewer_networks(topology));
             found.push(Contrary::Unaddressed(device.clone()));
         }
-        Subject::Routes { .. } => {
+        Subject::Routes { .. } | Subject::Shown { .. } => {
             found.push(Contrary::Undone);
             let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
             found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
@@ -361,8 +362,8 @@ fn another_state(
 
 /// Whether a sriov plugin has something to tell a PF.
 fn tells_pf(topology: &Topology) -> bool {
-    let says = |attached: &Attached| match attached.network.delegate {
-        Delegate::Sriov { vlan, spoofchk, trust } => vlan.is_some() || spoofchk.is_some() || trust.is_some(),
+    let says = |attached: &Attached| match &attached.network.delegate {
+        Delegate::Sriov(settings) => *settings != VfSettings::default(),
         _ => false,
     };
     topology.scenario.steps.iter().any(|step| match step {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attribution::Layer;
 use crate::frames::Frames;
+use crate::ip_address::Shown;
 use crate::link::{Cidr, DeviceRef, NsName};
 use crate::plan::Plan;
 use crate::protocol::FrameClass;
@@ -197,6 +198,8 @@ pub struct Tables {
     pub addresses: BTreeMap<DeviceRef, Vec<Cidr>>,
     /// Unicast routes of IPv4's main table, by namespace.
     pub routes: BTreeMap<NsName, Vec<Route>>,
+    /// Devices as `ip address` prints them, by namespace.
+    pub shown: BTreeMap<NsName, Vec<Shown>>,
 }
 
 /// A device's counters at one moment.

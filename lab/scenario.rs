@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::cni::Attachment;
+use crate::ip_address::Shown;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
@@ -201,6 +202,8 @@ pub enum Subject {
     Address { device: DeviceRef, is: Cidr },
     /// Whether a namespace has exactly these IPv4 routes after the last step: 1 or 0.
     Routes { ns: NsName, are: Vec<Route> },
+    /// Whether `ip address` in a namespace prints this after the last step: 1 or 0.
+    Shown { ns: NsName, are: Vec<Shown> },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
@@ -223,6 +226,7 @@ impl fmt::Display for Subject {
             Self::Mac { device, is } => write!(f, "{device} mac {is}"),
             Self::Address { device, is } => write!(f, "{device} address {is}"),
             Self::Routes { ns, are } => write!(f, "routes of {ns}, {}", are.len()),
+            Self::Shown { ns, are } => write!(f, "ip address of {ns}, {}", are.len()),
             Self::Captured { capture } => write!(f, "capture {capture}"),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }

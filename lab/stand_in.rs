@@ -89,7 +89,8 @@ impl SwitchPort {
     /// # Errors
     /// What a switch does not do, or does not undo.
     pub fn told(&self, settings: &VfSettings) -> Result<Self, &'static str> {
-        let settings = VfSettings { mac: self.address, ..settings.clone() };
+        let address = settings.mac.or(self.address);
+        let settings = VfSettings { mac: address, ..settings.clone() };
         if let Some(word) = not_done(&settings) {
             return Err(word);
         }
@@ -101,9 +102,13 @@ impl SwitchPort {
             VfSettings { spoofchk: Some(false), .. } if self.source.is_some() => Err("spoofchk taken back"),
             VfSettings { trust: Some(true), .. } if self.source.is_some() => Err("spoofchk with trust"),
             VfSettings { spoofchk: Some(true), .. } => {
-                Ok(Self { vlan, source: self.address, ..self.clone() })
+                Ok(Self { vlan, address, source: address, ..self.clone() })
             }
-            _ => Ok(Self { vlan, ..self.clone() }),
+            VfSettings { mac: Some(_), .. } if self.source.is_some() && self.source != address => {
+                Err("other mac")
+            }
+            VfSettings { link_state: Some(state), .. } if state != VfLinkState::Auto => Err("link_state"),
+            _ => Ok(Self { vlan, address, ..self.clone() }),
         }
     }
 
@@ -250,7 +255,7 @@ fn attached_otherwise(topology: &Topology) -> Option<String> {
                 vlan: has.vlan,
                 ..SwitchPort::plain(link.device.clone())
             };
-            port.told(&settings).err()
+            port.told(settings).err()
         })
     };
     let word = attachments.flat_map(|attachment| &attachment.delegates).find_map(told)?;

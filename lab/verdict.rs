@@ -4,6 +4,7 @@ mod tried;
 
 pub use tried::{Evidence, Tried, TriedFix};
 
+use crate::ip_address::{self, Shown};
 use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
 use crate::link::NsName;
 use crate::outcome::Outcome;
@@ -135,6 +136,7 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
         }
         Subject::Routes { ns, are } => Some(route_differences(ns, are, trial)?.is_empty().into()),
+        Subject::Shown { ns, are } => Some(shown_differences(ns, are, trial)?.is_empty().into()),
         Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             state::value_of(subject, &trial.links, &trial.captured)
         }
@@ -153,6 +155,10 @@ fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Opt
     let missing = wanted.iter().filter(|route| !there.contains(route)).map(|route| format!("no {route}"));
     let more = there.iter().filter(|route| !wanted.contains(route)).map(|route| format!("also {route}"));
     Some(missing.chain(more).collect())
+}
+
+fn shown_differences(ns: &NsName, wanted: &[Shown], trial: &TrialAccount) -> Option<Vec<String>> {
+    Some(ip_address::differences(wanted, trial.tables.shown.get(ns)?))
 }
 
 fn field_of(field: FlowField, account: &FlowAccount) -> Option<u64> {
@@ -187,6 +193,11 @@ fn check(condition: &Condition, trial: &TrialAccount) -> Check {
             let observed =
                 if differences.is_empty() { "exactly these".into() } else { differences.join("; ") };
             (format!("exactly these {}", are.len()), observed)
+        }
+        Subject::Shown { ns, are } => {
+            let differences = shown_differences(ns, are, trial).unwrap_or_default();
+            let observed = if differences.is_empty() { "as printed".into() } else { differences.join("; ") };
+            (format!("these {} devices, as printed", are.len()), observed)
         }
         _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
     };

@@ -1,13 +1,15 @@
 //! From the annotation of a pod to an attachment: names, links and addresses, followed through all steps of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use indexmap::IndexMap;
 
 use super::ipam::{LeaseError, Leases};
-use super::{Attached, Attachment, BondNet, Delegate, Network};
+use super::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network};
 use crate::dhcp::Server;
-use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
+use crate::hardware::VfSettings;
+use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, Mac, NsName, VfLinkState, VlanId, VlanProtocol};
 use crate::stand_in::{StandIn, SwitchPort};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
@@ -195,6 +197,8 @@ impl<'a> Cluster<'a> {
             links: Vec::new(),
             taken: Vec::new(),
             port: None,
+            bridged: Bridged::default(),
+            said_before: VfSettings::default(),
         };
         let made = match &network.delegate {
             Delegate::Bond(bond) => {
@@ -202,7 +206,7 @@ impl<'a> Cluster<'a> {
                 self.bond(bond, network, &mut attached, (pod, node))?
             }
             Delegate::HostDevice { device } => self.take(device, &mut attached, (pod, node))?,
-            Delegate::Sriov { .. } => {
+            Delegate::Sriov(asked) => {
                 let free = network
                     .resource
                     .iter()
@@ -215,12 +219,13 @@ impl<'a> Cluster<'a> {
                 let link = self.take(&device, &mut attached, (pod, node))?;
                 attached.port = self.port_of(&link).cloned();
                 match &attached.port {
-                    Some(port) => told(port, &network.delegate, &link)?,
-                    None => tagged_by_a_pf(&network.delegate, &link)?,
+                    Some(port) => told(port, asked, &link)?,
+                    None => asked_of_a_pf(asked, &link)?,
                 }
-                link
+                attached.said_before = self.said_before(asked, &link);
+                Link { mac: asked.mac.or(link.mac), ..link }
             }
-            Delegate::Bridge { bridge } => self.bridge(bridge, &mut attached, (pod, node)),
+            Delegate::Bridge { bridge, .. } => self.bridge(bridge, &mut attached, (pod, node)),
             other => self.on_parent(other, &attached, (pod, node))?,
         };
         if self.present.contains_key(&made.device) {
@@ -234,6 +239,7 @@ impl<'a> Cluster<'a> {
             let dev = |route: Route| Route { dev: Some(attached.ifname.clone()), ..route };
             attached.routes = lease.routes.into_iter().map(dev).collect();
         }
+        be_gateway(&mut attached);
         let made = Link { addresses: attached.addresses.clone(), ..made };
         attached.links.push(made);
         for link in &attached.links {
@@ -298,6 +304,25 @@ impl<'a> Cluster<'a> {
         Ok(Link { mtu: network.mtu, ..Link::new(device, kind) })
     }
 
+    /// What DEL makes the PF say again (`ResetVFConfig()` of sriov-cni): what the topology says, else what igb begins with.
+    fn said_before(&self, asked: &VfSettings, vf: &Link) -> VfSettings {
+        let LinkKind::Vf { of, index } = &vf.kind else { return VfSettings::default() };
+        let was = match self.present.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs.get(usize::from(*index)).cloned().unwrap_or_default(),
+            _ => VfSettings::default(),
+        };
+        VfSettings {
+            mac: asked.mac.map(|_| was.mac.unwrap_or(Mac([0; 6]))),
+            vlan: asked.vlan.map(|_| was.vlan.unwrap_or(VlanId::UNTAGGED)),
+            qos: asked.vlan.and(was.qos),
+            spoofchk: asked.spoofchk.map(|_| was.spoofchk.unwrap_or(true)),
+            trust: asked.trust.map(|_| was.trust.unwrap_or(false)),
+            link_state: asked.link_state.map(|_| was.link_state.unwrap_or(VfLinkState::Auto)),
+            max_tx_rate: asked.max_tx_rate.map(|_| was.max_tx_rate.unwrap_or(0)),
+            min_tx_rate: asked.min_tx_rate.map(|_| was.min_tx_rate.unwrap_or(0)),
+        }
+    }
+
     fn take(
         &mut self,
         name: &IfName,
@@ -319,6 +344,7 @@ impl<'a> Cluster<'a> {
     /// A cable between the pod and a bridge, which is made when it is not there.
     fn bridge(&mut self, bridge: &IfName, attached: &mut Attached, (pod, node): (&NsName, &NsName)) -> Link {
         let device = DeviceRef::new(node, bridge);
+        attached.bridged.is_new = !self.present.contains_key(&device);
         let mut bridge = self.present.get(&device).cloned().unwrap_or_else(|| {
             Link::new(device, LinkKind::Bridge { ports: Vec::new(), vlan_filtering: false })
         });
@@ -348,7 +374,7 @@ impl<'a> Cluster<'a> {
             self.find(if in_container { pod } else { node }, name).map(|link| link.device)
         };
         let kind = match delegate {
-            Delegate::Macvlan { master, mode, in_container } => {
+            Delegate::Macvlan { master, mode, in_container, .. } => {
                 LinkKind::Macvlan { parent: parent(master, *in_container)?, mode: *mode }
             }
             Delegate::Ipvlan { master, mode, in_container } => LinkKind::Ipvlan {
@@ -364,7 +390,11 @@ impl<'a> Cluster<'a> {
             other => return Err((format!("{} stands on no parent", other.plugin()), String::new())),
         };
         let device = DeviceRef::new(pod, &attached.ifname);
-        Ok(Link { mtu: attached.network.mtu, ..Link::new(device, kind) })
+        let mac = match delegate {
+            Delegate::Macvlan { mac, .. } => *mac,
+            _ => None,
+        };
+        Ok(Link { mtu: attached.network.mtu, mac, ..Link::new(device, kind) })
     }
 
     /// What DEL leaves behind.
@@ -408,21 +438,66 @@ impl<'a> Cluster<'a> {
     }
 }
 
+/// `isGateway` of the bridge plugin: the bridge has each address's gateway, which is the network's first address where
+/// IPAM names none (`calcGateways()`), and routes without next hop lead there.
+fn be_gateway(attached: &mut Attached) {
+    let Delegate::Bridge { is_gateway: true, is_default_gateway, .. } = attached.network.delegate else {
+        return;
+    };
+    let ipam = attached.network.ipam.as_ref();
+    let named = |cidr: &Cidr| match ipam {
+        Some(Ipam::Static { addresses, .. }) => addresses.iter().find(|(one, _)| one == cidr)?.1,
+        Some(Ipam::HostLocal { ranges, .. }) => Some(ranges.first()?.gateway.into()),
+        _ => None,
+    };
+    let gateways: Vec<Cidr> = attached
+        .addresses
+        .iter()
+        .filter_map(|cidr| {
+            Some(Cidr { address: named(cidr).or_else(|| first_of(cidr))?, prefix: cidr.prefix })
+        })
+        .collect();
+    let Some(bridge) = attached.links.first_mut() else { return };
+    attached.bridged.gateways =
+        gateways.iter().filter(|cidr| !bridge.addresses.contains(cidr)).copied().collect();
+    bridge.addresses.extend(&attached.bridged.gateways);
+    let v4 = gateways.iter().map(|cidr| cidr.address).find(IpAddr::is_ipv4);
+    for route in &mut attached.routes {
+        route.via = route.via.or(v4);
+    }
+    if is_default_gateway && attached.routes.iter().all(|route| route.to.is_some()) {
+        let dev = Some(attached.ifname.clone());
+        attached.routes.extend(v4.map(|via| Route { to: None, via: Some(via), dev }));
+    }
+}
+
+/// The first address of a network; IPv6 needs `gateway` here.
+fn first_of(cidr: &Cidr) -> Option<IpAddr> {
+    let IpAddr::V4(address) = cidr.address else { return None };
+    let mask = u32::MAX.checked_shl(u32::from(32 - cidr.prefix)).unwrap_or(0);
+    Some(Ipv4Addr::from((u32::from(address) & mask) + 1).into())
+}
+
 /// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.
-fn tagged_by_a_pf(delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
-    let Delegate::Sriov { vlan, spoofchk, trust } = delegate else { return Ok(()) };
-    let asks = vlan.is_some_and(|vlan| vlan.get() > 0) || *spoofchk == Some(true) || *trust == Some(true);
+fn asked_of_a_pf(asked: &VfSettings, link: &Link) -> Result<(), (String, String)> {
+    let VfSettings { vlan, qos, spoofchk, trust, link_state, max_tx_rate, min_tx_rate, mac: _ } = asked;
+    let rates = [max_tx_rate, min_tx_rate].into_iter().flatten();
+    let asks = vlan.is_some_and(|vlan| vlan.get() > 0)
+        || qos.is_some()
+        || *spoofchk == Some(true)
+        || *trust == Some(true)
+        || link_state.is_some_and(|state| state != VfLinkState::Auto)
+        || rates.into_iter().any(|rate| *rate > 0);
     if asks && !matches!(link.kind, LinkKind::Vf { .. }) {
         let message = format!("{} is a {}, and has no PF", link.device.name, link.kind.word());
-        return Err((message, "name a VF in `resource`, or take vlan, spoofchk and trust away".into()));
+        return Err((message, "name a VF in `resource`, or take what is asked of a PF away".into()));
     }
     Ok(())
 }
 
 /// What a sriov plugin tells a PF, where a switch stands in for it.
-fn told(port: &SwitchPort, delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
-    let Some(settings) = delegate.says_of_vf() else { return Ok(()) };
-    let lacks = port.told(&settings).err();
+fn told(port: &SwitchPort, asked: &VfSettings, link: &Link) -> Result<(), (String, String)> {
+    let lacks = port.told(asked).err();
     lacks.map_or(Ok(()), |word| {
         let message = format!("a switch in the place of the PF of {} does no {word}", link.device.name);
         Err((message, "leave it away, or take hardware".into()))

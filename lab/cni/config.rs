@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::ops::{Range as Span, RangeInclusive};
 use std::str::FromStr;
 
+use super::paste::{self, Place};
 use super::tree::{Mistake, Tree};
 use super::{BondNet, Delegate, Network, ipam, json};
+use crate::hardware::VfSettings;
 use crate::link::{
-    BondMode, FailOverMac, IfName, IpvlanMode, MacvlanMode, ValueError, VlanId, XmitHashPolicy,
+    BondMode, FailOverMac, IfName, IpvlanMode, MacvlanMode, ValueError, VfLinkState, VlanId, XmitHashPolicy,
 };
 use crate::topology::file::At;
 
@@ -27,7 +29,8 @@ const IGNORED: [&str; 12] = [
     "deviceID",
 ];
 
-const PLUGINS: [(&str, &[&str]); 7] = [
+/// A plugin's name, its keys, and those of its keys that the lab does not carry out.
+const PLUGINS: [(&str, &[&str], &[&str]); 7] = [
     (
         "bond",
         &[
@@ -42,14 +45,49 @@ const PLUGINS: [(&str, &[&str]); 7] = [
             "xmitHashPolicy",
             "mtu",
         ],
+        &[],
     ),
-    ("macvlan", &["master", "mode", "linkInContainer", "mtu"]),
-    ("ipvlan", &["master", "mode", "linkInContainer", "mtu"]),
-    ("vlan", &["master", "vlanId", "linkInContainer", "mtu"]),
-    ("bridge", &["bridge", "mtu"]),
-    ("host-device", &["device"]),
-    ("sriov", &["vlan", "spoofchk", "trust"]),
+    ("macvlan", &["master", "mode", "linkInContainer", "mtu", "mac"], &["bcqueuelen"]),
+    ("ipvlan", &["master", "mode", "linkInContainer", "mtu"], &[]),
+    ("vlan", &["master", "vlanId", "linkInContainer", "mtu"], &[]),
+    (
+        "bridge",
+        &["bridge", "mtu", "isGateway", "isDefaultGateway"],
+        &[
+            "forceAddress",
+            "ipMasq",
+            "ipMasqBackend",
+            "hairpinMode",
+            "promiscMode",
+            "vlan",
+            "vlanTrunk",
+            "preserveDefaultVlan",
+            "macspoofchk",
+            "enabledad",
+            "disableContainerInterface",
+            "portIsolation",
+        ],
+    ),
+    ("host-device", &["device"], &["hwaddr", "kernelpath", "pciBusID"]),
+    (
+        "sriov",
+        &[
+            "vlan",
+            "vlanQoS",
+            "vlanProto",
+            "mac",
+            "spoofchk",
+            "trust",
+            "link_state",
+            "min_tx_rate",
+            "max_tx_rate",
+        ],
+        &[],
+    ),
 ];
+
+/// Versions of the specification that there are.
+const VERSIONS: [&str; 8] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.0.1", "1.1.0"];
 
 /// Reads what stands under `[net.NAME]`. `span` is the name's place.
 pub fn read(name: &At<String>, tree: &At<Tree>) -> (Option<Network>, Vec<Mistake>) {
@@ -87,9 +125,21 @@ fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake
         return None;
     };
     let place = Place::of(&config.span, text);
-    let (tree, found) = json::parse(text);
+    let json = match paste::json_of(text, &name.value) {
+        Ok(json) => json,
+        Err(mistake) => {
+            mistakes.borrow_mut().push(place.moved(mistake));
+            return None;
+        }
+    };
+    let place = place.from(json.start);
+    let (tree, found) = json::parse(&text[json]);
     mistakes.borrow_mut().extend(found.into_iter().map(|mistake| place.moved(mistake)));
     let tree = place.tree(tree?);
+    let tree = match Table::of(&tree, &tree.span, mistakes)?.first_of_list() {
+        Some(first) => first?,
+        None => tree,
+    };
     let inner = Table::of(&tree, &tree.span, mistakes)?;
     network(&At { value: name.value.clone(), span: tree.span.clone() }, &tree, &inner, (resource, real), &[])
 }
@@ -102,33 +152,33 @@ fn network(
     also: &[&str],
 ) -> Option<Network> {
     let plugin = table.required_text("type", "the plugin to run, such as \"bond\"");
-    let known: Vec<&str> = PLUGINS.iter().map(|(word, _)| *word).collect();
-    let keys = plugin.as_ref().and_then(|plugin| PLUGINS.iter().find(|(word, _)| *word == plugin.value));
+    let known: Vec<&str> = PLUGINS.iter().map(|(word, ..)| *word).collect();
+    let keys = plugin.as_ref().and_then(|plugin| PLUGINS.iter().find(|(word, ..)| *word == plugin.value));
     if let (Some(plugin), None) = (&plugin, keys) {
         let hint = nearest_hint(&plugin.value, &known);
         table.tell(&plugin.span, format!("no plugin `{}` in the lab", plugin.value), hint);
     }
-    let (_, keys) = keys?;
+    let (_, keys, not_done) = keys?;
     let mut all: Vec<&str> = vec!["name", "type", "ipam"];
     all.extend(also);
     all.extend(*keys);
-    table.unknown_keys(&all, keys);
+    table.unknown_keys(&all, keys, not_done);
+    if let Some(version) = table.text("cniVersion") {
+        table.word(&version, "version of the specification", &VERSIONS.map(|version| (version, ())));
+    }
     let delegate = match plugin?.value.as_str() {
         "bond" => bond(table).map(Delegate::Bond),
         "macvlan" => macvlan(table),
         "ipvlan" => ipvlan(table),
         "vlan" => vlan(table),
-        "bridge" => Some(Delegate::Bridge {
-            bridge: table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name")),
-        }),
+        "bridge" => Some(bridge(table)),
         "host-device" => table.required_name("device").map(|device| Delegate::HostDevice { device }),
         _ => {
             if resource.is_empty() {
                 let hint = "name the links a device plugin would hand out: resource = [\"vf0\"]";
                 table.tell(&name.span, "sriov without `resource`", hint);
             }
-            let vlan = table.int("vlan", 0..=4094).and_then(|id| VlanId::try_from(id).ok());
-            Some(Delegate::Sriov { vlan, spoofchk: table.on_off("spoofchk"), trust: table.on_off("trust") })
+            Some(Delegate::Sriov(sriov(table)))
         }
     };
     let mtu = table.int("mtu", 0..=65535).and_then(|mtu| u32::try_from(mtu).ok()).filter(|mtu| *mtu > 0);
@@ -245,7 +295,7 @@ fn links(table: &Table<'_>) -> Option<Vec<IfName>> {
             continue;
         };
         let link = Table::of(item, &item.span, table.mistakes)?;
-        link.unknown_keys(&["name"], &["name"]);
+        link.unknown_keys(&["name"], &["name"], &[]);
         links.extend(link.required_name("name"));
     }
     if items.len() < 2 {
@@ -266,7 +316,8 @@ fn macvlan(table: &Table<'_>) -> Option<Delegate> {
     let mode = table.text("mode").and_then(|mode| table.word(&mode, "macvlan mode", &MODES));
     let mode = mode.unwrap_or(MacvlanMode::Bridge);
     let in_container = table.bool("linkInContainer").unwrap_or(false);
-    Some(Delegate::Macvlan { master: table.required_name("master")?, mode, in_container })
+    let mac = table.parsed("mac", "an Ethernet address");
+    Some(Delegate::Macvlan { master: table.required_name("master")?, mode, in_container, mac })
 }
 
 fn ipvlan(table: &Table<'_>) -> Option<Delegate> {
@@ -288,54 +339,44 @@ fn vlan(table: &Table<'_>) -> Option<Delegate> {
     Some(Delegate::Vlan { master: master?, id: VlanId::try_from(id?).ok()?, in_container })
 }
 
-fn nearest_hint(written: &str, known: &[&str]) -> String {
+fn bridge(table: &Table<'_>) -> Delegate {
+    let bridge = table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name"));
+    let is_default_gateway = table.bool("isDefaultGateway").unwrap_or(false);
+    let is_gateway = table.bool("isGateway").unwrap_or(false) || is_default_gateway;
+    Delegate::Bridge { bridge, is_gateway, is_default_gateway }
+}
+
+/// `LoadConf()` and `validateConf()` of sriov-cni: what a PF is to say of the VF.
+fn sriov(table: &Table<'_>) -> VfSettings {
+    const STATES: [(&str, VfLinkState); 3] =
+        [("auto", VfLinkState::Auto), ("enable", VfLinkState::Enable), ("disable", VfLinkState::Disable)];
+    let vlan = table.int("vlan", 0..=4094).and_then(|id| VlanId::try_from(id).ok());
+    let qos = table.int("vlanQoS", 0..=7).and_then(|qos| u8::try_from(qos).ok());
+    if let Some(at) = table.get("vlanQoS").filter(|_| vlan.is_none()) {
+        let message = "vlan id must be configured to set vlan QoS to a non-nil value";
+        table.tell(&at.span, message, "set `vlan` too");
+    }
+    if let Some(protocol) = table.text("vlanProto") {
+        table.word(&protocol, "VLAN protocol the lab's PFs take", &[("802.1q", ()), ("802.1Q", ())]);
+    }
+    let state = table.text("link_state").and_then(|word| table.word(&word, "link_state", &STATES));
+    let rate = |key| table.int(key, 0..=i64::from(u32::MAX)).and_then(|rate| u32::try_from(rate).ok());
+    VfSettings {
+        mac: table.parsed("mac", "an Ethernet address"),
+        vlan,
+        qos,
+        spoofchk: table.on_off("spoofchk"),
+        trust: table.on_off("trust"),
+        link_state: state,
+        max_tx_rate: rate("max_tx_rate"),
+        min_tx_rate: rate("min_tx_rate"),
+    }
+}
+
+pub(super) fn nearest_hint(written: &str, known: &[&str]) -> String {
     match crate::topology::nearest(written, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("there are: {}", known.join(", ")),
-    }
-}
-
-/// Where a text's bytes stand in the file, so that a mistake inside it has a line and a column there.
-struct Place {
-    /// The whole value.
-    span: Span<usize>,
-    /// Of the text's first byte; `None` when escapes were used, and bytes of the text are not those of the file.
-    start: Option<usize>,
-}
-
-impl Place {
-    fn of(span: &Span<usize>, text: &str) -> Self {
-        let around = span.len().checked_sub(text.len());
-        // On one line, a text in plain quotes has a backslash before each quote in it.
-        let quotes = text.matches('"').count();
-        let escaped = quotes > 0 && !text.contains('\n') && around == Some(2 + quotes);
-        // 'x', '''x''', and the latter with a line break after the first quotes, which TOML leaves out.
-        let closing = match around {
-            Some(2) => Some(1),
-            Some(6..=8) if !escaped => Some(3),
-            _ => None,
-        };
-        Self { span: span.clone(), start: closing.map(|closing| span.end - closing - text.len()) }
-    }
-
-    fn in_file(&self, span: &Span<usize>) -> Span<usize> {
-        self.start.map_or_else(|| self.span.clone(), |start| start + span.start..start + span.end)
-    }
-
-    fn moved(&self, mistake: Mistake) -> Mistake {
-        Mistake { span: self.in_file(&mistake.span), ..mistake }
-    }
-
-    fn tree(&self, tree: At<Tree>) -> At<Tree> {
-        let value = match tree.value {
-            Tree::List(items) => Tree::List(items.into_iter().map(|item| self.tree(item)).collect()),
-            Tree::Table(entries) => {
-                let key = |key: At<String>| At { span: self.in_file(&key.span), value: key.value };
-                Tree::Table(entries.into_iter().map(|(name, value)| (key(name), self.tree(value))).collect())
-            }
-            plain => plain,
-        };
-        At { value, span: self.in_file(&tree.span) }
     }
 }
 
@@ -370,9 +411,39 @@ impl<'a> Table<'a> {
         self.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
     }
 
-    pub(super) fn unknown_keys(&self, known: &[&str], own: &[&str]) {
+    /// The only plugin of a list (`plugins`), with the list's own name and version; `None` inside where it cannot be told.
+    fn first_of_list(&self) -> Option<Option<At<Tree>>> {
+        self.get("plugins")?;
+        self.unknown_keys(&["name", "plugins", "disableCheck", "disableGC"], &["name", "plugins"], &[]);
+        let plugins = self.list("plugins").unwrap_or_default();
+        for chained in plugins.iter().skip(1) {
+            let kind = Table::of(chained, &chained.span, self.mistakes).and_then(|table| table.text("type"));
+            let kind = kind.map_or_else(String::new, |kind| format!(" `{}`", kind.value));
+            let message = format!("the lab runs the first plugin of a list, and not the chained{kind}");
+            self.tell(&chained.span, message, "take it away: what it does is not in the picture then");
+        }
+        let Some(At { value: Tree::Table(first), span }) = plugins.first() else {
+            let at = self.get("plugins").map_or(&self.span, |at| &at.span);
+            self.tell(at, "a list without plugins", "write \"plugins\": [{ \"type\": \"bond\", ... }]");
+            return Some(None);
+        };
+        let outer =
+            self.entries.iter().filter(|(key, _)| ["name", "cniVersion"].contains(&key.value.as_str()));
+        let lacks = |key: &str| first.iter().all(|(known, _)| known.value != key);
+        let mut entries: Vec<_> = outer.filter(|(key, _)| lacks(&key.value)).cloned().collect();
+        entries.extend(first.iter().cloned());
+        Some(Some(At { value: Tree::Table(entries), span: span.clone() }))
+    }
+
+    /// Tells keys that nobody knows, and those that the plugin knows and the lab does not carry out.
+    pub(super) fn unknown_keys(&self, known: &[&str], own: &[&str], not_done: &[&str]) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
             if IGNORED.contains(&key.value.as_str()) {
+                continue;
+            }
+            if not_done.contains(&key.value.as_str()) {
+                let message = format!("the lab does not carry out `{}`", key.value);
+                self.tell(&key.span, message, "take it away: what it does is not in the picture then");
                 continue;
             }
             let hint = nearest_hint(&key.value, own);
@@ -469,7 +540,7 @@ impl<'a> Table<'a> {
         name.map_err(|error| self.tell(&at.span, error.to_string(), "the kernel would refuse it")).ok()
     }
 
-    fn if_name(&self, key: &str) -> Option<IfName> {
+    pub(super) fn if_name(&self, key: &str) -> Option<IfName> {
         self.if_name_of(self.get(key)?)
     }
 

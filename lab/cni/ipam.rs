@@ -35,7 +35,7 @@ pub(super) fn read(table: &Table<'_>) -> Option<Ipam> {
         _ => &["daemonSocketPath", "request", "provide"],
     };
     let all: Vec<&str> = known.iter().copied().chain(["type"]).collect();
-    table.unknown_keys(&all, known);
+    table.unknown_keys(&all, known, &[]);
     match kind.value.as_str() {
         "static" => read_static(table),
         "host-local" => read_host_local(table),
@@ -53,7 +53,7 @@ fn read_static(table: &Table<'_>) -> Option<Ipam> {
     let mut addresses = Vec::new();
     for item in items {
         let entry = Table::of(item, &item.span, table.mistakes)?;
-        entry.unknown_keys(&["address", "gateway"], &["address", "gateway"]);
+        entry.unknown_keys(&["address", "gateway"], &["address", "gateway"], &[]);
         entry.required_text("address", "an address with its prefix length");
         let gateway = entry.parsed("gateway", "an address such as 192.168.0.254");
         addresses
@@ -77,7 +77,7 @@ fn read_host_local(table: &Table<'_>) -> Option<Ipam> {
         for item in items {
             let entry = Table::of(item, &item.span, table.mistakes)?;
             let keys = ["subnet", "rangeStart", "rangeEnd", "gateway"];
-            entry.unknown_keys(&keys, &keys);
+            entry.unknown_keys(&keys, &keys, &[]);
             ranges.extend(range(&entry));
         }
     }
@@ -145,7 +145,8 @@ fn routes(table: &Table<'_>) -> Option<Vec<PluginRoute>> {
     let mut routes = Vec::new();
     for item in table.list("routes").unwrap_or_default() {
         let entry = Table::of(item, &item.span, table.mistakes)?;
-        entry.unknown_keys(&["dst", "gw"], &["dst", "gw"]);
+        let not_done = ["mtu", "advmss", "priority", "table", "scope"];
+        entry.unknown_keys(&["dst", "gw"], &["dst", "gw"], &not_done);
         entry.required_text("dst", "a network such as 0.0.0.0/0");
         let gw = entry.parsed("gw", "an address such as 10.1.0.1");
         routes.extend(entry.parsed("dst", "a network such as 0.0.0.0/0").map(|dst| PluginRoute { dst, gw }));

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 #[expect(dead_code, reason = "it is the schema of what `read` takes apart; a test compares the two")]
 #[expect(non_snake_case, reason = "the plugins' own words")]
 pub struct NetKeys {
-    /// The configuration as JSON; no other key but `resource` beside it.
+    /// The configuration as JSON, or the YAML of a NetworkAttachmentDefinition with it; no other key but `resource` and
+    /// `plugin` beside it.
     config: Option<String>,
     /// `own` (what the lab does in the plugin's place) or `real` (the plugin's own program, from `--cni-plugins`).
     plugin: Option<String>,
@@ -51,10 +52,26 @@ pub struct NetKeys {
     vlanId: Option<u16>,
     /// The bridge's name.
     bridge: Option<String>,
+    /// Whether the bridge has the gateway's address, and its node forwards.
+    isGateway: Option<bool>,
+    /// The same, and it is the pod's default route.
+    isDefaultGateway: Option<bool>,
     /// The host's device.
     device: Option<String>,
+    /// Ethernet address of a macvlan or VF.
+    mac: Option<String>,
     /// The VF's VLAN.
     vlan: Option<u16>,
+    /// Its tag's priority, 0 to 7.
+    vlanQoS: Option<u8>,
+    /// Its tag's EtherType: `802.1q`, the only one that the lab's PFs take.
+    vlanProto: Option<String>,
+    /// `auto`, `enable` or `disable`.
+    link_state: Option<String>,
+    /// Of a VF, in Mbit/s.
+    max_tx_rate: Option<u32>,
+    /// Of a VF, in Mbit/s.
+    min_tx_rate: Option<u32>,
     /// `on` or `off`.
     spoofchk: Option<String>,
     /// `on` or `off`.

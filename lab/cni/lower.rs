@@ -2,6 +2,7 @@
 
 use super::{Attached, Attachment, Delegate, Ipam, bond};
 use crate::dhcp::DAEMON_SOCKET;
+use crate::hardware::VfSettings;
 use crate::link::DeviceRef;
 use crate::plan::{LeaseCall, Op, Part, PluginCall, Undo};
 use crate::topology::{Link, LinkKind};
@@ -15,11 +16,12 @@ pub fn add(attachment: &Attachment) -> Op {
         }
         let mut ops = match &attached.network.delegate {
             Delegate::Bond(bond) => bond::add(bond, attached, attachment),
-            Delegate::HostDevice { .. } | Delegate::Sriov { .. } => take(attached),
+            Delegate::HostDevice { .. } | Delegate::Sriov(_) => take(attached),
             Delegate::Bridge { .. } => bridge(attached),
             Delegate::Macvlan { .. } | Delegate::Ipvlan { .. } | Delegate::Vlan { .. } => on_parent(attached),
         };
         ops.extend(configure(attached, attachment));
+        ops.extend(gateway(attached));
         ops.push(Op::Verify { links: attached.links.clone() });
         Part { network: attached.network.name.clone(), ops, undo: undo(attached, attachment) }
     };
@@ -98,6 +100,7 @@ fn take(attached: &Attached) -> Vec<Op> {
         ops.extend(tell_pf(attached, link));
         ops.push(Op::Down(link.device.clone()));
         ops.push(Op::Move { from: link.device.clone(), to: to.clone() });
+        ops.extend(own_mac(&attached.network.delegate, to));
     }
     ops.push(Op::Up(to.clone()));
     ops
@@ -107,22 +110,28 @@ fn take(attached: &Attached) -> Vec<Op> {
 /// switch stands in, its port is told.
 fn tell_pf(attached: &Attached, link: &Link) -> Option<Op> {
     let settings = attached.network.delegate.says_of_vf()?;
-    match (&link.kind, &attached.port) {
-        (LinkKind::Vf { of, index }, _) => Some(Op::SetVf { pf: of.clone(), index: *index, settings }),
-        (_, Some(port)) => {
-            let told = port.told(&settings).expect("checked: a switch does it");
-            (told != *port).then_some(Op::SwitchPort(told))
-        }
-        _ => None,
-    }
+    let Some(port) = &attached.port else { return told(settings, link) };
+    let told = port.told(settings).expect("checked: a switch does it");
+    (told != *port).then_some(Op::SwitchPort(told))
+}
+
+fn told(settings: &VfSettings, vf: &Link) -> Option<Op> {
+    let LinkKind::Vf { of, index } = &vf.kind else { return None };
+    let says_something = *settings != VfSettings::default();
+    says_something.then(|| Op::SetVf { pf: of.clone(), index: *index, settings: settings.clone() })
+}
+
+/// `SetVFEffectiveMAC()` of sriov-cni: the VF's own address, besides what the PF says it is.
+fn own_mac(delegate: &Delegate, device: &DeviceRef) -> Option<Op> {
+    let Delegate::Sriov(VfSettings { mac: Some(mac), .. }) = delegate else { return None };
+    Some(Op::Address { device: device.clone(), mac: *mac })
 }
 
 /// The bridge unless it is there, a cable, and its end at the node into the bridge.
 fn bridge(attached: &Attached) -> Vec<Op> {
     let [bridge, far, near] = &attached.links[..] else { return Vec::new() };
-    let is_new = matches!(&bridge.kind, LinkKind::Bridge { ports, .. } if ports.len() == 1);
     let mut ops = Vec::new();
-    if is_new {
+    if attached.bridged.is_new {
         ops.push(Op::Create { link: bridge.clone(), peer: None });
         ops.push(Op::Up(bridge.device.clone()));
     }
@@ -131,6 +140,17 @@ fn bridge(attached: &Attached) -> Vec<Op> {
     ops.push(Op::Up(far.device.clone()));
     ops.push(Op::Join { port: far.device.clone(), controller: bridge.device.clone() });
     ops
+}
+
+/// `isGateway`: the bridge's own address, after the pod's, and forwarding.
+fn gateway(attached: &Attached) -> Vec<Op> {
+    let (Delegate::Bridge { is_gateway: true, .. }, Some(bridge)) =
+        (&attached.network.delegate, attached.links.first())
+    else {
+        return Vec::new();
+    };
+    let gateways = Link { addresses: attached.bridged.gateways.clone(), ..bridge.clone() };
+    vec![Op::Addresses(gateways), Op::Forward(bridge.device.ns.clone())]
 }
 
 /// macvlan, ipvlan and vlan: made on a parent of the node, and up.
@@ -178,9 +198,16 @@ fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
     let ops = match &attached.network.delegate {
         _ if attached.network.real => vec![plugin("DEL", attached, attachment)],
         Delegate::Bond(bond) => return bond::del(bond, attached, attachment),
-        Delegate::HostDevice { .. } | Delegate::Sriov { .. } => {
-            let back = |link: &Link| Op::Move { from: here.clone(), to: link.device.clone() };
-            [Op::Down(here.clone())].into_iter().chain(attached.taken.iter().map(back)).collect()
+        Delegate::HostDevice { .. } | Delegate::Sriov(_) => {
+            let back = |link: &Link| {
+                let own = link.mac.filter(|_| own_mac(&attached.network.delegate, &here).is_some());
+                let own = own.map(|mac| Op::Address { device: here.clone(), mac });
+                own.into_iter().chain([Op::Move { from: here.clone(), to: link.device.clone() }])
+            };
+            // cmdDel() of sriov-cni: the PF speaks first, then the VF is released, with the address it had (ReleaseVF()).
+            let reset = attached.taken.iter().filter_map(|link| told(&attached.said_before, link));
+            let down = [Op::Down(here.clone())];
+            reset.chain(down).chain(attached.taken.iter().flat_map(back)).collect()
         }
         _ => vec![Op::Delete(here.clone())],
     };

@@ -52,6 +52,14 @@ pub async fn add_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), 
     put_route(bed, ns, route, NLM_F_CREATE | NLM_F_EXCL).await
 }
 
+/// Adds a route as plugins do (`RouteAddEcmp()` of vishvananda/netlink): before one that leads to the same, not instead.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn prepend_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), OpError> {
+    put_route(bed, ns, route, NLM_F_CREATE).await
+}
+
 /// Adds routes and permanent neighbours again, of which some may still be there.
 ///
 /// # Errors

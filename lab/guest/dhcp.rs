@@ -143,7 +143,7 @@ pub async fn lease(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
     addresses::add_all(bed, &link).await?;
     if let Some(router) = ack.router {
         let route = Route { to: None, via: Some(router.into()), dev: Some(call.device.name.clone()) };
-        addresses::add_route(bed, &call.device.ns, &route).await?;
+        addresses::prepend_route(bed, &call.device.ns, &route).await?;
     }
     bed.held.insert(lease_key(&call.device), Held::DhcpLease(Leased { address: ack.yours, server }));
     Ok(())

@@ -1,7 +1,7 @@
 //! Pods: ADD of each delegate with rollback, DEL in reverse order, CHECK.
 
 use crate::guest::testbed::Testbed;
-use crate::guest::{build, links, verify};
+use crate::guest::{addresses, build, links, verify};
 use crate::plan::{Op, Part, Undo};
 use crate::record::{OpError, Record};
 
@@ -57,7 +57,10 @@ async fn del(bed: &mut Testbed, undo: &Undo) -> Result<(), OpError> {
 
 async fn all(bed: &mut Testbed, ops: &[Op]) -> Result<(), OpError> {
     for op in ops {
-        build::perform(bed, op).await?;
+        match op {
+            Op::Route { ns, route } => addresses::prepend_route(bed, ns, route).await?,
+            op => build::perform(bed, op).await?,
+        }
     }
     Ok(())
 }

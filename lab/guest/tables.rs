@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkAttribute;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::guest::rtnl::{Rtnl, RtnlError};
 use crate::guest::testbed::Testbed;
 use crate::guest::verify;
+use crate::ip_address::{self, Shown};
 use crate::link::{Cidr, DeviceRef, IfName, NsName};
 use crate::record::{OpError, Tables};
 use crate::topology::Route;
@@ -30,7 +31,8 @@ pub async fn read(bed: &Testbed) -> Result<Tables, OpError> {
 
 async fn read_one(ns: &NsName, rtnl: &Rtnl, tables: &mut Tables) -> Result<(), RtnlError> {
     let mut names: BTreeMap<u32, IfName> = BTreeMap::new();
-    for link in rtnl.links().await? {
+    let links = rtnl.links().await?;
+    for link in &links {
         let name = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::IfName(name) => name.parse().ok(),
             _ => None,
@@ -54,7 +56,44 @@ async fn read_one(ns: &NsName, rtnl: &Rtnl, tables: &mut Tables) -> Result<(), R
         }
     }
     tables.routes.insert(ns.clone(), routes);
+    let addresses = |name: &str| {
+        let here =
+            tables.addresses.iter().find(|(device, _)| device.ns == *ns && device.name.as_str() == name);
+        here.map(|(_, all)| all.iter().filter(|cidr| cidr.address.is_ipv4()).copied().collect())
+    };
+    let all = links.iter().map(|link| {
+        let device = shown(link, &names);
+        Shown { inet: addresses(&device.name).unwrap_or_default(), ..device }
+    });
+    let all = all.collect();
+    tables.shown.insert(ns.clone(), all);
     Ok(())
+}
+
+/// As print_linkinfo() of iproute2 prints a device.
+fn shown(link: &LinkMessage, names: &BTreeMap<u32, IfName>) -> Shown {
+    let name_of = |index: &u32| names.get(index).map(ToString::to_string);
+    let mut shown = Shown { flags: ip_address::printed_flags(link.header.flags.bits()), ..Shown::default() };
+    let (mut below, mut is_elsewhere) = (None, false);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => shown.name.clone_from(name),
+            LinkAttribute::Link(index) if *index != 0 => below = Some(index),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+            LinkAttribute::Mtu(mtu) => shown.mtu = *mtu,
+            LinkAttribute::Qdisc(kind) => shown.qdisc.clone_from(kind),
+            LinkAttribute::Controller(index) => shown.controller = name_of(index),
+            LinkAttribute::OperState(state) => shown.state = state.to_string(),
+            LinkAttribute::TxQueueLen(len) => shown.qlen = Some(*len),
+            LinkAttribute::Address(bytes) => {
+                let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                shown.mac = bytes.join(":");
+            }
+            _ => {}
+        }
+    }
+    shown.on = below.map(|index| name_of(index).filter(|_| !is_elsewhere).unwrap_or_else(|| "if".into()));
+    shown
 }
 
 fn route(message: &RouteMessage, names: &BTreeMap<u32, IfName>) -> Route {

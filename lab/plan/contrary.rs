@@ -73,8 +73,8 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
         Contrary::Undone => steps.clear(),
         Contrary::Untold => {
             for delegate in attachments(steps).flat_map(|attachment| &mut attachment.delegates) {
-                if let Delegate::Sriov { vlan, spoofchk, trust } = &mut delegate.network.delegate {
-                    (*vlan, *spoofchk, *trust) = (None, None, None);
+                if let Delegate::Sriov(settings) = &mut delegate.network.delegate {
+                    *settings = VfSettings::default();
                 }
             }
         }

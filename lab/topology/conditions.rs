@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::check::Checker;
 use super::file::{At, ConditionTable};
 use crate::attribution::Layer;
+use crate::ip_address;
 use crate::link::Cidr;
 use crate::scenario::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Scenario, Subject};
 use crate::topology::Route;
@@ -139,6 +140,7 @@ pub fn needs_step(table: &ConditionTable) -> bool {
         && table.refused.is_none()
         && table.address.is_none()
         && table.routes.is_none()
+        && table.ip_address.is_none()
 }
 
 fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
@@ -223,6 +225,7 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("address", table.address.is_some()),
         ("ns", table.ns.is_some()),
         ("routes", table.routes.is_some()),
+        ("ip_address", table.ip_address.is_some()),
         ("refused", table.refused.is_some()),
         ("capture", table.capture.is_some()),
     ];
@@ -249,6 +252,7 @@ fn resolve_subject(
             table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
         }
         Some(Subject::Routes { are, .. }) => routes_readable(table, are.len(), checker),
+        Some(Subject::Shown { are, .. }) => shown_readable(table, are.len(), checker),
         Some(_) => {}
         None => unclear_subject(table, checker),
     }
@@ -274,6 +278,10 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         ["ns", "routes"] => {
             let are = table.routes.as_ref()?.value.lines().filter_map(route_line).collect();
             Subject::Routes { ns: table.ns.as_ref()?.value.clone(), are }
+        }
+        ["ns", "ip_address"] => {
+            let are = ip_address::read(&table.ip_address.as_ref()?.value).unwrap_or_default();
+            Subject::Shown { ns: table.ns.as_ref()?.value.clone(), are }
         }
         ["device", "refused"] => Subject::Refused { device: device()?, errno: value(&table.refused)? },
         ["qdisc", "counter"] => {
@@ -340,6 +348,18 @@ fn routes_readable(table: &At<ConditionTable>, read: usize, checker: &mut Checke
     }
     if read == 0 && lines.count() == 0 {
         checker.problem(&routes.span, "no routes at all", "paste what `ip route list` prints");
+    }
+}
+
+fn shown_readable(table: &At<ConditionTable>, read: usize, checker: &mut Checker<'_>) {
+    let Some(text) = &table.value.ip_address else { return };
+    let wrong = ip_address::read(&text.value).err().unwrap_or_default();
+    for line in &wrong {
+        let message = format!("`{line}` is no line of `ip address`");
+        checker.problem(&text.span, message, "paste what `ip a` prints, as it stands");
+    }
+    if read == 0 && wrong.is_empty() {
+        checker.problem(&text.span, "no devices at all", "paste what `ip a` prints");
     }
 }
 

@@ -22,7 +22,7 @@ pub fn resolve(
     let pools = file.pool.iter().map(|(name, pool)| (name.value.clone(), pool.cidr.value)).collect();
     let servers = super::dhcp::resolve(file, &networks, links, checker);
     let mut cluster = Cluster::new(&networks, pools, servers.clone(), (links, stand_ins));
-    let mut pods = Vec::new();
+    let (mut pods, mut failed) = (Vec::new(), Vec::new());
     let mut by_step = BTreeMap::new();
     for (number, step) in file.step.iter().enumerate() {
         let step = &step.value;
@@ -31,7 +31,11 @@ pub fn resolve(
                 if !pods.contains(&table.value.pod.value) {
                     pods.push(table.value.pod.value.clone());
                 }
-                attach(file, &table.value, &mut cluster, checker)
+                let attachment = attach(file, &table.value, &mut cluster, checker);
+                if attachment.is_none() {
+                    failed.push(table.value.pod.value.clone());
+                }
+                attachment
             }
             (_, Some(pod), _) => known(pod, cluster.detach(&pod.value), checker),
             (_, _, Some(pod)) => known(pod, cluster.attachment(&pod.value).cloned(), checker),
@@ -39,6 +43,8 @@ pub fn resolve(
         };
         by_step.extend(attachment.map(|attachment| (number, attachment)));
     }
+    // What such a pod would have had is no mistake of its own.
+    failed.iter().for_each(|pod| checker.lost.add_name(pod.as_str()));
     let devices = cluster.devices();
     for device in devices.keys() {
         // Devices of an attachment have no place of their own in the file.
@@ -70,26 +76,19 @@ fn attach(
 ) -> Option<cni::Attachment> {
     let AttachTable { pod, node, networks, fails } = table;
     node_exists(file, node, checker);
-    let mut annotation = Vec::new();
-    let mut unreadable = false;
-    for text in networks {
-        match Annotation::parse(&text.value) {
-            Ok(entry) => {
-                unreadable |= checker.lost.name(&entry.network);
-                annotation.push(entry);
-            }
-            Err(error) => {
-                checker.problem(&text.span, error.to_string(), "write `network@interface`");
-                unreadable = true;
-            }
-        }
+    let (entries, mistakes) = cni::read_annotation(networks);
+    let unreadable =
+        !mistakes.is_empty() || entries.iter().any(|(entry, _)| checker.lost.name(&entry.network));
+    for mistake in mistakes {
+        checker.problem(&mistake.span, mistake.message, mistake.hint);
     }
-    if networks.is_empty() {
+    if entries.is_empty() && !unreadable {
         checker.problem(&pod.span, "a pod attached to nothing", "name networks in their order");
         return None;
     }
     if let Some(fails) = fails
-        && !annotation.iter().any(|entry| entry.network == fails.value)
+        && !unreadable
+        && !entries.iter().any(|(entry, _)| entry.network == fails.value)
     {
         let message = format!("`{}` is not among the pod's networks", fails.value);
         checker.problem(&fails.span, message, "name one of `networks`");
@@ -104,12 +103,13 @@ fn attach(
         return None;
     }
     let fails = fails.as_ref().map(|fails| fails.value.as_str());
+    let (annotation, places): (Vec<Annotation>, Vec<_>) = entries.into_iter().unzip();
     match cluster.attach(&pod.value, &node.value, &annotation, fails) {
         Ok(attachment) => Some(attachment),
         // What could not be read may be what is missing.
         Err(_) if !checker.lost.is_empty() => None,
         Err(error) => {
-            checker.problem(&networks[error.position].span, error.message, error.hint);
+            checker.problem(&places[error.position], error.message, error.hint);
             None
         }
     }

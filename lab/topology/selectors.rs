@@ -32,8 +32,7 @@ pub fn expand(file: &mut TopologyFile, problems: &mut Vec<Diagnostic>) {
                 let found = candidates.iter().filter(|candidate| matches(&selector.value, candidate));
                 let names: Vec<IfName> = found.filter_map(|candidate| candidate.name.parse().ok()).collect();
                 if names.is_empty() {
-                    let by_place = selector.value.bus_path.is_some();
-                    let all: Vec<String> = candidates.iter().map(|one| shown(one, by_place)).collect();
+                    let all: Vec<String> = candidates.iter().map(|one| shown(one, &selector.value)).collect();
                     let message = format!("no device of namespace {} matches this selector", ns.value);
                     problems.push(Diagnostic {
                         span,
@@ -167,12 +166,15 @@ fn pci_id(driver: &str) -> Option<&'static str> {
     }
 }
 
-fn shown(candidate: &Candidate, by_place: bool) -> String {
+/// A device as its selector looks at it.
+fn shown(candidate: &Candidate, selector: &SelectorTable) -> String {
     let mac = candidate.mac.map_or_else(|| "no `mac` given".to_owned(), |mac| mac.to_string());
     let driver = candidate.driver.unwrap_or("unknown");
     let place = candidate.bus_path.as_deref().unwrap_or("no `bus_path` given");
-    let place = if by_place { format!(", {place}") } else { String::new() };
-    format!("{} (driver {driver}, {mac}{place})", candidate.name)
+    let place = selector.bus_path.as_ref().map(|_| format!(", {place}")).unwrap_or_default();
+    let product = candidate.driver.and_then(pci_id).unwrap_or("no PCI device");
+    let product = selector.pci_id.as_ref().map(|_| format!(", {product}")).unwrap_or_default();
+    format!("{} (driver {driver}, {mac}{place}{product})", candidate.name)
 }
 
 /// `*` stands for any text, `?` for one character; letters are compared without case.
@@ -221,6 +223,14 @@ mod tests {
         for expected in ["no device of namespace node matches", "0000:07:00.0", "no `bus_path` given"] {
             assert!(errors.contains(expected), "{expected} in {errors}");
         }
+    }
+
+    /// The I219 of the notes is not emulated: what is there instead is told.
+    #[test]
+    fn a_product_that_nobody_has_is_told_with_those_that_are_there() {
+        let text = format!("{TWO_NICS}device_selectors = [{{ pciID = '8086:15E3' }}]\n");
+        let errors = Topology::parse("t", "t.toml", &text).expect_err("none is one").to_string();
+        assert!(errors.contains("eno1 (driver e1000e, no `mac` given, 8086:10D3)"), "{errors}");
     }
 
     #[test]

@@ -11,8 +11,15 @@ use crate::{KERNEL, gallery_folder, lab_run, machine, pin};
 const PACKAGE: &str = "containernetworking-plugins";
 const FOLDER: &str = "/usr/lib/cni";
 /// Each type that Debian's package has, by what attaches it and by what detaches it; and `dhcp` with its daemon.
-const TOPOLOGIES: [&str; 5] =
-    ["cni-real-plugins", "cni-real-plugins-del", "cni-real-bridge", "cni-dhcp", "cni-dhcp-next-pod"];
+const TOPOLOGIES: [&str; 7] = [
+    "cni-real-plugins",
+    "cni-real-plugins-del",
+    "cni-real-bridge",
+    "cni-dhcp",
+    "cni-dhcp-next-pod",
+    "cni-second-default-route",
+    "cni-bridge-gateway",
+];
 /// What of a result says what ADD, CHECK and DEL came to. Counters have the kernel's own frames in them.
 const COMPARED: [&str; 4] = ["outcome", "checks", "states", "flows"];
 

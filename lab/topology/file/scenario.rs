@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{At, Named, QdiscTable, in_file_order};
+use crate::cni::Tree;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
@@ -230,10 +231,23 @@ pub struct AttachTable {
     pub pod: At<NsName>,
     /// The node it runs on: the namespace that has the links.
     pub node: At<NsName>,
-    /// The annotation, in its order: `network` or `network@interface`. Without a name interfaces are net1, net2, ...
-    pub networks: Vec<At<String>>,
+    /// The annotation, in its order: `network` or `network@interface`. Without a name interfaces are net1, net2, ... Or its
+    /// own text, as it stands in a pod: `a, b@net2`, or a JSON list of objects with `name` and `interface`.
+    #[schemars(with = "Networks")]
+    pub networks: At<Tree>,
     /// The network whose ADD must fail: what was added is then deleted again.
     pub fails: Option<At<String>>,
+}
+
+/// For the JSON Schema: `cni` reads them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it is the schema of what `read_annotation` takes apart")]
+enum Networks {
+    /// Entries.
+    List(Vec<String>),
+    /// An annotation's text.
+    Text(String),
 }
 
 /// A condition: what to look at, and what it must be.
@@ -260,11 +274,15 @@ pub struct ConditionTable {
     pub counter: Option<At<String>>,
     /// Whether the device has this address, with prefix length, after the last step: 1 or 0.
     pub address: Option<At<Cidr>>,
-    /// Look at the routes of this namespace: with `routes`.
+    /// Look at this namespace: with `routes` or `ip_address`.
     pub ns: Option<At<NsName>>,
     /// Whether the namespace has exactly these IPv4 routes after the last step: 1 or 0. Lines as `ip route list` prints
     /// them; destination, next hop and device are compared.
     pub routes: Option<At<String>>,
+    /// Whether `ip address` prints this in the namespace after the last step: 1 or 0. Compared are names, flags, MTU, queueing
+    /// discipline (unless it is `*`), controller, state, queue length, IPv4 addresses, and which devices share an Ethernet address.
+    /// A line `...` stands for devices that are left out.
+    pub ip_address: Option<At<String>>,
     /// Which state of the device, after the last step.
     pub state: Option<State>,
     /// Whether the device has this Ethernet address, written out or another device's (`node:bond0`), after the last

@@ -1,0 +1,180 @@
+//! What people paste: JSON, or the YAML of a NetworkAttachmentDefinition with the JSON in it; and where it stands in the file.
+
+use std::ops::Range;
+
+use super::tree::{Mistake, Tree};
+use crate::topology::file::At;
+
+/// Where a text's bytes stand in the file, so that a mistake inside it has a line and a column there.
+pub(super) struct Place {
+    /// The whole value.
+    span: Range<usize>,
+    /// Of the text's first byte; `None` when escapes were used, and bytes of the text are not those of the file.
+    start: Option<usize>,
+}
+
+impl Place {
+    pub(super) fn of(span: &Range<usize>, text: &str) -> Self {
+        let around = span.len().checked_sub(text.len());
+        // On one line, a text in plain quotes has a backslash before each quote in it.
+        let quotes = text.matches('"').count();
+        let escaped = quotes > 0 && !text.contains('\n') && around == Some(2 + quotes);
+        // 'x', '''x''', and the latter with a line break after the first quotes, which TOML leaves out.
+        let closing = match around {
+            Some(2) => Some(1),
+            Some(6..=8) if !escaped => Some(3),
+            _ => None,
+        };
+        Self { span: span.clone(), start: closing.map(|closing| span.end - closing - text.len()) }
+    }
+
+    /// The place of a part of the text, from this byte on.
+    pub(super) fn from(self, offset: usize) -> Self {
+        Self { start: self.start.map(|start| start + offset), ..self }
+    }
+
+    pub(super) fn in_file(&self, span: &Range<usize>) -> Range<usize> {
+        self.start.map_or_else(|| self.span.clone(), |start| start + span.start..start + span.end)
+    }
+
+    pub(super) fn moved(&self, mistake: Mistake) -> Mistake {
+        Mistake { span: self.in_file(&mistake.span), ..mistake }
+    }
+
+    pub(super) fn tree(&self, tree: At<Tree>) -> At<Tree> {
+        let value = match tree.value {
+            Tree::List(items) => Tree::List(items.into_iter().map(|item| self.tree(item)).collect()),
+            Tree::Table(entries) => {
+                let key = |key: At<String>| At { span: self.in_file(&key.span), value: key.value };
+                Tree::Table(entries.into_iter().map(|(name, value)| (key(name), self.tree(value))).collect())
+            }
+            plain => plain,
+        };
+        At { value, span: self.in_file(&tree.span) }
+    }
+}
+
+/// The JSON in what was pasted for `[net.NAME]`. Of several YAML documents it is that of the definition of this name.
+///
+/// # Errors
+/// No definition of this name, or one whose JSON cannot be taken out as it stands.
+pub(super) fn json_of(text: &str, name: &str) -> Result<Range<usize>, Mistake> {
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let definitions = if is_json { Vec::new() } else { definitions(text) };
+    let Some(first) = definitions.first() else { return Ok(0..text.len()) };
+    let named = definitions.iter().find(|one| one.name.as_ref().is_some_and(|(_, is)| is == name));
+    match (named, &definitions[..]) {
+        (Some(definition), _) => scalar(text, definition),
+        (None, [only]) if only.name.is_none() => scalar(text, only),
+        _ => {
+            let names: Vec<&str> =
+                definitions.iter().filter_map(|one| Some(one.name.as_ref()?.1.as_str())).collect();
+            let span = first.name.as_ref().map_or_else(|| first.config.clone(), |(span, _)| span.clone());
+            let hint = match names.as_slice() {
+                [only] => format!("an annotation knows it as `{only}`: write [net.{only}]"),
+                _ => format!("there are: {}", names.join(", ")),
+            };
+            Err(Mistake { span, message: format!("no definition of `{name}` is pasted here"), hint })
+        }
+    }
+}
+
+/// A NetworkAttachmentDefinition in a YAML text.
+struct Definition {
+    /// `metadata.name`, and its place.
+    name: Option<(Range<usize>, String)>,
+    /// What stands after `config:` on its line.
+    config: Range<usize>,
+    /// How far that line is indented.
+    indent: usize,
+    /// Where the document ends.
+    end: usize,
+}
+
+/// Lines are looked at by their keys alone: a definition has one `config`, and its name stands right below `metadata`.
+fn definitions(text: &str) -> Vec<Definition> {
+    let mut found: Vec<Definition> = Vec::new();
+    let (mut name, mut after_metadata, mut open, mut start) = (None, false, false, 0);
+    for line in text.split_inclusive('\n') {
+        let (here, trimmed) = (start, line.trim());
+        start += line.len();
+        let indent = line.len() - line.trim_start().len();
+        let value_after = |key: &str| here + indent + key.len()..here + line.trim_end().len();
+        if trimmed == "---" {
+            (name, after_metadata, open) = (None, false, false);
+        } else if trimmed == "metadata:" {
+            after_metadata = !open;
+        } else if let Some(value) = trimmed.strip_prefix("name:").filter(|_| after_metadata) {
+            let value = value.trim().trim_matches(['"', '\'']);
+            name = Some((value_after("name:"), value.to_owned()));
+            after_metadata = false;
+        } else if trimmed.starts_with("config:") && !open {
+            let config = value_after("config:");
+            found.push(Definition { name: name.take(), config, indent, end: text.len() });
+            open = true;
+        }
+        if let Some(last) = found.last_mut().filter(|_| open) {
+            last.end = start;
+        }
+    }
+    found
+}
+
+/// The text of a YAML scalar, as far as it needs no unfolding: white space means nothing to JSON.
+fn scalar(text: &str, definition: &Definition) -> Result<Range<usize>, Mistake> {
+    let Definition { config, indent, end, .. } = definition;
+    let value = &text[config.clone()];
+    let start = config.start + value.len() - value.trim_start().len();
+    let alone = "paste the JSON alone, without the YAML around it";
+    let mistake =
+        |message: &str| Mistake { span: config.clone(), message: message.into(), hint: alone.into() };
+    match text[start..].chars().next() {
+        Some('\'') => {
+            let inner = &text[start + 1..*end];
+            match inner.find('\'') {
+                Some(len) if inner[len + 1..].starts_with('\'') => {
+                    Err(mistake("a quote in quotes cannot be taken out as it stands"))
+                }
+                Some(len) => Ok(start + 1..start + 1 + len),
+                None => Err(mistake("the quote that opens here is not closed")),
+            }
+        }
+        Some('|' | '>') => {
+            let lines = text[config.end..*end].split_inclusive('\n');
+            let below =
+                |line: &&str| line.trim().is_empty() || line.len() - line.trim_start().len() > *indent;
+            let len: usize = lines.take_while(below).map(str::len).sum();
+            Ok(config.end..config.end + len)
+        }
+        _ => Err(mistake("`config` is neither in single quotes nor a block")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "   ---\n   kind: IPPool\n   metadata:\n     name: mypool\n   ---\n   metadata:\n     name: a\n   spec:\n     \
+        config: '{ \"type\":\n     \"bond\" }'\n   ---\n   metadata:\n     name: b\n     annotations:\n       name: c\n   spec:\n     \
+        config: |-\n       { \"type\": 1 }\n   ---\n   kind: Pod\n";
+
+    #[rstest::rstest]
+    #[case("{ \"config\": 1 }", "x", "{ \"config\": 1 }")]
+    #[case(TWO, "a", "{ \"type\":\n     \"bond\" }")]
+    #[case(TWO, "b", "\n       { \"type\": 1 }\n")]
+    #[case("spec:\n  config: '{}'\n", "x", "{}")]
+    fn the_json_is_taken_out(#[case] text: &str, #[case] name: &str, #[case] expected: &str) {
+        assert_eq!(&text[json_of(text, name).unwrap()], expected);
+    }
+
+    #[rstest::rstest]
+    #[case(TWO, "there are: a, b")]
+    #[case("metadata:\n  name: a\nspec:\n  config: '{}'\n", "write [net.a]")]
+    #[case("spec:\n  config: '{'' }'\n", "the JSON alone")]
+    #[case("spec:\n  config: '{\n", "the JSON alone")]
+    #[case("spec:\n  config: \"{}\"\n", "the JSON alone")]
+    fn what_cannot_be_taken_is_told(#[case] text: &str, #[case] hint: &str) {
+        let mistake = json_of(text, "x").unwrap_err();
+        assert!(mistake.hint.contains(hint), "{mistake:?}");
+    }
+}
