@@ -12,11 +12,11 @@ use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
 use super::emptied::{self, ByFlow};
-use super::flood::{Flood, Watch, flood_stream};
+use super::flood::{Flood, Watch};
 use super::held::Held;
 use super::netns::Spares;
 use super::outside::Outside;
-use super::receiver::{Counts, Receiver};
+use super::receiver::Receiver;
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
@@ -109,13 +109,7 @@ impl<'a> Trial<'a> {
             Op::Restore { ns, routes, neighbours } => {
                 addresses::restore(bed, ns, routes, neighbours).await?;
             }
-            Op::Inject { name, fault } => {
-                faults::inject(bed, name, fault, outside).await?;
-                self.set_reading(fault, false)?;
-                if let Fault::Stall { device, peer } = fault {
-                    self.stalled.insert(device.clone(), peer.clone());
-                }
-            }
+            Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
             Op::Clear { name, fault, standing } => {
                 faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
                 self.set_reading(fault, true)?;
@@ -145,6 +139,15 @@ impl<'a> Trial<'a> {
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
+    }
+
+    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+        faults::inject(&mut self.bed, name, fault, outside).await?;
+        self.set_reading(fault, false)?;
+        if let Fault::Stall { device, peer } = fault {
+            self.stalled.insert(device.clone(), peer.clone());
+        }
+        Ok(())
     }
 
     /// The drop observer's account, and what still stands.
@@ -229,30 +232,15 @@ impl<'a> Trial<'a> {
         let plan = &plans.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
-        if flow.socket == Socket::Tcp {
-            if flow.connect_late {
-                self.connect(number)?;
+        let sender = match flow.socket {
+            Socket::Tcp => {
+                if flow.connect_late {
+                    self.connect(number)?;
+                }
+                None
             }
-            let sent = flood_stream(plan, (self.number, number), self.watch());
-            return sent.map(|record| vec![record]).map_err(|error| failed(&what, &error));
-        }
-        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
-        let source = addresses::mac_of(&self.bed, &flow.from).await?;
-        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
-        let enter = |error| netns_error(&what, &error);
-        if !self.receivers.contains_key(&flow.to) {
-            let counts = if plan.at_socket { Counts::AtSocket } else { Counts::AtDevice };
-            let open = || Receiver::open(self.number, plan.destination, to_index, counts);
-            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
-            let mut receiver = receiver.map_err(|error| failed(&what, &error))?;
-            if self.unread.contains(&flow.to) {
-                receiver.set_reading(false).map_err(|error| failed(&what, &error))?;
-            }
-            self.receivers.insert(flow.to.clone(), receiver);
-        }
-        let open = || Sender::open(plan, from_index, source, next_hop);
-        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
-        let sender = sender.map_err(|error| failed(&what, &error))?;
+            _ => Some(self.open_ends(plan, number, &what).await?),
+        };
         let mut flood = Flood::new(plan, (self.number, number), sender);
         let gave_up = |error| failed(&what, &error);
         if let Some(Broken { at_frame, name, fault }) = broken {
@@ -269,17 +257,42 @@ impl<'a> Trial<'a> {
                     down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
                 })?;
             } else {
-                faults::inject(&mut self.bed, name, fault, outside).await?;
+                self.inject(name, fault, outside).await?;
             }
         }
         let mut watch = self.watch();
         flood.send(flow.frames, &mut watch).map_err(gave_up)?;
         let records = flood.finish(watch).map_err(gave_up)?;
         self.accepted.extend(records.iter().find_map(|record| match record {
-            Record::Sent { accepted, .. } => Some((number, accepted.clone())),
+            // What TCP has accepted is in its send queue, or read.
+            Record::Sent { accepted, .. } if flow.socket != Socket::Tcp => Some((number, accepted.clone())),
             _ => None,
         }));
         Ok(records)
+    }
+
+    /// The sender of a flow; its receiver is among those that there are.
+    async fn open_ends(&mut self, plan: &'a FlowPlan, number: u16, what: &str) -> Result<Sender, OpError> {
+        let flow = &plan.flow;
+        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
+        let source = addresses::mac_of(&self.bed, &flow.from).await?;
+        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
+        let enter = |error| netns_error(what, &error);
+        if !self.receivers.contains_key(&flow.to) {
+            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
+            let mut receiver = receiver.map_err(|error| failed(what, &error))?;
+            if self.unread.contains(&flow.to) {
+                receiver.set_reading(false).map_err(|error| failed(what, &error))?;
+            }
+            self.receivers.insert(flow.to.clone(), receiver);
+        }
+        if let Some(receiver) = self.receivers.get_mut(&flow.to).filter(|_| plan.at_socket) {
+            receiver.count_at_socket(number);
+        }
+        let open = || Sender::open(plan, from_index, source, next_hop);
+        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
+        sender.map_err(|error| failed(what, &error))
     }
 
     /// Frames that the kernel accepted and that are neither at their receivers nor among the dropped.
@@ -320,6 +333,15 @@ impl<'a> Trial<'a> {
                 *missing = missing.difference(&frames);
             }
             records.push(held(flow, frames, Layer::Neighbour, device));
+        }
+        for (flow, missing) in &mut missing {
+            let to = &self.plan.flows[usize::from(*flow)].flow.to;
+            let begun = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
+            let begun = begun.intersection(missing);
+            if !begun.is_empty() {
+                *missing = missing.difference(&begun);
+                records.push(held(*flow, begun, Layer::Ip, Some(to.clone())));
+            }
         }
         let queued: u64 =
             counted.values().filter_map(|state| state.qdiscs.first()?.counters.get("backlog_packets")).sum();
