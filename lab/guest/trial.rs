@@ -22,14 +22,14 @@ use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
     addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, switch, tables, tap,
-    vf, wait,
+    tc, vf, wait,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{DeviceState, OpError, Record, When};
-use crate::scenario::{Capture, Condition, Fault, Socket};
+use crate::scenario::{Capture, Condition, Fault, Qdisc, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -333,6 +333,15 @@ impl<'a> Trial<'a> {
                 *missing = missing.difference(&frames);
             }
             records.push(held(flow, frames, Layer::Neighbour, device));
+        }
+        for device in tap::that_stop(&self.bed) {
+            // What waits above the ring is told by the queue's backlog.
+            tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
+            self.drops.take_emptied().map_err(unread)?;
+            tap::let_go(&mut self.bed, &device);
+            for ((flow, _), frames) in self.drops.take_emptied().map_err(unread)? {
+                records.push(held(flow, frames, Layer::Backlog, Some(device.clone())));
+            }
         }
         for (flow, missing) in &mut missing {
             let to = &self.plan.flows[usize::from(*flow)].flow.to;

@@ -156,6 +156,7 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("backlog", reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
             format!("dropped on the way into {device}: its processor's backlog was full ({reason})")
         }
+        ("backlog", "HELD") => format!("still in the ring of {device}"),
         ("xdp", reason) => format!("dropped by an XDP program on {device} ({reason})"),
         ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
