@@ -23,6 +23,17 @@ FAIL_OVER_MAC = (0, 1, 2)
 ON = {"off": "false", "on": "true"}
 
 
+# Of their own queue: the default is fq_codel, and CoDel drops frames that a busy machine's NIC is slow to take.
+SWITCH_NICS = "".join(
+    f'''[ns.switch.nic.p{port}]
+driver = "e1000e"
+peer = "node:ens{port + 1}f0"
+qdisc = {{ kind = "pfifo", limit = 1000 }}
+'''
+    for port in (0, 1)
+)
+
+
 def switch(mode):
     """What the two cables lead to."""
     if mode == "802.3ad":
@@ -31,7 +42,7 @@ def switch(mode):
         kind, options = "bond", 'mode = "balance-xor"\nmiimon = 100\n'
     else:
         kind, options = "bridge", ""
-    return f'[ns.switch.{kind}.br0]\n{options}ports = ["p0", "p1"]\naddresses = ["192.168.0.254/24"]\n'
+    return SWITCH_NICS + f'[ns.switch.{kind}.br0]\n{options}ports = ["p0", "p1"]\naddresses = ["192.168.0.254/24"]\n'
 
 
 # Which port is the active one decides what failOverMac does, and which has its carrier first is chance.

@@ -4,8 +4,8 @@
 //! `kfree_skb()` passes) or there is none (before 5.17), the innermost function that is known decides.
 //!
 //! Verified by running, on Debian's 5.10.262, 6.1.192, 6.12.57, 6.18.15, 7.2.12 and 7.3.4: ip, nft, neighbour, tc,
-//! qdisc, bond, vlan, switch, peer, receiver, backlog (a veth's ring, and net.core.netdev_max_backlog) and xdp (a veth's
-//! driver, and generic); driver from 6.12.69 on, where a veth stops its queue.
+//! qdisc, bond, vlan, switch, peer, receiver, backlog (a veth's ring, and net.core.netdev_max_backlog) and xdp (the driver
+//! of a veth and of a NIC, and generic); driver from 6.12.69 on, where a veth stops its queue.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
 //! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
@@ -240,6 +240,8 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["__rtnl_unlock"], Layer::Qdisc),
     (&["__qdisc_*"], Layer::Qdisc),
     (&["dev_deactivate*"], Layer::Qdisc),
+    // The lab's own program in a NIC's driver tells of its frames itself (guest/drops/xdp.rs).
+    (&["bpf_prog_run_xdp"], Layer::Xdp),
     (&["do_xdp_generic"], Layer::Xdp),
     (&["netif_receive_generic_xdp"], Layer::Xdp),
     (&["bpf_prog_run_generic_xdp"], Layer::Xdp),

@@ -13,7 +13,8 @@
 //! - a datagram in fragments has arrived when the socket has read it; one that has only begun to arrive waits for the rest;
 //! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
-//! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more.
+//! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more;
+//! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.
 //!
 //! Not verified:
 //! - the order of frames, and whether an echo request in fragments arrives whole: its first one counts;
@@ -24,8 +25,6 @@
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a
 //!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
-//! - what an XDP program drops in a NIC's own driver: a page is freed there, not a frame, and no event tells; a veth's
-//!   driver frees frames, and so does the kernel in its place;
 //! - what becomes of the frames of a stopped USB gadget that goes on in the midst of a run: they arrive, or are lost at a
 //!   VLAN of the other end that is not up yet, as time has it;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.

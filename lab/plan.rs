@@ -6,6 +6,7 @@ mod contrary;
 mod fix;
 mod need;
 mod text;
+mod timed;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -394,13 +395,6 @@ impl Op {
             | Self::Detach { .. }
             | Self::CheckPod { .. } => Vec::new(),
         }
-    }
-}
-
-impl Plan {
-    /// Whether time is what it measures: frames at an interval, and how long none of them came.
-    pub fn is_timed(&self) -> bool {
-        self.flows.iter().any(|flow| flow.flow.interval_us.is_some())
     }
 }
 

@@ -362,8 +362,9 @@ fn is_type(word: &str) -> bool {
 #[rstest]
 #[case::floods_only("topologies/causes/filter-on-bond.toml", false)]
 #[case::paced("topologies/failover/failover-ab-miimon.toml", true)]
-#[case::waits("topologies/causes/lacp-partner-out-of-sync.toml", false)]
-fn what_is_paced_is_timed(#[case] path: &str, #[case] expected: bool) {
+#[case::waits("topologies/causes/lacp-partner-out-of-sync.toml", true)]
+#[case::pauses("topologies/causes/arp-target-silent.toml", false)]
+fn what_is_paced_or_pauses_long_is_timed(#[case] path: &str, #[case] expected: bool) {
     let (name, text) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
     assert_eq!(lower(&parse(&name, &text)).is_timed(), expected);
 }

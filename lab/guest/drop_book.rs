@@ -1,7 +1,9 @@
 //! Drop events sorted into the lab's frames, by flow and place, and everybody else's, by place.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
+use super::bpf::BpfError;
 use super::drops::{DropEvent, DropObserver, ObserveError};
 use crate::frames::Frames;
 use crate::link::{DeviceRef, IfName, NsName};
@@ -77,6 +79,18 @@ impl<'a> DropBook<'a> {
             }
         }
         Ok(news)
+    }
+
+    /// An XDP program that drops all frames of a device and tells of each; none where the kernel does not let itself be
+    /// watched. `netns` is the inode number of the device's namespace.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn xdp_program(&self, netns: u64, device: &IfName) -> Result<Option<OwnedFd>, BpfError> {
+        let Ok(observer) = &*self.observer else { return Ok(None) };
+        let netns =
+            u32::try_from(netns).expect("inode numbers of namespaces are unsigned int (struct ns_common)");
+        observer.xdp_program(netns, device.as_str()).map(Some)
     }
 
     /// Frames of one flow that were lost so far, wherever.

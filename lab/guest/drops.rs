@@ -8,10 +8,12 @@
 //! the kernel, with an address of its own in [`DropEvent::skb`].
 //!
 //! Not seen: frames freed with `consume_skb`, which is how the kernel frees what it has delivered, and frames a
-//! driver takes and loses without `kfree_skb`.
+//! driver takes and loses without `kfree_skb`. Of those an XDP program drops in a NIC's driver, where a page is freed and
+//! no frame, the program itself tells: [`DropObserver::xdp_program`].
 
 mod layout;
 mod program;
+mod xdp;
 
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -164,6 +166,16 @@ impl DropObserver {
         })
     }
 
+    /// Loads an XDP program that drops each frame of a device, and tells of it as the tracepoint does of others. `netns` is
+    /// the inode number of the device's network namespace.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn xdp_program(&self, netns: u32, device: &str) -> Result<OwnedFd, BpfError> {
+        let code = xdp::write(netns, device, self.ring.map().as_fd(), self.counters.as_fd());
+        bpf::with_locked_memory(|| bpf::load(ProgramType::Xdp, &code))
+    }
+
     /// Takes what was dropped since the last call, in the order it was dropped.
     ///
     /// # Errors
@@ -231,10 +243,11 @@ impl DropObserver {
         let key = raw.site();
         if !self.sites.contains_key(key) {
             self.symbols.refresh()?;
-            let site = Site {
-                location: self.symbols.get(raw.u64(offset_of!(Record, location))),
-                stack: self.stack(raw),
+            let location = match raw.u64(offset_of!(Record, location)) {
+                xdp::LOCATION => Symbol { function: xdp::FUNCTION.into(), module: None },
+                address => self.symbols.get(address),
             };
+            let site = Site { location, stack: self.stack(raw) };
             self.sites.insert(key.into(), site);
         }
         let site = &self.sites[key];

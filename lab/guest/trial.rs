@@ -14,6 +14,7 @@ use super::drop_book::DropBook;
 use super::emptied::{self, ByFlow};
 use super::flood::{Flood, Watch};
 use super::held::Held;
+use super::links::XdpMode;
 use super::netns::Spares;
 use super::outside::Outside;
 use super::receiver::Receiver;
@@ -22,14 +23,14 @@ use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
     addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, switch, tables, tap,
-    tc, vf, wait,
+    tc, vf, wait, xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{DeviceState, OpError, Record, When};
-use crate::scenario::{Capture, Condition, Fault, Qdisc, Socket};
+use crate::scenario::{Capture, Condition, Fault, FilterKind, Qdisc, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -142,7 +143,18 @@ impl<'a> Trial<'a> {
     }
 
     async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
-        faults::inject(&mut self.bed, name, fault, outside).await?;
+        match fault {
+            Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
+                let namespace = self.bed.namespaces.get(&device.ns);
+                let namespace = namespace.map_err(|error| netns_error("use a namespace", &error))?;
+                let program = self.drops.xdp_program(namespace.inum(), &device.name);
+                match program.map_err(|error| xdp::not_loaded(device, &error))? {
+                    Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
+                    None => faults::inject(&mut self.bed, name, fault, outside).await,
+                }
+            }
+            _ => faults::inject(&mut self.bed, name, fault, outside).await,
+        }?;
         self.set_reading(fault, false)?;
         if let Fault::Stall { device, peer } = fault {
             self.stalled.insert(device.clone(), peer.clone());
@@ -293,6 +305,15 @@ impl<'a> Trial<'a> {
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         sender.map_err(|error| failed(what, &error))
+    }
+
+    /// Whether a driver of hardware has the device.
+    fn is_nic(&self, device: &DeviceRef) -> bool {
+        let adopts = |op: &Op| match op {
+            Op::Adopt { link, .. } | Op::AdoptVf { link, .. } => link.device == *device,
+            _ => false,
+        };
+        self.plan.trials[usize::from(self.number)].ops.iter().any(adopts)
     }
 
     /// Frames that the kernel accepted and that are neither at their receivers nor among the dropped.

@@ -27,17 +27,31 @@ pub fn load(action: Action) -> Result<OwnedFd, BpfError> {
     bpf::with_locked_memory(|| bpf::load(ProgramType::Xdp, &program(action)))
 }
 
-/// Hangs the program up at a device.
+/// Loads the program and hangs it up at a device.
 ///
 /// # Errors
-/// As [`load`]; EOPNOTSUPP when the driver has no XDP.
+/// As [`load`] and [`hang_up`].
 pub async fn put(bed: &Testbed, device: &DeviceRef, action: Action, mode: XdpMode) -> Result<(), OpError> {
-    let program = load(action).map_err(|error| OpError {
-        what: format!("load an XDP program for {device}"),
-        errno: None,
-        text: Some(error.to_string()),
-    })?;
+    let program = load(action).map_err(|error| not_loaded(device, &error))?;
+    hang_up(bed, device, &program, mode).await
+}
+
+/// Hangs a program up at a device. A NIC's driver may start the device anew for it, and take its carrier for a while.
+///
+/// # Errors
+/// EOPNOTSUPP when the driver has no XDP.
+pub async fn hang_up(
+    bed: &Testbed,
+    device: &DeviceRef,
+    program: &OwnedFd,
+    mode: XdpMode,
+) -> Result<(), OpError> {
     links::set_xdp(bed, device, Some(program.as_fd()), mode).await
+}
+
+/// What the kernel refused, as a record.
+pub fn not_loaded(device: &DeviceRef, error: &BpfError) -> OpError {
+    OpError { what: format!("load an XDP program for {device}"), errno: None, text: Some(error.to_string()) }
 }
 
 fn program(action: Action) -> Vec<[u8; 8]> {

@@ -262,15 +262,15 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     Ok(spec)
 }
 
-/// Virtual where time is measured: the ms are then the kernel's, whatever else the host does. Elsewhere real, for
-/// counting instructions makes a computing guest half as fast. With NICs it must be real: the host pulls their cables,
-/// and while the guest waits for that virtual time flies.
 fn clock(plan: &Plan, accelerator: Accelerator) -> Clock {
-    if accelerator == Accelerator::Tcg && plan.slots.is_empty() && plan.is_timed() {
-        Clock::Virtual
-    } else {
-        Clock::Real
-    }
+    if accelerator == Accelerator::Tcg && wants_virtual_time(plan) { Clock::Virtual } else { Clock::Real }
+}
+
+/// Where time is measured, or passed by waiting: the ms are then the kernel's, whatever else the host does, and waits
+/// cost nothing. Elsewhere time is real, for counting instructions makes a computing guest half as fast. With NICs it must
+/// be: the host pulls their cables, and while the guest waits for that virtual time flies.
+fn wants_virtual_time(plan: &Plan) -> bool {
+    plan.is_timed() && plan.slots.is_empty()
 }
 
 /// Drivers that the kernel's modules do not have: no machine needs to be started to learn it there.
@@ -308,7 +308,7 @@ fn modules(plan: &Plan) -> Vec<String> {
 pub fn machine_of(topology: &Topology) -> Vec<String> {
     let plan = plan::lower(topology);
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
-    let timed = plan.is_timed().then(|| "timed".to_owned());
+    let timed = wants_virtual_time(&plan).then(|| "timed".to_owned());
     modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).chain(timed).collect()
 }
 

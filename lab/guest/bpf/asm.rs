@@ -178,6 +178,12 @@ impl Assembler {
         self.push(0x5d, dst, src as u8, 0, 0);
     }
 
+    /// `if (dst > src) goto target`, unsigned.
+    pub fn jump_if_greater(&mut self, dst: Reg, src: Reg, target: Label) {
+        self.jumps.push((self.code.len(), target));
+        self.push(0x2d, dst, src as u8, 0, 0);
+    }
+
     /// The finished instructions, eight bytes each.
     ///
     /// # Panics
@@ -213,6 +219,7 @@ mod tests {
         check(|a| a.store(Width::U32, Reg::R8, 16, Reg::R1), &[[0x63, 0x18, 16, 0, 0, 0, 0, 0]]);
         check(|a| a.store_imm(Width::U32, Reg::R10, -4, 1), &[[0x62, 0x0a, 0xfc, 0xff, 1, 0, 0, 0]]);
         check(|a| a.atomic_add(Reg::R0, 0, Reg::R1), &[[0xdb, 0x10, 0, 0, 0, 0, 0, 0]]);
+        check(|a| a.sub(Reg::R1, Reg::R7), &[[0x1f, 0x71, 0, 0, 0, 0, 0, 0]]);
         check(|a| a.load_map(Reg::R1, 5), &[[0x18, 0x11, 0, 0, 5, 0, 0, 0], [0; 8]]);
         check(|a| a.call(Helper::RingbufReserve), &[[0x85, 0, 0, 0, 131, 0, 0, 0]]);
     }

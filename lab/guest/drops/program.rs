@@ -126,7 +126,7 @@ pub(super) fn write(layout: &Layout, role: Role, maps: Maps<'_>) -> Result<Vec<[
     program.stack();
     program.submit();
     program.asm.place(no_room);
-    program.count(Counter::Lost, maps.counters);
+    count(&mut program.asm, Counter::Lost, maps.counters);
     program.end();
     Ok(program.asm.finish())
 }
@@ -145,7 +145,7 @@ impl Program {
         self.asm.shift_right_imm(Reg::R1, 6);
         self.asm.and_imm(Reg::R1, SEEN as i32 - 1);
         self.asm.store(Width::U32, Reg::R10, SCRATCH, Reg::R1);
-        self.look_up(maps.seen);
+        look_up(&mut self.asm, maps.seen);
         self.asm.jump_if_eq(Reg::R0, 0, take);
         match role {
             Role::First => self.asm.store(Width::U64, Reg::R0, 0, Reg::R7),
@@ -156,18 +156,10 @@ impl Program {
                 self.asm.store_imm(Width::U64, Reg::R0, 0, 0);
                 self.end();
                 self.asm.place(relieve);
-                self.count(Counter::Relieved, maps.counters);
+                count(&mut self.asm, Counter::Relieved, maps.counters);
             }
         }
         self.asm.place(take);
-    }
-
-    /// `r0` = the element of an array whose number is in the scratch word.
-    fn look_up(&mut self, map: BorrowedFd<'_>) {
-        self.asm.load_map(Reg::R1, map.as_raw_fd());
-        self.asm.mov(Reg::R2, Reg::R10);
-        self.asm.add_imm(Reg::R2, SCRATCH.into());
-        self.asm.call(Helper::MapLookupElem);
     }
 
     /// The tracepoint's own arguments.
@@ -306,21 +298,29 @@ impl Program {
         self.end();
     }
 
-    /// Adds one to a counter.
-    fn count(&mut self, counter: Counter, counters: BorrowedFd<'_>) {
-        let counted = self.asm.label();
-        self.asm.store_imm(Width::U32, Reg::R10, SCRATCH, counter as i32);
-        self.look_up(counters);
-        self.asm.jump_if_eq(Reg::R0, 0, counted);
-        self.asm.mov_imm(Reg::R1, 1);
-        self.asm.atomic_add(Reg::R0, 0, Reg::R1);
-        self.asm.place(counted);
-    }
-
     fn end(&mut self) {
         self.asm.mov_imm(Reg::R0, 0);
         self.asm.exit();
     }
+}
+
+/// Adds one to a counter.
+pub(super) fn count(asm: &mut Assembler, counter: Counter, counters: BorrowedFd<'_>) {
+    let counted = asm.label();
+    asm.store_imm(Width::U32, Reg::R10, SCRATCH, counter as i32);
+    look_up(asm, counters);
+    asm.jump_if_eq(Reg::R0, 0, counted);
+    asm.mov_imm(Reg::R1, 1);
+    asm.atomic_add(Reg::R0, 0, Reg::R1);
+    asm.place(counted);
+}
+
+/// `r0` = the element of an array whose number is in the scratch word.
+fn look_up(asm: &mut Assembler, map: BorrowedFd<'_>) {
+    asm.load_map(Reg::R1, map.as_raw_fd());
+    asm.mov(Reg::R2, Reg::R10);
+    asm.add_imm(Reg::R2, SCRATCH.into());
+    asm.call(Helper::MapLookupElem);
 }
 
 /// A record as bytes of the ring buffer.
