@@ -33,6 +33,8 @@ pub struct Receiver {
     /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when the socket has
     /// read them: their other fragments may be lost.
     begun: BTreeMap<u16, Frames>,
+    /// Datagrams that came to the address by another device of the namespace, by flow and that device's index.
+    astray: BTreeMap<(u16, u32), Frames>,
     /// Whether the socket is read; one that is not has the smallest buffer.
     reading: bool,
     overrun: u32,
@@ -72,7 +74,20 @@ impl Receiver {
         };
         let (seen, sunk, begun, at_socket) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Ok(Self { tap, sink, trial, ifindex, seen, sunk, at_socket, begun, reading: true, overrun: 0 })
+        let astray = BTreeMap::new();
+        Ok(Self {
+            tap,
+            sink,
+            trial,
+            ifindex,
+            seen,
+            sunk,
+            at_socket,
+            begun,
+            astray,
+            reading: true,
+            overrun: 0,
+        })
     }
 
     /// From now on a flow's frames count as delivered when the socket has read them.
@@ -110,6 +125,8 @@ impl Receiver {
                 news += self.note(Some(probe));
             } else if probe.trial == self.trial && ifindex == self.ifindex {
                 self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
+            } else if probe.trial == self.trial {
+                self.astray.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
             }
         }
         loop {
@@ -165,6 +182,11 @@ impl Receiver {
     /// Datagrams of a flow that have begun to arrive, and of which a fragment is missing.
     pub fn incomplete(&self, flow: u16) -> Frames {
         self.begun.get(&flow).map(|begun| begun.difference(&self.seen(flow).0)).unwrap_or_default()
+    }
+
+    /// Datagrams that came by another device, whose index is given: somebody has its Ethernet address for this one's.
+    pub fn astray(&self) -> impl Iterator<Item = (u16, u32, &Frames)> {
+        self.astray.iter().map(|((flow, ifindex), frames)| (*flow, *ifindex, frames))
     }
 
     /// The addresses that a flow's frames came from.

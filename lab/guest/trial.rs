@@ -373,6 +373,9 @@ impl<'a> Trial<'a> {
                 records.push(held(*flow, begun, Layer::Ip, Some(to.clone())));
             }
         }
+        for (flow, frames, device) in self.astray(&missing, counted) {
+            records.push(held(flow, frames, Layer::Receiver, Some(device)));
+        }
         let queued: u64 =
             counted.values().filter_map(|state| state.qdiscs.first()?.counters.get("backlog_packets")).sum();
         for (device, peer) in &self.stalled {
@@ -384,6 +387,26 @@ impl<'a> Trial<'a> {
             );
         }
         Ok(records)
+    }
+
+    /// Missing frames that came to their socket by another device than they were sent to, by flow.
+    fn astray(
+        &self,
+        missing: &ByFlow,
+        counted: &IndexMap<DeviceRef, DeviceState>,
+    ) -> Vec<(u16, Frames, DeviceRef)> {
+        let mut found = Vec::new();
+        for (at, receiver) in &self.receivers {
+            for (flow, index, frames) in receiver.astray() {
+                let here = missing.get(&flow).map(|missing| missing.intersection(frames)).unwrap_or_default();
+                let is_it =
+                    |(device, state): &(&DeviceRef, &DeviceState)| device.ns == at.ns && state.index == index;
+                if let Some((device, _)) = counted.iter().find(is_it).filter(|_| !here.is_empty()) {
+                    found.push((flow, here, device.clone()));
+                }
+            }
+        }
+        found
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {

@@ -168,6 +168,7 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("socket", reason) => format!("never left the socket ({reason})"),
         ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
         ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),
+        ("receiver", "OTHER_DEVICE") => format!("arrived by {device} instead"),
         ("driver", "HELD") => format!("still held by the stopped driver of {device}"),
         ("nft", reason) => format!("dropped by a packet filter on {device} ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
