@@ -20,9 +20,11 @@ pub use keys::NetKeys;
 pub use lower::{add, check, del};
 pub use tree::{Mistake, Tree};
 
+use crate::hardware::VfSettings;
 use crate::link::{
     BondMode, Cidr, FailOverMac, IfName, IpvlanMode, MacvlanMode, NsName, VlanId, XmitHashPolicy,
 };
+use crate::stand_in::SwitchPort;
 use crate::topology::{Link, Route};
 
 /// One network configuration, as a NetworkAttachmentDefinition holds it.
@@ -67,6 +69,14 @@ impl Delegate {
     /// Whether Debian's containernetworking-plugins has its program, so that both ways can be compared.
     pub fn can_be_real(&self) -> bool {
         !matches!(self, Self::Bond(_) | Self::Sriov { .. })
+    }
+
+    /// What a sriov plugin tells a VF's PF, if anything.
+    pub fn says_of_vf(&self) -> Option<VfSettings> {
+        let Self::Sriov { vlan, spoofchk, trust } = self else { return None };
+        let settings =
+            VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
+        (settings != VfSettings::default()).then_some(settings)
     }
 
     /// `type` of the configuration.
@@ -169,4 +179,6 @@ pub struct Attached {
     pub links: Vec<Link>,
     /// Links taken from the node, in order: as they are there.
     pub taken: Vec<Link>,
+    /// The port of a switch that does what a PF would be told, where a switch stands in.
+    pub port: Option<SwitchPort>,
 }

@@ -11,6 +11,7 @@ use crate::mitigation::{Arrived, Effect};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::Proof;
+use crate::repetitions::Repetitions;
 use crate::scenario::Socket;
 use crate::separators::Separator;
 use crate::topology::Topology;
@@ -49,6 +50,9 @@ pub struct Document {
     pub hooks: IndexMap<String, QdiscDocument>,
     /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
     pub states: IndexMap<String, u64>,
+    /// How the rounds compare; only with `--repeat`. All else is of the first round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetitions: Option<Repetitions>,
     /// Whether each expectation, wait and piece of evidence can fail; only with `--prove`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<ProofDocument>,
@@ -300,6 +304,7 @@ impl Document {
             qdiscs,
             hooks,
             states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
+            repetitions: None,
             proofs: verdict.proofs.iter().map(proof_document).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
             separators: verdict.separators.iter().map(separator_document).collect(),
@@ -330,6 +335,7 @@ impl Document {
             qdiscs: IndexMap::new(),
             hooks: IndexMap::new(),
             states: IndexMap::new(),
+            repetitions: None,
             proofs: Vec::new(),
             hypotheses: Vec::new(),
             separators: Vec::new(),

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod protocol;
 pub mod prove;
 pub mod record;
+pub mod repetitions;
 pub mod report;
 pub mod scenario;
 pub mod separators;

@@ -170,8 +170,11 @@ fn verdict(cell: &Cell, policy: Policy) -> Outcome {
     }
 }
 
-/// Frames of all trials that nobody accounts for.
+/// Frames of all rounds and trials that nobody accounts for.
 pub fn unattributed(document: &Document) -> u32 {
+    if let Some(all) = &document.repetitions {
+        return u32::try_from(all.unattributed).unwrap_or(u32::MAX);
+    }
     document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.unattributed).sum()
 }
 

@@ -1,5 +1,6 @@
 //! The plan: what the agent does, in order. Lowering a checked topology to it cannot fail.
 
+mod again;
 mod build;
 mod calls;
 mod contrary;
@@ -9,9 +10,11 @@ mod text;
 mod timed;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+pub use again::REPETITIONS_MAX;
 pub use calls::{LeaseCall, PluginCall};
 pub use contrary::plain;
 pub use need::{Need, needs_drivers, needs_netdevsim};
@@ -52,6 +55,9 @@ pub struct Plan {
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
     pub trials: Vec<Trial>,
+    /// How often they are there, one round after the other.
+    #[serde(default = "again::once", skip_serializing_if = "again::is_once")]
+    pub repetitions: NonZeroU16,
     /// What contrary trials are to break; none of them runs when that is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_break: Vec<ToBreak>,
@@ -445,6 +451,7 @@ fn plan(
         unobserved: scenario.unobserved,
         flows,
         trials,
+        repetitions: again::once(),
         to_break: scenario.to_break.clone(),
     };
     contrary::add(topology, &mut plan);
@@ -497,7 +504,7 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
 /// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
 /// what stands on it.
 fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
-    let Fault::Down { device } = fault else { return None };
+    let (Fault::Down { device } | Fault::Unlinked { device, .. }) = fault else { return None };
     let ns = &device.ns;
     let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
     let by_next_hop = |via: &IpAddr| {

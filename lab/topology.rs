@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
-use crate::cni::Attachments;
+use crate::cni::{Attachment, Attachments};
 use crate::hardware::{Netdevsim, Nic};
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
@@ -412,10 +412,15 @@ impl Topology {
 
     /// Has every CNI plugin that can be run by its own program run so, or none.
     pub fn run_real_plugins(&mut self, real: bool) {
-        self.attachments.run_real(real);
+        self.each_attachment(|attachment| attachment.run_real(real));
+    }
+
+    /// Changes all that is attached: by its step's number, and in the step itself.
+    pub fn each_attachment(&mut self, mut change: impl FnMut(&mut Attachment)) {
+        self.attachments.by_step.values_mut().for_each(&mut change);
         for step in &mut self.scenario.steps {
             if let Step::Attach(attachment) | Step::Detach(attachment) | Step::Check(attachment) = step {
-                attachment.run_real(real);
+                change(attachment);
             }
         }
     }

@@ -368,3 +368,15 @@ fn what_is_paced_or_pauses_long_is_timed(#[case] path: &str, #[case] expected: b
     let (name, text) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
     assert_eq!(lower(&parse(&name, &text)).is_timed(), expected);
 }
+
+/// What a run says of its rounds is read off by their length.
+#[test]
+fn a_repeated_plan_has_its_trials_in_rounds() {
+    let (name, text) =
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/vlan-over-bond-tx-drop.toml"));
+    let once = lower(&parse(&name, &text));
+    let plan = once.clone().repeated(3);
+    assert_eq!(plan.round_len(), once.trials.len());
+    assert!(plan.trials.chunks(plan.round_len()).all(|round| round == once.trials));
+    assert_eq!(once.clone().repeated(1), once);
+}

@@ -14,10 +14,12 @@ use lab::host::archive::{ArchiveError, Index};
 use lab::host::cache::Cache;
 use lab::host::kernels::{Flavour, KernelPin, Kernels, parse_name};
 use lab::host::mirror::Mirrors;
+use lab::host::qemu::Qemu;
 use lab::host::runner;
 use lab::host::store::Kernel;
 use lab::host::version::KernelVersion;
 use lab::matrix::is_acceptable;
+use lab::plan;
 use lab::report::grid;
 use lab::snapshot;
 use lab::topology::Topology;
@@ -25,7 +27,7 @@ use lab::topology::Topology;
 use super::bench::Bench;
 use super::failure::Failure;
 use super::progress::Downloads;
-use super::{PinsArgs, ProvisionArgs, provision, run};
+use super::{PinsArgs, ProvisionArgs, fallback, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -105,6 +107,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         good: None,
         bad: None,
     };
+    oracle.stand_in();
     println!("{}: {} pinned kernels, {}", oracle.topology.name, list.len(), oracle.by_what());
     let found = oracle.search(&list, &anchors)?;
     let mut more = Vec::new();
@@ -175,6 +178,26 @@ impl Oracle<'_> {
         match &self.args.check {
             Some(check) => format!("by the check `{check}`"),
             None => "by everything the snapshot shows".to_owned(),
+        }
+    }
+
+    /// Stand-ins for emulated NICs that are not to be had, on all kernels alike: what is compared is made of the same.
+    fn stand_in(&mut self) {
+        let lacks_drivers = self.flavour == Flavour::Cloud && plan::needs_drivers(&self.topology);
+        if lacks_drivers {
+            fallback::for_all(&mut self.topology);
+        } else if let Ok(qemu) = Qemu::find() {
+            fallback::for_qemu(&qemu, &mut self.topology);
+        }
+        if !self.topology.fell_back {
+            return;
+        }
+        let stand_ins: Vec<String> = self.topology.stand_ins.iter().map(ToString::to_string).collect();
+        println!("stand-ins, and no hardware: {}", stand_ins.join("; "));
+        if lacks_drivers {
+            println!(
+                "hint: for the NICs' own behaviour name kernels that have their drivers, as `--good 6.12.57/generic`"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use lab::document::Document;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::interrupt;
-use lab::host::kernels::{KernelPin, Kernels};
+use lab::host::kernels::{Flavour, KernelPin, Kernels};
 use lab::host::matrix::{Event, run_all, workers};
 use lab::host::memory;
 use lab::host::runner::{self, Unstarted};
@@ -29,7 +29,7 @@ use lab::topology::Topology;
 use super::bench::Bench;
 use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use super::progress::Items;
-use super::{PinsArgs, ProvisionArgs, drivers, provision, run};
+use super::{PinsArgs, ProvisionArgs, drivers, fallback, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -71,6 +71,14 @@ pub struct MatrixArgs {
     /// Judge by the topologies' own conditions alone
     #[arg(long)]
     no_compare: bool,
+    /// Do all of a cell as many times, in fresh namespaces of one kernel; a round unlike the first fails the cell
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(plan::REPETITIONS_MAX))
+    )]
+    repeat: u16,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -97,6 +105,8 @@ pub enum Format {
 pub struct Source {
     /// As read.
     pub topology: Topology,
+    /// With stand-ins for emulated NICs, on kernels of which no build has their drivers.
+    pub stood_in: Option<Topology>,
     /// From the top of a checkout.
     pub file: String,
 }
@@ -110,15 +120,27 @@ struct Shared {
     with_drivers: Vec<Option<Kernel>>,
     pins: Vec<KernelPin>,
     all_pins: Kernels,
+    repeat: u16,
 }
 
 impl Shared {
+    /// What runs on a kernel.
+    fn topology(&self, source: usize, kernel: usize) -> &Topology {
+        let Source { topology, stood_in, .. } = &self.sources[source];
+        let stood_in = stood_in.as_ref().filter(|_| lacks_drivers(&self.pins[kernel], &self.all_pins));
+        stood_in.unwrap_or(topology)
+    }
+
     /// The kernel that a topology runs on.
     fn kernel(&self, source: usize, kernel: usize) -> &Kernel {
         let with_drivers = self.with_drivers[kernel].as_ref();
-        let wanted = with_drivers.filter(|_| plan::needs_drivers(&self.sources[source].topology));
+        let wanted = with_drivers.filter(|_| plan::needs_drivers(self.topology(source, kernel)));
         wanted.unwrap_or(&self.kernels[kernel])
     }
+}
+
+fn lacks_drivers(pin: &KernelPin, pins: &Kernels) -> bool {
+    pin.flavour == Flavour::Cloud && pins.with_drivers(pin).is_none()
 }
 
 /// Runs a matrix.
@@ -142,6 +164,11 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     }
     for source in &mut sources {
         bench.stand_in(&mut source.topology);
+        if chosen.iter().any(|pin| lacks_drivers(pin, &pins)) && plan::needs_drivers(&source.topology) {
+            let mut topology = source.topology.clone();
+            fallback::for_all(&mut topology);
+            source.stood_in = Some(topology).filter(|topology| topology.fell_back);
+        }
     }
     let accepted = Accepted::of(args, &sources, &kernels)?;
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
@@ -151,8 +178,15 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     };
     let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
     let chosen = chosen.into_iter().cloned().collect();
-    let shared =
-        Arc::new(Shared { bench, sources, kernels, with_drivers, pins: chosen, all_pins: pins.clone() });
+    let shared = Arc::new(Shared {
+        bench,
+        sources,
+        kernels,
+        with_drivers,
+        pins: chosen,
+        all_pins: pins.clone(),
+        repeat: args.repeat,
+    });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
@@ -192,7 +226,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
                 other.file, topology.name
             )));
         }
-        sources.insert(topology.name.clone(), Source { topology, file });
+        sources.insert(topology.name.clone(), Source { topology, stood_in: None, file });
     }
     Ok(sources.into_values().collect())
 }
@@ -292,7 +326,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
         .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
         .filter_map(|(source, kernel)| {
-            let key = (kernel, runner::machine_of(&sources[source].topology));
+            let key = (kernel, runner::machine_of(shared.topology(source, kernel)));
             Some((source, kernel, ready.get(&key)?.clone()))
         })
         .collect();
@@ -315,7 +349,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
                 let (source, kernel) = places[index];
                 let document = result.clone().unwrap_or_else(|panic| {
                     let machine = shared.bench.machine(shared.kernel(source, kernel));
-                    runner::failed(&sources[source].topology, &machine, &panic)
+                    runner::failed(shared.topology(source, kernel), &machine, &panic)
                 });
                 let cell = accepted.judge(document, &sources[source].file);
                 let outcome = cell.document.outcome;
@@ -354,10 +388,10 @@ fn prepare(
 ) -> BTreeMap<(usize, Vec<String>), Ready> {
     // One topology stands for all that share a machine.
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
-    for (source, entry) in shared.sources.iter().enumerate() {
-        let modules = runner::machine_of(&entry.topology);
+    for source in 0..shared.sources.len() {
         for kernel in 0..shared.kernels.len() {
-            machines.entry((kernel, modules.clone())).or_insert(source);
+            let modules = runner::machine_of(shared.topology(source, kernel));
+            machines.entry((kernel, modules)).or_insert(source);
         }
     }
     let list: Vec<(usize, usize)> = machines.iter().map(|((kernel, _), source)| (*kernel, *source)).collect();
@@ -367,7 +401,7 @@ fn prepare(
     let worker = Arc::clone(shared);
     let work = move |&(kernel, source): &(usize, usize)| {
         let machine = worker.bench.machine(worker.kernel(source, kernel));
-        runner::prepare(&worker.sources[source].topology, &machine).map_err(Arc::new)
+        runner::prepare(worker.topology(source, kernel), &machine).map_err(Arc::new)
     };
     let done = run_all(list, jobs, work, interrupt, |event| match event {
         Event::Started { index } => {
@@ -399,12 +433,13 @@ fn prepare(
 
 fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) -> Document {
     let begun = Instant::now();
-    let topology = &shared.sources[*source].topology;
+    let topology = shared.topology(*source, *kernel);
     let machine = shared.bench.machine(shared.kernel(*source, *kernel));
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
-    let run = runner::run_in_machine(topology, &machine);
+    let plan = plan::lower(topology).repeated(shared.repeat);
+    let run = runner::carry_out_in_machine(topology, &plan, &machine);
     let mut document = match run {
         Ok(run) => run.document,
         Err(error) => runner::unstarted(topology, &machine, &error.into()),

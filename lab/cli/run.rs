@@ -29,6 +29,7 @@ Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
   lab run topologies/vlan-over-bond-tx-drop.toml --prove
+  lab run topologies/vlan-over-bond-tx-drop.toml --repeat 20
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
 /// The kernel for a topology that names none.
@@ -63,6 +64,16 @@ pub struct RunArgs {
     /// For each expectation, break something that must break it; one that still holds is vacuous, and fails the run
     #[arg(long)]
     prove: bool,
+    /// Do it all as many times, each in fresh namespaces of one kernel; a round that says something else than the first
+    /// fails the run
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "1",
+        conflicts_with = "prove",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(plan::REPETITIONS_MAX))
+    )]
+    repeat: u16,
     /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
     #[arg(long, hide = true)]
     no_observer: bool,
@@ -125,7 +136,7 @@ pub fn carry_out(
     } else if let Ok(qemu) = Qemu::find() {
         fallback::for_qemu(&qemu, &mut topology);
     }
-    let plan = lower(&topology)?;
+    let plan = lower(&topology)?.repeated(args.repeat);
     let mut run = if is_here {
         runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {

@@ -8,6 +8,7 @@ use super::ipam::{LeaseError, Leases};
 use super::{Attached, Attachment, BondNet, Delegate, Network};
 use crate::dhcp::Server;
 use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, NsName, VlanProtocol};
+use crate::stand_in::{StandIn, SwitchPort};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
 /// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
@@ -64,13 +65,6 @@ impl Attachments {
         });
         names.flatten().map(str::to_owned).collect()
     }
-
-    /// Has every plugin that can be run by its own program run so, or none.
-    pub fn run_real(&mut self, real: bool) {
-        for attachment in self.by_step.values_mut() {
-            attachment.run_real(real);
-        }
-    }
 }
 
 impl Attachment {
@@ -88,6 +82,7 @@ pub struct Cluster<'a> {
     networks: &'a IndexMap<String, Network>,
     pools: BTreeMap<String, Pool>,
     servers: BTreeMap<String, Server>,
+    ports: Vec<SwitchPort>,
     present: IndexMap<DeviceRef, Link>,
     leases: Leases,
     attached: BTreeMap<NsName, Attachment>,
@@ -111,12 +106,13 @@ impl<'a> Cluster<'a> {
         networks: &'a IndexMap<String, Network>,
         pools: BTreeMap<String, Pool>,
         servers: BTreeMap<String, Server>,
-        links: &IndexMap<DeviceRef, Link>,
+        (links, stand_ins): (&IndexMap<DeviceRef, Link>, &[StandIn]),
     ) -> Self {
         Self {
             networks,
             pools,
             servers,
+            ports: stand_ins.iter().flat_map(|stand_in| stand_in.ports.clone()).collect(),
             present: links.clone(),
             leases: Leases::default(),
             attached: BTreeMap::new(),
@@ -198,6 +194,7 @@ impl<'a> Cluster<'a> {
             routes: Vec::new(),
             links: Vec::new(),
             taken: Vec::new(),
+            port: None,
         };
         let made = match &network.delegate {
             Delegate::Bond(bond) => {
@@ -216,7 +213,11 @@ impl<'a> Cluster<'a> {
                     return Err((message, "name another one in its `resource`".into()));
                 };
                 let link = self.take(&device, &mut attached, (pod, node))?;
-                tagged_by_a_pf(&network.delegate, &link)?;
+                attached.port = self.port_of(&link).cloned();
+                match &attached.port {
+                    Some(port) => told(port, &network.delegate, &link)?,
+                    None => tagged_by_a_pf(&network.delegate, &link)?,
+                }
                 link
             }
             Delegate::Bridge { bridge } => self.bridge(bridge, &mut attached, (pod, node)),
@@ -307,6 +308,12 @@ impl<'a> Cluster<'a> {
         self.present.shift_remove(&link.device);
         attached.taken.push(link.clone());
         Ok(Link { device: DeviceRef::new(pod, &attached.ifname), up: true, ..moved(link) })
+    }
+
+    /// What does for a VF what a PF would.
+    fn port_of(&self, link: &Link) -> Option<&SwitchPort> {
+        let LinkKind::Veth { peer } = &link.kind else { return None };
+        self.ports.iter().find(|port| port.device == *peer)
     }
 
     /// A cable between the pod and a bridge, which is made when it is not there.
@@ -410,6 +417,16 @@ fn tagged_by_a_pf(delegate: &Delegate, link: &Link) -> Result<(), (String, Strin
         return Err((message, "name a VF in `resource`, or take vlan, spoofchk and trust away".into()));
     }
     Ok(())
+}
+
+/// What a sriov plugin tells a PF, where a switch stands in for it.
+fn told(port: &SwitchPort, delegate: &Delegate, link: &Link) -> Result<(), (String, String)> {
+    let Some(settings) = delegate.says_of_vf() else { return Ok(()) };
+    let lacks = port.told(&settings).err();
+    lacks.map_or(Ok(()), |word| {
+        let message = format!("a switch in the place of the PF of {} does no {word}", link.device.name);
+        Err((message, "leave it away, or take hardware".into()))
+    })
 }
 
 /// A link in another namespace: its addresses and its queueing discipline's options stay behind.

@@ -2,7 +2,6 @@
 
 use super::{Attached, Attachment, Delegate, Ipam, bond};
 use crate::dhcp::DAEMON_SOCKET;
-use crate::hardware::VfSettings;
 use crate::link::DeviceRef;
 use crate::plan::{LeaseCall, Op, Part, PluginCall, Undo};
 use crate::topology::{Link, LinkKind};
@@ -96,7 +95,7 @@ fn take(attached: &Attached) -> Vec<Op> {
     let to = &made(attached).device;
     let mut ops = Vec::new();
     for link in &attached.taken {
-        ops.extend(tell_pf(&attached.network.delegate, link));
+        ops.extend(tell_pf(attached, link));
         ops.push(Op::Down(link.device.clone()));
         ops.push(Op::Move { from: link.device.clone(), to: to.clone() });
     }
@@ -104,15 +103,18 @@ fn take(attached: &Attached) -> Vec<Op> {
     ops
 }
 
-/// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved.
-fn tell_pf(delegate: &Delegate, link: &Link) -> Option<Op> {
-    let (Delegate::Sriov { vlan, spoofchk, trust }, LinkKind::Vf { of, index }) = (delegate, &link.kind)
-    else {
-        return None;
-    };
-    let settings = VfSettings { vlan: *vlan, spoofchk: *spoofchk, trust: *trust, ..VfSettings::default() };
-    let says_something = settings != VfSettings::default();
-    says_something.then(|| Op::SetVf { pf: of.clone(), index: *index, settings })
+/// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved. Where a
+/// switch stands in, its port is told.
+fn tell_pf(attached: &Attached, link: &Link) -> Option<Op> {
+    let settings = attached.network.delegate.says_of_vf()?;
+    match (&link.kind, &attached.port) {
+        (LinkKind::Vf { of, index }, _) => Some(Op::SetVf { pf: of.clone(), index: *index, settings }),
+        (_, Some(port)) => {
+            let told = port.told(&settings).expect("checked: a switch does it");
+            (told != *port).then_some(Op::SwitchPort(told))
+        }
+        _ => None,
+    }
 }
 
 /// The bridge unless it is there, a cable, and its end at the node into the bridge.

@@ -2,7 +2,7 @@
 
 use crate::guest::netns::Namespace;
 use crate::guest::testbed::{Testbed, netns_error};
-use crate::guest::{addresses, dhcp, hardware, links, nat, plugin, tc, verify, vf};
+use crate::guest::{addresses, dhcp, hardware, links, nat, plugin, switch, tc, verify, vf};
 use crate::plan::Op;
 use crate::record::OpError;
 
@@ -15,6 +15,7 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await,
         Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await,
         Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await,
+        Op::SwitchPort(port) => switch::set(bed, port).await,
         Op::AdoptVf { link, of, index, is_addressed } => {
             hardware::adopt_vf(bed, link, of, *index, *is_addressed).await
         }

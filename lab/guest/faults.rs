@@ -48,6 +48,12 @@ pub async fn inject(
             bed.unplugged.insert(*slot, device.clone());
             outside.plug(device, *slot, false)
         }
+        Fault::Unlinked { down, .. } => {
+            for device in down {
+                links::set_down(bed, device).await?;
+            }
+            Ok(())
+        }
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
         Fault::Partner { device, peer } => {
             let partner = partner::start(bed, device, peer).await?;
@@ -127,6 +133,12 @@ pub async fn clear(
         (Fault::Unplug { device, slot }, _) => {
             outside.plug(device, *slot, true)?;
             bed.unplugged.remove(slot);
+            Ok(())
+        }
+        (Fault::Unlinked { down, .. }, _) => {
+            for device in down {
+                links::set_up(bed, device).await?;
+            }
             Ok(())
         }
         (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,

@@ -1,12 +1,15 @@
-//! Ports of a switch in the place of VFs: the tag of an access port, and a check of source addresses.
+//! Ports of a switch in the place of a NIC's: the tag of an access port, a check of source addresses, and what a bridge
+//! keeps to itself.
 
 use netlink_packet_route::link::{
-    AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, LinkAttribute, LinkMessage,
+    AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridgePort, InfoPortData, InfoPortKind,
+    LinkAttribute, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::tc;
+use super::held::Held;
 use super::testbed::Testbed;
+use super::{partner, tc};
 use crate::link::{DeviceRef, VlanId};
 use crate::record::OpError;
 use crate::stand_in::SwitchPort;
@@ -14,12 +17,20 @@ use crate::stand_in::SwitchPort;
 /// What a bridge gives all its ports (`br_vlan_init()`).
 const DEFAULT_PVID: u16 = 1;
 
-/// Makes a port of a bridge do what a PF does for its VF.
+/// 01-80-C2-00-00-00 to -0F but -01, PAUSE, which the kernel lets no bridge pass (BR_GROUPFWD_MACPAUSE). What a port may
+/// be told is more than what a bridge may be (BR_GROUPFWD_RESTRICTED): LACP's -02 too, since Linux 4.15, commit 5af48b59f35c.
+const ALL_GROUP_ADDRESSES: u16 = !(1 << 1);
+
+/// Makes a port of a bridge do what a NIC does for its cable, its PF and its VFs.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub async fn set(bed: &Testbed, port: &SwitchPort) -> Result<(), OpError> {
-    let SwitchPort { device, source, vlan, trunks } = port;
+pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
+    let SwitchPort { device, source, vlan, trunks, unheard, .. } = port;
+    for device in unheard {
+        take(bed, device).await?;
+    }
+    pass_group_addresses(bed, device).await?;
     if let Some(vlan) = vlan {
         let access = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
         tag(bed, device, vlan.get(), access).await?;
@@ -32,6 +43,25 @@ pub async fn set(bed: &Testbed, port: &SwitchPort) -> Result<(), OpError> {
         Some(mac) => tc::pass_source(bed, device, *mac).await,
         None => Ok(()),
     }
+}
+
+/// A bridge's own device has a copy of what goes to a group address, and so has a PF: LACPDUs would count as dropped there,
+/// which a NIC has nobody for, and a PF has by chance.
+async fn take(bed: &mut Testbed, device: &DeviceRef) -> Result<(), OpError> {
+    let sink = partner::sink(bed, device).await?;
+    bed.held.insert(format!("LACPDUs at {device}"), Held::Descriptor(sink));
+    Ok(())
+}
+
+/// `bridge link set dev PORT group_fwd_mask MASK`: frames that 802.1D keeps on one cable are multicast like any other.
+async fn pass_group_addresses(bed: &Testbed, port: &DeviceRef) -> Result<(), OpError> {
+    let mut message = LinkMessage::default();
+    message.header.index = bed.index(port).await?;
+    let mask = InfoPortData::BridgePort(vec![InfoBridgePort::GroupFwdMask(ALL_GROUP_ADDRESSES)]);
+    let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(mask)];
+    message.attributes.push(LinkAttribute::LinkInfo(info));
+    let set = bed.rtnl(&port.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
+    set.map_err(|error| error.during(format!("let {port} pass frames to group addresses")))
 }
 
 async fn carry(bed: &Testbed, trunk: &DeviceRef, vlan: VlanId) -> Result<(), OpError> {
@@ -47,8 +77,11 @@ async fn tag(bed: &Testbed, port: &DeviceRef, vid: u16, flags: BridgeVlanInfoFla
 async fn untag(bed: &Testbed, port: &DeviceRef, vid: u16) -> Result<(), OpError> {
     let message =
         RouteNetlinkMessage::DelLink(about(bed.index(port).await?, vid, BridgeVlanInfoFlags::empty()));
-    let set = bed.rtnl(&port.ns)?.change(message, 0).await;
-    set.map_err(|error| error.during(format!("take the VLAN {vid} from {port}")))
+    match bed.rtnl(&port.ns)?.change(message, 0).await {
+        // A pod that is attached again tells it again.
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+        set => set.map_err(|error| error.during(format!("take the VLAN {vid} from {port}"))),
+    }
 }
 
 /// `bridge vlan add/del vid VID dev PORT` (`br_setlink()`, `br_dellink()`).

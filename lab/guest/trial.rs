@@ -22,8 +22,8 @@ use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
-    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, switch, tables, tap,
-    tc, vf, wait, xdp,
+    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, tc, vf,
+    wait, xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
@@ -102,7 +102,6 @@ impl<'a> Trial<'a> {
             Op::Offload { device, offload, on } => ethtool::set_offload(bed, device, *offload, *on)?,
             Op::Adopt { link, slot } => hardware::adopt(bed, link, *slot).await?,
             Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
-            Op::SwitchPort(port) => switch::set(bed, port).await?,
             Op::AdoptVf { link, of, index, is_addressed } => {
                 hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }

@@ -19,6 +19,7 @@ use crate::ledger::{self, Account};
 use crate::outcome::Outcome;
 use crate::plan::{self, Plan};
 use crate::record::{Record, Request, When};
+use crate::repetitions;
 use crate::topology::Topology;
 use crate::verdict;
 
@@ -473,9 +474,13 @@ fn conclude(
     }
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
-            let verdict = verdict::judge(topology, &account);
-            let document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
-            let document = document.stood_in(topology);
+            let finished = |account: &Account| {
+                let verdict = verdict::judge(topology, account);
+                let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
+                document.stood_in(topology)
+            };
+            let documents = repetitions::rounds(&account, plan.repetitions).iter().map(finished).collect();
+            let document = repetitions::together(documents).expect("a plan has a round at least");
             Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
         }
         Err(error) => {

@@ -36,7 +36,7 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
     }
     let ports = topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports);
-    ops.extend(ports.filter(|port| port.does_something()).cloned().map(Op::SwitchPort));
+    ops.extend(ports.cloned().map(Op::SwitchPort));
     let late = |link: &&Link| link.up && !early(link);
     ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
     for link in links.values() {

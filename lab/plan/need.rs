@@ -211,6 +211,7 @@ fn of_fault(fault: &Fault) -> Vec<Need> {
         | Fault::Release { .. }
         | Fault::Mtu { .. }
         | Fault::Unplug { .. }
+        | Fault::Unlinked { .. }
         | Fault::Stall { .. }
         | Fault::Partner { .. }
         | Fault::Rcvbuf { .. } => Vec::new(),

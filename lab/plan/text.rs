@@ -40,6 +40,9 @@ impl Display for Plan {
         if self.unobserved {
             writeln!(f, "drops are not watched")?;
         }
+        if self.repetitions.get() > 1 {
+            writeln!(f, "{} rounds of {} trials", self.repetitions, self.round_len())?;
+        }
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
@@ -186,7 +189,8 @@ fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
     write!(f, "switch port {}", port.device)?;
     write_some(f, "source", port.source)?;
     write_some(f, "vlan", port.vlan.map(|vlan| vlan.get()))?;
-    write!(f, " trunks {}", list(&port.trunks))
+    write_some(f, "trunks", port.vlan.map(|_| list(&port.trunks)))?;
+    write_some(f, "unheard", (!port.unheard.is_empty()).then(|| list(&port.unheard)))
 }
 
 fn write_route(f: &mut Formatter<'_>, ns: &NsName, route: &Route) -> fmt::Result {
@@ -346,6 +350,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
+        Fault::Unlinked { device, down } => write!(f, "down {}, for {device}", list(down)),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
         Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
         Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),

@@ -15,6 +15,6 @@ impl Plan {
 
     fn pauses_ms(&self) -> u32 {
         let pause = |op: &Op| if let Op::Pause(for_ms) = op { *for_ms } else { 0 };
-        self.trials.iter().flat_map(|trial| &trial.ops).map(pause).sum()
+        self.trials.iter().take(self.round_len()).flat_map(|trial| &trial.ops).map(pause).sum()
     }
 }

@@ -199,12 +199,18 @@ fn proofs(out: &mut String, document: &Document) {
 fn checks(out: &mut String, document: &Document) {
     let failed: Vec<_> = document.checks.iter().filter(|check| check.outcome != Outcome::Pass).collect();
     let held = document.checks.len() - failed.len();
-    let unattributed: u32 =
-        document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.unattributed).sum();
-    let frames: u32 = document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.asked).sum();
+    let flows = || document.trials.iter().flat_map(|trial| &trial.flows);
+    let (frames, unattributed, rounds) = match &document.repetitions {
+        Some(all) => (all.frames, all.unattributed, format!(" of each of {} rounds", all.rounds)),
+        None => (
+            flows().map(|flow| u64::from(flow.asked)).sum(),
+            flows().map(|flow| u64::from(flow.unattributed)).sum(),
+            String::new(),
+        ),
+    };
     let _ = writeln!(
         out,
-        "\n{held} of {} checks hold; {frames} frames in {} trial{}, {unattributed} unattributed",
+        "\n{held} of {} checks hold; {frames} frames in {} trial{}{rounds}, {unattributed} unattributed",
         document.checks.len(),
         document.trials.len(),
         if document.trials.len() == 1 { "" } else { "s" }

@@ -85,6 +85,8 @@ pub enum Fault {
     Hold { device: DeviceRef, peer: DeviceRef },
     /// An emulated NIC's cable pulled out; `slot` is the NIC's.
     Unplug { device: DeviceRef, slot: usize },
+    /// A NIC set down, or its cable pulled out, where a switch stands in: these are down, of its ends and the switch's ports.
+    Unlinked { device: DeviceRef, down: Vec<DeviceRef> },
     /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
     /// The other end of an 802.3ad bond's port answers as an LACP partner that never comes into sync.
@@ -107,6 +109,7 @@ impl Fault {
             | Self::Mtu { device, .. }
             | Self::Hold { device, .. }
             | Self::Unplug { device, .. }
+            | Self::Unlinked { device, .. }
             | Self::Stall { device, .. }
             | Self::Partner { device, .. }
             | Self::Backlog { device, .. }

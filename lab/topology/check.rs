@@ -12,7 +12,7 @@ use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
-use crate::stand_in::{self, Substitute};
+use crate::stand_in;
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
@@ -96,7 +96,8 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         checker.devices.entry(device.clone()).or_insert(NOWHERE);
     }
     let mut namespaces = namespaces(file, &links, &mut checker);
-    let attachments = pods::resolve(file, &links, &mut checker);
+    let attachments = pods::resolve(file, (&links, &stand_ins), &mut checker);
+    stand_in::look_at_tags(&mut links, &attachments);
     for pod in &attachments.pods {
         namespaces.entry(pod.clone()).or_default();
     }
@@ -112,26 +113,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
-    stood_in(file, &topology, &mut checker);
     topology
-}
-
-/// Checks that nothing is asked of a stand-in that it does not do.
-fn stood_in(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) {
-    let stood_in = |device: &DeviceRef| {
-        let of_it =
-            |stand_in: &stand_in::StandIn| stand_in.nic == *device && stand_in.by == Substitute::Switch;
-        topology.stand_ins.iter().any(of_it)
-    };
-    for (_, down) in &file.fault.down {
-        if stood_in(&down.device.value) {
-            let message = format!(
-                "{} is stood in for by a switch, which its VFs do not go down with",
-                down.device.value
-            );
-            checker.problem(&down.device.span, message, "set a port's far end down, or take hardware");
-        }
-    }
 }
 
 fn namespaces(

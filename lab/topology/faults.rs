@@ -11,6 +11,7 @@ use super::{Link, LinkKind, Topology, qdiscs};
 use crate::hardware::slot_of;
 use crate::link::{BondMode, DeviceRef};
 use crate::scenario::{Fault, Hook};
+use crate::stand_in;
 
 /// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
 const MTU_DEFAULT: u32 = 1500;
@@ -58,7 +59,7 @@ fn of_each_kind<'f>(
     }
     for (name, table) in &tables.down {
         checker.device(&table.device);
-        found.push((name, Some(Fault::Down { device: table.device.value.clone() })));
+        found.push((name, Some(stand_in::set_down(topology, &table.device.value))));
     }
     for (name, table) in &tables.release {
         found.push((name, release(&table.device, topology, checker)));
@@ -101,6 +102,9 @@ fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
 fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
     let link = topology.links.get(&device.value)?;
+    if let Some(fault) = stand_in::unplug(topology, &device.value) {
+        return Some(fault);
+    }
     if !matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_)) {
         let message = format!("{} is a {}, which has no cable of its own", device.value, link.kind.word());
         checker.problem(&device.span, message, "name a `nic` or `pf`; of a veth, take the other end `down`");

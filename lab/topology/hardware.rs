@@ -92,7 +92,7 @@ pub fn links_of<'t>(
         for (number, settings) in vfs.iter().enumerate().filter(|_| backing == Backing::Switch) {
             let written = pf.vf.keys().find(|key| key.value == number.to_string());
             if let (Some(at), Some(word)) = (written, stand_in::not_done(settings)) {
-                let message = format!("a switch in the place of a PF does no `{word}`");
+                let message = format!("a switch in the place of a PF does no {word}");
                 checker.problem(&at.span, message, "leave it away, or take hardware or netdevsim");
             }
         }

@@ -10,17 +10,18 @@ use super::file::{At, AttachTable, TopologyFile};
 use super::read::is_lost_name;
 use crate::cni::{self, Annotation, Attachments, Cluster, Network};
 use crate::link::{DeviceRef, NsName};
+use crate::stand_in::StandIn;
 
 /// Resolves all networks, and what each step does to a pod.
 pub fn resolve(
     file: &TopologyFile,
-    links: &IndexMap<DeviceRef, Link>,
+    (links, stand_ins): (&IndexMap<DeviceRef, Link>, &[StandIn]),
     checker: &mut Checker<'_>,
 ) -> Attachments {
     let networks = networks(file, checker);
     let pools = file.pool.iter().map(|(name, pool)| (name.value.clone(), pool.cidr.value)).collect();
     let servers = super::dhcp::resolve(file, &networks, links, checker);
-    let mut cluster = Cluster::new(&networks, pools, servers.clone(), links);
+    let mut cluster = Cluster::new(&networks, pools, servers.clone(), (links, stand_ins));
     let mut pods = Vec::new();
     let mut by_step = BTreeMap::new();
     for (number, step) in file.step.iter().enumerate() {

@@ -69,7 +69,11 @@ pub async fn pass_source(bed: &Testbed, device: &DeviceRef, source: Mac) -> Resu
     for (kind, priority, options) in [("flower", 1, pass), ("matchall", 2, drop)] {
         let filter = at_hook(index, Hook::Ingress, (kind, priority, ETH_P_ALL, options));
         let request = RouteNetlinkMessage::NewTrafficFilter(filter);
-        rtnl.change(request, NLM_F_CREATE | NLM_F_EXCL).await.map_err(|error| error.during(what()))?;
+        match rtnl.change(request, NLM_F_CREATE | NLM_F_EXCL).await {
+            // A pod that is attached again has the same VF, with the same address.
+            Err(error) if error.errno() == Some(libc::EEXIST) => {}
+            made => made.map_err(|error| error.during(what()))?,
+        }
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ link_table! {
         /// How many VFs it has (`sriov_numvfs`).
         vfs: At<u8>,
         /// What it is made of: `hardware`, an emulated NIC, unless you say `netdevsim` (its VFs are settings and no
-        /// devices) or `switch` (a bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`).
+        /// devices) or `switch` (a bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`;
+        /// it refuses no change of an address).
         backing: Option<Backing>,
         /// What the PF says of each, by number.
         #[serde(default, deserialize_with = "in_file_order")]
