@@ -270,6 +270,12 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["ip_error"], Layer::Ip),
     (&["ip_finish_output*"], Layer::Ip),
     (&["ip6_finish_output*"], Layer::Ip),
+    // When one fragment is refused, those after it are freed here.
+    (&["ip_do_fragment"], Layer::Ip),
+    (&["ip6_fragment"], Layer::Ip),
+    // Fragments whose others did not come: ip_frag_reasm(), inlined or not, and the timer.
+    (&["ip_frag*"], Layer::Ip),
+    (&["inet_frag*"], Layer::Ip),
     (&["ip_protocol_deliver_rcu"], Layer::Ip),
     (&["arp_rcv"], Layer::Receiver),
     (&["arp_process"], Layer::Receiver),
@@ -322,6 +328,7 @@ mod tests {
             ("kfree_skb < __udp4_lib_rcv < ip_protocol_deliver_rcu", Layer::Receiver),
             ("kfree_skb < udp_queue_rcv_one_skb < udp_unicast_rcv_skb", Layer::Receiver),
             ("kfree_skb < ip_rcv_core < ip_rcv", Layer::Ip),
+            ("kfree_skb < kfree_skb_list < ip_do_fragment < ip_fragment", Layer::Ip),
             ("kfree_skb < veth_poll < net_rx_action < __do_softirq", Layer::Xdp),
             ("kfree_skb < netif_receive_generic_xdp < do_xdp_generic < __netif_receive_skb_core", Layer::Xdp),
             ("kfree_skb < enqueue_to_backlog < netif_rx_internal < netif_rx < veth_xmit", Layer::Backlog),

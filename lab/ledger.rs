@@ -10,13 +10,14 @@
 //! - a queue holds at least as many packets as are said to be held in it;
 //! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
 //!   were emptied, after everything was counted;
+//! - a datagram in fragments has arrived when the socket has read it; one that has only begun to arrive waits for the rest;
 //! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
 //! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more;
 //! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.
 //!
 //! Not verified:
-//! - the order of frames;
+//! - the order of frames, and whether an echo request in fragments arrives whole: its first one counts;
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;

@@ -465,11 +465,10 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
         flow: flow.clone(),
         source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
         destination,
-        at_socket: topology
-            .scenario
-            .faults
-            .values()
-            .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
+        // An echo request is for no socket.
+        at_socket: flow.socket != Socket::Ping
+            && (topology.scenario.faults.values())
+                .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
     }
 }
 
@@ -564,10 +563,10 @@ fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     for act in acts {
         match act {
             Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
-                if !held.contains(&name.as_str()) =>
-            {
-                held.push(name)
-            }
+            | Op::Flood {
+                broken: Some(Broken { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. }, .. }),
+                ..
+            } if !held.contains(&name.as_str()) => held.push(name),
             Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
             _ => {}
         }

@@ -19,6 +19,16 @@ pub enum FrameClass {
     UnsolicitedNa,
     /// DHCP over IPv4, either way (RFC 2131).
     Dhcp,
+    /// Neighbour discovery of IPv6: solicitations, advertisements, redirects (RFC 4861).
+    NeighbourDiscovery,
+    /// Who listens to which multicast group: IGMP, and MLD (RFC 3810).
+    MulticastMembership,
+    /// Segments of TCP.
+    Tcp,
+    /// ICMP over IPv4 but for echo requests.
+    Icmp,
+    /// Fragments of IPv4 packets without the first, which has the number when the packet is one of the lab's.
+    Fragment,
 }
 
 impl fmt::Display for FrameClass {
@@ -29,6 +39,11 @@ impl fmt::Display for FrameClass {
             Self::GratuitousArp => "gratuitous-arp",
             Self::UnsolicitedNa => "unsolicited-na",
             Self::Dhcp => "dhcp",
+            Self::NeighbourDiscovery => "neighbour-discovery",
+            Self::MulticastMembership => "multicast-membership",
+            Self::Tcp => "tcp",
+            Self::Icmp => "icmp",
+            Self::Fragment => "fragment",
         })
     }
 }
@@ -42,7 +57,29 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 const SUBTYPE_LACP: u8 = 1;
 const PROTOCOL_UDP: u8 = 17;
 const DHCP_PORTS: [u16; 2] = [crate::dhcp::SERVER_PORT, crate::dhcp::CLIENT_PORT];
+const PROTOCOL_ICMP: u8 = 1;
+const PROTOCOL_IGMP: u8 = 2;
+const PROTOCOL_TCP: u8 = 6;
+const ICMP_ECHO_REQUEST: u8 = 8;
+/// Of the field that has three flags above it.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+const NEXT_HEADER_HOP_BY_HOP: u8 = 0;
 const NEXT_HEADER_ICMPV6: u8 = 58;
+/// Router solicitation to redirect.
+const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
+/// A frame that several classes hold is the first one's.
+const NARROWEST_FIRST: [FrameClass; 10] = [
+    FrameClass::Lacpdu,
+    FrameClass::GratuitousArp,
+    FrameClass::Arp,
+    FrameClass::UnsolicitedNa,
+    FrameClass::NeighbourDiscovery,
+    FrameClass::MulticastMembership,
+    FrameClass::Fragment,
+    FrameClass::Dhcp,
+    FrameClass::Tcp,
+    FrameClass::Icmp,
+];
 const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The S flag of a neighbour advertisement: it answers a solicitation.
 const SOLICITED: u8 = 0x40;
@@ -60,8 +97,7 @@ impl FrameClass {
             frame.extend(protocol.to_be_bytes());
         }
         frame.extend(head);
-        let narrowest_first = [Self::Lacpdu, Self::GratuitousArp, Self::Arp, Self::UnsolicitedNa, Self::Dhcp];
-        narrowest_first.into_iter().find(|class| class.holds(&frame))
+        NARROWEST_FIRST.into_iter().find(|class| class.holds(&frame))
     }
 
     /// Whether a frame, from its Ethernet header on, is one of these.
@@ -92,8 +128,37 @@ impl FrameClass {
                     && body.get(9) == Some(&PROTOCOL_UDP)
                     && body.get(20..).is_some_and(has_dhcp_ports)
             }
+            Self::NeighbourDiscovery => {
+                icmpv6(ethertype, body).is_some_and(|kind| NEIGHBOUR_DISCOVERY.contains(&kind))
+            }
+            // MLD alone has an option before ICMPv6: router alert.
+            Self::MulticastMembership => {
+                ethertype == ETHERTYPE_IPV6 && body.get(6) == Some(&NEXT_HEADER_HOP_BY_HOP)
+                    || ipv4(ethertype, body).is_some_and(|(protocol, ..)| protocol == PROTOCOL_IGMP)
+            }
+            Self::Tcp => ipv4(ethertype, body)
+                .is_some_and(|(protocol, offset, _)| (protocol, offset) == (PROTOCOL_TCP, 0)),
+            Self::Icmp => ipv4(ethertype, body).is_some_and(|(protocol, offset, payload)| {
+                (protocol, offset) == (PROTOCOL_ICMP, 0)
+                    && payload.first().is_some_and(|kind| *kind != ICMP_ECHO_REQUEST)
+            }),
+            Self::Fragment => ipv4(ethertype, body).is_some_and(|(_, offset, _)| offset > 0),
         }
     }
+}
+
+/// Protocol, place in the whole packet, and payload of an IPv4 packet.
+fn ipv4(ethertype: u16, packet: &[u8]) -> Option<(u8, u16, &[u8])> {
+    (ethertype == ETHERTYPE_IPV4).then_some(())?;
+    let header_bytes = usize::from(packet.first()? & 0x0f) * 4;
+    let place = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & FRAGMENT_OFFSET;
+    Some((*packet.get(9)?, place, packet.get(header_bytes..)?))
+}
+
+/// The type of an ICMPv6 message that follows its IPv6 header.
+fn icmpv6(ethertype: u16, packet: &[u8]) -> Option<u8> {
+    (ethertype == ETHERTYPE_IPV6 && packet.get(6) == Some(&NEXT_HEADER_ICMPV6)).then_some(())?;
+    packet.get(40).copied()
 }
 
 /// Whether a UDP header has a server's and a client's port.
@@ -141,26 +206,46 @@ mod tests {
         frame(0x0800, &body)
     }
 
+    /// An IPv4 packet of a protocol, with its flags and fragment offset.
+    fn packet(protocol: u8, place: [u8; 2], payload: &[u8]) -> Vec<u8> {
+        let mut body = vec![0x45, 0, 0, 28, 0, 0, place[0], place[1], 64, protocol];
+        body.resize(20, 0);
+        body.extend(payload);
+        frame(0x0800, &body)
+    }
+
     #[test]
     fn each_class_knows_its_own() {
-        use FrameClass::{Arp, Dhcp, GratuitousArp, Lacpdu, UnsolicitedNa};
+        use FrameClass::{
+            Arp, Dhcp, Fragment, GratuitousArp, Icmp, Lacpdu, MulticastMembership, NeighbourDiscovery, Tcp,
+            UnsolicitedNa,
+        };
         for (bytes, expected) in [
             (frame(0x8809, &[1, 1]), vec![Lacpdu]),
             // The marker protocol of 802.1AX.
             (frame(0x8809, &[2, 1]), vec![]),
             (arp(1, 2), vec![Arp]),
-            (arp(1, 1), vec![Arp, GratuitousArp]),
+            (arp(1, 1), vec![GratuitousArp, Arp]),
             (arp(1, 1)[..41].to_vec(), vec![Arp]),
-            (advertisement(0x20), vec![UnsolicitedNa]),
-            (advertisement(0x60), vec![]),
+            (advertisement(0x20), vec![UnsolicitedNa, NeighbourDiscovery]),
+            (advertisement(0x60), vec![NeighbourDiscovery]),
+            // MLD: hop-by-hop options come first.
+            (frame(0x86dd, &[0x60, 0, 0, 0, 0, 36, 0, 1]), vec![MulticastMembership]),
+            (packet(2, [0, 0], &[0x16]), vec![MulticastMembership]),
+            (packet(6, [0x40, 0], &[0; 20]), vec![Tcp]),
+            (packet(1, [0, 0], &[3, 3]), vec![Icmp]),
+            (packet(1, [0, 0], &[8, 0]), vec![]),
+            (packet(17, [0x20, 0], &[0; 8]), vec![]),
+            (packet(17, [0x20, 60], &[0; 8]), vec![Fragment]),
+            (packet(6, [0, 60], &[0; 8]), vec![Fragment]),
             (frame(0x0800, &[0; 60]), vec![]),
             (datagram(68, 67), vec![Dhcp]),
             (datagram(67, 68), vec![Dhcp]),
             (datagram(67, 53), vec![]),
             (vec![0; 5], vec![]),
         ] {
-            let all = [Lacpdu, Arp, GratuitousArp, UnsolicitedNa, Dhcp];
-            let found: Vec<FrameClass> = all.into_iter().filter(|class| class.holds(&bytes)).collect();
+            let found: Vec<FrameClass> =
+                NARROWEST_FIRST.into_iter().filter(|class| class.holds(&bytes)).collect();
             assert_eq!(found, expected, "{bytes:x?}");
         }
         let garp = arp(1, 1);

@@ -24,6 +24,8 @@ pub const HEADERS_LEN: usize = 14 + 20 + 8;
 pub const FRAME_LEN_MIN: usize = HEADERS_LEN + PROBE_LEN;
 /// ICMP_ECHO, include/uapi/linux/icmp.h.
 const ECHO_REQUEST: u8 = 8;
+/// IP_MF, in the three bits of flags.
+const MORE_FRAGMENTS: u8 = 0b001;
 /// Length of an ICMP echo request's header, in bytes.
 const ECHO_HEADER_LEN: usize = 8;
 /// Ethernet, IPv4 and TCP headers before a record of a stream, in bytes: TCP's with timestamps, as Linux sends it.
@@ -92,13 +94,17 @@ impl Probe {
         Self::parse_ipv4(frame.get(at + 2..)?)
     }
 
+    /// Whether a frame that carries a probe is the first fragment of a longer datagram, whose others may yet be lost. An
+    /// echo request's is not told apart: no socket says when that is whole.
+    pub fn is_fragment(frame: &[u8]) -> bool {
+        ipv4_of(frame).is_some_and(|ip| {
+            ip.get_flags() & MORE_FRAGMENTS != 0 && ip.get_next_level_protocol() == IpNextHeaderProtocols::Udp
+        })
+    }
+
     /// The IPv4 source of a frame that carries a probe, as [`Probe::parse_frame`] finds it.
     pub fn source_of(frame: &[u8]) -> Option<Ipv4Addr> {
-        let mut at = 12;
-        while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
-            at += 4;
-        }
-        Some(Ipv4Packet::new(frame.get(at + 2..)?)?.get_source())
+        Some(ipv4_of(frame)?.get_source())
     }
 
     /// Reads a probe from an IPv4 packet: what `skb->data` points to after `eth_type_trans()`.
@@ -115,6 +121,15 @@ impl Probe {
         // Both headers have eight bytes.
         Self::parse(packet.get(header + 8..)?)
     }
+}
+
+/// The packet in a frame that carries a probe.
+fn ipv4_of(frame: &[u8]) -> Option<Ipv4Packet<'_>> {
+    let mut at = 12;
+    while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
+        at += 4;
+    }
+    Ipv4Packet::new(frame.get(at + 2..)?)
 }
 
 /// Why a frame cannot be built.
@@ -254,6 +269,17 @@ mod tests {
         assert_eq!(Probe::parse_ipv4(&LITERAL[14..]), Some(PROBE));
         assert_eq!(Probe::parse_frame(&LITERAL[..58]), Some(PROBE), "the padding may be cut off");
         assert_eq!(Probe::parse_frame(&LITERAL[..57]), None, "the number may not");
+    }
+
+    #[test]
+    fn a_first_fragment_is_known() {
+        let mut frame = LITERAL;
+        assert!(!Probe::is_fragment(&frame));
+        frame[20] = 0x40;
+        assert!(!Probe::is_fragment(&frame), "DF is no fragment");
+        frame[20] = 0x20;
+        assert!(Probe::is_fragment(&frame));
+        assert_eq!(Probe::parse_frame(&frame), Some(PROBE), "and has the number");
     }
 
     #[test]

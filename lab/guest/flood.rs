@@ -16,6 +16,7 @@ use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::FlowPlan;
 use crate::record::Record;
+use crate::scenario::Flow;
 use crate::wire::Probe;
 
 /// Frames sent between two looks at the receiver and the drop observer, so that neither buffer fills up.
@@ -60,18 +61,19 @@ pub enum FloodError {
     Observe(#[from] ObserveError),
 }
 
-/// One flow on its way. Its receiver is among those of the watch.
+/// One flow on its way. Its receiver, and of TCP its connection, is among those of the watch.
 pub struct Flood<'p> {
     plan: &'p FlowPlan,
     numbers: (u16, u16),
-    sender: Sender,
+    /// Of TCP none: the connection has both ends.
+    sender: Option<Sender>,
     next: u32,
     begun: Instant,
 }
 
 impl<'p> Flood<'p> {
     /// Nothing is sent yet. `numbers` are the trial's and the flow's own.
-    pub fn new(plan: &'p FlowPlan, numbers: (u16, u16), sender: Sender) -> Self {
+    pub fn new(plan: &'p FlowPlan, numbers: (u16, u16), sender: Option<Sender>) -> Self {
         Self { plan, numbers, sender, next: 0, begun: Instant::now() }
     }
 
@@ -84,15 +86,20 @@ impl<'p> Flood<'p> {
         let (trial, number) = self.numbers;
         if self.next == 0 && flow.interval_us.is_some() {
             self.begun = Instant::now();
-            if let Some(receiver) = watch.receivers.get_mut(&flow.to) {
-                receiver.listen(number);
+            match watch.streams.get_mut(&number) {
+                Some(stream) => stream.listen(),
+                None => watch.receivers.get_mut(&flow.to).into_iter().for_each(|it| it.listen(number)),
             }
         }
         for sequence in self.next..end {
             if flow.interval_us.is_some() {
                 watch.drain_until(self.due(sequence))?;
             }
-            self.sender.send(&flow.name, Probe { trial, flow: number, sequence })?;
+            let probe = Probe { trial, flow: number, sequence };
+            match &mut self.sender {
+                Some(sender) => sender.send(&flow.name, probe)?,
+                None => watch.streams.get_mut(&number).ok_or(FloodError::NotConnected)?.send(probe),
+            }
             if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
                 watch.drain()?;
             }
@@ -122,12 +129,13 @@ impl<'p> Flood<'p> {
     pub fn finish(self, mut watch: Watch<'_, '_>) -> Result<Vec<Record>, FloodError> {
         let flow = &self.plan.flow;
         let (trial, number) = self.numbers;
+        let Some(sender) = self.sender else { return finish_stream(flow, (trial, number), watch) };
         let mut records = Vec::new();
         if let (Some(_), Some(receiver)) = (flow.interval_us, watch.receivers.get(&flow.to)) {
             let longest_us = u64::try_from(receiver.longest_silence(number).as_micros()).unwrap_or(u64::MAX);
             records.push(Record::Silence { trial, flow: number, longest_us });
         }
-        let (accepted, refused) = self.sender.answers();
+        let (accepted, refused) = sender.answers();
         let asked = Frames::first(flow.frames);
         watch.settle(|watch| {
             let seen = watch.receivers.get(&flow.to).map(|receiver| receiver.seen(number).0);
@@ -140,23 +148,12 @@ impl<'p> Flood<'p> {
     }
 }
 
-/// Writes one TCP flow and waits until all of it was read, or nobody has answered for long enough.
-///
-/// # Errors
-/// When a socket or the observer fails. Refused and unacknowledged writes are no errors.
-pub fn flood_stream(
-    plan: &FlowPlan,
+/// Waits until all of a TCP flow was read, or nobody has answered for long enough.
+fn finish_stream(
+    flow: &Flow,
     (trial, number): (u16, u16),
     mut watch: Watch<'_, '_>,
-) -> Result<Record, FloodError> {
-    let flow = &plan.flow;
-    for sequence in 0..flow.frames {
-        let stream = watch.streams.get_mut(&number).ok_or(FloodError::NotConnected)?;
-        stream.send(Probe { trial, flow: number, sequence });
-        if sequence % BURST_FRAMES == BURST_FRAMES - 1 {
-            watch.drain()?;
-        }
-    }
+) -> Result<Vec<Record>, FloodError> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     let all_read = wait::until(deadline, ROUND, || match watch.drain() {
         Ok(_) if watch.streams.get(&number).is_some_and(Stream::is_done) => Some(Ok(())),
@@ -164,12 +161,19 @@ pub fn flood_stream(
         Err(error) => Some(Err(error)),
     });
     all_read.unwrap_or(Ok(()))?;
+    let longest = watch.streams.get(&number).map(Stream::longest_silence);
     watch.settle(|_| true)?;
     let stream = watch.streams.get(&number).ok_or(FloodError::NotConnected)?;
     let answers = stream.answers();
     let (accepted, refused, unacknowledged) =
         answers.map_err(|source| FloodError::Receive { device: flow.from.clone(), source })?;
-    Ok(Record::Sent { trial, flow: number, accepted, refused, unacknowledged })
+    let mut records = Vec::new();
+    if let (Some(_), Some(longest)) = (flow.interval_us, longest) {
+        let longest_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        records.push(Record::Silence { trial, flow: number, longest_us });
+    }
+    records.push(Record::Sent { trial, flow: number, accepted, refused, unacknowledged });
+    Ok(records)
 }
 
 /// Where frames show up again: at their receivers, or among the dropped.

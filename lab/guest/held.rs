@@ -6,14 +6,15 @@ use super::backlog::Shortened;
 use super::dhcp::{Leased, Serving};
 use super::dhcp_daemon::Daemon;
 use super::partner::Partner;
+use crate::link::DeviceRef;
 
 /// Dropping it ends it.
 #[derive(Debug)]
 pub enum Held {
     /// A BPF link or a socket that owns something.
     Descriptor(OwnedFd),
-    /// What keeps a tap there, and holds its ring.
-    Tap(OwnedFd),
+    /// What keeps a tap there, and holds its ring; of one that stops its queue when that is full, its name.
+    Tap(OwnedFd, Option<DeviceRef>),
     /// A thread that sends LACPDUs.
     Partner(Partner),
     /// A thread that answers DHCP.

@@ -27,19 +27,17 @@ pub struct Receiver {
     /// What the socket has read that arrived at the device, by flow: the tap hears nothing from when a device is up again
     /// until it is told so (`packet_notifier()`), and a frame may be faster.
     sunk: BTreeMap<u16, Frames>,
-    counts: Counts,
+    /// Flows of which a frame counts as delivered when the socket has read it, and not when it has arrived at the device,
+    /// whatever the stack above makes of it.
+    at_socket: BTreeSet<u16>,
+    /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when the socket has
+    /// read them: their other fragments may be lost.
+    begun: BTreeMap<u16, Frames>,
+    /// Datagrams that came to the address by another device of the namespace, by flow and that device's index.
+    astray: BTreeMap<(u16, u32), Frames>,
     /// Whether the socket is read; one that is not has the smallest buffer.
     reading: bool,
     overrun: u32,
-}
-
-/// Where a frame counts as delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counts {
-    /// When it has arrived at the device, whatever the stack above makes of it.
-    AtDevice,
-    /// When the receiving socket has read it.
-    AtSocket,
 }
 
 /// What arrived of one flow.
@@ -59,7 +57,7 @@ impl Receiver {
     ///
     /// # Errors
     /// When a socket call fails.
-    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32, counts: Counts) -> io::Result<Self> {
+    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32) -> io::Result<Self> {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
@@ -74,8 +72,27 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             Err(error) => return Err(error),
         };
-        let (seen, sunk) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { tap, sink, trial, ifindex, seen, sunk, counts, reading: true, overrun: 0 })
+        let (seen, sunk, begun, at_socket) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let astray = BTreeMap::new();
+        Ok(Self {
+            tap,
+            sink,
+            trial,
+            ifindex,
+            seen,
+            sunk,
+            at_socket,
+            begun,
+            astray,
+            reading: true,
+            overrun: 0,
+        })
+    }
+
+    /// From now on a flow's frames count as delivered when the socket has read them.
+    pub fn count_at_socket(&mut self, flow: u16) {
+        self.at_socket.insert(flow);
     }
 
     /// Stops to read the socket, with the smallest buffer there is; or reads it again.
@@ -103,13 +120,13 @@ impl Receiver {
         while let Some(sink) = self.sink.as_ref().filter(|_| self.reading)
             && let Ok(Some((len, ifindex))) = sockopt::receive_at(sink, &mut buffer)
         {
-            let probe = Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]);
-            match (self.counts, probe) {
-                (Counts::AtSocket, probe) => news += self.note(probe),
-                (Counts::AtDevice, Some(probe)) if probe.trial == self.trial && ifindex == self.ifindex => {
-                    self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
-                }
-                (Counts::AtDevice, _) => {}
+            let Some(probe) = Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]) else { continue };
+            if self.at_socket.contains(&probe.flow) {
+                news += self.note(Some(probe));
+            } else if probe.trial == self.trial && ifindex == self.ifindex {
+                self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
+            } else if probe.trial == self.trial {
+                self.astray.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
             }
         }
         loop {
@@ -119,18 +136,26 @@ impl Receiver {
                 Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
                 Err(error) => return Err(error),
             };
-            if self.counts == Counts::AtDevice {
-                let frame = &buffer[..len.min(FRAME_HEAD_BYTES)];
-                let probe = Probe::parse_frame(frame);
-                news += self.note(probe);
-                let known = probe.and_then(|probe| self.seen.get_mut(&probe.flow));
-                if let (Some(seen), Some(source)) = (known, Probe::source_of(frame)) {
-                    seen.sources.insert(source);
-                }
+            let frame = &buffer[..len.min(FRAME_HEAD_BYTES)];
+            let probe = Probe::parse_frame(frame).filter(|probe| !self.at_socket.contains(&probe.flow));
+            if let Some(probe) = probe.filter(|it| it.trial == self.trial && self.is_begun(frame)) {
+                self.begun.entry(probe.flow).or_default().insert(probe.sequence);
+                news += 1;
+                continue;
+            }
+            news += self.note(probe);
+            let known = probe.and_then(|probe| self.seen.get_mut(&probe.flow));
+            if let (Some(seen), Some(source)) = (known, Probe::source_of(frame)) {
+                seen.sources.insert(source);
             }
         }
         self.overrun += sockopt::packet_overrun(&self.tap)?;
         Ok(news)
+    }
+
+    /// Whether a frame is only the beginning of a datagram that the socket is to have.
+    fn is_begun(&self, frame: &[u8]) -> bool {
+        Probe::is_fragment(frame) && self.sink.is_some()
     }
 
     /// Notes a frame of this trial; returns how many that were.
@@ -152,6 +177,16 @@ impl Receiver {
             self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default();
         let sunk = self.sunk.get(&flow);
         (sunk.map_or_else(|| tapped.clone(), |sunk| tapped.union(sunk)), duplicated)
+    }
+
+    /// Datagrams of a flow that have begun to arrive, and of which a fragment is missing.
+    pub fn incomplete(&self, flow: u16) -> Frames {
+        self.begun.get(&flow).map(|begun| begun.difference(&self.seen(flow).0)).unwrap_or_default()
+    }
+
+    /// Datagrams that came by another device, whose index is given: somebody has its Ethernet address for this one's.
+    pub fn astray(&self) -> impl Iterator<Item = (u16, u32, &Frames)> {
+        self.astray.iter().map(|((flow, ifindex), frames)| (*flow, *ifindex, frames))
     }
 
     /// The addresses that a flow's frames came from.
@@ -176,7 +211,7 @@ impl Receiver {
     /// # Errors
     /// The kernel does not tell.
     pub fn dropped(&self) -> io::Result<Option<u32>> {
-        let sink = self.sink.as_ref().filter(|_| self.counts == Counts::AtSocket);
+        let sink = self.sink.as_ref().filter(|_| !self.at_socket.is_empty());
         sink.map(sockopt::drops).transpose()
     }
 

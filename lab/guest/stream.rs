@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::sender::errno_name;
 use super::sockopt;
@@ -47,6 +47,9 @@ pub struct Stream {
     read: Vec<u8>,
     seen: Frames,
     duplicated: u32,
+    /// When the last write was read, and the longest time between two.
+    last: Option<Instant>,
+    longest_silence: Duration,
 }
 
 /// The listening end of a connection that is about to be made. Must be opened in the receiver's namespace.
@@ -98,6 +101,8 @@ impl Stream {
             read: Vec::new(),
             seen: Frames::default(),
             duplicated: 0,
+            last: None,
+            longest_silence: Duration::ZERO,
         }
     }
 
@@ -147,6 +152,9 @@ impl Stream {
         for record in self.read[..whole].chunks(self.record_len) {
             if let Some(probe) = Probe::parse(record).filter(|probe| probe.trial == trial) {
                 news += 1;
+                if let Some(last) = self.last.replace(Instant::now()) {
+                    self.longest_silence = self.longest_silence.max(last.elapsed());
+                }
                 if !self.seen.insert(probe.sequence) {
                     self.duplicated += 1;
                 }
@@ -154,6 +162,16 @@ impl Stream {
         }
         self.read.drain(..whole);
         Ok(news)
+    }
+
+    /// Takes the time from now on.
+    pub fn listen(&mut self) {
+        self.last = Some(Instant::now());
+    }
+
+    /// The longest time in which nothing could be read, the time since the last write that was included.
+    pub fn longest_silence(&self) -> Duration {
+        self.longest_silence.max(self.last.map_or(Duration::ZERO, |last| last.elapsed()))
     }
 
     /// Whether every write that was accepted has been read.

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::held::Held;
 use super::links;
 use super::testbed::{Testbed, netns_error};
+use crate::link::DeviceRef;
 use crate::record::OpError;
 use crate::topology::Link;
 
@@ -59,7 +60,8 @@ pub async fn create(bed: &mut Testbed, link: &Link, backpressure: bool) -> Resul
         errno: error.raw_os_error().map(crate::guest::rtnl::errno_name),
         text: Some(error.to_string()),
     })?;
-    bed.held.insert(link.device.to_string(), Held::Tap(descriptor));
+    let stops = backpressure.then(|| link.device.clone());
+    bed.held.insert(link.device.to_string(), Held::Tap(descriptor, stops));
     if let Some(mac) = link.mac {
         links::set_mac(bed, &link.device, mac).await?;
     }
@@ -86,7 +88,23 @@ fn open(name: &str, backpressure: bool) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Lets the rings of all taps go: what is in them is lost (`tun_queue_purge()`), and the devices lose carrier.
+/// Lets the rings of all taps go that lose what does not fit: what is in them is lost (`tun_queue_purge()`), and the devices
+/// lose carrier.
 pub fn let_all_go(bed: &mut Testbed) {
-    bed.held.retain(|_, held| !matches!(held, Held::Tap(_)));
+    bed.held.retain(|_, held| !matches!(held, Held::Tap(_, None)));
+}
+
+/// Taps that stop their queue. It goes on when the ring is let go, into a driver without a reader (DEV_READY): empty the queue
+/// before.
+pub fn that_stop(bed: &Testbed) -> Vec<DeviceRef> {
+    let stops = bed.held.values().filter_map(|held| match held {
+        Held::Tap(_, device) => device.clone(),
+        _ => None,
+    });
+    stops.collect()
+}
+
+/// Lets the ring of one tap go.
+pub fn let_go(bed: &mut Testbed, device: &DeviceRef) {
+    bed.held.retain(|_, held| !matches!(held, Held::Tap(_, Some(tap)) if tap == device));
 }

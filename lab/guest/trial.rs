@@ -12,25 +12,25 @@ use super::capture::Tap;
 use super::counters;
 use super::drop_book::DropBook;
 use super::emptied::{self, ByFlow};
-use super::flood::{Flood, Watch, flood_stream};
+use super::flood::{Flood, Watch};
 use super::held::Held;
 use super::links::XdpMode;
 use super::netns::Spares;
 use super::outside::Outside;
-use super::receiver::{Counts, Receiver};
+use super::receiver::Receiver;
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
-    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, vf, wait,
-    xdp,
+    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, tc, vf,
+    wait, xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
 use crate::record::{DeviceState, OpError, Record, When};
-use crate::scenario::{Capture, Condition, Fault, FilterKind, Socket};
+use crate::scenario::{Capture, Condition, Fault, FilterKind, Qdisc, Socket};
 use crate::state;
 
 /// Between two looks at what is waited for.
@@ -109,13 +109,7 @@ impl<'a> Trial<'a> {
             Op::Restore { ns, routes, neighbours } => {
                 addresses::restore(bed, ns, routes, neighbours).await?;
             }
-            Op::Inject { name, fault } => {
-                self.inject(name, fault, outside).await?;
-                self.set_reading(fault, false)?;
-                if let Fault::Stall { device, peer } = fault {
-                    self.stalled.insert(device.clone(), peer.clone());
-                }
-            }
+            Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
             Op::Clear { name, fault, standing } => {
                 faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
                 self.set_reading(fault, true)?;
@@ -145,6 +139,26 @@ impl<'a> Trial<'a> {
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
+    }
+
+    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+        match fault {
+            Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
+                let namespace = self.bed.namespaces.get(&device.ns);
+                let namespace = namespace.map_err(|error| netns_error("use a namespace", &error))?;
+                let program = self.drops.xdp_program(namespace.inum(), &device.name);
+                match program.map_err(|error| xdp::not_loaded(device, &error))? {
+                    Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
+                    None => faults::inject(&mut self.bed, name, fault, outside).await,
+                }
+            }
+            _ => faults::inject(&mut self.bed, name, fault, outside).await,
+        }?;
+        self.set_reading(fault, false)?;
+        if let Fault::Stall { device, peer } = fault {
+            self.stalled.insert(device.clone(), peer.clone());
+        }
+        Ok(())
     }
 
     /// The drop observer's account, and what still stands.
@@ -229,30 +243,15 @@ impl<'a> Trial<'a> {
         let plan = &plans.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
-        if flow.socket == Socket::Tcp {
-            if flow.connect_late {
-                self.connect(number)?;
+        let sender = match flow.socket {
+            Socket::Tcp => {
+                if flow.connect_late {
+                    self.connect(number)?;
+                }
+                None
             }
-            let sent = flood_stream(plan, (self.number, number), self.watch());
-            return sent.map(|record| vec![record]).map_err(|error| failed(&what, &error));
-        }
-        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
-        let source = addresses::mac_of(&self.bed, &flow.from).await?;
-        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
-        let enter = |error| netns_error(&what, &error);
-        if !self.receivers.contains_key(&flow.to) {
-            let counts = if plan.at_socket { Counts::AtSocket } else { Counts::AtDevice };
-            let open = || Receiver::open(self.number, plan.destination, to_index, counts);
-            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
-            let mut receiver = receiver.map_err(|error| failed(&what, &error))?;
-            if self.unread.contains(&flow.to) {
-                receiver.set_reading(false).map_err(|error| failed(&what, &error))?;
-            }
-            self.receivers.insert(flow.to.clone(), receiver);
-        }
-        let open = || Sender::open(plan, from_index, source, next_hop);
-        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
-        let sender = sender.map_err(|error| failed(&what, &error))?;
+            _ => Some(self.open_ends(plan, number, &what).await?),
+        };
         let mut flood = Flood::new(plan, (self.number, number), sender);
         let gave_up = |error| failed(&what, &error);
         if let Some(Broken { at_frame, name, fault }) = broken {
@@ -276,25 +275,35 @@ impl<'a> Trial<'a> {
         flood.send(flow.frames, &mut watch).map_err(gave_up)?;
         let records = flood.finish(watch).map_err(gave_up)?;
         self.accepted.extend(records.iter().find_map(|record| match record {
-            Record::Sent { accepted, .. } => Some((number, accepted.clone())),
+            // What TCP has accepted is in its send queue, or read.
+            Record::Sent { accepted, .. } if flow.socket != Socket::Tcp => Some((number, accepted.clone())),
             _ => None,
         }));
         Ok(records)
     }
 
-    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
-        match fault {
-            Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
-                let namespace = self.bed.namespaces.get(&device.ns);
-                let namespace = namespace.map_err(|error| netns_error("use a namespace", &error))?;
-                let program = self.drops.xdp_program(namespace.inum(), &device.name);
-                match program.map_err(|error| xdp::not_loaded(device, &error))? {
-                    Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
-                    None => faults::inject(&mut self.bed, name, fault, outside).await,
-                }
+    /// The sender of a flow; its receiver is among those that there are.
+    async fn open_ends(&mut self, plan: &'a FlowPlan, number: u16, what: &str) -> Result<Sender, OpError> {
+        let flow = &plan.flow;
+        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
+        let source = addresses::mac_of(&self.bed, &flow.from).await?;
+        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
+        let enter = |error| netns_error(what, &error);
+        if !self.receivers.contains_key(&flow.to) {
+            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
+            let mut receiver = receiver.map_err(|error| failed(what, &error))?;
+            if self.unread.contains(&flow.to) {
+                receiver.set_reading(false).map_err(|error| failed(what, &error))?;
             }
-            _ => faults::inject(&mut self.bed, name, fault, outside).await,
+            self.receivers.insert(flow.to.clone(), receiver);
         }
+        if let Some(receiver) = self.receivers.get_mut(&flow.to).filter(|_| plan.at_socket) {
+            receiver.count_at_socket(number);
+        }
+        let open = || Sender::open(plan, from_index, source, next_hop);
+        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
+        sender.map_err(|error| failed(what, &error))
     }
 
     /// Whether a driver of hardware has the device.
@@ -345,6 +354,27 @@ impl<'a> Trial<'a> {
             }
             records.push(held(flow, frames, Layer::Neighbour, device));
         }
+        for device in tap::that_stop(&self.bed) {
+            // What waits above the ring is told by the queue's backlog.
+            tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
+            self.drops.take_emptied().map_err(unread)?;
+            tap::let_go(&mut self.bed, &device);
+            for ((flow, _), frames) in self.drops.take_emptied().map_err(unread)? {
+                records.push(held(flow, frames, Layer::Backlog, Some(device.clone())));
+            }
+        }
+        for (flow, missing) in &mut missing {
+            let to = &self.plan.flows[usize::from(*flow)].flow.to;
+            let begun = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
+            let begun = begun.intersection(missing);
+            if !begun.is_empty() {
+                *missing = missing.difference(&begun);
+                records.push(held(*flow, begun, Layer::Ip, Some(to.clone())));
+            }
+        }
+        for (flow, frames, device) in self.astray(&missing, counted) {
+            records.push(held(flow, frames, Layer::Receiver, Some(device)));
+        }
         let queued: u64 =
             counted.values().filter_map(|state| state.qdiscs.first()?.counters.get("backlog_packets")).sum();
         for (device, peer) in &self.stalled {
@@ -356,6 +386,26 @@ impl<'a> Trial<'a> {
             );
         }
         Ok(records)
+    }
+
+    /// Missing frames that came to their socket by another device than they were sent to, by flow.
+    fn astray(
+        &self,
+        missing: &ByFlow,
+        counted: &IndexMap<DeviceRef, DeviceState>,
+    ) -> Vec<(u16, Frames, DeviceRef)> {
+        let mut found = Vec::new();
+        for (at, receiver) in &self.receivers {
+            for (flow, index, frames) in receiver.astray() {
+                let here = missing.get(&flow).map(|missing| missing.intersection(frames)).unwrap_or_default();
+                let is_it =
+                    |(device, state): &(&DeviceRef, &DeviceState)| device.ns == at.ns && state.index == index;
+                if let Some((device, _)) = counted.iter().find(is_it).filter(|_| !here.is_empty()) {
+                    found.push((flow, here, device.clone()));
+                }
+            }
+        }
+        found
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {

@@ -15,12 +15,14 @@ use crate::handshake::{Hello, PROTOCOL, Ready};
 use crate::host::console::{self, Console};
 use crate::host::death::{Cause, Death, Exit, Phase, cause_of, judge};
 use crate::host::lines::{Lines, excerpt};
-use crate::host::qemu::{Process, Qemu, QemuError, VmSpec};
+use crate::host::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
 use crate::host::qmp::QmpError;
 use crate::host::wait;
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
 pub const BOOT_TIMEOUT_S: u64 = 60;
+/// Where a guest's clock counts its instructions, it boots half as fast.
+const VIRTUAL_BOOT_FACTOR: u32 = 2;
 /// Longer than the kernel's own watch on itself (soft lockup 20 s, RCU stall 21 s): its stack trace says more than
 /// the host's clock.
 pub const IDLE_TIMEOUT_S: u64 = 40;
@@ -101,6 +103,10 @@ impl Vm {
         incoming: bool,
     ) -> Result<Self, QemuError> {
         let process = qemu.spawn(spec, incoming)?;
+        let boot = match spec.clock {
+            Clock::Real => timeouts.boot,
+            Clock::Virtual => timeouts.boot * VIRTUAL_BOOT_FACTOR,
+        };
         for stream in [&process.console, &process.agent] {
             let set = stream.set_nonblocking(true);
             set.map_err(|source| QemuError::Spawn { path: qemu.path.clone(), source })?;
@@ -112,7 +118,7 @@ impl Vm {
             inbox: Lines::default(),
             inbox_open: true,
             unread: None,
-            timeouts,
+            timeouts: Timeouts { boot, ..timeouts },
             started: Instant::now(),
             phase: Phase::Boot,
             fault: None,

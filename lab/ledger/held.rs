@@ -2,11 +2,15 @@
 
 use super::Fate;
 use super::fates::claim;
+use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::record::Record;
 
 /// A frame that came out of its place when that was emptied.
 const HELD: &str = "HELD";
+
+/// A datagram that came to the right socket by another device than it was sent to.
+const OTHER_DEVICE: &str = "OTHER_DEVICE";
 
 /// Gives frames of `rest` to the places that had them when everything was counted.
 pub fn claim_emptied(number: u16, records: &[&Record], rest: &mut Frames, fates: &mut Vec<Fate>) {
@@ -15,7 +19,8 @@ pub fn claim_emptied(number: u16, records: &[&Record], rest: &mut Frames, fates:
         if *flow == number {
             let here = rest.intersection(frames);
             *rest = rest.difference(&here);
-            let (device, reason) = (device.clone(), HELD.into());
+            let reason = if *layer == Layer::Receiver { OTHER_DEVICE } else { HELD };
+            let (device, reason) = (device.clone(), reason.into());
             claim(fates, Fate { layer: *layer, device, reason, queue: None, frames: here.len() });
         }
     }

@@ -78,7 +78,7 @@ fn trial(out: &mut String, trial: &TrialDocument) {
         .filter_map(|(device, counters)| {
             let dropped: Vec<String> = counters
                 .iter()
-                .filter(|(name, value)| name.ends_with("dropped") && **value > 0)
+                .filter(|(name, value)| tells_of_loss(name) && **value > 0)
                 .map(|(name, value)| format!("{name} {value}"))
                 .collect();
             (!dropped.is_empty()).then(|| format!("{device} {}", dropped.join(", ")))
@@ -105,6 +105,11 @@ fn trial(out: &mut String, trial: &TrialDocument) {
             2,
         ));
     }
+}
+
+/// Whether a counter of `struct rtnl_link_stats64` tells of frames that went no further.
+fn tells_of_loss(counter: &str) -> bool {
+    counter.ends_with("dropped") || counter.ends_with("errors") || counter == "rx_nohandler"
 }
 
 /// What is neither sent nor counted by a device: states that were asked for, and what captures saw.
@@ -144,10 +149,14 @@ fn fate_in_words(fate: &FateDocument) -> String {
     let device = fate.device.as_deref().unwrap_or("a device the kernel does not name");
     match (fate.layer.as_str(), fate.reason.as_str()) {
         ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
+        ("qdisc", reason) if fate.queue.as_deref() == Some("noop") => {
+            format!("dropped on {device}, which is down or has no carrier ({reason})")
+        }
         ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
         ("backlog", reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
             format!("dropped on the way into {device}: its processor's backlog was full ({reason})")
         }
+        ("backlog", "HELD") => format!("still in the ring of {device}"),
         ("xdp", reason) => format!("dropped by an XDP program on {device} ({reason})"),
         ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
@@ -157,6 +166,11 @@ fn fate_in_words(fate: &FateDocument) -> String {
             "written, and nobody has acknowledged it: still in the send queue".into()
         }
         ("socket", reason) => format!("never left the socket ({reason})"),
+        ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
+        ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),
+        ("receiver", "OTHER_DEVICE") => format!("arrived by {device} instead"),
+        ("driver", "HELD") => format!("still held by the stopped driver of {device}"),
+        ("nft", reason) => format!("dropped by a packet filter on {device} ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
     }
 }
@@ -196,9 +210,10 @@ fn checks(out: &mut String, document: &Document) {
     };
     let _ = writeln!(
         out,
-        "\n{held} of {} checks hold; {frames} frames in {} trials{rounds}, {unattributed} unattributed",
+        "\n{held} of {} checks hold; {frames} frames in {} trial{}{rounds}, {unattributed} unattributed",
         document.checks.len(),
-        document.trials.len()
+        document.trials.len(),
+        if document.trials.len() == 1 { "" } else { "s" }
     );
     for check in failed {
         let _ = writeln!(

@@ -131,10 +131,19 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
         interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
-        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound.value),
+        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound_by(unbound, socket, checker)),
         keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
         connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
     }
+}
+
+fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
+    if unbound.value && !matches!(socket, Socket::Udp | Socket::UdpRecverr) {
+        let message = format!("a {socket} socket is bound to its device");
+        let hint = "use socket = \"udp\" with `unbound`: the routes decide for it";
+        checker.problem(&unbound.span, message, hint);
+    }
+    unbound.value
 }
 
 fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
