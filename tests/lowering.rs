@@ -363,8 +363,9 @@ fn is_type(word: &str) -> bool {
 #[case::floods_only("topologies/causes/filter-on-bond.toml", false)]
 #[case::paced("topologies/failover/failover-ab-miimon.toml", true)]
 #[case::waits("topologies/causes/lacp-partner-out-of-sync.toml", true)]
-#[case::pauses("topologies/causes/arp-target-silent.toml", false)]
-fn what_is_paced_or_pauses_long_is_timed(#[case] path: &str, #[case] expected: bool) {
+#[case::watches_by_arp("topologies/causes/arp-target-silent.toml", true)]
+#[case::waits_for_a_state("topologies/causes/port-carrier-lost.toml", false)]
+fn what_goes_by_time_is_timed(#[case] path: &str, #[case] expected: bool) {
     let (name, text) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
     assert_eq!(lower(&parse(&name, &text)).is_timed(), expected);
 }

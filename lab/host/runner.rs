@@ -267,7 +267,7 @@ fn clock(plan: &Plan, accelerator: Accelerator) -> Clock {
     if accelerator == Accelerator::Tcg && wants_virtual_time(plan) { Clock::Virtual } else { Clock::Real }
 }
 
-/// Where time is measured, or passed by waiting: the ms are then the kernel's, whatever else the host does, and waits
+/// Where time is measured, decides, or is passed by waiting: the ms are then the kernel's, whatever else the host does, and waits
 /// cost nothing. Elsewhere time is real, for counting instructions makes a computing guest half as fast. With NICs it must
 /// be: the host pulls their cables, and while the guest waits for that virtual time flies.
 fn wants_virtual_time(plan: &Plan) -> bool {
