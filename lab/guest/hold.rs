@@ -3,9 +3,11 @@
 //! An XDP program that lets everything pass makes the end receive by NAPI (`veth_napi_enable()`), on every kernel. With
 //! napi_defer_hard_irqs and gro_flush_timeout set, a poll that has done its work arms a timer and does not say that it
 //! is finished (`napi_complete_done()` returns false); until the timer fires `rx_notify_masked` stays set and no sender
-//! wakes the end up. The timer is set to longer than any run. One frame has to be polled to get there.
+//! wakes the end up. The timer is set to longer than any run. One frame has to be polled to get there: the lab's, unless a
+//! frame of the kernel's own (ARP, a learning packet of balance-alb) comes first. Then the lab's stays in the ring.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::links::{self, XdpMode};
@@ -27,6 +29,8 @@ const ARMING_SOURCE: [u8; 6] = [0x02, 0, 0x5e, 0xff, 0xff, 0xfe];
 const ARMING_FRAME_BYTES: usize = 60;
 /// A softirq runs when the sender's system call ends; a machine may be loaded.
 const ARMING_TIMEOUT: Duration = Duration::from_secs(5);
+/// After another frame has been polled, for so long the lab's is waited for.
+const FORESTALLED_AFTER: Duration = Duration::from_millis(300);
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -38,21 +42,33 @@ pub async fn hold(bed: &Testbed, device: &DeviceRef, peer: &DeviceRef) -> Result
     let what = format!("hold {device}");
     let failed = |error: &dyn std::error::Error| told(&what, error.to_string());
     xdp::put(bed, device, Action::Pass, XdpMode::Driver).await?;
-    set_timer(bed, device, &what, HELD_FOR_NS, "1")?;
 
     let (index, peer_index) = (bed.index(device).await?, bed.index(peer).await?);
     let enter = |error| netns_error(&what, &error);
-    let open = || sockopt::packet_socket(ARMING_ETHERTYPE, index);
-    let arrived = bed.namespaces.enter(&device.ns, open).map_err(enter)?.map_err(|e| failed(&e))?;
+    // Without a socket for its protocol the device would count the frame as dropped.
+    let open =
+        || io::Result::Ok((sockopt::packet_socket(ARMING_ETHERTYPE, index)?, all_that_arrives(index)?));
+    let (arrived, all) = bed.namespaces.enter(&device.ns, open).map_err(enter)?.map_err(|e| failed(&e))?;
+    let mut buffer = [0; ARMING_FRAME_BYTES];
+    while sockopt::receive(&all, &mut buffer).map_err(|e| failed(&e))?.is_some() {}
+    set_timer(bed, device, &what, HELD_FOR_NS, "1")?;
     let send = || send_arming_frame(peer_index);
     bed.namespaces.enter(&peer.ns, send).map_err(enter)?.map_err(|e| failed(&e))?;
-    let mut buffer = [0; ARMING_FRAME_BYTES];
-    let mut arrival = || match sockopt::receive(&arrived, &mut buffer) {
-        Ok(None) => None,
-        other => Some(other),
+    let mut forestalled = None;
+    let mut arrival = || match (sockopt::receive(&arrived, &mut buffer), sockopt::receive(&all, &mut buffer))
+    {
+        (Ok(Some(_)), _) => Some(Ok(())),
+        (Ok(None), Ok(Some(_))) => {
+            forestalled.get_or_insert_with(Instant::now);
+            None
+        }
+        (Ok(None), Ok(None)) => {
+            forestalled.filter(|since| since.elapsed() > FORESTALLED_AFTER).map(|_| Ok(()))
+        }
+        (Err(error), _) | (_, Err(error)) => Some(Err(error)),
     };
     match wait::until(Instant::now() + ARMING_TIMEOUT, LOOK_INTERVAL, &mut arrival) {
-        Some(Ok(_)) => {}
+        Some(Ok(())) => {}
         Some(Err(error)) => return Err(failed(&error)),
         None => return Err(told(&what, "the frame that arms it did not arrive".into())),
     }
@@ -78,6 +94,12 @@ fn set_timer(bed: &Testbed, device: &DeviceRef, what: &str, ns: &str, polls: &st
         namespace.write_sys_class_net(&file, value).map_err(|error| netns_error(what, &error))?;
     }
     Ok(())
+}
+
+fn all_that_arrives(ifindex: u32) -> io::Result<OwnedFd> {
+    let socket = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
+    sockopt::ignore_outgoing(&socket)?;
+    Ok(socket)
 }
 
 fn send_arming_frame(ifindex: u32) -> io::Result<()> {
