@@ -3,8 +3,8 @@
 Run it as `python3 bench/cni-modes.py LAB [JOBS [hardware|switch]]`, with the lab's binary; the last word is for one table
 alone. Each cell is a run of its own: a pod with a VF of each of two PFs, attached as Multus does it, then 100 numbered frames
 in each direction; in active-backup first with the first VF active, then with the second. In the first table the VFs are
-igb's, in the second a switch stands in for them, which enforces spoofchk. Takes about twenty minutes. The result takes the place of the last matrix in the cache: there is nothing in it to
-accept.
+igb's, in the second a switch stands in for them, which enforces spoofchk. Takes about twenty minutes. The result takes the
+place of the last matrix in the cache: there is nothing in it to accept.
 """
 import itertools
 import json
