@@ -280,7 +280,7 @@ fn arrives(trial: &TrialAccount, tagged: &Flow) -> Option<Answer> {
     let account = trial.flows.iter().find(|account| account.flow.name == tagged.name)?;
     Some(Answer::plain(match account.delivered {
         0 => "nothing arrives",
-        all if all == account.asked => "all arrive: tcpdump at the other end shows them",
+        all if all == account.asked => "all arrive, as tcpdump at the other end shows",
         _ => "some arrive",
     }))
 }
