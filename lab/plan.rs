@@ -589,7 +589,7 @@ fn counted(topology: &Topology, mut ops: Vec<Op>, acts: Vec<Op>) -> Vec<Op> {
     ops.push(Op::Count(When::Before));
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
-    ops.extend(acts.into_iter().chain(let_go));
+    ops.extend(acts.into_iter().chain(let_go).chain(timed::settled(topology)));
     ops.push(Op::Count(When::After));
     ops
 }

@@ -1,10 +1,15 @@
 //! Whether a plan is one of time: what it measures, what the kernel goes by, or most of what it takes.
 
 use super::{Op, Plan};
-use crate::topology::{Link, LinkKind};
+use crate::scenario::Subject;
+use crate::topology::{Link, LinkKind, Topology};
 
 /// Pauses that are longer than all else in a run, which takes about a second.
 const LONG_PAUSES_MS: u32 = 2_000;
+
+/// The state of a device that has come up is UNKNOWN or DOWN until linkwatch has looked at it: once in a second
+/// (`linkwatch_schedule_work()`), and what stands on it after that.
+const LINKWATCH_MS: u32 = 2_000;
 
 impl Plan {
     /// Whether it sends frames at an interval, and looks at how long none of them came; or has a bond that gives up a port
@@ -24,4 +29,10 @@ fn has_arp_monitor(op: &Op) -> bool {
 
 fn pause_ms(op: &Op) -> u32 {
     if let Op::Pause(for_ms) = op { *for_ms } else { 0 }
+}
+
+/// Time for the states of devices to become what they stay, where the file has them as `ip address` prints them.
+pub(super) fn settled(topology: &Topology) -> Option<Op> {
+    let is_shown = |subject: &Subject| matches!(subject, Subject::Shown { .. });
+    topology.scenario.expect.iter().any(|it| is_shown(&it.subject)).then_some(Op::Pause(LINKWATCH_MS))
 }
