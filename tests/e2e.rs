@@ -4,6 +4,7 @@
 //! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. A snapshot says
 //! what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI never does.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +37,10 @@ const KERNELS_VARIABLE: &str = "LAB_KERNELS";
 const KERNEL: &str = "6.12.57";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Half of a run is waiting: for the carrier of a NIC, for LACP, for a monitor to look.
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * processors);
     let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "quick".to_owned());
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     for pin in machine::pins(&kernels) {
