@@ -107,7 +107,8 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
     let steps = &topology.scenario.steps;
     let change = match cause {
         Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
-        Contrary::Named(name) => vec![inject(topology, name)],
+        // An author may mean what comes of it: a port is given up when miimon has looked.
+        Contrary::Named(name) => vec![inject(topology, name), Op::Pause(STATE_WITHIN_MS / 10)],
         Contrary::Replugged(device) => replug(topology, device),
         _ => Vec::new(),
     };
