@@ -53,6 +53,7 @@ fn main() -> ExitCode {
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());
     trials.push(soak::trial());
+    trials.push(soak::rounds());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

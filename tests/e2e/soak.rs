@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{KERNEL, flagship, lab_run, machine, pin};
+use crate::{KERNEL, flagship, gallery_folder, lab_run, machine, pin};
 
 /// How many runs; the closing note of an issue takes 20.
 const RUNS_VARIABLE: &str = "LAB_TEST_RUNS";
@@ -20,6 +20,21 @@ pub fn trial() -> Trial {
             let again = busily(|| findings(number));
             lab_run::assert_same(&first, &again, &format!("run 0 | run {number}"));
         }
+    })
+}
+
+/// The rounds of one run, in fresh namespaces of one kernel.
+pub fn rounds() -> Trial {
+    machine::trial("soak: five rounds on a busy machine say the same", pin(), |_, _| {
+        let topology = gallery_folder().join("causes/port-queue-full.toml");
+        let (code, stdout) = busily(|| lab_run::output_with(&topology, KERNEL, &["--repeat", "5"]));
+        let document = lab_run::document(&stdout).expect("standard output is one document");
+        assert_eq!(code, 0, "{document:#}");
+        let rounds = &document["repetitions"];
+        assert_eq!((&rounds["rounds"], &rounds["alike"]), (&json!(5), &json!(5)), "{rounds:#}");
+        let flows = document["flows"].as_array().expect("it has flows");
+        let asked: u64 = flows.iter().filter_map(|flow| flow["asked"].as_u64()).sum();
+        assert_eq!(rounds["frames"], json!(5 * asked), "the frames of each round are accounted for");
     })
 }
 
