@@ -101,13 +101,13 @@ impl SwitchPort {
             }
             VfSettings { spoofchk: Some(false), .. } if self.source.is_some() => Err("spoofchk taken back"),
             VfSettings { trust: Some(true), .. } if self.source.is_some() => Err("spoofchk with trust"),
-            VfSettings { spoofchk: Some(true), .. } => {
-                Ok(Self { vlan, address, source: address, ..self.clone() })
-            }
             VfSettings { mac: Some(_), .. } if self.source.is_some() && self.source != address => {
                 Err("other mac")
             }
             VfSettings { link_state: Some(state), .. } if state != VfLinkState::Auto => Err("link_state"),
+            VfSettings { spoofchk: Some(true), .. } => {
+                Ok(Self { vlan, address, source: address, ..self.clone() })
+            }
             _ => Ok(Self { vlan, address, ..self.clone() }),
         }
     }
@@ -123,9 +123,7 @@ impl StandIn {
     fn portless(nic: DeviceRef, by: Substitute) -> Self {
         Self { nic, by, ports: Vec::new(), followers: Vec::new(), is_lax: false }
     }
-}
 
-impl StandIn {
     /// The ports that give the PF its carrier, and the VFs that lose theirs with it.
     fn carriers(&self) -> impl Iterator<Item = DeviceRef> {
         let own = self.ports.get(1).map(|own| own.device.clone());
@@ -448,6 +446,17 @@ mod tests {
             "[ns.node.pf.enp1s0]\ndriver = 'igb'\nvfs = 2\npeer = 'switch:p1'\n{backing}\n{vf}\n{SRIOV}{says}\n"
         );
         Topology::parse("t", "t.toml", &text).map_err(|errors| errors.to_string())
+    }
+
+    /// Whatever else it is told, too.
+    #[rstest::rstest]
+    #[case("vlan = 70\nlink_state = 'disable'", "link_state")]
+    #[case("spoofchk = 'on'\nlink_state = 'disable'", "link_state")]
+    #[case("spoofchk = 'on'\nmac = '02:00:5e:00:53:09'", "other mac")]
+    fn what_a_switch_cannot_be_told(#[case] says: &str, #[case] word: &str) {
+        let vf = "vf.1 = { mac = '02:00:5e:00:53:01', spoofchk = true }";
+        let errors = attached(vf, says, "backing = 'switch'").expect_err("it does not do that");
+        assert!(errors.contains(word), "{errors}");
     }
 
     #[rstest::rstest]

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use lab::document::{Document, KernelDocument, Timing};
 use lab::matrix::{Matrix, Measures, Policy, judge};
 use lab::outcome::Outcome;
+use lab::repetitions::Repetitions;
 use lab::snapshot;
 use tempfile::TempDir;
 
@@ -95,6 +96,17 @@ fn takes_nothing_that_a_stand_in_did() {
         node:enp1s0 by switch\n0 taken, 0 as before, 1 refused\n";
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), expected));
     assert!(!dir.path().join("snapshots").exists());
+}
+
+#[test]
+fn takes_nothing_that_was_another_thing_in_another_round() {
+    let mut document = document("t", "6.12.57", Outcome::Fail, "");
+    let rounds = Repetitions { rounds: 25, alike: 24, frames: 2500, unattributed: 0, differing: Vec::new() };
+    document.repetitions = Some(rounds);
+    let dir = last_matrix(vec![document]);
+    let output = accept(dir.path(), &[], false);
+    assert!(!dir.path().join("snapshots").exists());
+    assert!(format!("{output:?}").contains("24 of 25 rounds say the same"), "{output:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::Args;
 use lab::behaviour;
 use lab::matrix::{Cell, Matrix, is_acceptable, unattributed};
 use lab::outcome::Outcome;
+use lab::repetitions::Repetitions;
 use lab::report::grid;
 use lab::snapshot;
 
@@ -130,6 +131,10 @@ fn refusal(cell: &Cell) -> Option<String> {
         return Some(format!(
             "it shows a stand-in, and not the NICs that the topology asks for: {stand_ins}"
         ));
+    }
+    if let Some(rounds) = cell.document.repetitions.as_ref().filter(|all| all.alike < all.rounds) {
+        let Repetitions { rounds, alike, .. } = rounds;
+        return Some(format!("{alike} of {rounds} rounds say the same: a snapshot has what each run says"));
     }
     let frames = unattributed(&cell.document);
     (frames > 0).then(|| format!("{frames} frames are unaccounted for, which no snapshot covers"))

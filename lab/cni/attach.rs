@@ -475,7 +475,7 @@ fn be_gateway(attached: &mut Attached) {
 fn first_of(cidr: &Cidr) -> Option<IpAddr> {
     let IpAddr::V4(address) = cidr.address else { return None };
     let mask = u32::MAX.checked_shl(u32::from(32 - cidr.prefix)).unwrap_or(0);
-    Some(Ipv4Addr::from((u32::from(address) & mask) + 1).into())
+    Some(Ipv4Addr::from((u32::from(address) & mask).checked_add(1)?).into())
 }
 
 /// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.
