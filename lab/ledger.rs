@@ -18,6 +18,8 @@
 //!
 //! Not verified:
 //! - the order of frames, and whether an echo request in fragments arrives whole: its first one counts;
+//! - where an echo request is that came by another device of the receiver's namespace: no socket has it, and it is
+//!   unattributed;
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
