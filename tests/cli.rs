@@ -174,3 +174,14 @@ fn a_reader_that_goes_away_ends_the_output_without_a_word() {
     assert_eq!(ended.status.code(), Some(128 + libc::SIGPIPE));
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
+
+#[test]
+fn plugins_own_programs_are_not_run_on_the_running_kernel() {
+    let bare = Bare::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/cni-real-plugins.toml");
+    let said = bare.lab(&["run", &path.display().to_string(), "--kernel", "host", "--cni", "real"]);
+    assert_eq!(said.code, Some(69), "{said:?}");
+    for words in ["are not run on this machine", "/var/lib/cni", "--kernel VERSION", "--cni own"] {
+        assert!(said.stdout.contains(words), "{words}: {said:?}");
+    }
+}

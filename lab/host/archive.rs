@@ -12,11 +12,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::cache::{Cache, CacheError};
-use super::child::{APT_AS_CALLER, die_with_parent};
+use super::child::{APT_AS_CALLER, APT_BOUNDS, die_with_parent, output_within};
 use super::download::{DownloadError, DownloadEvent, fetch_unpinned};
 use super::file::{At, FileError};
 use super::kernels::{Archive, Flavour, KernelPin, Kernels, KernelsError, ModulePin, PinnedPackage};
@@ -43,6 +44,9 @@ const KERNEL_PACKAGES: &str = "^linux-(image|binary|base|modules)-[0-9].*-amd64$
 
 /// More than the largest module package has.
 const PACKAGE_BYTES_MAX: u64 = 300_000_000;
+
+/// A suite's package lists are 50 MB at the most: at 100 kB/s that is 500 s.
+const APT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Why a kernel could not be pinned.
 #[derive(Debug, thiserror::Error)]
@@ -336,9 +340,9 @@ fn run_apt(
     ] {
         command.args(["-o", &option]);
     }
-    die_with_parent(command.args(APT_AS_CALLER).args(arguments));
+    die_with_parent(command.args(APT_AS_CALLER).args(APT_BOUNDS).args(arguments));
     let failed = |message: String| ArchiveError::Apt { program, suite, message };
-    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    let output = output_within(&mut command, APT_TIMEOUT).map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")));
     }

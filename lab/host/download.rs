@@ -4,14 +4,14 @@
 //! certificates; else curl does. What arrives counts for nothing until its size and SHA-256 are the pin's.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::child::{APT_AS_CALLER, die_with_parent};
+use super::child::{APT_AS_CALLER, APT_BOUNDS, Drain, Keep, die_with_parent, end_within};
 use super::file::{At, FileError};
 use super::kernels::{PinnedPackage, Sha256Hex};
 use super::wait;
@@ -26,6 +26,17 @@ const CONNECT_TIMEOUT_S: u64 = 120;
 
 /// A transfer slower than this on average is given up.
 const BYTES_PER_SECOND_MIN: u64 = 50_000;
+
+/// Without a new byte for so long a transfer is given up. The transports give up by themselves before that, with a
+/// better message: apt after 30 s ([`APT_BOUNDS`]), curl after [`CURL_STALL_S`].
+const STALL_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// curl's own bounds: on the connection, and on a transfer that does not move.
+const CURL_CONNECT_S: &str = "30";
+const CURL_STALL_S: &str = "45";
+
+/// What is kept of a transport's standard error: its end.
+const LAST_WORDS_BYTES_MAX: usize = 16 * 1024;
 
 /// What happens while a kernel is fetched, for a progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +93,7 @@ pub enum DownloadError {
     },
     /// It took too long.
     #[error(
-        "gave up on {url} after {seconds} s: {received} of {size} bytes had arrived; try again or set LAB_MIRROR to a nearer mirror"
+        "gave up on {url} after {seconds} s: {received} of {size} bytes had arrived and {why}; try again or set LAB_MIRROR to a nearer mirror"
     )]
     TooSlow {
         /// The address.
@@ -93,6 +104,8 @@ pub enum DownloadError {
         received: u64,
         /// Bytes expected.
         size: u64,
+        /// Which limit it was.
+        why: &'static str,
     },
     /// The mirror's file is not the pinned one.
     #[error(
@@ -176,41 +189,84 @@ fn transfer(
     let mut command = transport(url, partial)?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     die_with_parent(&mut command);
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let limits = Limits {
+        stall: STALL_TIMEOUT,
+        total: Duration::from_secs(CONNECT_TIMEOUT_S + size / BYTES_PER_SECOND_MIN),
+    };
+    watch(&mut command, partial, limits, &mut |received| {
+        on_event(DownloadEvent::Progress { package, received });
+    })
+    .map_err(|end| match end {
+        Unfinished::Failed(message) => failed(message),
+        Unfinished::Stopped { seconds, received, why } => {
+            DownloadError::TooSlow { url: url.to_owned(), seconds, received, size, why }
+        }
+    })
+}
 
-    let seconds = CONNECT_TIMEOUT_S + size / BYTES_PER_SECOND_MIN;
-    let mut received = 0;
-    let ended = wait::until(Instant::now() + Duration::from_secs(seconds), POLL_INTERVAL, || {
+/// How long a transfer may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Without a new byte.
+    stall: Duration,
+    /// In all.
+    total: Duration,
+}
+
+/// Why a transfer did not come to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Unfinished {
+    Failed(String),
+    Stopped { seconds: u64, received: u64, why: &'static str },
+}
+
+/// Runs a transport that writes to `partial`, and ends it when it takes too long or does not move.
+fn watch(
+    command: &mut Command,
+    partial: &Path,
+    limits: Limits,
+    on_progress: &mut dyn FnMut(u64),
+) -> Result<(), Unfinished> {
+    let failed = |error: std::io::Error| Unfinished::Failed(error.to_string());
+    let mut child = command.spawn().map_err(failed)?;
+    let stderr = child.stderr.take().map(|pipe| Drain::start(pipe, LAST_WORDS_BYTES_MAX, Keep::Last));
+    let (begun, mut received, mut moved) = (Instant::now(), 0, Instant::now());
+    let ended = wait::until(begun + limits.total, POLL_INTERVAL, || {
         let now = fs::metadata(partial).map_or(0, |metadata| metadata.len());
         if now != received {
-            received = now;
-            on_event(DownloadEvent::Progress { package, received });
+            (received, moved) = (now, Instant::now());
+            on_progress(received);
         }
-        child.try_wait().transpose()
+        match child.try_wait() {
+            Ok(None) if moved.elapsed() >= limits.stall => Some(Ok(None)),
+            ended => ended.transpose().map(|status| status.map(Some)),
+        }
     });
-    match ended {
-        Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) => Err(failed(last_words(&mut child, status))),
-        Some(Err(error)) => Err(failed(error.to_string())),
-        None => {
-            // Both fail only if the child has ended meanwhile.
-            let _ = child.kill();
-            let _ = child.wait();
-            let url = url.to_owned();
-            Err(DownloadError::TooSlow { url, seconds, received, size })
+    let status = ended.transpose().map_err(failed)?;
+    let why = match status {
+        Some(Some(status)) if status.success() => return Ok(()),
+        Some(Some(status)) => {
+            let said = stderr.map(Drain::finish).unwrap_or_default();
+            return Err(Unfinished::Failed(last_words(&said, status)));
         }
-    }
+        Some(None) => "no byte came any more",
+        None => "it was too slow",
+    };
+    end_within(&mut child, Duration::ZERO).map_err(failed)?;
+    Err(Unfinished::Stopped { seconds: begun.elapsed().as_secs(), received, why })
 }
 
 fn transport(url: &str, partial: &Path) -> Result<Command, DownloadError> {
     if Path::new(APT_HELPER).exists() {
         let mut command = Command::new(APT_HELPER);
-        command.args(APT_AS_CALLER);
+        command.args(APT_AS_CALLER).args(APT_BOUNDS);
         command.args(["download-file", url]).arg(partial);
         return Ok(command);
     }
     let mut command = Command::new(find_in_path("curl").ok_or(DownloadError::NoTransport)?);
-    command.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https", "--output"]);
+    command.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=http,https"]);
+    command.args(["--connect-timeout", CURL_CONNECT_S, "--speed-limit", "1", "--speed-time", CURL_STALL_S]);
+    command.arg("--output");
     command.arg(partial).args(["--", url]);
     Ok(command)
 }
@@ -221,16 +277,11 @@ fn find_in_path(program: &str) -> Option<PathBuf> {
 }
 
 /// The error lines of a transport that has failed, without apt's warnings.
-fn last_words(child: &mut Child, status: ExitStatus) -> String {
-    let mut text = String::new();
-    let read = child.stderr.as_mut().map_or(Ok(0), |stderr| stderr.read_to_string(&mut text));
+fn last_words(said: &[u8], status: ExitStatus) -> String {
+    let text = String::from_utf8_lossy(said);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("W:"));
     let said = lines.collect::<Vec<_>>().join("; ");
-    match read {
-        Ok(_) if !said.is_empty() => said,
-        Ok(_) => status.to_string(),
-        Err(error) => format!("{status}; {}", io::Error::other(error)),
-    }
+    if said.is_empty() { status.to_string() } else { said }
 }
 
 #[cfg(test)]
@@ -262,5 +313,30 @@ mod tests {
             assert_eq!(partial.exists(), good);
             assert_eq!(events.iter().any(|event| event.starts_with("Verified")), good);
         }
+    }
+
+    #[test]
+    fn a_transfer_that_does_not_move_is_ended_and_one_that_says_much_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("partial");
+        let run = |script: &str, stall_ms, total_ms| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh"]).arg(&partial).stderr(Stdio::piped());
+            let limits =
+                Limits { stall: Duration::from_millis(stall_ms), total: Duration::from_millis(total_ms) };
+            watch(&mut command, &partial, limits, &mut |_| {})
+        };
+        let stopped = |script, stall_ms, total_ms| match run(script, stall_ms, total_ms) {
+            Err(Unfinished::Stopped { received, why, .. }) => (received, why),
+            other => panic!("{script}: {other:?}"),
+        };
+        assert_eq!(stopped("printf 12345 > $1; exec sleep 60", 300, 60_000), (5, "no byte came any more"));
+        let slow = "while :; do printf x >> $1; sleep 0.02; done";
+        assert_eq!(stopped(slow, 5_000, 500).1, "it was too slow");
+        // More than a pipe holds.
+        let noisy = "head -c 300000 /dev/zero | tr '\\0' w >&2; echo >&2; echo 'E: no route' >&2; exit 1";
+        let Err(Unfinished::Failed(said)) = run(noisy, 60_000, 60_000) else { panic!("it failed") };
+        assert!(said.ends_with("E: no route"), "{}", said.len());
+        assert_eq!(run("printf 1 > $1", 60_000, 60_000), Ok(()));
     }
 }

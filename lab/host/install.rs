@@ -4,6 +4,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use super::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
+
+/// What apt knows without the network takes it a second.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Package lists, or QEMU and what it depends on (some 100 MB), at 100 kB/s.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 /// The package with QEMU for x86-64 guests.
 pub const QEMU_PACKAGE: &str = "qemu-system-x86";
@@ -48,6 +57,14 @@ pub enum InstallError {
         what: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// apt did not start, or did not end.
+    #[error("{command}: {source}")]
+    Child {
+        /// What was run.
+        command: String,
+        /// What became of it.
+        source: ChildError,
     },
 }
 
@@ -119,8 +136,9 @@ fn install_from(package: &str, suite: &str) -> Result<(), InstallError> {
 fn index_targets() -> Result<String, InstallError> {
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
-    let output =
-        command.output().map_err(|source| InstallError::Io { what: "apt-get".to_owned(), source })?;
+    die_with_parent(&mut command);
+    let failed = |source| InstallError::Child { command: "apt-get indextargets".to_owned(), source };
+    let output = output_within(&mut command, LOCAL_TIMEOUT).map_err(failed)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -145,13 +163,18 @@ fn sources_for(targets: &str, release: &str, suite: &str) -> Option<String> {
 
 fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q").args(APT_BOUNDS);
     for option in options {
         command.args(["-o", option]);
     }
     command.args(arguments);
     let shown = format!("apt-get {}", arguments.join(" "));
-    let output = command.output().map_err(|source| InstallError::Io { what: shown.clone(), source })?;
+    // An installation that is cut off leaves packages half configured: it goes on when the lab is killed.
+    if arguments.first() != Some(&"install") {
+        die_with_parent(&mut command);
+    }
+    let failed = |source| InstallError::Child { command: shown.clone(), source };
+    let output = output_within(&mut command, NETWORK_TIMEOUT).map_err(failed)?;
     if output.status.success() {
         return Ok(());
     }

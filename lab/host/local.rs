@@ -3,22 +3,30 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::child::die_with_parent;
+use super::child::{Drain, Keep, die_with_parent, end_within};
+use super::lines::LINE_BYTES_MAX;
 
 /// The hidden command that makes the lab an agent on this kernel.
 pub const AGENT_COMMAND: &str = "agent-on-this-kernel";
 
-/// A last word that a dying agent may have.
-const LAST_WORDS_BYTES_MAX: u64 = 64 * 1024;
+/// What is kept of the agent's standard error: its end.
+const LAST_WORDS_BYTES_MAX: usize = 64 * 1024;
+
+/// Records that wait to be read; an agent that writes faster waits, as a guest does.
+const LINES_WAITING_MAX: usize = 1024;
+
+/// An agent that has closed its output has nothing left to do.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An agent on this kernel.
 #[derive(Debug)]
 pub struct LocalAgent {
     child: Child,
     lines: Receiver<String>,
+    last_words: Drain,
     deadline: Instant,
     idle: Duration,
 }
@@ -42,30 +50,48 @@ impl LocalAgent {
     pub fn start(idle: Duration, total: Duration) -> std::io::Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("lab").arg(AGENT_COMMAND);
+        Self::of(command, idle, total)
+    }
+
+    fn of(mut command: Command, idle: Duration, total: Duration) -> std::io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         die_with_parent(&mut command);
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().expect("it was asked for as a pipe");
-        let (sender, lines) = channel();
+        let stderr = child.stderr.take().expect("it was asked for as a pipe");
+        // Read while it runs: an agent that warns a lot would wait for a reader, and hang.
+        let last_words = Drain::start(stderr, LAST_WORDS_BYTES_MAX, Keep::Last);
+        let (sender, lines) = sync_channel(LINES_WAITING_MAX);
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let Ok(line) = line else { break };
+            let mut stdout = BufReader::new(stdout);
+            loop {
+                let mut line = String::new();
+                let read = (&mut stdout).take(LINE_BYTES_MAX as u64).read_line(&mut line);
+                if !read.is_ok_and(|length| length > 0) {
+                    break;
+                }
+                line.truncate(line.trim_end_matches(['\r', '\n']).len());
                 if sender.send(line).is_err() {
                     break;
                 }
             }
         });
-        Ok(Self { child, lines, deadline: Instant::now() + total, idle })
+        Ok(Self { child, lines, last_words, deadline: Instant::now() + total, idle })
     }
 
-    /// Sends one line.
+    /// Sends one line, the only one. It is written beside everything else: an agent that does not read it is noticed by
+    /// its silence.
     ///
     /// # Errors
-    /// When the agent is gone.
+    /// When one was sent before.
     pub fn send(&mut self, line: &str) -> std::io::Result<()> {
         let mut stdin = self.child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(line.as_bytes())?;
-        stdin.write_all(b"\n")
+        let line = [line.as_bytes(), b"\n"].concat();
+        std::thread::spawn(move || {
+            // An agent that died before its request has its last words to say.
+            let _ = stdin.write_all(&line);
+        });
+        Ok(())
     }
 
     /// The next line, or that there will be none.
@@ -86,10 +112,42 @@ impl LocalAgent {
         if kill {
             self.child.kill()?;
         }
-        let mut last_words = String::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            stderr.take(LAST_WORDS_BYTES_MAX).read_to_string(&mut last_words)?;
-        }
-        Ok((self.child.wait()?, last_words))
+        let status = end_within(&mut self.child, END_TIMEOUT)?
+            .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::TimedOut, "the agent does not end"))?;
+        Ok((status, String::from_utf8_lossy(&self.last_words.finish()).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(20);
+
+    fn agent(script: &str) -> LocalAgent {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        LocalAgent::of(command, IDLE, IDLE).unwrap()
+    }
+
+    #[test]
+    fn an_agent_that_fills_its_standard_error_goes_on() {
+        let mut agent = agent("head -c 1000000 /dev/zero >&2; echo end >&2; echo {}");
+        assert_eq!(agent.next_line(), Next::Line("{}".to_owned()));
+        assert_eq!(agent.next_line(), Next::Closed);
+        let (status, last_words) = agent.finish(false).unwrap();
+        assert!(status.success() && last_words.ends_with("end\n"), "{status}");
+        assert!(last_words.len() <= LAST_WORDS_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_request_that_nobody_reads_does_not_keep_the_host() {
+        let begun = Instant::now();
+        let mut agent = agent("exec sleep 100");
+        agent.idle = Duration::from_millis(100);
+        agent.send(&"x".repeat(1_000_000)).unwrap();
+        assert_eq!(agent.next_line(), Next::TimedOut);
+        agent.finish(true).unwrap();
+        assert!(begun.elapsed() < IDLE);
     }
 }

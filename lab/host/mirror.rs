@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
-use super::child::die_with_parent;
+use super::child::{die_with_parent, output_within};
 use super::kernels::Archive;
+
+/// apt answers from its configuration, in well under a second.
+const APT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why there is no address.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -71,7 +75,7 @@ fn apt_uris() -> Option<String> {
     let mut command = Command::new("apt-get");
     command.args(["--print-uris", "update"]);
     die_with_parent(&mut command);
-    let output = command.output().ok()?;
+    let output = output_within(&mut command, APT_TIMEOUT).ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

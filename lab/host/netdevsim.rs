@@ -8,14 +8,14 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use lzma_rust2::XzReader;
 use sha2::{Digest, Sha256};
 
 use super::cache::{Cache, CacheError, Scratch};
-use super::child::die_with_parent;
+use super::child::{die_with_parent, end_within, output_within};
 use super::deb::{DebError, for_each_file};
 use super::download::{DownloadError, DownloadEvent, fetch};
 use super::file::{At, FileError};
@@ -24,7 +24,6 @@ use super::manifest::Manifest;
 use super::mirror::{MirrorError, Mirrors};
 use super::modules::{ModulesError, modinfo};
 use super::store::InstallPolicy;
-use super::wait;
 
 /// The module's name.
 pub const NETDEVSIM: &str = "netdevsim";
@@ -38,7 +37,8 @@ const BUILD_FORMAT: u32 = 1;
 /// Forty times what it takes on one processor.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
 
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// A compiler that says its version.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// So many lines of make's tell what went wrong.
 const LOG_LINES: usize = 12;
@@ -301,7 +301,7 @@ impl Tools {
             package: package.into(),
             source,
         };
-        let status = quiet(Command::new(program).arg("--version")).status().map_err(no_tool)?;
+        let status = quiet(Command::new(program).arg("--version")).map_err(no_tool)?;
         if status.success() { Ok(()) } else { Err(no_tool(io::Error::other(status.to_string()))) }
     }
 
@@ -372,7 +372,7 @@ fn compiler_of(variables: &str) -> Option<String> {
 fn understands(compiler: &str, option: &str) -> bool {
     let mut command = Command::new(compiler);
     command.args([option, "-E", "-x", "c", "/dev/null"]);
-    quiet(&mut command).status().is_ok_and(|status| status.success())
+    quiet(&mut command).is_ok_and(|status| status.success())
 }
 
 /// Debian 13's build tools want its C library. Where this machine's is older, they are started with the pinned one.
@@ -382,8 +382,8 @@ fn bring_libc(scratch: &Scratch) -> Result<(), NetdevsimError> {
         return Ok(());
     }
     let mut command = Command::new(&objtool);
-    die_with_parent(command.arg("--help").env("SRCARCH", "x86").stdin(Stdio::null()));
-    let output = command.output().at("run", &objtool)?;
+    die_with_parent(command.arg("--help").env("SRCARCH", "x86"));
+    let output = output_within(&mut command, TOOL_TIMEOUT).map_err(io::Error::other).at("run", &objtool)?;
     if !String::from_utf8_lossy(&output.stderr).contains("GLIBC_") || !libc.is_dir() {
         return Ok(());
     }
@@ -416,21 +416,19 @@ fn bring_libc(scratch: &Scratch) -> Result<(), NetdevsimError> {
 fn run(command: &mut Command) -> io::Result<Option<String>> {
     die_with_parent(command);
     let mut child = command.spawn()?;
-    let deadline = Instant::now() + BUILD_TIMEOUT;
-    let status = wait::until(deadline, POLL_INTERVAL, || child.try_wait().transpose());
-    match status {
-        Some(status) => Ok(Some(status?).filter(|status| !status.success()).map(|status| status.to_string())),
-        None => {
-            child.kill()?;
-            child.wait()?;
-            Ok(Some(format!("was ended after {} s", BUILD_TIMEOUT.as_secs())))
-        }
+    match end_within(&mut child, BUILD_TIMEOUT)? {
+        Some(status) => Ok(Some(status).filter(|status| !status.success()).map(|status| status.to_string())),
+        None => Ok(Some(format!("was ended after {} s", BUILD_TIMEOUT.as_secs()))),
     }
 }
 
-fn quiet(command: &mut Command) -> &mut Command {
+/// How a small tool ended.
+fn quiet(command: &mut Command) -> io::Result<ExitStatus> {
     die_with_parent(command);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    end_within(&mut child, TOOL_TIMEOUT)?.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no end after {} s", TOOL_TIMEOUT.as_secs()))
+    })
 }
 
 fn last_lines(text: &str) -> String {

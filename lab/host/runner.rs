@@ -400,11 +400,13 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
                       (--kernel VERSION)";
         return Ok(unfinished(topology, kernel, Outcome::Skip, reason.into(), begun_here));
     }
+    if let Some(reason) = plugins_here(&plugin_names(plan)) {
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, begun_here));
+    }
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
     let started = Instant::now();
     let mut collected = Collected::new();
-    // An agent that died before its request has its last words to say.
-    let _ = agent.send(&request(plan));
+    agent.send(&request(plan)).map_err(RunError::Agent)?;
     let hung = loop {
         match agent.next_line() {
             // Only a machine has cables to ask for.
@@ -429,6 +431,19 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
         return Ok(unfinished(topology, kernel, outcome, reason, timing));
     }
     Ok(conclude(topology, plan, kernel, collected, timing))
+}
+
+/// Why plugins' own programs are not run on this kernel. They run as root, keep leases under /var/lib/cni and sockets
+/// under /run, where this machine's own pods have theirs, and may start what outlives them.
+fn plugins_here(names: &[String]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "CNI plugins' own programs ({}) are not run on this machine: they would write to its /var/lib/cni and /run\n\
+         next: run it in a microVM (--kernel VERSION), or have the lab attach the pods (--cni own)",
+        names.join(", ")
+    ))
 }
 
 fn request(plan: &Plan) -> String {
