@@ -12,6 +12,7 @@ pub mod document;
 pub mod frames;
 pub mod handshake;
 pub mod hardware;
+pub mod inner_path;
 pub mod ip_address;
 pub mod ledger;
 pub mod link;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::document::{Document, FlowDocument, QdiscDocument, TrialDocument};
+use crate::inner_path::{FileName, UnsafeName};
 use crate::outcome::Outcome;
 use crate::scenario::Socket;
 
@@ -22,8 +23,11 @@ const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
 const FENCE: &str = "---";
 
 /// The name of the file that has the accepted text, within the folder of snapshots. insta writes `/` so, too.
-pub fn file_name(topology: &str, kernel: &str) -> String {
-    format!("{topology}@{}.snap", kernel.replace('/', "__"))
+///
+/// # Errors
+/// When a result names a topology whose file would be in another folder.
+pub fn file_name(topology: &str, kernel: &str) -> Result<FileName, UnsafeName> {
+    FileName::parse(&format!("{topology}@{}.snap", kernel.replace('/', "__")))
 }
 
 /// The content of such a file. `source` and `expression` say where the text is from and how to get it again.
@@ -229,8 +233,9 @@ mod tests {
 
     #[test]
     fn a_kernel_of_another_flavour_has_a_file_of_its_own() {
-        assert_eq!(file_name("t", "6.12.57"), "t@6.12.57.snap");
-        assert_eq!(file_name("t", "6.12.57/generic"), "t@6.12.57__generic.snap");
+        let name = |kernel| file_name("t", kernel).unwrap().to_string();
+        assert_eq!(name("6.12.57"), "t@6.12.57.snap");
+        assert_eq!(name("6.12.57/generic"), "t@6.12.57__generic.snap");
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn each_topology_has_a_row_with_all_kernels_and_a_line_in_the_plot() {
         assert!(!row.contains(" - |") && !row.contains("error"), "{row}");
         let stem = name.trim_end_matches(".toml");
         for kernel in &quick {
-            let file = snapshot::file_name(stem, &kernel.name());
+            let file = snapshot::file_name(stem, &kernel.name()).unwrap();
             assert!(root().join("snapshots").join(&file).exists(), "no {file}");
         }
         assert!(

@@ -14,7 +14,7 @@ use lab::report::grid;
 use lab::snapshot;
 
 use super::failure::{DIFFERS, Failure};
-use super::matrix::{LAST, SNAPSHOTS, accepted, is_ci};
+use super::matrix::{LAST, SNAPSHOTS, accepted, is_ci, snapshot_path};
 use super::{PinsArgs, provision};
 
 /// Shown by `--help`.
@@ -156,7 +156,7 @@ fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
         }
         None => println!("new     {}: {}", name(cell), cell.ran),
     }
-    let path = folder.join(snapshot::file_name(topology, kernel));
+    let path = snapshot_path(folder, topology, kernel)?;
     let command = format!("lab matrix {} --kernels {kernel}", cell.file);
     let content = snapshot::to_file(&cell.file, &command, &cell.text);
     let write = || -> std::io::Result<()> {

@@ -291,9 +291,15 @@ impl Accepted {
     }
 }
 
+/// Where the text that was accepted for a cell is kept.
+pub fn snapshot_path(folder: &Path, topology: &str, kernel: &str) -> Result<PathBuf, Failure> {
+    let name = snapshot::file_name(topology, kernel);
+    Ok(folder.join(name.map_err(|error| Failure::invalid(format!("error: {error}")))?))
+}
+
 /// The text that was accepted for a cell, if any was.
 pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<String>, Failure> {
-    let path = folder.join(snapshot::file_name(topology, kernel));
+    let path = snapshot_path(folder, topology, kernel)?;
     let content = match fs::read_to_string(&path) {
         Ok(content) => content,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::file::{At, FileError};
+use crate::inner_path::FileName;
 
 /// What was used this recently may be about to be opened by a running lab: it is not evicted.
 const IN_USE: Duration = Duration::from_secs(3600);
@@ -72,10 +73,17 @@ impl Cache {
         self.root.join(relative)
     }
 
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, File), FileError> {
+        let dir = self.path("locks");
+        let name = FileName::parse(name).map_err(io::Error::other).at("make a lock in", &dir)?;
+        let path = dir.join(name);
+        let file = File::create(&path).at("create", &path)?;
+        Ok((path, file))
+    }
+
     /// Takes the lock `name` if nobody holds it.
     pub fn try_lock(&self, name: &str) -> Result<Option<CacheLock>, CacheError> {
-        let path = self.path("locks").join(name);
-        let file = File::create(&path).at("create", &path)?;
+        let (path, file) = self.lock_file(name)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Some(CacheLock { _held: held })),
             Err((_, nix::Error::EWOULDBLOCK)) => Ok(None),
@@ -85,8 +93,7 @@ impl Cache {
 
     /// Takes the lock `name`, waiting for as long as a live process holds it.
     pub fn lock(&self, name: &str) -> Result<CacheLock, CacheError> {
-        let path = self.path("locks").join(name);
-        let file = File::create(&path).at("create", &path)?;
+        let (path, file) = self.lock_file(name)?;
         let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
         Ok(CacheLock { _held: held.at("lock", &path)? })
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use lzma_rust2::XzReader;
 
 use super::decompress::zstd_reader;
+use crate::inner_path::{InnerPath, UnsafeName};
 
 /// Why a package could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,15 +22,21 @@ pub enum DebError {
     /// A compression dpkg knows and this reader does not.
     #[error("unsupported package compression: {0}; data.tar, data.tar.xz and data.tar.zst are read")]
     Unsupported(String),
+    /// A file that would be outside of wherever the package is unpacked.
+    #[error("hostile package: {0}")]
+    Outside(#[from] UnsafeName),
     /// The bytes could not be read or decompressed.
     #[error("cannot read the package: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Calls `visit` with the path (no leading `./`) and content of each regular file, in archive order.
+/// Calls `visit` with the path (no leading `./`) and content of each regular file, in archive order. Links are none.
+///
+/// # Errors
+/// When the package is damaged, or a file in it has a path that leads out of it.
 pub fn for_each_file(
     mut deb: impl Read,
-    mut visit: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+    mut visit: impl FnMut(&InnerPath, &mut dyn Read) -> io::Result<()>,
 ) -> Result<(), DebError> {
     let (name, size) = find_data(&mut deb)?;
     let data = deb.take(size);
@@ -44,7 +51,8 @@ pub fn for_each_file(
         let mut entry = entry?;
         if entry.header().entry_type().is_file() {
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            visit(path.strip_prefix("./").unwrap_or(&path), &mut entry)?;
+            let path = InnerPath::parse(path.strip_prefix("./").unwrap_or(&path))?;
+            visit(&path, &mut entry)?;
         }
     }
     // The tar archive ends before the compressed stream does, and the stream's check sum is at its end.
@@ -103,7 +111,7 @@ mod tests {
         for_each_file(deb, |path, content| {
             let mut text = String::new();
             content.read_to_string(&mut text)?;
-            found.push((path.to_owned(), text));
+            found.push((path.to_string(), text));
             Ok(())
         })?;
         Ok(found)

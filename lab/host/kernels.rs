@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::version::{KernelVersion, Series, VersionError};
+use crate::inner_path::{FileName, InnerPath};
 
 /// The pins built into the lab.
 const BUILT_IN: &str = include_str!("../../kernels.toml");
@@ -187,16 +188,15 @@ impl KernelPin {
         if self.packages.is_empty() {
             return Err(format!("kernel {} has no packages", self.name()));
         }
-        if self.release.contains('/') || self.release.starts_with('.') {
-            return Err(format!("kernel {}: {:?} is no release", self.name(), self.release));
-        }
+        FileName::parse(&self.release)
+            .map_err(|error| format!("kernel {}: no release: {error}", self.name()))?;
         check_paths(&self.packages).map_err(|error| format!("kernel {}: {error}", self.name()))?;
         Ok(version)
     }
 }
 
 fn check_paths(packages: &[PinnedPackage]) -> Result<(), String> {
-    let is_bad = |path: &&str| !path.starts_with("pool/") || path.split('/').any(|part| part == "..");
+    let is_bad = |path: &&str| !path.starts_with("pool/") || InnerPath::parse(path).is_err();
     match packages.iter().map(|package| package.path.as_str()).find(is_bad) {
         Some(path) => Err(format!("{path:?} is no pool path")),
         None => Ok(()),
@@ -269,6 +269,7 @@ impl Kernels {
 
     fn add_module(&mut self, module: ModulePin) -> Result<(), String> {
         let title = module.title();
+        FileName::parse(&module.name).map_err(|error| format!("module {title}: {error}"))?;
         check_paths(&module.packages).map_err(|error| format!("module {title}: {error}"))?;
         let is_its = |pin: &&KernelPin| pin.id == module.kernel && pin.flavour == module.flavour;
         let Some(pin) = self.pins.values().find(is_its) else {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decompress::{DecompressError, decompress};
 use super::file::{At, FileError};
+use crate::inner_path::{FileName, InnerPath, UnsafeName};
 
 /// Why modules could not be read or resolved.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,14 @@ pub enum ModulesError {
         path: PathBuf,
         /// What was wrong.
         source: serde_json::Error,
+    },
+    /// A module that would be outside of the kernel's modules.
+    #[error("a module of kernel {kernel}: {source}")]
+    Outside {
+        /// Release of the kernel.
+        kernel: String,
+        /// What is wrong with its name or path.
+        source: UnsafeName,
     },
     /// A file operation failed.
     #[error(transparent)]
@@ -143,11 +152,25 @@ impl ModuleTree {
             module,
             needed_by,
         })?;
-        let file = |name: &str| {
-            let path = self.dir.join(&index.modules.get(name)?.path);
-            Some(ModuleFile { name: name.to_owned(), path })
+        let modules = names.iter().filter_map(|name| Some((name, index.modules.get(name)?)));
+        let files = modules.map(|(name, module)| self.file(name, module));
+        let outside = |source| ModulesError::Outside { kernel: self.release.clone(), source };
+        files.collect::<Result<Vec<_>, _>>().map_err(outside)
+    }
+
+    /// The name becomes one of a file in the initramfs, and a word of its list; the path is below the kernel's modules,
+    /// unless the lab built the module.
+    fn file(&self, name: &str, module: &Module) -> Result<ModuleFile, UnsafeName> {
+        let name = FileName::parse(name)?;
+        if name.as_str().contains(char::is_whitespace) {
+            return Err(UnsafeName { name: name.to_string(), why: "has a space in it" });
+        }
+        let path = if self.built.contains(&module.path) {
+            module.path.clone()
+        } else {
+            self.dir.join(InnerPath::parse(&module.path.to_string_lossy())?)
         };
-        Ok(names.iter().filter_map(|name| file(name)).collect())
+        Ok(ModuleFile { name: name.to_string(), path })
     }
 }
 

@@ -1,9 +1,11 @@
 //! CNI plugins' own programs for a guest, and what those that are linked dynamically need to start.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::FileError;
+use super::file::{At, FileError};
 use super::initramfs::Extra;
+use crate::inner_path::FileName;
 
 /// Where Debian's containernetworking-plugins has its programs.
 const INSTALLED: &str = "/usr/lib/cni";
@@ -26,10 +28,14 @@ pub fn installed() -> Option<PathBuf> {
 /// The programs `names` of `folder`, with their runtime. One that is not there is left out: the agent says so.
 ///
 /// # Errors
-/// A file cannot be read.
+/// A name is none of a file in the folder.
 pub fn files(folder: &Path, names: &[String]) -> Result<Vec<Extra>, FileError> {
-    let program = |name: &String| Extra { name: format!("{GUEST_FOLDER}/{name}"), file: folder.join(name) };
-    let mut files: Vec<Extra> = names.iter().map(program).filter(|extra| extra.file.is_file()).collect();
+    let mut files = Vec::new();
+    for name in names {
+        let name = FileName::parse(name).map_err(io::Error::other).at("take a plugin from", folder)?;
+        files.push(Extra { name: format!("{GUEST_FOLDER}/{name}"), file: folder.join(&name) });
+    }
+    files.retain(|extra| extra.file.is_file());
     if !files.is_empty() {
         for (name, places) in RUNTIME {
             let here = places.iter().map(PathBuf::from).find(|place| place.is_file());

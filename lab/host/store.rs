@@ -17,6 +17,7 @@ use super::manifest::{Damage, MANIFEST, Manifest};
 use super::mirror::{MirrorError, Mirrors};
 use super::modules::{ModuleIndex, ModuleTree, ModulesError, is_module, module_files};
 use super::vmlinux::{self, VmlinuxError};
+use crate::inner_path::{FileName, InnerPath, UnsafeName};
 
 /// Room for the kernels of a user's own builds, of about 60 MB each.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
@@ -94,6 +95,14 @@ pub enum StoreError {
     /// An image whose release nothing tells.
     #[error("cannot tell the release of {}: name its module directory (…/lib/modules/RELEASE)", .0.display())]
     UnknownRelease(PathBuf),
+    /// An image whose release would name a file elsewhere.
+    #[error("the release of {}: {source}", image.display())]
+    BadRelease {
+        /// The image.
+        image: PathBuf,
+        /// What is wrong with its release.
+        source: UnsafeName,
+    },
     /// The machine's own kernel image is not to be found.
     #[error(
         "no kernel image for the running {release}: looked for {looked_for}; name one with --kernel-image FILE --modules DIR"
@@ -285,6 +294,7 @@ impl Store {
         self.cache.touch(&tree)?;
         let release = tree.join("release");
         let release = fs::read_to_string(&release).at("read", &release)?;
+        let release = safe_release(&image, &release)?;
         let extracted = tree.join("vmlinux");
         let dir = modules.unwrap_or_else(|| tree.clone());
         let configs =
@@ -369,6 +379,7 @@ impl Store {
         let from_dir = modules.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         let release = vmlinux::release(&bytes).or(from_dir);
         let release = release.ok_or_else(|| StoreError::UnknownRelease(image.to_owned()))?;
+        let release = safe_release(image, &release)?;
         let is_elf = bytes.starts_with(b"\x7fELF");
         let elf = vmlinux::extract(bytes)
             .map_err(|source| StoreError::Vmlinux { path: image.to_owned(), source })?;
@@ -388,6 +399,13 @@ impl Store {
         self.cache.evict("images", IMAGES_BYTES_MAX)?;
         Ok(())
     }
+}
+
+/// A release becomes part of the names of files: of the kernel's configuration, and of all that is made of it.
+fn safe_release(image: &Path, release: &str) -> Result<String, StoreError> {
+    FileName::parse(release)
+        .map(|name| name.to_string())
+        .map_err(|source| StoreError::BadRelease { image: image.to_owned(), source })
 }
 
 /// The parts [`Kernel`] names; a tree is published whole, so this fails only if someone took a part away.
@@ -420,22 +438,19 @@ fn unpack(deb: &Path, release: &str, tree: &Path) -> Result<(), DebError> {
 /// Until 6.18 one package has boot/ and lib/modules/ (usr/lib/modules/ in later builds). From 6.19 three
 /// have them: linux-binary the image, linux-base the configuration and the built-in names, linux-modules
 /// the modules; and by 7.2 image and configuration are in usr/lib/modules/ too.
-fn place_of(path: &str, release: &str) -> Option<PathBuf> {
-    if path.split('/').any(|part| part == "..") {
-        return None;
-    }
-    if let Some(boot) = path.strip_prefix("boot/") {
-        let name = boot.strip_suffix(release)?.strip_suffix('-')?;
+fn place_of(path: &InnerPath, release: &str) -> Option<PathBuf> {
+    if let Some(boot) = path.below("boot/") {
+        let name = boot.as_str().strip_suffix(release)?.strip_suffix('-')?;
         return ["vmlinuz", "config"].contains(&name).then(|| name.into());
     }
-    let modules = path.strip_prefix("usr/").unwrap_or(path).strip_prefix("lib/modules/")?;
-    let inside = modules.strip_prefix(release)?.strip_prefix('/')?;
-    match inside {
+    let path = path.below("usr/").unwrap_or_else(|| path.clone());
+    let inside = path.below(&format!("lib/modules/{release}/"))?;
+    match inside.as_str() {
         "vmlinuz" | "config" => Some(inside.into()),
         "modules.builtin" | "modules.builtin.modinfo" => Some(Path::new("modules").join(inside)),
         _ => {
-            let unused = UNUSED_MODULES.iter().any(|prefix| inside.starts_with(prefix));
-            (is_module(Path::new(inside)) && !unused).then(|| Path::new("modules").join(inside))
+            let unused = UNUSED_MODULES.iter().any(|prefix| inside.as_str().starts_with(prefix));
+            (is_module(inside.as_ref()) && !unused).then(|| Path::new("modules").join(inside))
         }
     }
 }
@@ -509,11 +524,11 @@ mod tests {
     #[case("lib/modules/R/kernel/drivers/net/veth.ko", Some("modules/kernel/drivers/net/veth.ko"))]
     #[case("usr/lib/modules/R/kernel/net/8021q/8021q.ko.xz", Some("modules/kernel/net/8021q/8021q.ko.xz"))]
     #[case("lib/modules/R/kernel/sound/soundcore.ko.xz", None)]
-    #[case("lib/modules/R/kernel/../../../x.ko", None)]
     #[case("lib/modules/RR/kernel/x.ko", None)]
     #[case("usr/share/doc/x.ko", None)]
     fn keeps_what_is_needed(#[case] path: &str, #[case] expected: Option<&str>) {
-        assert_eq!(place_of(path, "R"), expected.map(PathBuf::from));
+        let path = InnerPath::parse(path).unwrap();
+        assert_eq!(place_of(&path, "R"), expected.map(PathBuf::from));
     }
 
     /// A store with 6.12.57 in it, as if installed.

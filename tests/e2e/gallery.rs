@@ -19,7 +19,7 @@ use crate::{lab_run, machine, topologies};
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
-    let file = snapshot::file_name(&stem(&topology), &id);
+    let file = snapshot::file_name(&stem(&topology), &id).unwrap().to_string();
     let name = file.trim_end_matches(".snap").to_owned();
     let needed = (topology.clone(), pin.clone());
     let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
@@ -71,7 +71,7 @@ pub fn no_stray_snapshots() -> Trial {
         let topologies = topologies();
         let files = topologies.iter().flat_map(|topology| {
             let topology = stem(topology);
-            kernels.pins().map(move |pin| snapshot::file_name(&topology, &pin.name()))
+            kernels.pins().map(move |pin| snapshot::file_name(&topology, &pin.name()).unwrap().to_string())
         });
         let files: BTreeSet<String> = files.collect();
         for entry in std::fs::read_dir(snapshots()).expect("the folder is there") {
