@@ -38,7 +38,10 @@ const LOST: &str = "lost at ";
 pub fn group<'a>(cells: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Group> {
     let cells: Vec<(&str, &str)> = cells.into_iter().collect();
     let mut texts: Vec<&str> = Vec::new();
-    for (_, text) in &cells {
+    // What compares more tells others apart that are both like one which compares less.
+    let mut in_order: Vec<&str> = cells.iter().map(|(_, text)| *text).collect();
+    in_order.sort_by_key(|text| crate::snapshot::not_compared(text));
+    for text in &in_order {
         if !texts.iter().any(|known| crate::snapshot::same(known, text)) {
             texts.push(text);
         }
@@ -67,7 +70,8 @@ pub fn group<'a>(cells: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Gro
 /// Kernels before 5.17 have no drop reasons (c504e5c2f964, "net: skb: introduce kfree_skb_reason()"): the function that
 /// dropped a frame stands for it. That is no other behaviour, where the same frames are lost in the same place.
 pub fn alike(one: &str, other: &str) -> bool {
-    crate::snapshot::same(one, other)
+    let [one, other] = &crate::snapshot::comparable(one, other);
+    crate::snapshot::identical(one, other)
         || (names_reasons(one) != names_reasons(other) && without_reasons(one) == without_reasons(other))
 }
 
@@ -115,6 +119,15 @@ pub fn ranges(order: &[String], members: &[String]) -> String {
 
 /// The lines in which texts differ, each with what it says in every one of them.
 pub fn differences(texts: &[&str]) -> Vec<Difference> {
+    if let [one, other] = texts {
+        // What one of the two does not compare is no difference.
+        let [one, other] = &crate::snapshot::comparable(one, other);
+        return differing_lines(&[one, other]);
+    }
+    differing_lines(texts)
+}
+
+fn differing_lines(texts: &[&str]) -> Vec<Difference> {
     let parsed: Vec<Lines> = texts.iter().map(|text| Lines::parse(text)).collect();
     let mut order: Vec<&Key> = Vec::new();
     for lines in &parsed {
@@ -307,6 +320,18 @@ mod tests {
             groups.iter().map(|group| (group.kernels.join(" "), group.text.as_str())).collect();
         let expected = [("5.10 6.1 5.15", &new), ("6.12", &other), ("5.11", &fewer)];
         assert_eq!(found, expected.map(|(kernels, text)| (kernels.to_owned(), text.as_str())));
+    }
+
+    #[test]
+    fn what_a_kernel_does_not_compare_makes_no_group() {
+        let text = |dropped: &str| format!("trial t\n  flow f: 9 sent\n  a:v: {dropped}, rx_dropped 1\n");
+        let [three, four, unknown] =
+            ["tx_dropped 3", "tx_dropped 4", "tx_dropped not compared: why"].map(text);
+        assert!(differences(&[&three, &unknown]).is_empty() && alike(&unknown, &four));
+        let cells = [("5.10", &unknown), ("6.1", &three), ("6.12", &four), ("6.18", &three)];
+        let groups = group(cells.map(|(kernel, text)| (kernel, text.as_str())));
+        let kernels: Vec<String> = groups.iter().map(|group| group.kernels.join(" ")).collect();
+        assert_eq!(kernels, ["5.10 6.1 6.18", "6.12"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Account, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
+use crate::ledger::{Account, Counter, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
 use crate::mitigation::{Arrived, Effect};
 use crate::outcome::Outcome;
 use crate::plan::Role;
@@ -220,7 +220,7 @@ pub struct AttemptDocument {
 }
 
 /// One trial.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialDocument {
     /// `main`, `control`, the hypothesis, or `HYPOTHESIS under MITIGATION`.
     pub name: String,
@@ -243,9 +243,26 @@ pub struct TrialDocument {
     /// The same, by what they are and where.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_frames: Vec<KernelFramesDocument>,
+    /// Counters that those moved. `devices`, `qdiscs` and `hooks` have what the kernel counted, this included; snapshots
+    /// and checks are of the lab's own frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_moved: Vec<MovedDocument>,
     /// Why the drop tracepoint was not read, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unobserved: Option<String>,
+}
+
+/// A counter that frames which the kernel sent of its own have moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedDocument {
+    /// The device.
+    pub device: String,
+    /// `device`, or `qdisc` or `clsact` for those of the device.
+    pub of: String,
+    /// By name.
+    pub counter: String,
+    /// By how much; `null` where it cannot be told which of it the lab's frames have moved.
+    pub by: Option<u64>,
 }
 
 /// Frames that the kernel sent of its own, lost at one place.
@@ -401,6 +418,7 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         captured: trial.captured.clone(),
         foreign_drops: trial.foreign.iter().map(|foreign| foreign.frames).sum(),
         kernel_frames: kernel_frames(&trial.foreign),
+        kernel_moved: trial.moved.iter().map(moved_document).collect(),
         unobserved: trial.unobserved.clone(),
     }
 }
@@ -425,6 +443,15 @@ fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
         }
     }
     all
+}
+
+fn moved_document((counter, by): (&Counter, &Option<u64>)) -> MovedDocument {
+    MovedDocument {
+        device: counter.device.to_string(),
+        of: counter.of.word().to_owned(),
+        counter: counter.name.to_owned(),
+        by: *by,
+    }
 }
 
 fn flow_document(account: &FlowAccount) -> FlowDocument {

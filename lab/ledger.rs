@@ -34,6 +34,7 @@
 mod fates;
 mod held;
 mod ingress;
+mod moved;
 mod sockets;
 mod steps;
 mod wires;
@@ -55,6 +56,8 @@ use crate::protocol::FrameClass;
 use crate::record::{DeviceState, DropPlace, OpError, Record, Tables, When};
 use crate::scenario::{Condition, Flow};
 use crate::state::LinkStates;
+
+pub use self::moved::{Counter, Moved, Of};
 
 /// The account of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +93,8 @@ pub struct TrialAccount {
     pub pods: Vec<PodAccount>,
     /// Frames that are not the lab's, lost.
     pub foreign: Vec<Foreign>,
+    /// By how much those moved counters of devices and queues.
+    pub moved: Moved,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
 }
@@ -273,6 +278,7 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
         pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
+        moved: Moved::new(),
         unobserved: None,
         refused,
     };
@@ -281,6 +287,7 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
     }
     observers_lost_nothing(number, records, &mut account)?;
     count(number, records, &mut account)?;
+    account.moved = moved::moved(trial, &account, records);
     sockets::agree(plan, number, records, &account)?;
     account.tables = steps::tables(number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;

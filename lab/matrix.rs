@@ -277,15 +277,8 @@ pub mod tests {
         }
         document.trials.push(TrialDocument {
             name: "main".into(),
-            refused: None,
             flows: vec![flow],
-            devices: IndexMap::new(),
-            qdiscs: IndexMap::new(),
-            hooks: IndexMap::new(),
-            captured: Default::default(),
-            foreign_drops: 0,
-            kernel_frames: Vec::new(),
-            unobserved: None,
+            ..TrialDocument::default()
         });
         document
     }

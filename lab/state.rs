@@ -30,6 +30,15 @@ pub struct LinkState {
     pub aggregator_ports: u16,
     /// IFLA_BOND_AD_INFO_PARTNER_MAC is not zero.
     pub has_partner: bool,
+    /// IFLA_INFO_KIND; empty for a device of a driver.
+    #[serde(default)]
+    pub kind: String,
+    /// IFLA_LINK: the device it stands on, if that is in its own namespace.
+    #[serde(default)]
+    pub lower: Option<IfName>,
+    /// IFLA_BOND_MODE is BOND_MODE_BROADCAST.
+    #[serde(default)]
+    pub is_broadcast: bool,
 }
 
 /// Links at one moment.

@@ -5,8 +5,8 @@ mod tried;
 pub use tried::{Evidence, Tried, TriedFix};
 
 use crate::ip_address::{self, Shown};
-use crate::ledger::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
-use crate::link::NsName;
+use crate::ledger::{Account, Counter, FlowAccount, Of, PodAccount, Refusal, TrialAccount, WaitAccount};
+use crate::link::{DeviceRef, NsName};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::{self, Proof};
@@ -113,6 +113,13 @@ pub fn title(role: &Role) -> String {
     }
 }
 
+/// What of a counter is of frames that the kernel sent of its own, as far as that is known.
+fn moved_by_kernel(trial: &TrialAccount, device: &DeviceRef, of: Of, counter: &str) -> u64 {
+    let is_it =
+        |(it, _): &(&Counter, &Option<u64>)| it.device == *device && it.of == of && it.name == counter;
+    trial.moved.iter().find(is_it).and_then(|(_, by)| *by).unwrap_or(0)
+}
+
 /// Reads a number out of a trial; `None` when the trial has no such number.
 pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
     let flow_named = |name: &str| trial.flows.iter().find(|account| account.flow.name == name);
@@ -130,8 +137,14 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         Subject::Source { flow, is } => {
             flow_named(flow).map(|account| account.sources.iter().eq([is]).into())
         }
-        Subject::Device { device, counter } => trial.devices.get(device)?.get(counter).copied(),
-        Subject::Qdisc { device, counter } => trial.qdiscs.get(device)?.counters.get(counter).copied(),
+        Subject::Device { device, counter } => {
+            let counted = *trial.devices.get(device)?.get(counter)?;
+            Some(counted - moved_by_kernel(trial, device, Of::Device, counter))
+        }
+        Subject::Qdisc { device, counter } => {
+            let counted = *trial.qdiscs.get(device)?.counters.get(counter)?;
+            Some(counted - moved_by_kernel(trial, device, Of::Qdisc, counter))
+        }
         Subject::Address { device, is } => {
             Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
         }

@@ -21,6 +21,10 @@ pub struct DropBook<'a> {
     namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
     foreign: BTreeMap<(Option<FrameClass>, DropPlace), u32>,
+    /// Events of the trial's namespaces so far, whoever's frames they tell of.
+    events: u64,
+    /// Whether everything was counted: what the kernel loses of its own from there on is in no counter that is told.
+    counted: bool,
     /// What came out of places that were emptied, once they are.
     emptied: Option<BTreeMap<(u16, Option<DeviceRef>), Frames>>,
 }
@@ -35,6 +39,8 @@ impl<'a> DropBook<'a> {
             namespaces: BTreeMap::new(),
             own: BTreeMap::new(),
             foreign: BTreeMap::new(),
+            events: 0,
+            counted: false,
             emptied: None,
         }
     }
@@ -59,6 +65,8 @@ impl<'a> DropBook<'a> {
         let Ok(observer) = self.observer else { return Ok(0) };
         let mut news = 0;
         for event in observer.drain()? {
+            let is_here = self.namespaces.contains_key(&event.netns.into());
+            self.events += u64::from(is_here);
             let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ipv4(&event.head));
             match probe {
                 Some(probe) if probe.trial == self.trial => {
@@ -70,7 +78,7 @@ impl<'a> DropBook<'a> {
                     self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
                     news += 1;
                 }
-                None if self.emptied.is_none() && self.namespaces.contains_key(&event.netns.into()) => {
+                None if self.emptied.is_none() && !self.counted && is_here => {
                     let class = FrameClass::of_dropped(event.protocol, &event.head, event.head_has_mac);
                     *self.foreign.entry((class, place(&self.namespaces, &event))).or_default() += 1;
                 }
@@ -79,6 +87,26 @@ impl<'a> DropBook<'a> {
             }
         }
         Ok(news)
+    }
+
+    /// Events of the trial's namespaces so far: as many after counters were read as before mean that none of them is in only
+    /// one of the two.
+    ///
+    /// # Errors
+    /// When the observer cannot be read.
+    pub fn events(&mut self) -> Result<u64, ObserveError> {
+        self.drain()?;
+        Ok(self.events)
+    }
+
+    /// All counters were read for the last time.
+    pub fn end_counting(&mut self) {
+        self.counted = true;
+    }
+
+    /// What the kernel has lost of its own so far is in the counters that were read: it is forgotten.
+    pub fn forget_foreign(&mut self) {
+        self.foreign.clear();
     }
 
     /// An XDP program that drops all frames of a device and tells of each; none where the kernel does not let itself be

@@ -1,8 +1,8 @@
 //! The state of links, as rtnetlink shows it.
 
 use netlink_packet_route::link::{
-    BondAdInfo, BondPortState, InfoBond, InfoBondPort, InfoData, InfoPortData, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage, MiiStatus,
+    BondAdInfo, BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoPortData, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, MiiStatus,
 };
 
 use crate::guest::links::LOOPBACK_IFINDEX;
@@ -45,12 +45,18 @@ fn state(link: &LinkMessage, all: &[LinkMessage]) -> LinkState {
         carrier: flags.contains(LinkFlags::LowerUp),
         ..LinkState::default()
     };
+    // With a namespace beside it the number is of a device there (rtnl_fill_link_netnsid()).
+    let is_here = !link.attributes.iter().any(|it| matches!(it, LinkAttribute::LinkNetNsId(_)));
+    let named = |index: u32| all.iter().find(|link| link.header.index == index).and_then(name_of);
     for attribute in &link.attributes {
         match attribute {
+            LinkAttribute::Link(index) if is_here && *index != link.header.index => {
+                state.lower = named(*index);
+            }
             LinkAttribute::Address(bytes) => state.mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(Mac),
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::Controller(index) => {
-                state.controller = all.iter().find(|link| link.header.index == *index).and_then(name_of);
+                state.controller = named(*index);
             }
             LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| bonding(info, &mut state)),
             _ => {}
@@ -62,11 +68,13 @@ fn state(link: &LinkMessage, all: &[LinkMessage]) -> LinkState {
 /// What only a bond or its port has.
 fn bonding(info: &LinkInfo, state: &mut LinkState) {
     match info {
+        LinkInfo::Kind(kind) => state.kind = kind.to_string(),
         LinkInfo::PortData(InfoPortData::BondPort(port)) => {
             state.is_active = port.contains(&InfoBondPort::BondPortState(BondPortState::Active));
             state.is_link_up = port.contains(&InfoBondPort::MiiStatus(MiiStatus::Up));
         }
         LinkInfo::Data(InfoData::Bond(bond)) => {
+            state.is_broadcast = bond.contains(&InfoBond::Mode(BondMode::Broadcast));
             let aggregators = bond.iter().filter_map(|attribute| match attribute {
                 InfoBond::AdInfo(info) => Some(info),
                 _ => None,

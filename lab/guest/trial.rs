@@ -39,6 +39,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// What comes out of a driver does so within milliseconds; under emulation and load it takes many times that.
 const COME_OUT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often everything is counted again because something was dropped meanwhile.
+const COUNT_ATTEMPTS_MAX: u32 = 10;
+
 /// A trial that runs.
 pub struct Trial<'a> {
     plan: &'a Plan,
@@ -124,7 +127,8 @@ impl<'a> Trial<'a> {
                 self.take_lacpdus().await?;
                 // Watching begins when the topology stands: building it loses frames that nobody asked for.
                 self.drops.begin(inodes(&self.bed));
-                let devices = counters::count(&self.bed).await?;
+                let devices = self.count().await?;
+                self.drops.forget_foreign();
                 return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
             }
             Op::Count(When::After) => return self.finish().await,
@@ -408,6 +412,22 @@ impl<'a> Trial<'a> {
         found
     }
 
+    /// Counts everything at a moment at which nothing is dropped: what a counter has counted, the book has then too. Where
+    /// there is no such moment, the last one has to do, and a drop may be in one of the two only.
+    async fn count(&mut self) -> Result<IndexMap<DeviceRef, DeviceState>, OpError> {
+        let unread = |error| failed("read the drops", &error);
+        let mut before = self.drops.events().map_err(unread)?;
+        for _ in 1..COUNT_ATTEMPTS_MAX {
+            let devices = counters::count(&self.bed).await?;
+            let after = self.drops.events().map_err(unread)?;
+            if after == before {
+                return Ok(devices);
+            }
+            before = after;
+        }
+        counters::count(&self.bed).await
+    }
+
     fn watch(&mut self) -> Watch<'_, 'a> {
         watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops)
     }
@@ -455,7 +475,8 @@ impl<'a> Trial<'a> {
             overrun: tap.overrun(),
         }));
         records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
-        let devices = counters::count(&self.bed).await?;
+        let devices = self.count().await?;
+        self.drops.end_counting();
         let held = self.empty(&devices).await?;
         records.push(Record::Counters { trial, when: When::After, devices });
         records.extend(held);

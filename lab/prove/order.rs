@@ -94,6 +94,7 @@ mod tests {
             waits: Vec::new(),
             pods: Vec::new(),
             foreign: Vec::new(),
+            moved: Default::default(),
             unobserved: None,
         }
     }
