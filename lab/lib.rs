@@ -6,6 +6,7 @@
 pub mod attribution;
 pub mod behaviour;
 pub mod bisect;
+pub mod clean;
 pub mod cni;
 pub mod dhcp;
 pub mod document;
