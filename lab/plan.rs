@@ -5,6 +5,7 @@ mod build;
 mod calls;
 mod contrary;
 mod fix;
+mod limits;
 mod need;
 mod text;
 mod timed;

@@ -22,8 +22,12 @@ pub use qdisc::Qdisc;
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
 
-/// A wait or pause in ms, at the most: a guest that says nothing for twice as long counts as hung.
-pub const WAIT_MS_MAX: u32 = 20_000;
+/// A wait, a pause or a flow with an interval in s, at the most, unless the file raises it: a mistake of three digits is told
+/// before anybody waits for it.
+pub const WAIT_S_DEFAULT: u32 = 20;
+
+/// What a file may raise that to. Twice as long a silence counts as a hang.
+pub const WAIT_S_MAX: u32 = 3600;
 
 /// How long a wait takes unless the file says otherwise: miimon, updelay and linkwatch add up to a few seconds.
 pub const WITHIN_MS_DEFAULT: u32 = 10_000;

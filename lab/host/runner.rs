@@ -171,7 +171,7 @@ pub fn carry_out_in_machine(
         return Ok(lacking(topology, kernel, missing, timing));
     }
     let spec = spec(plan, machine)?;
-    let (mut vm, notes) = match start(machine, &spec) {
+    let (mut vm, notes) = match start(machine, machine.timeouts.allowing(plan), &spec) {
         Ok(started) => started,
         Err(StartError::Qemu(error)) => return Err(error.into()),
         Err(StartError::Death(death)) => {
@@ -217,14 +217,18 @@ fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), D
 
 type ReleaseAndNotes = (String, Vec<String>);
 
-fn start(machine: &Machine<'_>, spec: &VmSpec) -> Result<(Vm, ReleaseAndNotes), StartError> {
+fn start(
+    machine: &Machine<'_>,
+    timeouts: Timeouts,
+    spec: &VmSpec,
+) -> Result<(Vm, ReleaseAndNotes), StartError> {
     if machine.cold {
-        let mut vm = Vm::boot(machine.qemu, spec, machine.timeouts)?;
+        let mut vm = Vm::boot(machine.qemu, spec, timeouts)?;
         let ready = vm.wait_ready().map_err(Box::new)?;
         return Ok((vm, (ready.release, Vec::new())));
     }
     let states = machine.cache.path("machines");
-    let started = warm::start(machine.qemu, spec, machine.timeouts, &states)?;
+    let started = warm::start(machine.qemu, spec, timeouts, &states)?;
     let notes = started.note.iter().map(Note::to_string).collect();
     Ok((started.vm, (started.ready.release, notes)))
 }
@@ -403,6 +407,7 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
     if let Some(reason) = plugins_here(&plugin_names(plan)) {
         return Ok(unfinished(topology, kernel, Outcome::Skip, reason, begun_here));
     }
+    let timeouts = timeouts.allowing(plan);
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
     let started = Instant::now();
     let mut collected = Collected::new();

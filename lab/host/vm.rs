@@ -18,6 +18,7 @@ use crate::host::lines::{Lines, excerpt};
 use crate::host::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
 use crate::host::qmp::QmpError;
 use crate::host::wait;
+use crate::plan::Plan;
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
 pub const BOOT_TIMEOUT_S: u64 = 60;
@@ -26,8 +27,10 @@ const VIRTUAL_BOOT_FACTOR: u32 = 2;
 /// Longer than the kernel's own watch on itself (soft lockup 20 s, RCU stall 21 s): its stack trace says more than
 /// the host's clock.
 pub const IDLE_TIMEOUT_S: u64 = 40;
-/// A run takes seconds; a guest that talks for ever ends here.
+/// A run takes seconds apart from what its plan waits for; a guest that talks for ever ends here.
 pub const TOTAL_TIMEOUT_S: u64 = 600;
+/// However long a plan's waits add up: no run takes longer.
+pub const RUN_TIMEOUT_S: u64 = 12 * 3600;
 /// The agent has closed the channel or been told to end: what is left is one write to a port.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the NMI to the end of the panic it causes, which ends the wait; the serial port is the slow part, and with six
@@ -47,6 +50,18 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the start to the last record.
     pub total: Duration,
+}
+
+impl Timeouts {
+    /// With what a plan may take: none of its waits counts as a hang. The guest's clock and the host's may differ, so a
+    /// silence may be twice as long as it should.
+    #[must_use]
+    pub fn allowing(self, plan: &Plan) -> Self {
+        let longest = Duration::from_secs(RUN_TIMEOUT_S);
+        let total = self.total.saturating_add(Duration::from_millis(plan.waits_ms())).min(longest);
+        let idle = self.idle.max(Duration::from_millis(plan.longest_silence_ms()) * 2);
+        Self { idle, total, ..self }
+    }
 }
 
 impl Default for Timeouts {
@@ -207,7 +222,7 @@ impl Vm {
         loop {
             if Instant::now() >= end {
                 let total = self.timeouts.total.as_secs();
-                self.fault = Some(self.hang(&format!("not done after {total}s")));
+                self.fault = Some(self.hang(&format!("not done after {total}s, its waits among them")));
                 return Next::TimedOut;
             }
             match self.inbox.take() {
@@ -221,7 +236,10 @@ impl Vm {
             }
             if !self.pump(deadline, false) {
                 let silent = deadline.saturating_duration_since(self.started).as_secs();
-                self.fault = Some(self.hang(&format!("silent until second {silent} of the run")));
+                let idle = self.timeouts.idle.as_secs();
+                self.fault = Some(self.hang(&format!(
+                    "silent until second {silent} of the run; {idle} s are allowed, twice the topology's longest wait"
+                )));
                 return Next::TimedOut;
             }
         }

@@ -12,6 +12,7 @@ use super::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
 use super::read::Lost;
 use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
+use crate::scenario::{WAIT_S_DEFAULT, WAIT_S_MAX};
 use crate::stand_in;
 
 /// The state of one check: what is known, and what was found wrong.
@@ -21,6 +22,41 @@ pub struct Checker<'a> {
     pub lost: Lost,
     /// Every device of the topology with its place.
     pub devices: IndexMap<DeviceRef, Range<usize>>,
+    /// The longest wait.
+    pub wait: WaitLimit,
+}
+
+/// How long a wait may be, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitLimit {
+    /// In ms.
+    pub ms: u32,
+    is_own: bool,
+}
+
+impl WaitLimit {
+    fn of(file: &TopologyFile, problems: &mut Vec<Diagnostic>) -> Self {
+        let Some(limits) = &file.limits else { return Self { ms: WAIT_S_DEFAULT * 1000, is_own: false } };
+        let At { value, span } = &limits.wait_s;
+        if !(1..=WAIT_S_MAX).contains(value) && *span != NOWHERE {
+            let message = format!("{value} s are out of range: 1 to {WAIT_S_MAX}");
+            let hint = "a longer wait is a hang to whoever runs it".into();
+            problems.push(Diagnostic { span: span.clone(), message, hint });
+        }
+        Self { ms: (*value).clamp(1, WAIT_S_MAX) * 1000, is_own: true }
+    }
+
+    /// Where the limit is from, and how it is raised.
+    pub fn hint(self) -> String {
+        let seconds = self.ms / 1000;
+        if self.is_own {
+            format!("the limit of {seconds} s is this file's: [limits] wait_s, {WAIT_S_MAX} at the most")
+        } else {
+            format!(
+                "the limit of {seconds} s is that of a file that sets none: raise it with [limits] wait_s, {WAIT_S_MAX} at the most"
+            )
+        }
+    }
 }
 
 impl Checker<'_> {
@@ -88,7 +124,8 @@ impl Checker<'_> {
 
 /// Checks a file and resolves it. What it returns is a topology only if no problem was noted.
 pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
-    let mut checker = Checker { problems, lost, devices: IndexMap::new() };
+    let wait = WaitLimit::of(file, problems);
+    let mut checker = Checker { problems, lost, devices: IndexMap::new(), wait };
     let mut links = links::resolve(file, &mut checker);
     let stand_ins = stand_in::apply(&mut links, |nic| nic.backing);
     // A switch's ports can be meant by name, as any device.

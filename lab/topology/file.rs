@@ -125,6 +125,16 @@ pub struct TopologyFile {
     /// What was tried against it: for `lab try`, and for evidence that speaks of it.
     #[serde(default, deserialize_with = "in_file_order")]
     pub mitigation: Named<MitigationTable>,
+    /// Limits that this file raises.
+    pub limits: Option<LimitsTable>,
+}
+
+/// Limits that keep a mistake in a file from costing an hour.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsTable {
+    /// The longest wait, pause or flow with an interval, in s; 20 without, 3600 at the most.
+    pub wait_s: At<u32>,
 }
 
 /// A pool of addresses.

@@ -14,8 +14,7 @@ use super::file::{
 use super::{faults, mitigations, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{
-    Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WAIT_MS_MAX,
-    WITHIN_MS_DEFAULT,
+    Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WITHIN_MS_DEFAULT,
 };
 use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 
@@ -160,7 +159,7 @@ fn kept_alive(keepalive: &At<u32>, socket: Socket, checker: &mut Checker<'_>) ->
         checker.problem(&keepalive.span, message, "use it with socket = \"tcp\"");
     } else if !(1..=KEEPALIVE_S_MAX).contains(&keepalive.value) {
         let message = format!("{} s are out of range: 1 to {KEEPALIVE_S_MAX}", keepalive.value);
-        checker.problem(&keepalive.span, message, "1 shows most things: a step may take 20 s at the most");
+        checker.problem(&keepalive.span, message, "1 shows most things, and a run has to wait for it");
     }
     keepalive.value
 }
@@ -189,13 +188,13 @@ fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<
     file.capture.iter().map(|entry| capture(entry, checker)).collect()
 }
 
-/// A step is silent while it sends: the host would take a long one for hung.
 fn paced(interval: &At<u32>, table: &FlowTable, checker: &mut Checker<'_>) -> u32 {
     let all_ms = u64::from(interval.value) * u64::from(table.frames.value) / 1000;
-    if interval.value == 0 || all_ms > WAIT_MS_MAX.into() {
+    if interval.value == 0 {
+        checker.problem(&interval.span, "an interval of 0 us is none", "1 at least, or leave it away");
+    } else if all_ms > checker.wait.ms.into() {
         let message = format!("{} frames every {} us take {all_ms} ms", table.frames.value, interval.value);
-        let hint = format!("an interval of at least 1, and {WAIT_MS_MAX} ms in all at the most");
-        checker.problem(&interval.span, message, hint);
+        checker.problem(&interval.span, message, checker.wait.hint());
     }
     interval.value
 }
@@ -301,9 +300,11 @@ fn resolve_step(
 }
 
 fn bounded_ms(ms: &At<u32>, checker: &mut Checker<'_>) -> u32 {
-    if !(1..=WAIT_MS_MAX).contains(&ms.value) {
-        let message = format!("{} ms are out of range: 1 to {WAIT_MS_MAX}", ms.value);
-        checker.problem(&ms.span, message, "the kernel's own timers run in seconds");
+    let limit = checker.wait;
+    if !(1..=limit.ms).contains(&ms.value) {
+        let message = format!("{} ms are out of range: 1 to {}", ms.value, limit.ms);
+        let hint = if ms.value == 0 { "1 at least, or leave it away".into() } else { limit.hint() };
+        checker.problem(&ms.span, message, hint);
     }
     ms.value
 }
