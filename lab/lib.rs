@@ -31,6 +31,7 @@ pub mod separators;
 pub mod snapshot;
 pub mod stand_in;
 pub mod state;
+pub mod sysctl;
 pub mod topology;
 pub mod verdict;
 pub mod wire;

@@ -31,6 +31,7 @@ use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step, ToBreak};
 use crate::stand_in::SwitchPort;
+use crate::sysctl::Sysctl;
 use crate::topology::{Link, Neighbour, Route, Topology};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
@@ -113,6 +114,13 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
+    /// Set a namespace's settings, and read them back.
+    Sysctls {
+        /// In this namespace.
+        ns: NsName,
+        /// In this order.
+        sysctls: Vec<Sysctl>,
+    },
     /// Make a namespace, held by a file descriptor.
     Namespace(NsName),
     /// Make a link, down.
@@ -381,6 +389,7 @@ impl Op {
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Lease(call) | Self::Release(call) => vec![&call.device],
+            | Self::Sysctls { .. }
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
             | Self::Route { .. }

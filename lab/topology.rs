@@ -37,6 +37,7 @@ use crate::link::{
 };
 use crate::scenario::{Qdisc, Scenario, Step};
 use crate::stand_in::StandIn;
+use crate::sysctl::Sysctl;
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Namespace {
     pub forwarding: bool,
     /// Devices by which packets leave with the device's own address.
     pub masquerade: Vec<IfName>,
+    /// In the order of the file.
+    pub sysctls: Vec<Sysctl>,
     /// In the order of the file.
     pub routes: Vec<Route>,
     /// In the order of the file.

@@ -19,6 +19,11 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::AdoptVf { link, of, index, is_addressed } => {
             hardware::adopt_vf(bed, link, of, *index, *is_addressed).await
         }
+        Op::Sysctls { ns, sysctls } => {
+            let what = format!("set sysctls of {ns}");
+            let set = bed.namespaces.get(ns).and_then(|namespace| namespace.set_sysctls(sysctls));
+            set.map_err(|error| netns_error(&what, &error))
+        }
         Op::Forward(ns) => {
             let what = format!("let {ns} pass IPv4 on");
             let done = bed.namespaces.get(ns).and_then(Namespace::forward_ipv4);

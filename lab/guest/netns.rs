@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use thiserror::Error;
 
 use crate::link::NsName;
+use crate::sysctl::{Sysctl, SysctlName};
 
 /// Why a namespace could not be made or entered.
 #[derive(Debug, Error)]
@@ -29,6 +30,16 @@ pub enum NetnsError {
         path: PathBuf,
         /// What it said.
         source: io::Error,
+    },
+    /// The kernel made something else of a value.
+    #[error("{name} was set to `{asked}` and reads `{read_back}`")]
+    Sysctl {
+        /// Which setting.
+        name: SysctlName,
+        /// What it was set to.
+        asked: String,
+        /// What it is.
+        read_back: String,
     },
     /// A fresh sysfs was refused.
     #[error("cannot mount the sysfs of a namespace: {0}")]
@@ -94,6 +105,22 @@ impl Namespace {
     /// The sysctl cannot be written.
     pub fn forward_ipv4(&self) -> Result<(), NetnsError> {
         self.enter(|| write_sysctl("net/ipv4/ip_forward", "1"))?
+    }
+
+    /// Sets its settings, each read back.
+    ///
+    /// # Errors
+    /// This kernel has none of that name, or takes another value for it.
+    pub fn set_sysctls(&self, sysctls: &[Sysctl]) -> Result<(), NetnsError> {
+        let set = |Sysctl { name, value }: &Sysctl| {
+            let file = name.file();
+            write_sysctl(&file, &value.to_string())?;
+            let path = Path::new("/proc/sys").join(file);
+            let read = fs::read_to_string(&path).map_err(|source| NetnsError::File { path, source })?;
+            let (name, asked, read_back) = (name.clone(), value.to_string(), read.trim().to_owned());
+            if value.is(&read) { Ok(()) } else { Err(NetnsError::Sysctl { name, asked, read_back }) }
+        };
+        self.enter(|| sysctls.iter().try_for_each(set))?
     }
 
     /// The inode number of the namespace, by which kernel events name it (`struct ns_common`, `inum`).

@@ -81,7 +81,10 @@ pub fn netns_error(what: &str, error: &NetnsError) -> OpError {
         NetnsError::Create(errno) | NetnsError::Enter(errno) | NetnsError::Sysfs(errno) => {
             Some(format!("{errno:?}"))
         }
-        NetnsError::File { .. } | NetnsError::Unknown(_) | NetnsError::Twice(_) => None,
+        NetnsError::File { .. }
+        | NetnsError::Sysctl { .. }
+        | NetnsError::Unknown(_)
+        | NetnsError::Twice(_) => None,
     };
     OpError { what: what.into(), errno, text: Some(error.to_string()) }
 }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::Op;
 use crate::hardware::{self, Netdevsim, Nic, VfSettings};
 use crate::link::DeviceRef;
-use crate::topology::{Link, LinkKind, Topology};
+use crate::topology::{Link, LinkKind, Namespace, Topology};
 
 /// The operations that make a topology stand.
 pub fn build(topology: &Topology) -> Vec<Op> {
@@ -15,6 +15,10 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
     let links = &links;
     let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
+    for (ns, Namespace { sysctls, .. }) in &topology.namespaces {
+        let sysctls = sysctls.clone();
+        ops.extend((!sysctls.is_empty()).then(|| Op::Sysctls { ns: ns.clone(), sysctls }));
+    }
     ops.extend(create_leaves(topology));
     // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
     // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.

@@ -109,6 +109,7 @@ impl Display for Op {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Namespace(ns) => write!(f, "namespace {ns}"),
+            Self::Sysctls { ns, sysctls } => write!(f, "sysctl in {ns} {}", list(sysctls)),
             Self::Create { link, peer } => {
                 f.write_str("create ")?;
                 write_link(f, link)?;

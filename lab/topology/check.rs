@@ -14,6 +14,7 @@ use super::{Link, Namespace, Neighbour, Route, Topology, links, pods, scenario};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName, ParentRef};
 use crate::scenario::{WAIT_S_DEFAULT, WAIT_S_MAX};
 use crate::stand_in;
+use crate::sysctl::{Sysctl, SysctlName, SysctlValue};
 
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
@@ -174,7 +175,13 @@ fn namespaces(
         }
         let masquerade = table.masquerade.iter().map(|name| name.value.clone()).collect();
         let forwarding = table.forwarding;
-        namespaces.insert(ns.value.clone(), Namespace { forwarding, masquerade, routes, neighbours });
+        let sysctl = |(name, value): (&At<SysctlName>, &SysctlValue)| Sysctl {
+            name: name.value.clone(),
+            value: value.clone(),
+        };
+        let sysctls = table.sysctl.iter().map(sysctl).collect();
+        namespaces
+            .insert(ns.value.clone(), Namespace { forwarding, masquerade, sysctls, routes, neighbours });
     }
     // A cable may lead into a namespace that has no table of its own.
     for device in links.keys() {

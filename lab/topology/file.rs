@@ -19,6 +19,7 @@ pub use scenario::*;
 
 use crate::cni::{NetKeys, Tree};
 use crate::link::{Cidr, DeviceRef, IfName, MacSource, NsName};
+use crate::sysctl::{SysctlName, SysctlValue};
 
 /// A value with its place in the file, in bytes.
 #[derive(Debug, Clone)]
@@ -171,6 +172,10 @@ pub struct NsTable {
     /// Devices of it by which packets leave with the device's own address as their source (nftables, masquerade).
     #[serde(default)]
     pub masquerade: Vec<At<IfName>>,
+    /// Settings of the namespace, by the name that `sysctl` has for them (`"net.ipv4.conf.all.rp_filter" = 1`). They are made
+    /// before any link is there, and read back.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub sysctl: IndexMap<At<SysctlName>, SysctlValue>,
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,
