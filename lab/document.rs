@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::Proof;
 use crate::repetitions::Repetitions;
-use crate::scenario::Socket;
+use crate::scenario::{CountsAt, Socket};
 use crate::separators::Separator;
 use crate::topology::Topology;
 use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
@@ -106,6 +106,9 @@ pub struct FlowDocument {
     pub from: String,
     pub to: String,
     pub socket: Socket,
+    /// Where its frames count as delivered; absent in results of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_at: Option<CountsAt>,
     pub asked: u32,
     pub sent: u32,
     pub errors: BTreeMap<String, u32>,
@@ -460,6 +463,7 @@ fn flow_document(account: &FlowAccount) -> FlowDocument {
         from: account.flow.from.to_string(),
         to: account.flow.to.to_string(),
         socket: account.flow.socket,
+        counts_at: Some(account.flow.counts_at),
         asked: account.asked,
         sent: account.sent,
         errors: account.errors.clone(),

@@ -10,16 +10,20 @@
 //! - a queue holds at least as many packets as are said to be held in it;
 //! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
 //!   were emptied, after everything was counted;
-//! - a datagram in fragments has arrived when the socket has read it; one that has only begun to arrive waits for the rest;
+//! - a frame is delivered when it has come to where its flow counts: UDP and TCP at the receiving socket, which has read it; an
+//!   echo request in the layer that would answer it; a frame of AF_PACKET at the device, or where the flow says;
+//! - a datagram in fragments has arrived when it is whole; one that has only begun to arrive waits for the rest;
 //! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
 //! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more;
 //! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.
 //!
 //! Not verified:
-//! - the order of frames, and whether an echo request in fragments arrives whole: its first one counts;
-//! - where an echo request is that came by another device of the receiver's namespace: no socket has it, and it is
-//!   unattributed;
+//! - the order of frames, and whether an echo request in fragments arrives whole where it counts at the device: its first one
+//!   counts;
+//! - whether the ICMP layer finds an echo request's checksum right: it is looked at after the request counts as delivered;
+//! - where an echo request is that came by another device of the receiver's namespace and counts at the device: no socket has
+//!   it, and it is unattributed;
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;

@@ -256,6 +256,7 @@ pub mod tests {
             from: "a:v".into(),
             to: "b:v".into(),
             socket: Socket::Packet,
+            counts_at: None,
             asked: 100,
             sent: 100,
             errors: Default::default(),

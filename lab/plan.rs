@@ -75,8 +75,6 @@ pub struct FlowPlan {
     pub source: Ipv4Addr,
     /// The receiver's address.
     pub destination: Ipv4Addr,
-    /// Whether what the receiving socket has read counts as delivered; otherwise what arrived at the device.
-    pub at_socket: bool,
 }
 
 /// One run of the topology from nothing.
@@ -114,6 +112,8 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
+    /// Make a namespace, held by a file descriptor.
+    Namespace(NsName),
     /// Set a namespace's settings, and read them back.
     Sysctls {
         /// In this namespace.
@@ -121,8 +121,6 @@ pub enum Op {
         /// In this order.
         sysctls: Vec<Sysctl>,
     },
-    /// Make a namespace, held by a file descriptor.
-    Namespace(NsName),
     /// Make a link, down.
     Create {
         /// The link.
@@ -389,9 +387,9 @@ impl Op {
             | Self::Qdisc { device, .. } => vec![device],
             Self::Addresses(link) => vec![&link.device],
             Self::Lease(call) | Self::Release(call) => vec![&call.device],
-            | Self::Sysctls { .. }
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
+            | Self::Sysctls { .. }
             | Self::Route { .. }
             | Self::Neighbour { .. }
             | Self::Ready { .. }
@@ -475,10 +473,6 @@ fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
         flow: flow.clone(),
         source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
         destination,
-        // An echo request is for no socket.
-        at_socket: flow.socket != Socket::Ping
-            && (topology.scenario.faults.values())
-                .any(|fault| matches!(fault, Fault::Rcvbuf { device } if *device == flow.to)),
     }
 }
 

@@ -64,6 +64,52 @@ impl fmt::Display for Socket {
     }
 }
 
+/// Where the frames of a flow count as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CountsAt {
+    /// An AF_PACKET socket at the receiving device has seen it. That is before traffic control, the VLAN layer and IP
+    /// (`__netif_receive_skb_core()`), and says nothing about what becomes of it afterwards.
+    Device,
+    /// IP has taken it for its own and hands it to UDP or ICMP: after routing, rp_filter, netfilter's input hook and
+    /// reassembly (`ip_protocol_deliver_rcu()`). Of an echo request that is the layer that would answer it.
+    Stack,
+    /// The receiving program has read it from its socket.
+    Socket,
+}
+
+impl CountsAt {
+    /// The word of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Stack => "stack",
+            Self::Socket => "socket",
+        }
+    }
+}
+
+impl Socket {
+    /// Where frames count as delivered unless the flow says otherwise: at the last place that they are meant for. What an
+    /// AF_PACKET socket sends is meant for whoever listens at the device.
+    pub fn counts_at(self) -> CountsAt {
+        match self {
+            Self::Packet | Self::PacketBypass => CountsAt::Device,
+            Self::Ping => CountsAt::Stack,
+            Self::Udp | Self::UdpRecverr | Self::Tcp => CountsAt::Socket,
+        }
+    }
+
+    /// Whether frames can count there: no socket takes an echo request, and a write of TCP is a frame at a socket only.
+    pub fn can_count_at(self, place: CountsAt) -> bool {
+        match self {
+            Self::Packet | Self::PacketBypass | Self::Udp | Self::UdpRecverr => true,
+            Self::Ping => place != CountsAt::Socket,
+            Self::Tcp => place == CountsAt::Socket,
+        }
+    }
+}
+
 /// Numbered frames from one device to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
@@ -71,10 +117,12 @@ pub struct Flow {
     pub name: String,
     /// The device that sends.
     pub from: DeviceRef,
-    /// The device at which frames count as delivered.
+    /// The device by which frames are to arrive.
     pub to: DeviceRef,
     /// How they are sent.
     pub socket: Socket,
+    /// Where they count as delivered.
+    pub counts_at: CountsAt,
     /// How many.
     pub frames: u32,
     /// Length on the sending device in bytes, without FCS.
@@ -247,7 +295,7 @@ pub enum FlowField {
     Sent,
     /// Sends refused with an errno.
     Refused,
-    /// Frames seen at the receiver, each number once.
+    /// Frames that arrived where the flow's frames count, each number once.
     Delivered,
     /// `asked - delivered`.
     Lost,

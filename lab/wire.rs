@@ -94,12 +94,9 @@ impl Probe {
         Self::parse_ipv4(frame.get(at + 2..)?)
     }
 
-    /// Whether a frame that carries a probe is the first fragment of a longer datagram, whose others may yet be lost. An
-    /// echo request's is not told apart: no socket says when that is whole.
+    /// Whether a frame that carries a probe is the first fragment of a longer datagram, whose others may yet be lost.
     pub fn is_fragment(frame: &[u8]) -> bool {
-        ipv4_of(frame).is_some_and(|ip| {
-            ip.get_flags() & MORE_FRAGMENTS != 0 && ip.get_next_level_protocol() == IpNextHeaderProtocols::Udp
-        })
+        ipv4_of(frame).is_some_and(|ip| ip.get_flags() & MORE_FRAGMENTS != 0)
     }
 
     /// The IPv4 source of a frame that carries a probe, as [`Probe::parse_frame`] finds it.

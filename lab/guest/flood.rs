@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::drop_book::DropBook;
 use super::drops::ObserveError;
-use super::receiver::Receiver;
+use super::receiver::{self, Receiver};
 use super::sender::{SendError, Sender};
 use super::stream::{ANSWER_TIMEOUT, Stream};
 use super::wait;
@@ -196,6 +196,7 @@ impl Watch<'_, '_> {
             news +=
                 receiver.drain().map_err(|source| FloodError::Receive { device: device.clone(), source })?;
         }
+        receiver::share(self.receivers);
         for (number, stream) in &mut *self.streams {
             let failed = |source| FloodError::Stream { flow: *number, source };
             news += stream.drain(self.trial).map_err(failed)?;

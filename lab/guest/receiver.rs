@@ -1,4 +1,12 @@
-//! Sees numbered frames arrive at a device, each number once.
+//! Sees numbered frames arrive where their flows count them: at a device, in the IP stack, or at a socket. Each number once.
+//!
+//! The three look at different places of the way in. An AF_PACKET tap sees a frame in `__netif_receive_skb_core()`, before
+//! tc, tcx and nft ingress, the VLAN layer and IP. A raw socket sees a packet in `raw_local_deliver()`, which
+//! `ip_protocol_deliver_rcu()` calls just before `udp_rcv()` or `icmp_rcv()`: after `ip_rcv_core()`, the routing decision
+//! with rp_filter, reassembly (`ip_local_deliver()`) and netfilter's input hook. A UDP socket has what a program reads.
+//!
+//! An echo request counts in the stack. Nobody answers one in the lab (icmp_echo_ignore_all), so that no answers are among
+//! the frames; `icmp_echo()` looks at that after all else, and what may refuse a request in between is the checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -6,8 +14,13 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::sockopt;
+use indexmap::IndexMap;
+use nix::sys::socket::SockProtocol;
+
+use super::sockopt::{self, Arrival};
 use crate::frames::Frames;
+use crate::link::DeviceRef;
+use crate::scenario::{CountsAt, Flow, Socket};
 use crate::wire::{PROBE_PORT, Probe};
 
 /// Room for frames between two drains: a flood is drained every few dozen frames, a late burst must fit as well.
@@ -20,24 +33,34 @@ pub struct Receiver {
     tap: OwnedFd,
     /// Takes the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP.
     sink: Option<UdpSocket>,
+    /// What IP hands to a protocol, where a flow counts there.
+    raw: BTreeMap<Protocol, OwnedFd>,
     trial: u16,
     ifindex: u32,
+    /// Where the flows to this device count.
+    expected: BTreeMap<u16, (CountsAt, Socket)>,
     /// By flow.
     seen: BTreeMap<u16, Seen>,
-    /// What the socket has read that arrived at the device, by flow: the tap hears nothing from when a device is up again
-    /// until it is told so (`packet_notifier()`), and a frame may be faster.
+    /// Of flows that count at the device, what the socket has read that arrived by it: the tap hears nothing from when a device
+    /// is up again until it is told so (`packet_notifier()`), and a frame may be faster.
     sunk: BTreeMap<u16, Frames>,
-    /// Flows of which a frame counts as delivered when the socket has read it, and not when it has arrived at the device,
-    /// whatever the stack above makes of it.
-    at_socket: BTreeSet<u16>,
-    /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when the socket has
-    /// read them: their other fragments may be lost.
+    /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when they are whole:
+    /// their other fragments may be lost.
     begun: BTreeMap<u16, Frames>,
     /// Datagrams that came to the address by another device of the namespace, by flow and that device's index.
     astray: BTreeMap<(u16, u32), Frames>,
+    /// What the socket has read that came by another device, since the last look of [`share`].
+    strays: Vec<(Probe, Arrival)>,
     /// Whether the socket is read; one that is not has the smallest buffer.
     reading: bool,
     overrun: u32,
+}
+
+/// What carries probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Protocol {
+    Icmp,
+    Udp,
 }
 
 /// What arrived of one flow.
@@ -53,7 +76,7 @@ struct Seen {
 }
 
 impl Receiver {
-    /// Opens the taps. Must run in the receiver's namespace. `address` is where datagrams are sent to.
+    /// Opens the tap and the socket. Must run in the receiver's namespace. `address` is where datagrams are sent to.
     ///
     /// # Errors
     /// When a socket call fails.
@@ -61,7 +84,7 @@ impl Receiver {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
-        // Another device of the namespace may have the same address: one sink is enough.
+        // Another device of the namespace may have the same address: its receiver reads the socket for both.
         let sink = match UdpSocket::bind((address, PROBE_PORT)) {
             Ok(sink) => {
                 sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
@@ -72,27 +95,40 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             Err(error) => return Err(error),
         };
-        let (seen, sunk, begun, at_socket) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let astray = BTreeMap::new();
         Ok(Self {
             tap,
             sink,
+            raw: BTreeMap::new(),
             trial,
             ifindex,
-            seen,
-            sunk,
-            at_socket,
-            begun,
-            astray,
+            expected: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            sunk: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            astray: BTreeMap::new(),
+            strays: Vec::new(),
             reading: true,
             overrun: 0,
         })
     }
 
-    /// From now on a flow's frames count as delivered when the socket has read them.
-    pub fn count_at_socket(&mut self, flow: u16) {
-        self.at_socket.insert(flow);
+    /// A flow to this device is about to be sent. Must run in the receiver's namespace.
+    ///
+    /// # Errors
+    /// No raw socket is to be had.
+    pub fn expect(&mut self, number: u16, flow: &Flow) -> io::Result<()> {
+        let (protocol, raw) = match flow.socket {
+            Socket::Ping => (Protocol::Icmp, SockProtocol::Icmp),
+            _ => (Protocol::Udp, SockProtocol::Udp),
+        };
+        if flow.counts_at == CountsAt::Stack && !self.raw.contains_key(&protocol) {
+            let socket = sockopt::raw_socket(raw)?;
+            sockopt::receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
+            sockopt::tell_devices(&socket)?;
+            self.raw.insert(protocol, socket);
+        }
+        self.expected.insert(number, (flow.counts_at, flow.socket));
+        Ok(())
     }
 
     /// Stops to read the socket, with the smallest buffer there is; or reads it again.
@@ -118,17 +154,14 @@ impl Receiver {
         let mut buffer = [0; FRAME_HEAD_BYTES];
         let mut news = 0;
         while let Some(sink) = self.sink.as_ref().filter(|_| self.reading)
-            && let Ok(Some((len, ifindex))) = sockopt::receive_at(sink, &mut buffer)
+            && let Ok(Some(arrival)) = sockopt::receive_at(sink, &mut buffer)
         {
-            let Some(probe) = Probe::parse(&buffer[..len.min(FRAME_HEAD_BYTES)]) else { continue };
-            if self.at_socket.contains(&probe.flow) {
-                news += self.note(Some(probe));
-            } else if probe.trial == self.trial && ifindex == self.ifindex {
-                self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
-            } else if probe.trial == self.trial {
-                self.astray.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
+            let probe = Probe::parse(&buffer[..arrival.len.min(FRAME_HEAD_BYTES)]);
+            if let Some(probe) = probe.filter(|probe| probe.trial == self.trial) {
+                news += self.read(probe, arrival);
             }
         }
+        news += self.drain_stack(&mut buffer)?;
         loop {
             let len = match sockopt::receive(&self.tap, &mut buffer) {
                 Ok(Some(len)) => len,
@@ -137,30 +170,78 @@ impl Receiver {
                 Err(error) => return Err(error),
             };
             let frame = &buffer[..len.min(FRAME_HEAD_BYTES)];
-            let probe = Probe::parse_frame(frame).filter(|probe| !self.at_socket.contains(&probe.flow));
-            if let Some(probe) = probe.filter(|it| it.trial == self.trial && self.is_begun(frame)) {
-                self.begun.entry(probe.flow).or_default().insert(probe.sequence);
-                news += 1;
-                continue;
-            }
-            news += self.note(probe);
-            let known = probe.and_then(|probe| self.seen.get_mut(&probe.flow));
-            if let (Some(seen), Some(source)) = (known, Probe::source_of(frame)) {
-                seen.sources.insert(source);
+            let probe = Probe::parse_frame(frame).filter(|probe| probe.trial == self.trial);
+            if let Some(probe) = probe {
+                news += self.tapped(probe, frame);
             }
         }
         self.overrun += sockopt::packet_overrun(&self.tap)?;
         Ok(news)
     }
 
-    /// Whether a frame is only the beginning of a datagram that the socket is to have.
-    fn is_begun(&self, frame: &[u8]) -> bool {
-        Probe::is_fragment(frame) && self.sink.is_some()
+    /// Takes what IP has handed on.
+    fn drain_stack(&mut self, buffer: &mut [u8; FRAME_HEAD_BYTES]) -> io::Result<u32> {
+        let mut packets = Vec::new();
+        for socket in self.raw.values() {
+            while let Some(arrival) = sockopt::receive_at(socket, buffer)? {
+                let probe = Probe::parse_ipv4(&buffer[..arrival.len.min(FRAME_HEAD_BYTES)]);
+                packets.extend(probe.filter(|it| it.trial == self.trial).map(|probe| (probe, arrival)));
+            }
+        }
+        let mut news = 0;
+        for (probe, arrival) in packets {
+            match self.expected.get(&probe.flow) {
+                Some((CountsAt::Stack, _)) if arrival.ifindex == self.ifindex => {
+                    news += self.note(probe, arrival.source);
+                }
+                Some((CountsAt::Stack, _)) => self.stray(probe, arrival.ifindex),
+                _ => {}
+            }
+        }
+        Ok(news)
     }
 
-    /// Notes a frame of this trial; returns how many that were.
-    fn note(&mut self, probe: Option<Probe>) -> u32 {
-        let Some(probe) = probe.filter(|probe| probe.trial == self.trial) else { return 0 };
+    /// A datagram that the socket has had.
+    fn read(&mut self, probe: Probe, arrival: Arrival) -> u32 {
+        if arrival.ifindex != self.ifindex {
+            self.strays.push((probe, arrival));
+            return 1;
+        }
+        match self.expected.get(&probe.flow) {
+            Some((CountsAt::Socket, _)) => self.note(probe, arrival.source),
+            Some((CountsAt::Stack, _)) => 0,
+            Some((CountsAt::Device, _)) | None => {
+                self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
+                0
+            }
+        }
+    }
+
+    /// A frame that the tap has seen.
+    fn tapped(&mut self, probe: Probe, frame: &[u8]) -> u32 {
+        let is_fragment = Probe::is_fragment(frame);
+        match self.expected.get(&probe.flow) {
+            // No socket says when an echo request is whole: at the device its first fragment counts.
+            Some((CountsAt::Device, Socket::Ping)) | None => self.note(probe, Probe::source_of(frame)),
+            Some((CountsAt::Device, _)) if !is_fragment || self.sink.is_none() => {
+                self.note(probe, Probe::source_of(frame))
+            }
+            Some(_) => {
+                if is_fragment {
+                    self.begun.entry(probe.flow).or_default().insert(probe.sequence);
+                }
+                // It is still on its way.
+                1
+            }
+        }
+    }
+
+    fn stray(&mut self, probe: Probe, ifindex: u32) {
+        self.astray.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
+    }
+
+    /// Notes a frame; returns how many that were.
+    fn note(&mut self, probe: Probe, source: Option<Ipv4Addr>) -> u32 {
         let seen = self.seen.entry(probe.flow).or_default();
         if let Some(last) = seen.last.replace(Instant::now()) {
             seen.longest_silence = seen.longest_silence.max(last.elapsed());
@@ -168,15 +249,16 @@ impl Receiver {
         if !seen.frames.insert(probe.sequence) {
             seen.duplicated += 1;
         }
+        seen.sources.extend(source);
         1
     }
 
-    /// Frames of a flow that arrived, and how many of them again.
+    /// Frames of a flow that arrived where it counts, and how many of them again.
     pub fn seen(&self, flow: u16) -> (Frames, u32) {
-        let (tapped, duplicated) =
+        let (noted, duplicated) =
             self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default();
         let sunk = self.sunk.get(&flow);
-        (sunk.map_or_else(|| tapped.clone(), |sunk| tapped.union(sunk)), duplicated)
+        (sunk.map_or_else(|| noted.clone(), |sunk| noted.union(sunk)), duplicated)
     }
 
     /// Datagrams of a flow that have begun to arrive, and of which a fragment is missing.
@@ -211,12 +293,35 @@ impl Receiver {
     /// # Errors
     /// The kernel does not tell.
     pub fn dropped(&self) -> io::Result<Option<u32>> {
-        let sink = self.sink.as_ref().filter(|_| !self.at_socket.is_empty());
-        sink.map(sockopt::drops).transpose()
+        let counts = self.expected.values().any(|(place, _)| *place == CountsAt::Socket);
+        self.sink.as_ref().filter(|_| counts).map(sockopt::drops).transpose()
     }
 
-    /// Frames, of any flow, that the tap itself lost.
-    pub fn overrun(&self) -> u32 {
-        self.overrun
+    /// Frames, of any flow, that the tap or a raw socket itself lost.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn overrun(&self) -> io::Result<u32> {
+        self.raw.values().try_fold(self.overrun, |all, socket| Ok(all + sockopt::drops(socket)?))
+    }
+}
+
+/// Gives what sockets have read to the device it came by: where devices of a namespace have one address, the receiver of one
+/// has the socket of all.
+pub fn share(receivers: &mut IndexMap<DeviceRef, Receiver>) {
+    for at in 0..receivers.len() {
+        let strays = std::mem::take(&mut receivers[at].strays);
+        for (probe, arrival) in strays {
+            let ns = receivers.get_index(at).map(|(device, _)| device.ns.clone());
+            let is_by = |(device, it): &(&DeviceRef, &mut Receiver)| {
+                Some(&device.ns) == ns.as_ref() && it.ifindex == arrival.ifindex && it.sink.is_none()
+            };
+            match receivers.iter_mut().find(is_by) {
+                Some((_, sibling)) => {
+                    sibling.read(probe, arrival);
+                }
+                None => receivers[at].stray(probe, arrival.ifindex),
+            }
+        }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::Ipv4PacketInfo;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, recvmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind,
+    connect, recvmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -60,6 +60,15 @@ pub fn ping_socket() -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a raw socket of IPv4: it has a copy of each packet of a protocol that IP hands on, from the IP header on
+/// (`raw_local_deliver()`, in `ip_protocol_deliver_rcu()`).
+///
+/// # Errors
+/// EPERM without CAP_NET_RAW.
+pub fn raw_socket(protocol: SockProtocol) -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?)
 }
 
 /// SO_RCVBUF as small as the kernel has it (SOCK_MIN_RCVBUF).
@@ -139,7 +148,18 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<us
     if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) }
 }
 
-/// Lets a UDP socket say at which device a datagram has arrived (IP_PKTINFO).
+/// One datagram or packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its length in the buffer, in bytes.
+    pub len: usize,
+    /// The number of the device it has arrived at, 0 where the kernel does not say.
+    pub ifindex: u32,
+    /// Who has sent it.
+    pub source: Option<Ipv4Addr>,
+}
+
+/// Lets a UDP or raw socket say at which device a datagram has arrived (IP_PKTINFO).
 ///
 /// # Errors
 /// When the socket is not of IPv4.
@@ -147,21 +167,21 @@ pub fn tell_devices(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, Ipv4PacketInfo, &true)?)
 }
 
-/// Receives one datagram without waiting: its length, and the number of the device it has arrived at, 0 where the kernel
-/// does not say; `None` when there is none.
+/// Receives one datagram or packet without waiting; `None` when there is none.
 ///
 /// # Errors
 /// An error that was waiting at the socket.
-pub fn receive_at(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, u32)>> {
+pub fn receive_at(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
     let mut control = nix::cmsg_space!(libc::in_pktinfo);
     let mut parts = [io::IoSliceMut::new(buffer)];
-    match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+    match recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
         Ok(message) => {
             let device = message.cmsgs()?.find_map(|told| match told {
                 ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),
                 _ => None,
             });
-            Ok(Some((message.bytes, device.unwrap_or(0))))
+            let source = message.address.map(|address| address.ip());
+            Ok(Some(Arrival { len: message.bytes, ifindex: device.unwrap_or(0), source }))
         }
         Err(Errno::EAGAIN) => Ok(None),
         Err(errno) => Err(errno.into()),

@@ -302,8 +302,10 @@ impl<'a> Trial<'a> {
             }
             self.receivers.insert(flow.to.clone(), receiver);
         }
-        if let Some(receiver) = self.receivers.get_mut(&flow.to).filter(|_| plan.at_socket) {
-            receiver.count_at_socket(number);
+        if let Some(receiver) = self.receivers.get_mut(&flow.to) {
+            let expected =
+                self.bed.namespaces.enter(&flow.to.ns, || receiver.expect(number, flow)).map_err(enter)?;
+            expected.map_err(|error| failed(what, &error))?;
         }
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
@@ -453,7 +455,7 @@ impl<'a> Trial<'a> {
                 });
             } else if let Some(receiver) = self.receivers.get(&flow.to) {
                 let (frames, duplicated) = receiver.seen(number);
-                let overrun = receiver.overrun();
+                let overrun = receiver.overrun().map_err(|error| failed(what, &error))?;
                 let sources = receiver.sources(number);
                 records.push(Record::Sources { trial, flow: number, sources });
                 let socket_dropped = receiver.dropped().map_err(|error| failed(what, &error))?;

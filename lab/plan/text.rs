@@ -46,7 +46,7 @@ impl Display for Plan {
         for need in &self.needs {
             writeln!(f, "need {need}")?;
         }
-        for (number, FlowPlan { flow, source, destination, at_socket }) in self.flows.iter().enumerate() {
+        for (number, FlowPlan { flow, source, destination }) in self.flows.iter().enumerate() {
             write!(f, "flow {number} {}: {} frames of {} bytes", flow.name, flow.frames, flow.len)?;
             write_some(f, "tagged", flow.tag.map(|tag| tag.get()))?;
             write_some(f, "interval_us", flow.interval_us)?;
@@ -55,8 +55,8 @@ impl Display for Plan {
             if flow.connect_late {
                 writeln!(f, "  connects when it is sent")?;
             }
-            if *at_socket {
-                writeln!(f, "  delivered when the receiving socket has read it")?;
+            if flow.counts_at != flow.socket.counts_at() {
+                writeln!(f, "  counts at the {}", flow.counts_at.word())?;
             }
         }
         for (number, trial) in self.trials.iter().enumerate() {

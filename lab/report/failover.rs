@@ -206,6 +206,7 @@ at_frame = 100
                 from: "node:p0".into(),
                 to: "switch:s0".into(),
                 socket: Socket::Packet,
+                counts_at: None,
                 asked: 600,
                 sent: 600,
                 errors: Default::default(),

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use crate::document::{Document, FateDocument, FlowDocument, TrialDocument};
 use crate::outcome::Outcome;
+use crate::scenario::{CountsAt, Socket};
 
 /// Lines are kept within this many columns.
 const WIDTH: usize = 100;
@@ -128,8 +129,15 @@ fn flow(out: &mut String, flow: &FlowDocument) {
     let refused = if refused.is_empty() { "none refused".into() } else { refused.join(", ") };
     let _ = writeln!(
         out,
-        "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered",
-        flow.name, flow.asked, flow.from, flow.to, flow.socket, flow.sent, flow.delivered
+        "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered{}",
+        flow.name,
+        flow.asked,
+        flow.from,
+        flow.to,
+        flow.socket,
+        flow.sent,
+        flow.delivered,
+        counted_at(flow)
     );
     if let Some(silence) = flow.silence_ms {
         let _ = writeln!(out, "  the receiver heard nothing for {silence} ms at the longest");
@@ -142,6 +150,17 @@ fn flow(out: &mut String, flow: &FlowDocument) {
     }
     if flow.unattributed > 0 {
         let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nobody accounts for them", flow.unattributed);
+    }
+}
+
+/// Where frames of a flow count as delivered, in words.
+fn counted_at(flow: &FlowDocument) -> String {
+    match flow.counts_at {
+        Some(CountsAt::Device) => format!(" at the device {}", flow.to),
+        Some(CountsAt::Stack) if flow.socket == Socket::Ping => format!(" at the ICMP layer of {}", flow.to),
+        Some(CountsAt::Stack) => format!(" at the UDP layer of {}", flow.to),
+        Some(CountsAt::Socket) => format!(" at the socket of {}", flow.to),
+        None => String::new(),
     }
 }
 

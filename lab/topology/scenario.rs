@@ -14,7 +14,8 @@ use super::file::{
 use super::{faults, mitigations, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{
-    Capture, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WITHIN_MS_DEFAULT,
+    Capture, CountsAt, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step,
+    WITHIN_MS_DEFAULT,
 };
 use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 
@@ -126,6 +127,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         from: table.from.value.clone(),
         to: table.to.value.clone(),
         socket,
+        counts_at: table.counts_at.as_ref().map_or(socket.counts_at(), |at| counted_at(at, socket, checker)),
         frames: table.frames.value,
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
@@ -143,6 +145,18 @@ fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> 
         checker.problem(&unbound.span, message, hint);
     }
     unbound.value
+}
+
+fn counted_at(at: &At<CountsAt>, socket: Socket, checker: &mut Checker<'_>) -> CountsAt {
+    if !socket.can_count_at(at.value) {
+        let message = format!("frames of a {socket} socket cannot count at `{}`", at.value.word());
+        let hint = match socket {
+            Socket::Ping => "no socket takes an echo request: `stack` is the layer that answers it",
+            _ => "a write counts when the other end of the connection has read it: `socket`",
+        };
+        checker.problem(&at.span, message, hint);
+    }
+    at.value
 }
 
 fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {

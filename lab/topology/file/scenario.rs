@@ -10,7 +10,7 @@ use crate::cni::Tree;
 use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
-use crate::scenario::{FilterKind, FlowField, Hook, Socket, State};
+use crate::scenario::{CountsAt, FilterKind, FlowField, Hook, Socket, State};
 
 /// A flow of numbered frames.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -18,10 +18,14 @@ use crate::scenario::{FilterKind, FlowField, Hook, Socket, State};
 pub struct FlowTable {
     /// The device that sends.
     pub from: At<DeviceRef>,
-    /// The device at which frames count as delivered.
+    /// The device by which frames are to arrive. What comes to the right address by another one is not delivered.
     pub to: At<DeviceRef>,
     /// How they are sent; `packet` unless you say otherwise.
     pub socket: Option<Socket>,
+    /// Where frames count as delivered: `device`, `stack` or `socket`. Unless you say otherwise `device` with packet and
+    /// packet-bypass, `stack` with ping, `socket` with udp, udp-recverr and tcp. No socket takes an echo request, and TCP
+    /// counts at its socket only.
+    pub counts_at: Option<At<CountsAt>>,
     /// How many.
     pub frames: At<u32>,
     /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
@@ -164,7 +168,7 @@ pub struct PartnerFaultTable {
 }
 
 /// The socket that receives at this device has the smallest buffer there is, and nobody reads it until the fault is
-/// cleared or the trial ends. Of flows to this device, what the socket has read counts as delivered, in each step.
+/// cleared or the trial ends. Flows that count at the device or in the stack do not notice.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RcvbufFaultTable {
