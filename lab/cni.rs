@@ -12,6 +12,7 @@ mod json;
 mod keys;
 mod lower;
 mod paste;
+mod request;
 mod tree;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +22,7 @@ pub use attach::{Annotation, AttachError, Attachments, Cluster, Pool};
 pub use config::read;
 pub use keys::NetKeys;
 pub use lower::{add, check, del};
+pub use request::Request;
 pub use tree::{Mistake, Tree};
 
 use crate::hardware::VfSettings;
@@ -33,8 +35,10 @@ use crate::topology::{Link, Route};
 /// One network configuration, as a NetworkAttachmentDefinition holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// The name the annotation knows it by.
+    /// The name the annotation knows it by: `metadata.name`, whatever the configuration calls itself.
     pub name: String,
+    /// Its Kubernetes namespace, where the definition says it.
+    pub namespace: Option<String>,
     /// Which plugin, with its parameters.
     pub delegate: Delegate,
     /// `mtu` of the configuration; 0 and none are the same to plugins.
@@ -43,10 +47,20 @@ pub struct Network {
     pub ipam: Option<Ipam>,
     /// Links that a device plugin hands out for it, in order; sriov only.
     pub resource: Vec<IfName>,
+    /// What a runtime may ask of its plugins: keys of `capabilities` that are true.
+    pub capabilities: Vec<String>,
     /// Whether the plugin's own program is run instead of what the lab does in its place.
     pub real: bool,
     /// The configuration as JSON, for that program.
     pub json: String,
+}
+
+impl Network {
+    /// The programs that it takes: the plugin's, and that of its IPAM.
+    pub fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let ipam = self.ipam.as_ref().map(Ipam::plugin);
+        [self.delegate.plugin()].into_iter().chain(ipam)
+    }
 }
 
 /// A plugin with its own parameters.
@@ -61,7 +75,7 @@ pub enum Delegate {
     /// containernetworking/plugins, main/vlan.
     Vlan { master: IfName, id: VlanId, in_container: bool },
     /// containernetworking/plugins, main/bridge.
-    Bridge { bridge: IfName, is_gateway: bool, is_default_gateway: bool },
+    Bridge { bridge: IfName, is_gateway: bool, is_default_gateway: bool, mac: Option<Mac> },
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
     /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
@@ -69,11 +83,6 @@ pub enum Delegate {
 }
 
 impl Delegate {
-    /// Whether Debian's containernetworking-plugins has its program, so that both ways can be compared.
-    pub fn can_be_real(&self) -> bool {
-        !matches!(self, Self::Bond(_) | Self::Sriov(_))
-    }
-
     /// What a sriov plugin tells a VF's PF, if anything.
     pub fn says_of_vf(&self) -> Option<&VfSettings> {
         let Self::Sriov(settings) = self else { return None };
@@ -123,7 +132,9 @@ pub enum Ipam {
     /// The addresses of the configuration, for every pod the same.
     Static { addresses: Vec<(Cidr, Option<IpAddr>)>, routes: Vec<PluginRoute> },
     /// The next free address of a range.
-    HostLocal { ranges: Vec<Range>, routes: Vec<PluginRoute> },
+    HostLocal { ranges: Vec<Range>, routes: Vec<PluginRoute>, asked: Vec<IpAddr> },
+    /// The lowest free address of a range that all networks share.
+    Whereabouts { range: Range, exclude: Vec<Cidr>, gateway: Option<IpAddr>, routes: Vec<PluginRoute> },
     /// The lowest free address of a pool of the topology.
     Calico { pool: String },
     /// What a DHCP server of the topology gives.

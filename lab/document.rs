@@ -6,13 +6,14 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::cni::{Attached, Attachment, Network};
 use crate::ledger::{Account, Counter, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
 use crate::mitigation::{Arrived, Effect};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::Proof;
 use crate::repetitions::Repetitions;
-use crate::scenario::{CountsAt, Socket};
+use crate::scenario::{CountsAt, Socket, Step};
 use crate::separators::Separator;
 use crate::topology::Topology;
 use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
@@ -38,6 +39,9 @@ pub struct Document {
     /// Whether they are there for want of NICs that the topology asks for: then it is compared with no snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fell_back: bool,
+    /// Who attached pods to networks, in the order of the steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentDocument>,
     /// Everything that had to hold.
     pub checks: Vec<CheckDocument>,
     /// Flows of the main trial, or of the control where there are no steps.
@@ -88,6 +92,19 @@ pub struct KernelDocument {
 
 fn real() -> String {
     "real".into()
+}
+
+/// Who attached a pod to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentDocument {
+    pub pod: String,
+    /// As the annotation knows it.
+    pub network: String,
+    pub interface: String,
+    /// `type` of its configuration.
+    pub plugin: String,
+    /// `the lab's own implementation`, or each program by its path and SHA-256.
+    pub by: String,
 }
 
 /// One thing that had to hold.
@@ -318,6 +335,7 @@ impl Document {
             reason: None,
             stand_ins: Vec::new(),
             fell_back: false,
+            attachments: Vec::new(),
             checks: verdict.checks.iter().map(check_document).collect(),
             flows,
             devices,
@@ -349,6 +367,7 @@ impl Document {
             reason: Some(reason),
             stand_ins: Vec::new(),
             fell_back: false,
+            attachments: Vec::new(),
             checks: Vec::new(),
             flows: Vec::new(),
             devices: IndexMap::new(),
@@ -367,12 +386,33 @@ impl Document {
 }
 
 impl Document {
-    /// Says what stood in for NICs in the topology that was run.
+    /// Says what stood in for NICs in the topology that was run, and for plugins.
     #[must_use]
     pub fn stood_in(self, topology: &Topology) -> Self {
         let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
-        Self { stand_ins, fell_back: topology.fell_back, ..self }
+        let attachments = attachments(topology, |name| format!("program {name}"));
+        Self { stand_ins, fell_back: topology.fell_back, attachments, ..self }
     }
+}
+
+/// Who attaches the pods of a topology; `program` describes a plugin's own program by its name.
+pub fn attachments(topology: &Topology, program: impl Fn(&str) -> String) -> Vec<AttachmentDocument> {
+    let attached = topology.scenario.steps.iter().filter_map(|step| match step {
+        Step::Attach(attachment) => Some(attachment),
+        _ => None,
+    });
+    let by = |network: &Network| match network.real {
+        true => network.programs().map(&program).collect::<Vec<_>>().join(", "),
+        false => "the lab's own implementation".into(),
+    };
+    let one = |attachment: &Attachment, attached: &Attached| AttachmentDocument {
+        pod: attachment.pod.to_string(),
+        network: attached.network.name.clone(),
+        interface: attached.ifname.to_string(),
+        plugin: attached.network.delegate.plugin().into(),
+        by: by(&attached.network),
+    };
+    attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
 }
 
 fn check_document(check: &Check) -> CheckDocument {

@@ -346,8 +346,8 @@ pub struct Part {
 pub struct Undo {
     /// The network's name.
     pub network: String,
-    /// Nothing is done when this device is not there.
-    pub unless_gone: DeviceRef,
+    /// Nothing is done when this device is not there. A plugin's own program is run in any case.
+    pub unless_gone: Option<DeviceRef>,
     /// What its plugin does.
     pub ops: Vec<Op>,
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use check::nearest;
 pub use diagnostic::{Diagnostic, TopologyErrors};
 
-use crate::cni::{Attachment, Attachments};
+use crate::cni::{Attachment, Attachments, Network};
 use crate::hardware::{Netdevsim, Nic};
 use crate::link::{
     AdSelect, ArpValidate, BondMode, Cidr, DeviceRef, FailOverMac, IfName, IpvlanFlag, IpvlanMode, LacpRate,
@@ -413,9 +413,13 @@ impl Topology {
         self.links.get(device).or_else(|| self.attachments.devices.get(device))
     }
 
-    /// Has every CNI plugin that can be run by its own program run so, or none.
-    pub fn run_real_plugins(&mut self, real: bool) {
-        self.each_attachment(|attachment| attachment.run_real(real));
+    /// Has the plugins of each network that `chooses` run by their own programs, and those of the others by the lab.
+    pub fn run_programs(&mut self, chooses: impl Fn(&Network) -> bool) {
+        self.each_attachment(|attachment| {
+            for attached in &mut attachment.delegates {
+                attached.network.real = chooses(&attached.network);
+            }
+        });
     }
 
     /// Changes all that is attached: by its step's number, and in the step itself.

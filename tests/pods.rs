@@ -6,10 +6,14 @@ use std::path::Path;
 use lab::plan::{Op, Plan, lower};
 use lab::topology::Topology;
 
-fn every_key() -> Topology {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pods/every-key.toml");
+fn topology(name: &str) -> Topology {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/pods/{name}.toml"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Topology::parse("every-key", "every-key.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    Topology::parse(name, &format!("{name}.toml"), &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn every_key() -> Topology {
+    topology("every-key")
 }
 
 #[test]
@@ -32,4 +36,43 @@ fn attachments_travel() {
     let plan = lower(&every_key());
     let json = serde_json::to_string(&plan).expect("a plan is plain data");
     assert_eq!(serde_json::from_str::<Plan>(&json).expect("what was written can be read"), plan);
+}
+
+#[test]
+fn addresses_that_a_pod_asks_for_are_given_to_it() {
+    let plan = lower(&topology("requests"));
+    let attach = plan.trials[0].ops.iter().find(|op| matches!(op, Op::Attach { .. }));
+    let text = attach.expect("a step attaches").to_string();
+    for expected in [
+        "create macvlan pod:net1 parent node:eth0 mode bridge mac 02:00:5e:00:53:05",
+        "addresses of pod:net1 10.0.0.5/24",
+        "addresses of pod:net2 10.1.0.9/24",
+        "create veth pod:net3 peer node:veth0000 mac 02:00:5e:00:53:06",
+    ] {
+        assert!(text.contains(expected), "no `{expected}` in\n{text}");
+    }
+}
+
+/// libcni's `injectRuntimeConfig()`: what a program reads.
+#[test]
+fn programs_are_told_what_a_pod_asks_for() {
+    let mut topology = topology("requests");
+    topology.run_programs(|_| true);
+    let json = serde_json::to_string(&lower(&topology)).expect("a plan is plain data");
+    for expected in [
+        r#"\"runtimeConfig\":{\"ips\":[\"10.0.0.5/24\"],\"mac\":\"02:00:5e:00:53:05\"}"#,
+        r#"\"runtimeConfig\":{\"ips\":[\"10.1.0.9\"]}"#,
+    ] {
+        assert!(json.contains(expected), "no `{expected}`");
+    }
+}
+
+#[test]
+fn any_plugin_can_be_its_own_program() {
+    let mut topology = every_key();
+    topology.run_programs(|_| true);
+    let plan = lower(&topology).to_string();
+    for name in ["bond", "sriov", "macvlan", "vlan", "bridge", "host-device"] {
+        assert!(plan.contains(&format!("run {name} ADD")), "{name} is not run");
+    }
 }

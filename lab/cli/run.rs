@@ -80,7 +80,7 @@ pub struct RunArgs {
     /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
     #[arg(long, value_name = "DIR")]
     cni_plugins: Option<PathBuf>,
-    /// Whose doing an attachment is: as each network says, or all that can by the lab or by the plugins themselves
+    /// Who attaches pods; else as each network says (`plugin`), which is the lab where it says nothing
     #[arg(long, value_enum)]
     cni: Option<Cni>,
     #[command(flatten)]
@@ -94,8 +94,10 @@ pub struct RunArgs {
 enum Cni {
     /// The lab, in the plugins' place
     Own,
-    /// The plugins' own programs, where the lab can run them: macvlan, ipvlan, vlan, host-device
+    /// The plugins' own programs, all of them; without one there is no run
     Real,
+    /// The plugins' own programs where the folder has them, the lab for the other networks
+    Auto,
 }
 
 /// A rendering of the result.
@@ -122,15 +124,13 @@ pub fn carry_out(
     text: impl FnOnce(&Topology, &Run) -> String,
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    let mut topology = read(&args.topology)?;
-    if let Some(cni) = args.cni {
-        topology.run_real_plugins(cni == Cni::Real);
-    }
+    let topology = read(&args.topology)?;
     let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
+    choose_programs(args, is_here, &mut topology);
     if is_here {
         fallback::for_all(&mut topology);
     } else if let Ok(qemu) = Qemu::find() {
@@ -160,6 +160,22 @@ pub fn carry_out(
     Ok(exit_code(&run))
 }
 
+/// Who attaches pods. Programs are not run on this kernel.
+fn choose_programs(args: &RunArgs, is_here: bool, topology: &mut Topology) {
+    let folder = folder_of(args);
+    let has = |name| !is_here && plugins::has(folder.as_deref(), name);
+    match args.cni {
+        None => {}
+        Some(Cni::Own) => topology.run_programs(|_| false),
+        Some(Cni::Real) => topology.run_programs(|_| true),
+        Some(Cni::Auto) => topology.run_programs(|network| network.programs().all(has)),
+    }
+}
+
+fn folder_of(args: &RunArgs) -> Option<PathBuf> {
+    args.cni_plugins.clone().or_else(plugins::installed)
+}
+
 fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) -> Result<Run, Failure> {
     let cache = provision::cache()?;
     let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
@@ -168,7 +184,7 @@ fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) ->
     let kernel = choice.kernel(topology, &kernels, &args.provision, &cache)?;
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
-    let plugins = args.cni_plugins.clone().or_else(plugins::installed);
+    let plugins = folder_of(args);
     let machine = Machine {
         kernel: &kernel,
         plugins: plugins.as_deref(),

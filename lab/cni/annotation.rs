@@ -1,18 +1,18 @@
 //! The networks a pod asks for, as the annotation `k8s.v1.cni.cncf.io/networks` has them: Multus' JSON or its short form.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::config::Table;
 use super::paste::Place;
 use super::tree::{Mistake, Tree};
-use super::{Annotation, json};
+use super::{Annotation, Request, json};
+use crate::link::Cidr;
 use crate::topology::file::At;
 
 /// What a `NetworkSelectionElement` of Multus may have besides, and nobody here carries out.
-const NOT_DONE: [&str; 9] = [
-    "ips",
-    "mac",
+const NOT_DONE: [&str; 7] = [
     "portMappings",
     "bandwidth",
     "infiniband-guid",
@@ -60,18 +60,37 @@ fn entry(item: &At<Tree>, mistakes: &RefCell<Vec<Mistake>>) -> Option<Entry> {
         return short(text, &item.span, mistakes);
     }
     let table = Table::of(item, &item.span, mistakes)?;
-    table.unknown_keys(&["name", "namespace", "interface"], &["name", "namespace", "interface"], &NOT_DONE);
+    let keys = ["name", "namespace", "interface", "ips", "mac"];
+    table.unknown_keys(&keys, &keys, &NOT_DONE);
     let name = table.required_text("name", "that of a network");
+    let namespace = table.text("namespace").map(|namespace| namespace.value);
     let ifname = table.if_name("interface");
-    Some((Annotation { network: name?.value, ifname }, item.span.clone()))
+    let mac = table.parsed("mac", "an Ethernet address");
+    let ips = table.list("ips").unwrap_or_default().iter().filter_map(|item| ip(item, &table)).collect();
+    let request = Request { ips, mac };
+    Some((Annotation { network: name?.value, namespace, ifname, request }, item.span.clone()))
+}
+
+/// An address, with its prefix length or without (`parsePodNetworkAnnotation()` of Multus takes both).
+fn ip(item: &At<Tree>, table: &Table<'_>) -> Option<(IpAddr, Option<u8>)> {
+    let Tree::Text(text) = &item.value else {
+        table.tell(&item.span, format!("an address is a text, not {}", item.value.what()), "quote it");
+        return None;
+    };
+    let with_prefix = text.parse().map(|cidr: Cidr| (cidr.address, Some(cidr.prefix)));
+    let found = with_prefix.ok().or_else(|| text.parse().ok().map(|address| (address, None)));
+    if found.is_none() {
+        table.tell(&item.span, format!("`{text}` is no address"), "write 10.1.0.5/24");
+    }
+    found
 }
 
 fn short(text: &str, span: &Range<usize>, mistakes: &RefCell<Vec<Mistake>>) -> Option<Entry> {
     match Annotation::parse(text) {
         Ok(entry) => Some((entry, span.clone())),
-        Err(error) => {
-            let hint = "write `network@interface`".into();
-            mistakes.borrow_mut().push(Mistake { span: span.clone(), message: error.to_string(), hint });
+        Err(message) => {
+            let hint = "write `network@interface`, or `namespace/network@interface`".into();
+            mistakes.borrow_mut().push(Mistake { span: span.clone(), message, hint });
             None
         }
     }
@@ -85,22 +104,39 @@ mod tests {
         let (entries, mistakes) = read(&At { value, span: 0..0 });
         let shown = |(entry, _): &Entry| {
             let ifname = entry.ifname.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
-            format!("{}{ifname}", entry.network)
+            let namespace = entry.namespace.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
+            format!("{namespace}{}{ifname}", entry.network)
         };
         if mistakes.is_empty() { Ok(entries.iter().map(shown).collect()) } else { Err(mistakes) }
     }
 
     #[test]
     fn multus_forms_are_the_same() {
-        let json = "[\n{\"name\": \"sriov-net\",\n\"interface\": \"net1\"\n},\n{\"name\": \"bond-net\"}]";
+        let json = "[\n{\"name\": \"sriov-net\",\n\"namespace\": \"default\", \"interface\": \"net1\"\n},\n{\"name\": \"bond-net\"}]";
         let short = " default/sriov-net@net1, bond-net";
         for text in [json, short] {
-            assert_eq!(texts(Tree::Text(text.into())).unwrap(), ["sriov-net@net1", "bond-net"]);
+            assert_eq!(texts(Tree::Text(text.into())).unwrap(), ["default/sriov-net@net1", "bond-net"]);
         }
     }
 
+    #[test]
+    fn what_a_pod_asks_for_is_read() {
+        let text = r#"[{"name": "a", "ips": ["10.0.0.5/24", "fd00::5"], "mac": "02:00:5e:00:53:05"}]"#;
+        let (entries, mistakes) = read(&At { value: Tree::Text(text.into()), span: 0..0 });
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let Request { ips, mac } = &entries[0].0.request;
+        assert_eq!(*ips, [("10.0.0.5".parse().unwrap(), Some(24)), ("fd00::5".parse().unwrap(), None)]);
+        assert_eq!(*mac, "02:00:5e:00:53:05".parse().ok());
+    }
+
     #[rstest::rstest]
-    #[case("[{ \"name\": \"a\", \"ips\": [\"10.0.0.1/24\"] }]", "`ips`")]
+    #[case("[{ \"name\": \"a\", \"bandwidth\": {} }]", "`bandwidth`")]
+    #[case("[{ \"name\": \"a\", \"ips\": [\"10.0.0.1/33\"] }]", "10.0.0.1/33")]
+    #[case("[{ \"name\": \"a\", \"ips\": \"10.0.0.1/24\" }]", "`ips` is a list")]
+    #[case("[{ \"name\": \"a\", \"mac\": \"02:00\" }]", "02:00")]
+    #[case("a/b/c", "a/b/c")]
+    #[case("a@b@c", "a@b@c")]
+    #[case("/c", "/c")]
     #[case("[{ \"name\": \"a\", \"interfaces\": \"net1\" }]", "`interfaces`")]
     #[case("[{ \"interface\": \"net1\" }]", "`name` is missing")]
     #[case("[{ \"name\": \"a\" ]", "")]

@@ -6,10 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use indexmap::IndexMap;
 
 use super::ipam::{LeaseError, Leases};
-use super::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network};
+use super::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network, Request};
 use crate::dhcp::Server;
 use crate::hardware::VfSettings;
-use crate::link::{Cidr, DeviceRef, IfName, IpvlanFlag, Mac, NsName, VfLinkState, VlanId, VlanProtocol};
+use crate::link::{
+    Cidr, DeviceRef, IfName, IpvlanFlag, Mac, NsName, ValueError, VfLinkState, VlanId, VlanProtocol,
+};
 use crate::stand_in::{StandIn, SwitchPort};
 use crate::topology::{Bond, Link, LinkKind, Route};
 
@@ -24,22 +26,41 @@ pub type Pool = Cidr;
 pub struct Annotation {
     /// The network.
     pub network: String,
+    /// The namespace of its definition; without one it is the pod's, which the lab does not know.
+    pub namespace: Option<String>,
     /// The interface's name; Multus numbers those without one.
     pub ifname: Option<IfName>,
+    /// What it asks for beside the configuration.
+    pub request: Request,
 }
 
 impl Annotation {
-    /// Reads Multus' short form: `name@interface`; the namespace before a slash has no meaning here.
+    /// Reads Multus' short form, `namespace/network@interface` (`parsePodNetworkObjectName()`).
     ///
     /// # Errors
-    /// The interface is no name.
-    pub fn parse(text: &str) -> Result<Self, crate::link::ValueError> {
+    /// It is none, or the interface is no name: in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let text = text.rsplit_once('/').map_or(text, |(_, name)| name);
-        match text.split_once('@') {
-            Some((network, ifname)) => Ok(Self { network: network.into(), ifname: Some(ifname.parse()?) }),
-            None => Ok(Self { network: text.into(), ifname: None }),
+        let wrong = || format!("`{text}` is not one network, one interface and one namespace at the most");
+        let (namespace, rest) = match text.split_once('/') {
+            Some((namespace, rest)) => (Some(namespace.trim()), rest),
+            None => (None, text),
+        };
+        let (network, ifname) = match rest.split_once('@') {
+            Some((network, ifname)) => (network.trim(), Some(ifname.trim())),
+            None => (rest.trim(), None),
+        };
+        let parts = [namespace, Some(network), ifname];
+        if parts.into_iter().flatten().any(|part| part.is_empty() || part.contains(['/', '@'])) {
+            return Err(wrong());
         }
+        let ifname: Option<Result<IfName, ValueError>> = ifname.map(str::parse);
+        Ok(Self {
+            network: network.into(),
+            namespace: namespace.map(Into::into),
+            ifname: ifname.transpose().map_err(|error| error.to_string())?,
+            request: Request::default(),
+        })
     }
 }
 
@@ -61,20 +82,7 @@ impl Attachments {
     pub fn plugins(&self) -> BTreeSet<String> {
         let delegates = self.by_step.values().flat_map(|attachment| &attachment.delegates);
         let real = delegates.filter(|attached| attached.network.real);
-        let names = real.flat_map(|attached| {
-            let ipam = attached.network.ipam.as_ref().map(|ipam| ipam.plugin());
-            [Some(attached.network.delegate.plugin()), ipam]
-        });
-        names.flatten().map(str::to_owned).collect()
-    }
-}
-
-impl Attachment {
-    /// Has every plugin that can be run by its own program run so, or none.
-    pub fn run_real(&mut self, real: bool) {
-        for attached in &mut self.delegates {
-            attached.network.real = real && attached.network.delegate.can_be_real();
-        }
+        real.flat_map(|attached| attached.network.programs()).map(str::to_owned).collect()
     }
 }
 
@@ -156,6 +164,13 @@ impl<'a> Cluster<'a> {
                 let known: Vec<&str> = self.networks.keys().map(String::as_str).collect();
                 return Err(error((format!("no network `{}`", entry.network), hint(&known))));
             };
+            if let (Some(asked), Some(is)) = (&entry.namespace, &network.namespace)
+                && asked != is
+            {
+                let message = format!("no network `{}` in namespace `{asked}`", entry.network);
+                return Err(error((message, format!("its definition is in `{is}`"))));
+            }
+            let network = &network.asked(&entry.request).map_err(error)?;
             // getIfname() of Multus: net1, net2, ... by position in the annotation, whatever the others are called.
             let numbered = || format!("net{}", position + 1).parse().expect("it is a name");
             let ifname = entry.ifname.clone().unwrap_or_else(numbered);
@@ -252,6 +267,7 @@ impl<'a> Cluster<'a> {
         let known: Vec<&str> = self.pools.keys().map(String::as_str).collect();
         match error {
             LeaseError::NoServer(network) => format!("add [dhcp.{network}] with device, first and last"),
+            LeaseError::Taken(..) | LeaseError::Outside(_) => "ask for a free one of the range".into(),
             LeaseError::Full(_) | LeaseError::NoPool(_) => format!("pools: {}", known.join(", ")),
         }
     }
@@ -360,7 +376,11 @@ impl<'a> Cluster<'a> {
         }
         attached.links.push(bridge);
         attached.links.push(Link::new(far.clone(), LinkKind::Veth { peer: near.clone() }));
-        Link { mtu: attached.network.mtu, ..Link::new(near, LinkKind::Veth { peer: far }) }
+        let mac = match attached.network.delegate {
+            Delegate::Bridge { mac, .. } => mac,
+            _ => None,
+        };
+        Link { mtu: attached.network.mtu, mac, ..Link::new(near, LinkKind::Veth { peer: far }) }
     }
 
     /// A macvlan, ipvlan or VLAN: in the pod, its parent at the node.

@@ -66,5 +66,5 @@ pub(super) fn del(bond: &BondNet, attached: &Attached, attachment: &Attachment) 
         ops.push(Op::Down(here.clone()));
         ops.push(Op::Move { from: here, to: link.device.clone() });
     }
-    Undo { network: attached.network.name.clone(), unless_gone: made, ops }
+    Undo { network: attached.network.name.clone(), unless_gone: Some(made), ops }
 }

@@ -14,9 +14,8 @@ use crate::link::{
 use crate::topology::file::At;
 
 /// Keys that runtimes and other plugins of a chain look at, and that change nothing here.
-const IGNORED: [&str; 12] = [
+const IGNORED: [&str; 11] = [
     "cniVersion",
-    "capabilities",
     "dns",
     "args",
     "runtimeConfig",
@@ -125,8 +124,8 @@ fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake
         return None;
     };
     let place = Place::of(&config.span, text);
-    let json = match paste::json_of(text, &name.value) {
-        Ok(json) => json,
+    let (json, namespace) = match paste::json_of(text, &name.value) {
+        Ok(found) => found,
         Err(mistake) => {
             mistakes.borrow_mut().push(place.moved(mistake));
             return None;
@@ -141,7 +140,8 @@ fn read_table(name: &At<String>, tree: &At<Tree>, mistakes: &RefCell<Vec<Mistake
         None => tree,
     };
     let inner = Table::of(&tree, &tree.span, mistakes)?;
-    network(&At { value: name.value.clone(), span: tree.span.clone() }, &tree, &inner, (resource, real), &[])
+    let name = At { value: name.value.clone(), span: tree.span.clone() };
+    Some(Network { namespace, ..network(&name, &tree, &inner, (resource, real), &[])? })
 }
 
 fn network(
@@ -159,7 +159,7 @@ fn network(
         table.tell(&plugin.span, format!("no plugin `{}` in the lab", plugin.value), hint);
     }
     let (_, keys, not_done) = keys?;
-    let mut all: Vec<&str> = vec!["name", "type", "ipam"];
+    let mut all: Vec<&str> = vec!["name", "type", "ipam", "capabilities"];
     all.extend(also);
     all.extend(*keys);
     table.unknown_keys(&all, keys, not_done);
@@ -191,12 +191,20 @@ fn network(
         None => None,
     };
     let delegate = delegate?;
-    if real && !delegate.can_be_real() {
-        let message = format!("the lab runs no {} program", delegate.plugin());
-        table.tell(&name.span, message, "take `plugin` away; real are: macvlan, ipvlan, vlan, host-device");
-    }
     let json = json::for_plugin(&name.value, &tree.value);
-    Some(Network { name: name.value.clone(), delegate, mtu, ipam, resource, real, json })
+    let capabilities = capabilities(table);
+    let name = name.value.clone();
+    Some(Network { name, namespace: None, delegate, mtu, ipam, resource, capabilities, real, json })
+}
+
+/// Keys of `capabilities` that are true.
+fn capabilities(table: &Table<'_>) -> Vec<String> {
+    let tree = table.get("capabilities");
+    let Some(all) = tree.and_then(|tree| Table::of(tree, &tree.span, table.mistakes)) else {
+        return Vec::new();
+    };
+    let is_true = |(key, _): &&(At<String>, At<Tree>)| all.bool(&key.value) == Some(true);
+    all.entries.iter().filter(is_true).map(|(key, _)| key.value.clone()).collect()
 }
 
 fn bond(table: &Table<'_>) -> Option<BondNet> {
@@ -343,7 +351,7 @@ fn bridge(table: &Table<'_>) -> Delegate {
     let bridge = table.if_name("bridge").unwrap_or_else(|| "cni0".parse().expect("cni0 is a name"));
     let is_default_gateway = table.bool("isDefaultGateway").unwrap_or(false);
     let is_gateway = table.bool("isGateway").unwrap_or(false) || is_default_gateway;
-    Delegate::Bridge { bridge, is_gateway, is_default_gateway }
+    Delegate::Bridge { bridge, is_gateway, is_default_gateway, mac: None }
 }
 
 /// `LoadConf()` and `validateConf()` of sriov-cni: what a PF is to say of the VF.

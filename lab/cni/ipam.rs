@@ -10,12 +10,29 @@ use crate::dhcp::Server;
 use crate::link::Cidr;
 use crate::topology::Route;
 
+/// Keys of whereabouts that mean something here, or that are about its own store and log.
+const WHEREABOUTS: [&str; 10] = [
+    "range",
+    "range_start",
+    "range_end",
+    "exclude",
+    "gateway",
+    "routes",
+    "log_file",
+    "datastore",
+    "configuration_path",
+    "sleep_for_race",
+];
+const WHEREABOUTS_NOT_DONE: [&str; 6] =
+    ["ipRanges", "enable_overlapping_ranges", "network_name", "node_slice_size", "addresses", "omitRange"];
+
 impl Ipam {
     /// `type` of the configuration.
     pub fn plugin(&self) -> &'static str {
         match self {
             Self::Static { .. } => "static",
             Self::HostLocal { .. } => "host-local",
+            Self::Whereabouts { .. } => "whereabouts",
             Self::Calico { .. } => "calico-ipam",
             Self::Dhcp => "dhcp",
         }
@@ -24,21 +41,24 @@ impl Ipam {
 
 /// Reads the `ipam` object.
 pub(super) fn read(table: &Table<'_>) -> Option<Ipam> {
-    let kind = table.required_text("type", "static, host-local, calico-ipam or dhcp")?;
-    let kinds = ["static", "host-local", "calico-ipam", "dhcp"].map(|word| (word, word));
+    let kind = table.required_text("type", "static, host-local, whereabouts, calico-ipam or dhcp")?;
+    let kinds = ["static", "host-local", "whereabouts", "calico-ipam", "dhcp"].map(|word| (word, word));
     let known: &[&str] = match table.word(&kind, "IPAM plugin", &kinds)? {
         "static" => &["addresses", "routes"],
         "host-local" => {
             &["subnet", "rangeStart", "rangeEnd", "gateway", "ranges", "routes", "dataDir", "resolvConf"]
         }
+        "whereabouts" => &WHEREABOUTS,
         "calico-ipam" => &["assign_ipv4", "assign_ipv6", "ipv4_pools", "ipv6_pools"],
         _ => &["daemonSocketPath", "request", "provide"],
     };
     let all: Vec<&str> = known.iter().copied().chain(["type"]).collect();
-    table.unknown_keys(&all, known, &[]);
+    let not_done: &[&str] = if kind.value == "whereabouts" { &WHEREABOUTS_NOT_DONE } else { &[] };
+    table.unknown_keys(&all, known, not_done);
     match kind.value.as_str() {
         "static" => read_static(table),
         "host-local" => read_host_local(table),
+        "whereabouts" => read_whereabouts(table),
         "calico-ipam" => read_calico(table),
         _ => Some(Ipam::Dhcp),
     }
@@ -91,7 +111,54 @@ fn read_host_local(table: &Table<'_>) -> Option<Ipam> {
             "write \"subnet\": \"10.1.0.0/24\"",
         );
     }
-    Some(Ipam::HostLocal { ranges, routes: routes(table)? })
+    Some(Ipam::HostLocal { ranges, routes: routes(table)?, asked: Vec::new() })
+}
+
+/// `LoadIPAMConfig()` of whereabouts. `range` may have both ends in it: `10.1.0.5-10.1.0.9/24`.
+fn read_whereabouts(table: &Table<'_>) -> Option<Ipam> {
+    let text = table.required_text("range", "a network such as 10.1.0.0/24")?;
+    let at = &text.span;
+    let wrong = |hint: &str| table.tell(at, format!("`{}` is no range of addresses", text.value), hint);
+    let (first, network) = match text.value.split_once('-') {
+        Some((first, rest)) => (first.trim().parse::<Ipv4Addr>().ok(), rest.trim()),
+        None => (None, text.value.as_str()),
+    };
+    let Ok(cidr) = network.parse::<Cidr>() else {
+        wrong("write a network such as 10.1.0.0/24");
+        return None;
+    };
+    let IpAddr::V4(address) = cidr.address else {
+        wrong("whereabouts of the lab gives out IPv4 addresses: use static for IPv6");
+        return None;
+    };
+    if !(1..=30).contains(&cidr.prefix) {
+        wrong("a /30 is the smallest that has an address left");
+        return None;
+    }
+    let mask = u32::MAX << (32 - cidr.prefix);
+    let network = u32::from(address) & mask;
+    let last = first.map_or((network | !mask) - 1, |_| u32::from(address));
+    let first = first.map_or(network + 1, u32::from);
+    let what = "an address such as 10.1.0.10";
+    let start = table.parsed("range_start", what).unwrap_or(Ipv4Addr::from(first));
+    let end = table.parsed("range_end", what).unwrap_or(Ipv4Addr::from(last));
+    if [start, end].iter().any(|one| u32::from(*one) & mask != network) || end < start {
+        table.tell(at, "the range begins or ends outside its network", "choose both ends inside it");
+        return None;
+    }
+    let mut exclude = Vec::new();
+    for item in table.list("exclude").unwrap_or_default() {
+        let Tree::Text(text) = &item.value else { continue };
+        let whole = if text.contains('/') { text.clone() } else { format!("{text}/32") };
+        match whole.parse() {
+            Ok(cidr) => exclude.push(cidr),
+            Err(_) => table.tell(&item.span, format!("`{text}` is no network"), "write 10.1.0.4/30"),
+        }
+    }
+    let gateway = table.parsed("gateway", "an address such as 10.1.0.1");
+    let subnet = Cidr { address: Ipv4Addr::from(network).into(), prefix: cidr.prefix };
+    let range = Range { subnet, start, end, gateway: Ipv4Addr::UNSPECIFIED };
+    Some(Ipam::Whereabouts { range, exclude, gateway, routes: routes(table)? })
 }
 
 /// `Canonicalize()` of host-local: the gateway is the first address, and all are given out but it and both ends.
@@ -161,6 +228,8 @@ pub struct Leases {
     host_local: BTreeMap<String, (BTreeSet<Ipv4Addr>, Option<Ipv4Addr>)>,
     /// By pool.
     calico: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// By range.
+    whereabouts: BTreeMap<Cidr, BTreeSet<Ipv4Addr>>,
     /// By network.
     dhcp: BTreeMap<String, BTreeSet<Ipv4Addr>>,
 }
@@ -180,6 +249,12 @@ pub enum LeaseError {
     /// As host-local says it.
     #[error("no IP addresses available in network {0}")]
     Full(String),
+    /// As host-local says it, of an address that a pod asks for.
+    #[error("requested IP address {0} is not available in range set {1}-{2}")]
+    Taken(Ipv4Addr, Ipv4Addr, Ipv4Addr),
+    /// As host-local says it, of addresses that a pod asks for and no range has.
+    #[error("failed to allocate all requested IPs: {0}")]
+    Outside(String),
     /// No pool of that name.
     #[error("no pool `{0}`")]
     NoPool(String),
@@ -206,11 +281,25 @@ impl Leases {
                 let addresses = addresses.iter().map(|(cidr, _)| *cidr).collect();
                 Ok(Lease { addresses, routes: with_next_hops(routes, gateway) })
             }
-            Ipam::HostLocal { ranges, routes } => {
+            Ipam::HostLocal { ranges, routes, asked } => {
                 let range = ranges.first().ok_or_else(|| LeaseError::Full(network.into()))?;
-                let address = self.next_in(network, range)?;
+                let address = match asked.as_slice() {
+                    [] => self.next_in(network, range)?,
+                    asked => self.asked_of(network, range, asked)?,
+                };
                 let addresses = vec![Cidr { address: address.into(), prefix: range.subnet.prefix }];
                 Ok(Lease { addresses, routes: with_next_hops(routes, Some(range.gateway.into())) })
+            }
+            Ipam::Whereabouts { range, exclude, gateway, routes } => {
+                let taken = self.whereabouts.entry(range.subnet).or_default();
+                let free = |address: &Ipv4Addr| {
+                    !taken.contains(address) && exclude.iter().all(|not| !not.contains((*address).into()))
+                };
+                let mut all = (u32::from(range.start)..=u32::from(range.end)).map(Ipv4Addr::from);
+                let address = all.find(free).ok_or_else(|| LeaseError::Full(network.into()))?;
+                taken.insert(address);
+                let addresses = vec![Cidr { address: address.into(), prefix: range.subnet.prefix }];
+                Ok(Lease { addresses, routes: with_next_hops(routes, *gateway) })
             }
             Ipam::Calico { pool } => {
                 let cidr = pools.get(pool).ok_or_else(|| LeaseError::NoPool(pool.clone()))?;
@@ -245,6 +334,11 @@ impl Leases {
                         taken.remove(&address);
                     }
                 }
+                Ipam::Whereabouts { range, .. } => {
+                    if let Some(taken) = self.whereabouts.get_mut(&range.subnet) {
+                        taken.remove(&address);
+                    }
+                }
                 Ipam::Calico { pool } => {
                     if let Some(taken) = self.calico.get_mut(pool) {
                         taken.remove(&address);
@@ -271,6 +365,26 @@ impl Leases {
         let address = free.ok_or_else(|| LeaseError::Full(network.into()))?;
         taken.insert(address);
         *last = Some(address);
+        Ok(address)
+    }
+
+    /// The address of the range that a pod asks for (`Get()` of host-local's allocator); others must be in some range.
+    fn asked_of(&mut self, network: &str, range: &Range, asked: &[IpAddr]) -> Result<Ipv4Addr, LeaseError> {
+        let (taken, _) = self.host_local.entry(network.into()).or_default();
+        let in_range = |address: &IpAddr| match address {
+            IpAddr::V4(v4) if (range.start..=range.end).contains(v4) => Some(*v4),
+            _ => None,
+        };
+        let found = asked.iter().find_map(in_range);
+        let outside: Vec<&IpAddr> =
+            asked.iter().filter(|one| found.map(IpAddr::from) != Some(**one)).collect();
+        let Some(address) = found.filter(|_| outside.is_empty()) else {
+            let outside: Vec<String> = outside.iter().map(ToString::to_string).collect();
+            return Err(LeaseError::Outside(outside.join(", ")));
+        };
+        if address == range.gateway || !taken.insert(address) {
+            return Err(LeaseError::Taken(address, range.start, range.end));
+        }
         Ok(address)
     }
 
@@ -309,7 +423,7 @@ mod tests {
             end: end.parse().unwrap(),
             gateway: "10.1.0.1".parse().unwrap(),
         };
-        Ipam::HostLocal { ranges: vec![range], routes: vec![] }
+        Ipam::HostLocal { ranges: vec![range], routes: vec![], asked: vec![] }
     }
 
     #[test]

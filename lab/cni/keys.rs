@@ -16,6 +16,8 @@ pub struct NetKeys {
     plugin: Option<String>,
     /// Links of the node that a device plugin hands out to pods of this network, in order (sriov).
     resource: Option<Vec<String>>,
+    /// What a pod may ask for beside the configuration: `ips`, `mac`.
+    capabilities: Option<std::collections::BTreeMap<String, bool>>,
     /// Version of the CNI specification.
     cniVersion: Option<String>,
     /// The network's name, where it differs.
@@ -24,7 +26,7 @@ pub struct NetKeys {
     r#type: String,
     /// Largest packet in bytes.
     mtu: Option<u32>,
-    /// Where addresses come from: `type` is `static`, `host-local`, `calico-ipam` or `dhcp`.
+    /// Where addresses come from: `type` is `static`, `host-local`, `whereabouts`, `calico-ipam` or `dhcp`.
     ipam: Option<IpamKeys>,
     /// The bond's name in the pod.
     ifname: Option<String>,
@@ -88,7 +90,7 @@ pub struct IpamKeys {
     r#type: String,
     /// Of static.
     addresses: Option<Vec<AddressKeys>>,
-    /// Of static and host-local.
+    /// Of static, host-local and whereabouts.
     routes: Option<Vec<RouteKeys>>,
     /// Of host-local.
     subnet: Option<String>,
@@ -96,8 +98,16 @@ pub struct IpamKeys {
     rangeStart: Option<String>,
     /// Of host-local.
     rangeEnd: Option<String>,
-    /// Of host-local.
+    /// Of host-local and whereabouts.
     gateway: Option<String>,
+    /// Of whereabouts.
+    range: Option<String>,
+    /// Of whereabouts.
+    range_start: Option<String>,
+    /// Of whereabouts.
+    range_end: Option<String>,
+    /// Of whereabouts: networks or addresses that are not given out.
+    exclude: Option<Vec<String>>,
     /// Of host-local: sets of ranges, one address from each.
     ranges: Option<Vec<Vec<RangeKeys>>>,
     /// Of calico-ipam: `true`, as a text.

@@ -3,7 +3,7 @@
 use super::{Attached, Attachment, Delegate, Ipam, bond};
 use crate::dhcp::DAEMON_SOCKET;
 use crate::hardware::VfSettings;
-use crate::link::DeviceRef;
+use crate::link::{DeviceRef, IfName, Mac};
 use crate::plan::{LeaseCall, Op, Part, PluginCall, Undo};
 use crate::topology::{Link, LinkKind};
 
@@ -50,7 +50,8 @@ pub fn check(attachment: &Attachment) -> Op {
     Op::CheckPod { pod: attachment.pod.clone(), links: all }
 }
 
-/// What can be read back: the end of a cable that the bridge plugin makes at the node has a name of chance.
+/// What can be read back: the end of a cable that the bridge plugin makes at the node has a name of chance, and the bond
+/// plugin gives a link whose address another has an address of chance.
 fn read_back(attached: &Attached) -> Vec<Link> {
     match (&attached.network.delegate, &attached.links[..]) {
         (Delegate::Bridge { .. }, [bridge, far, near]) if attached.network.real => {
@@ -59,6 +60,11 @@ fn read_back(attached: &Attached) -> Vec<Link> {
                 ports.retain(|port| *port != far.device.name);
             }
             vec![bridge, near.clone()]
+        }
+        (Delegate::Bond(_), links) if attached.network.real => {
+            let of_chance = |mac: &Mac| *mac == bond::ASCII_OF_02_3F;
+            let known = |link: &Link| Link { mac: link.mac.filter(|mac| !of_chance(mac)), ..link.clone() };
+            links.iter().map(known).collect()
         }
         (_, links) => links.to_vec(),
     }
@@ -170,10 +176,23 @@ fn plugin(command: &str, attached: &Attached, attachment: &Attachment) -> Op {
         node: attachment.node.clone(),
         pod: attachment.pod.clone(),
         ifname: attached.ifname.clone(),
+        args: args_of(attachment),
         config: if asks_daemon { asking_daemon(config) } else { config.clone() },
         changes: made.collect(),
+        vf: vf_of(attached).filter(|_| command == "ADD"),
         asks_daemon,
     }))
+}
+
+/// What a device plugin hands out: sriov-cni knows its VF by `deviceID` alone.
+fn vf_of(attached: &Attached) -> Option<IfName> {
+    let is_sriov = matches!(attached.network.delegate, Delegate::Sriov(_));
+    attached.taken.first().filter(|_| is_sriov).map(|link| link.device.name.clone())
+}
+
+/// CNI_ARGS as kubelet's runtime gives it (`toCNIArgs()` of containerd).
+fn args_of(Attachment { pod, .. }: &Attachment) -> String {
+    format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={pod}")
 }
 
 /// `daemonSocketPath` of the plugin `dhcp`. `@` is the abstract namespace, which each network namespace has its own of:
@@ -196,7 +215,11 @@ fn undo(attached: &Attached, attachment: &Attachment) -> Undo {
 fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
     let here = DeviceRef::new(&attachment.pod, &attached.ifname);
     let ops = match &attached.network.delegate {
-        _ if attached.network.real => vec![plugin("DEL", attached, attachment)],
+        _ if attached.network.real => {
+            // Whether there is something to do is for the program to say.
+            let ops = vec![plugin("DEL", attached, attachment)];
+            return Undo { network: attached.network.name.clone(), unless_gone: None, ops };
+        }
         Delegate::Bond(bond) => return bond::del(bond, attached, attachment),
         Delegate::HostDevice { .. } | Delegate::Sriov(_) => {
             let back = |link: &Link| {
@@ -211,7 +234,7 @@ fn undo_link(attached: &Attached, attachment: &Attachment) -> Undo {
         }
         _ => vec![Op::Delete(here.clone())],
     };
-    Undo { network: attached.network.name.clone(), unless_gone: here, ops }
+    Undo { network: attached.network.name.clone(), unless_gone: Some(here), ops }
 }
 
 #[cfg(test)]

@@ -54,23 +54,27 @@ impl Place {
     }
 }
 
-/// The JSON in what was pasted for `[net.NAME]`. Of several YAML documents it is that of the definition of this name.
+/// The JSON in what was pasted for `[net.NAME]`, and the definition's namespace. Of several YAML documents it is that of the
+/// definition of this name.
 ///
 /// # Errors
 /// No definition of this name, or one whose JSON cannot be taken out as it stands.
-pub(super) fn json_of(text: &str, name: &str) -> Result<Range<usize>, Mistake> {
+pub(super) fn json_of(text: &str, name: &str) -> Result<(Range<usize>, Option<String>), Mistake> {
     let is_json = text.trim_start().starts_with(['{', '[']);
     let definitions = if is_json { Vec::new() } else { definitions(text) };
-    let Some(first) = definitions.first() else { return Ok(0..text.len()) };
+    let Some(first) = definitions.first() else { return Ok((0..text.len(), None)) };
     let named = definitions.iter().find(|one| one.name.as_ref().is_some_and(|(_, is)| is == name));
+    let taken = |definition| Ok((scalar(text, definition)?, definition.namespace.clone()));
     match (named, &definitions[..]) {
-        (Some(definition), _) => scalar(text, definition),
-        (None, [only]) if only.name.is_none() => scalar(text, only),
+        (Some(definition), _) => taken(definition),
+        // Without `metadata` somebody has pasted the `spec` alone.
+        (None, [only]) if only.name.is_none() && !only.has_metadata => taken(only),
         _ => {
             let names: Vec<&str> =
                 definitions.iter().filter_map(|one| Some(one.name.as_ref()?.1.as_str())).collect();
             let span = first.name.as_ref().map_or_else(|| first.config.clone(), |(span, _)| span.clone());
             let hint = match names.as_slice() {
+                [] => "write its `name` below `metadata`".into(),
                 [only] => format!("an annotation knows it as `{only}`: write [net.{only}]"),
                 _ => format!("there are: {}", names.join(", ")),
             };
@@ -80,9 +84,14 @@ pub(super) fn json_of(text: &str, name: &str) -> Result<Range<usize>, Mistake> {
 }
 
 /// A NetworkAttachmentDefinition in a YAML text.
+#[derive(Default)]
 struct Definition {
     /// `metadata.name`, and its place.
     name: Option<(Range<usize>, String)>,
+    /// `metadata.namespace`.
+    namespace: Option<String>,
+    /// Whether it has a `metadata` at all.
+    has_metadata: bool,
     /// What stands after `config:` on its line.
     config: Range<usize>,
     /// How far that line is indented.
@@ -91,33 +100,83 @@ struct Definition {
     end: usize,
 }
 
-/// Lines are looked at by their keys alone: a definition has one `config`, and its name stands right below `metadata`.
+/// One document while its lines are read.
+#[derive(Default)]
+struct Open {
+    is: Definition,
+    has_config: bool,
+    /// The first key's indentation: that of the document.
+    outer: Option<usize>,
+    /// Whether the lines are those of the outermost `metadata`, and how far its own keys are indented.
+    metadata: Option<Option<usize>>,
+}
+
+/// Lines are looked at by their keys and indentation alone. Of `metadata` only its own keys count, in whatever order, and not
+/// those of `labels` or `annotations` in it.
 fn definitions(text: &str) -> Vec<Definition> {
-    let mut found: Vec<Definition> = Vec::new();
-    let (mut name, mut after_metadata, mut open, mut start) = (None, false, false, 0);
+    let (mut found, mut open, mut start) = (Vec::new(), Open::default(), 0);
     for line in text.split_inclusive('\n') {
-        let (here, trimmed) = (start, line.trim());
+        let here = start;
         start += line.len();
-        let indent = line.len() - line.trim_start().len();
-        let value_after = |key: &str| here + indent + key.len()..here + line.trim_end().len();
-        if trimmed == "---" {
-            (name, after_metadata, open) = (None, false, false);
-        } else if trimmed == "metadata:" {
-            after_metadata = !open;
-        } else if let Some(value) = trimmed.strip_prefix("name:").filter(|_| after_metadata) {
-            let value = value.trim().trim_matches(['"', '\'']);
-            name = Some((value_after("name:"), value.to_owned()));
-            after_metadata = false;
-        } else if trimmed.starts_with("config:") && !open {
-            let config = value_after("config:");
-            found.push(Definition { name: name.take(), config, indent, end: text.len() });
-            open = true;
-        }
-        if let Some(last) = found.last_mut().filter(|_| open) {
-            last.end = start;
+        if line.trim() == "---" {
+            let done = std::mem::take(&mut open);
+            found.extend(done.has_config.then_some(done.is));
+        } else {
+            open.read(line, here);
+            open.is.end = start;
         }
     }
+    found.extend(open.has_config.then_some(open.is));
     found
+}
+
+impl Open {
+    fn read(&mut self, line: &str, here: usize) {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            return;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let is_inside = self.has_config && indent > self.is.indent;
+        if is_inside {
+            return;
+        }
+        let outer = *self.outer.get_or_insert(indent);
+        let Some((key, rest)) = trimmed.split_once(':') else { return };
+        let value = here + indent + key.len() + 1..here + line.trim_end().len();
+        if indent <= outer {
+            let is_metadata = key == "metadata";
+            self.is.has_metadata |= is_metadata;
+            self.metadata = is_metadata.then_some(None);
+            self.flow(rest, &value, is_metadata);
+        } else if let Some(own) = &mut self.metadata {
+            if indent == *own.get_or_insert(indent) {
+                self.own(key, rest, value.clone());
+            }
+        }
+        if key == "config" && !self.has_config {
+            (self.has_config, self.is.config, self.is.indent) = (true, value, indent);
+        }
+    }
+
+    /// `metadata: { name: a }`.
+    fn flow(&mut self, rest: &str, place: &Range<usize>, is_metadata: bool) {
+        let inside = rest.trim().strip_prefix('{').and_then(|rest| rest.split('}').next());
+        let Some(inside) = inside.filter(|_| is_metadata) else { return };
+        for (key, value) in inside.split(',').filter_map(|pair| pair.split_once(':')) {
+            self.own(key.trim(), value, place.clone());
+        }
+    }
+
+    fn own(&mut self, key: &str, value: &str, place: Range<usize>) {
+        // A comment begins after white space.
+        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned();
+        match key.trim_matches(['"', '\'']) {
+            "name" => self.is.name = Some((place, value)),
+            "namespace" => self.is.namespace = Some(value),
+            _ => {}
+        }
+    }
 }
 
 /// The text of a YAML scalar, as far as it needs no unfolding: white space means nothing to JSON.
@@ -164,10 +223,26 @@ mod tests {
     #[case(TWO, "b", "\n       { \"type\": 1 }\n")]
     #[case("spec:\n  config: '{}'\n", "x", "{}")]
     fn the_json_is_taken_out(#[case] text: &str, #[case] name: &str, #[case] expected: &str) {
-        assert_eq!(&text[json_of(text, name).unwrap()], expected);
+        assert_eq!(&text[json_of(text, name).unwrap().0], expected);
+    }
+
+    /// Whatever stands before it, in it, and after it.
+    #[rstest::rstest]
+    #[case("metadata:\n  namespace: kube-system\n  name: a\nspec:\n  config: '{}'\n", Some("kube-system"))]
+    #[case("metadata:\n  labels:\n    name: x\n    namespace: y\n  name: a\nspec:\n  config: '{}'\n", None)]
+    #[case("spec:\n  config: '{\n  \"name\": \"x\"}'\nmetadata:\n  name: a # not x\n", None)]
+    #[case("spec:\n  config: |\n    { \"x\":\n    \"name: x\" }\nmetadata:\n  name: 'a'\n", None)]
+    #[case("metadata: { name: a, namespace: n }\nspec:\n  config: '{}'\n", Some("n"))]
+    #[case("# of the guide\nkind: N\nmetadata:\n\n  name: \"a\"\nspec: \n  name: x\n  config: '{}'\n", None)]
+    fn a_definitions_name_is_that_of_its_metadata(#[case] text: &str, #[case] namespace: Option<&str>) {
+        let (_, found) = json_of(text, "a").expect("it is there");
+        assert_eq!(found.as_deref(), namespace);
+        let other = json_of(text, "x").expect_err("nobody is called so");
+        assert!(other.hint.contains("[net.a]"), "{other:?}");
     }
 
     #[rstest::rstest]
+    #[case("metadata:\n  labels:\n    name: x\nspec:\n  config: '{}'\n", "below `metadata`")]
     #[case(TWO, "there are: a, b")]
     #[case("metadata:\n  name: a\nspec:\n  config: '{}'\n", "write [net.a]")]
     #[case("spec:\n  config: '{'' }'\n", "the JSON alone")]

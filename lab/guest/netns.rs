@@ -294,7 +294,7 @@ fn write_sysctl(name: &str, value: &str) -> Result<(), NetnsError> {
 }
 
 /// /sys/class/net shows the namespace it was mounted in, so the thread gets a mount of its own.
-fn mount_own_sysfs() -> nix::Result<()> {
+pub(super) fn mount_own_sysfs() -> nix::Result<()> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;

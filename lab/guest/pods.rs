@@ -52,7 +52,10 @@ async fn add(bed: &mut Testbed, parts: &[Part]) -> (Option<(String, OpError)>, V
 }
 
 async fn del(bed: &mut Testbed, undo: &Undo) -> Result<(), OpError> {
-    if links::exists(bed, &undo.unless_gone).await? { all(bed, &undo.ops).await } else { Ok(()) }
+    match &undo.unless_gone {
+        Some(device) if !links::exists(bed, device).await? => Ok(()),
+        _ => all(bed, &undo.ops).await,
+    }
 }
 
 async fn all(bed: &mut Testbed, ops: &[Op]) -> Result<(), OpError> {

@@ -19,6 +19,8 @@ pub struct Testbed {
     pub namespaces: Namespaces,
     /// What faults and devices need to be there, by fault or device.
     pub held: BTreeMap<String, Held>,
+    /// What CNI plugins' own programs answered to ADD, by pod and interface.
+    pub results: BTreeMap<String, serde_json::Value>,
     sockets: IndexMap<NsName, Rtnl>,
     /// Where NICs come from; none in a topology without hardware.
     pub home: Option<Home>,
@@ -33,6 +35,7 @@ impl Testbed {
         Self {
             namespaces,
             held: BTreeMap::new(),
+            results: BTreeMap::new(),
             sockets: IndexMap::new(),
             home: None,
             unplugged: BTreeMap::new(),

@@ -1,11 +1,17 @@
 //! CNI plugins' own programs for a guest, and what those that are linked dynamically need to start.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+use super::checksum;
 use super::file::{At, FileError};
 use super::initramfs::Extra;
+use crate::document::{self, AttachmentDocument};
 use crate::inner_path::FileName;
+use crate::topology::Topology;
 
 /// Where Debian's containernetworking-plugins has its programs.
 const INSTALLED: &str = "/usr/lib/cni";
@@ -25,7 +31,12 @@ pub fn installed() -> Option<PathBuf> {
     Some(PathBuf::from(INSTALLED)).filter(|folder| folder.is_dir())
 }
 
-/// The programs `names` of `folder`, with their runtime. One that is not there is left out: the agent says so.
+/// Whether a folder has the program of that name.
+pub fn has(folder: Option<&Path>, name: &str) -> bool {
+    folder.is_some_and(|folder| folder.join(name).is_file())
+}
+
+/// The programs `names` of `folder`, with their runtime. One that is not there is left out: [`lacking`] says so.
 ///
 /// # Errors
 /// A name is none of a file in the folder.
@@ -43,4 +54,41 @@ pub fn files(folder: &Path, names: &[String]) -> Result<Vec<Extra>, FileError> {
         }
     }
     Ok(files)
+}
+
+/// The attachments that are to be made by programs which are not there, as the reason why there is no run.
+pub fn lacking(topology: &Topology, folder: Option<&Path>) -> Option<String> {
+    let place = folder.map_or_else(|| "no folder of plugins".into(), |folder| folder.display().to_string());
+    let mut lines = Vec::new();
+    for attachment in topology.attachments.by_step.values() {
+        for attached in attachment.delegates.iter().filter(|attached| attached.network.real) {
+            for name in attached.network.programs().filter(|name| !has(folder, name)) {
+                let (pod, network) = (&attachment.pod, &attached.network.name);
+                let line = format!("{network} ({} of pod {pod}): no program `{name}`", attached.ifname);
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+    }
+    (!lines.is_empty()).then(|| {
+        format!(
+            "attachments that the plugins' own programs are to make cannot be made from {place}:\n  {}\n\
+             next: give the folder that has them (--cni-plugins DIR), or have the lab make these (--cni auto)",
+            lines.join("\n  ")
+        )
+    })
+}
+
+/// Who attaches the pods of a topology, with the path and checksum of each program.
+pub fn attachments(topology: &Topology, folder: Option<&Path>) -> Vec<AttachmentDocument> {
+    document::attachments(topology, |name| {
+        let path = folder.unwrap_or(Path::new("")).join(name);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                format!("program {} (sha256 {})", path.display(), checksum::hex(&Sha256::digest(bytes)))
+            }
+            Err(error) => format!("program {} ({error})", path.display()),
+        }
+    })
 }

@@ -165,6 +165,10 @@ pub fn carry_out_in_machine(
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
         return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
     }
+    if let Some(reason) = plugins::lacking(topology, machine.plugins) {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+    }
     let missing = absent_drivers(plan, machine)?;
     if !missing.is_empty() {
         let timing = Timing { total: millis(begun), ..Timing::default() };
@@ -196,6 +200,7 @@ pub fn carry_out_in_machine(
         Exit::Died(death) => died(topology, kernel, &death, timing),
     };
     run.notes = notes.1;
+    run.document.attachments = plugins::attachments(topology, machine.plugins);
     Ok(run)
 }
 
@@ -325,6 +330,7 @@ pub fn machine_of(topology: &Topology) -> Vec<String> {
 pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
     let plan = plan::lower(topology);
     if nics::lacks(machine.qemu, &plan.slots).is_some()
+        || plugins::lacking(topology, machine.plugins).is_some()
         || !absent_drivers(&plan, machine).map_err(RunError::from)?.is_empty()
     {
         return Ok(None);

@@ -18,10 +18,15 @@ pub struct PluginCall {
     pub pod: NsName,
     /// CNI_IFNAME.
     pub ifname: IfName,
+    /// CNI_ARGS.
+    pub args: String,
     /// The configuration, on its standard input.
     pub config: String,
     /// Devices that are others afterwards, or gone.
     pub changes: Vec<DeviceRef>,
+    /// The VF whose PCI address a device plugin would have put into the configuration (`deviceID`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vf: Option<IfName>,
     /// Whether its IPAM asks a daemon, which has to run at the node: the plugin `dhcp`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asks_daemon: bool,

@@ -219,7 +219,10 @@ fn write_attach(f: &mut Formatter<'_>, pod: &NsName, parts: &[Part], fails: Opti
 }
 
 fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
-    write!(f, "\n    DEL {} unless {} is gone", undo.network, undo.unless_gone)?;
+    write!(f, "\n    DEL {}", undo.network)?;
+    if let Some(device) = &undo.unless_gone {
+        write!(f, " unless {device} is gone")?;
+    }
     undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
 }
 

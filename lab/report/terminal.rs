@@ -5,7 +5,9 @@ mod fixes;
 
 use std::fmt::Write;
 
-use crate::document::{Document, FateDocument, FlowDocument, TrialDocument};
+use indexmap::IndexMap;
+
+use crate::document::{AttachmentDocument, Document, FateDocument, FlowDocument, TrialDocument};
 use crate::outcome::Outcome;
 use crate::scenario::{CountsAt, Socket};
 
@@ -60,10 +62,23 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     if !document.stand_ins.is_empty() {
         let _ = writeln!(out, "  Stand-ins, and no hardware: {}", document.stand_ins.join(", "));
     }
+    for (by, all) in attached(document) {
+        out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2);
+    }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "\n{reason}");
     }
     (out, document.reason.is_none())
+}
+
+/// Attachments, by who made them.
+fn attached(document: &Document) -> IndexMap<&str, Vec<String>> {
+    let mut all: IndexMap<&str, Vec<String>> = IndexMap::new();
+    for AttachmentDocument { pod, network, interface, plugin, by } in &document.attachments {
+        let one = format!("{pod} {interface} ({network}, {plugin})");
+        all.entry(by).or_default().push(one);
+    }
+    all
 }
 
 fn trial(out: &mut String, trial: &TrialDocument) {
