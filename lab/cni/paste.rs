@@ -149,10 +149,10 @@ impl Open {
             self.is.has_metadata |= is_metadata;
             self.metadata = is_metadata.then_some(None);
             self.flow(rest, &value, is_metadata);
-        } else if let Some(own) = &mut self.metadata {
-            if indent == *own.get_or_insert(indent) {
-                self.own(key, rest, value.clone());
-            }
+        } else if let Some(own) = &mut self.metadata
+            && indent == *own.get_or_insert(indent)
+        {
+            self.own(key, rest, value.clone());
         }
         if key == "config" && !self.has_config {
             (self.has_config, self.is.config, self.is.indent) = (true, value, indent);
