@@ -292,6 +292,7 @@ fn the_schema_has_the_keys_of_the_reader() {
         "selectors.toml",
         "vlan-over-bond.toml",
         "../pods/every-key.toml",
+        "../pods/requests.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);

@@ -48,6 +48,7 @@ fn addresses_that_a_pod_asks_for_are_given_to_it() {
         "addresses of pod:net1 10.0.0.5/24",
         "addresses of pod:net2 10.1.0.9/24",
         "create veth pod:net3 peer node:veth0000 mac 02:00:5e:00:53:06",
+        "addresses of pod:net4 10.2.0.6/24",
     ] {
         assert!(text.contains(expected), "no `{expected}` in\n{text}");
     }
