@@ -7,6 +7,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::clean::is_unsafe;
+
 /// `NAME_MAX` of Linux.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -39,7 +41,7 @@ impl FileName {
             "" => unsafe_because("is no name"),
             "." | ".." => unsafe_because("is another folder"),
             _ if name.contains('/') => unsafe_because("is a path"),
-            _ if name.contains(char::is_control) => unsafe_because("has control characters"),
+            _ if name.contains(is_unsafe) => unsafe_because("has control characters"),
             _ if name.len() > NAME_BYTES_MAX => unsafe_because("is longer than 255 bytes"),
             _ => Ok(Self(name.to_owned())),
         }

@@ -3,6 +3,8 @@
 pub mod causes;
 pub mod failover;
 pub mod grid;
+#[cfg(test)]
+mod hostile;
 pub mod junit;
 pub mod ktap;
 pub mod merge;

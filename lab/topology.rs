@@ -11,6 +11,7 @@ pub mod file;
 mod hardware;
 mod links;
 mod mitigations;
+mod plain;
 mod pods;
 mod qdiscs;
 mod read;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use lab::behaviour;
+use lab::clean;
 use lab::matrix::{Cell, Matrix, is_acceptable, unattributed};
 use lab::outcome::Outcome;
 use lab::repetitions::Repetitions;
@@ -78,7 +79,7 @@ fn last() -> Result<Matrix, Failure> {
             path.display()
         ))
     })?;
-    serde_json::from_str(&text).map_err(|error| {
+    serde_json::from_str(&clean::json(&text, &["reason", "text"])).map_err(|error| {
         Failure::invalid(format!(
             "error: {} is of another version of the lab ({error})\nhint: run `lab matrix` again",
             path.display()

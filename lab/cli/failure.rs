@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use lab::clean;
 use lab::host::runner::RunError;
 use lab::host::store::StoreError;
 use lab::topology::TopologyErrors;
@@ -70,7 +71,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text.trim_end())
+        // Paths are among it, and may be anything.
+        f.write_str(&clean::lines(self.text.trim_end()))
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use lab::clean;
 use lab::document::Document;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
@@ -308,7 +309,7 @@ pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<St
         }
     };
     match snapshot::from_file(&content) {
-        Some(text) => Ok(Some(text.to_owned())),
+        Some(text) => Ok(Some(clean::lines(text).into_owned())),
         None => Err(Failure::invalid(format!("error: {} is no snapshot: it has no header", path.display()))),
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use lab::clean;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::kernels::{KernelPin, Kernels};
@@ -248,7 +249,9 @@ impl Boot {
 pub fn read(path: &Path) -> Result<Topology, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
-    let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy().into_owned());
+    let name = path
+        .file_stem()
+        .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
     Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
 }
 

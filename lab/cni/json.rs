@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::tree::{Mistake, Tree};
+use crate::clean::is_unsafe;
 use crate::topology::file::At;
 
 /// Objects in objects, at the most; the deepest a plugin reads is four.
@@ -229,7 +230,14 @@ impl Parser<'_> {
         }
         let written = &self.text[start..self.at];
         match serde_json::from_str(written) {
-            Ok(text) => Some(text),
+            Ok(text) => {
+                let text: String = text;
+                if let Some(c) = text.chars().find(|c| is_unsafe(*c) && !matches!(c, '\n' | '\r' | '\t')) {
+                    let message = format!("a text with the character U+{:04X}", u32::from(c));
+                    self.mistake(start..self.at, message, "take it away: no name or address has it");
+                }
+                Some(text)
+            }
             Err(_) => {
                 self.mistake(
                     start..self.at,

@@ -23,6 +23,7 @@ use super::file::{At, FileError};
 use super::kernels::{Archive, Flavour, KernelPin, Kernels, KernelsError, ModulePin, PinnedPackage};
 use super::mirror::{MirrorError, Mirrors};
 use super::version::KernelVersion;
+use crate::clean;
 
 /// Where kernels are looked for, in this order.
 const SUITES: [(&str, Archive); 9] = [
@@ -344,9 +345,9 @@ fn run_apt(
     let failed = |message: String| ArchiveError::Apt { program, suite, message };
     let output = output_within(&mut command, APT_TIMEOUT).map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")));
+        return Err(failed(clean::output(&output.stderr).trim().replace('\n', "; ")));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(clean::output(&output.stdout))
 }
 
 /// Reads deb822 paragraphs.

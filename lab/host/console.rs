@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use crate::clean;
 use crate::handshake::CONSOLE_MARK;
 
 /// A panic with its traces is under 16 KiB, and a machine ends at the first; a guest that floods its console
@@ -35,8 +36,10 @@ impl Console {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
+        // A serial port ends its lines with \r\n, and some firmware with more of them.
         let text = String::from_utf8_lossy(&bytes);
-        text.lines().map(|line| without_prefix(line).to_owned()).filter(|line| !line.is_empty()).collect()
+        let lines = text.split('\n').map(|line| without_prefix(line.trim_end_matches('\r')));
+        lines.filter(|line| !line.is_empty()).map(|line| clean::line(line).into_owned()).collect()
     }
 }
 
@@ -349,6 +352,21 @@ mod tests {
         assert_eq!(untolerated(&lines(&"WARNING: at x\n".repeat(99))), None);
         assert_eq!(warnings(&lines("WARNING: at x\nfine\n")), ["WARNING: at x"]);
         assert!(untolerated(&lines("BUG: sleeping function called from invalid context")).is_some());
+    }
+
+    #[test]
+    fn a_line_of_the_console_is_text() {
+        for (said, shown) in [
+            ("\u{1b}c\u{1b}[2Jcleared\r\r\n", "\\u{1b}c\\u{1b}[2Jcleared"),
+            ("a\rb\u{7}\n", "a\\rb\\u{7}"),
+            ("\u{9b}31m \u{85} \u{202e}x\n", "\\u{9b}31m \\u{85} \\u{202e}x"),
+            ("[    1.5] nul \0\n", "nul \\u{0}"),
+        ] {
+            assert_eq!(lines(said), [shown]);
+        }
+        let mut console = Console::default();
+        console.push(b"\xff\x1b\n");
+        assert_eq!(console.lines(), ["\u{fffd}\\u{1b}"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::child::{APT_AS_CALLER, APT_BOUNDS, Drain, Keep, die_with_parent, end_
 use super::file::{At, FileError};
 use super::kernels::{PinnedPackage, Sha256Hex};
 use super::wait;
+use crate::clean;
 
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
@@ -278,7 +279,7 @@ fn find_in_path(program: &str) -> Option<PathBuf> {
 
 /// The error lines of a transport that has failed, without apt's warnings.
 fn last_words(said: &[u8], status: ExitStatus) -> String {
-    let text = String::from_utf8_lossy(said);
+    let text = clean::output(said);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("W:"));
     let said = lines.collect::<Vec<_>>().join("; ");
     if said.is_empty() { status.to_string() } else { said }

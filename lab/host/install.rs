@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
+use crate::clean;
 
 /// What apt knows without the network takes it a second.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -139,7 +140,7 @@ fn index_targets() -> Result<String, InstallError> {
     die_with_parent(&mut command);
     let failed = |source| InstallError::Child { command: "apt-get indextargets".to_owned(), source };
     let output = output_within(&mut command, LOCAL_TIMEOUT).map_err(failed)?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(clean::output(&output.stdout))
 }
 
 /// One-line sources for the mirrors that carry `release` and its updates, with `suite` beside the former.
@@ -178,7 +179,7 @@ fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
     if output.status.success() {
         return Ok(());
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = clean::output(&output.stderr);
     let reason =
         stderr.lines().rev().find(|line| line.starts_with("E:")).unwrap_or("it failed without a reason");
     Err(InstallError::Apt { command: shown, reason: reason.to_owned() })

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::version::{KernelVersion, Series, VersionError};
+use crate::clean;
 use crate::inner_path::{FileName, InnerPath};
 
 /// The pins built into the lab.
@@ -227,6 +228,16 @@ impl Kernels {
     /// The pins of a file in the format of `kernels.toml`.
     pub fn parse(text: &str) -> Result<Kernels, KernelsError> {
         let file: KernelsFile = toml::from_str(text)?;
+        for words in [
+            serde_json::to_string(&file.sets),
+            serde_json::to_string(&file.kernel),
+            serde_json::to_string(&file.module),
+        ] {
+            let words = words.expect("pins have a JSON form");
+            if clean::json(&words, &[]) != words {
+                return Err(KernelsError::Inconsistent("a name has control characters".into()));
+            }
+        }
         let mut kernels = Kernels { sets: file.sets, pins: IndexMap::new(), modules: Vec::new() };
         for pin in file.kernel {
             let version = pin.check().map_err(KernelsError::Inconsistent)?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{Drain, Keep, die_with_parent, end_within};
 use super::lines::LINE_BYTES_MAX;
+use crate::clean;
 
 /// The hidden command that makes the lab an agent on this kernel.
 pub const AGENT_COMMAND: &str = "agent-on-this-kernel";
@@ -114,7 +115,7 @@ impl LocalAgent {
         }
         let status = end_within(&mut self.child, END_TIMEOUT)?
             .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::TimedOut, "the agent does not end"))?;
-        Ok((status, String::from_utf8_lossy(&self.last_words.finish()).into_owned()))
+        Ok((status, clean::output(&self.last_words.finish())))
     }
 }
 
@@ -132,12 +133,20 @@ mod tests {
 
     #[test]
     fn an_agent_that_fills_its_standard_error_goes_on() {
-        let mut agent = agent("head -c 1000000 /dev/zero >&2; echo end >&2; echo {}");
+        let mut agent = agent("head -c 1000000 /dev/zero | tr '\\0' w >&2; echo end >&2; echo {}");
         assert_eq!(agent.next_line(), Next::Line("{}".to_owned()));
         assert_eq!(agent.next_line(), Next::Closed);
         let (status, last_words) = agent.finish(false).unwrap();
         assert!(status.success() && last_words.ends_with("end\n"), "{status}");
         assert!(last_words.len() <= LAST_WORDS_BYTES_MAX);
+    }
+
+    #[test]
+    fn last_words_are_text() {
+        let mut agent = agent("printf '\\033[2J\\007a\\r\\nb\\377' >&2");
+        assert_eq!(agent.next_line(), Next::Closed);
+        let (_, last_words) = agent.finish(false).unwrap();
+        assert_eq!(last_words, "\\u{1b}[2J\\u{7}a\nb\u{fffd}");
     }
 
     #[test]

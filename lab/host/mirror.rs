@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::child::{die_with_parent, output_within};
 use super::kernels::Archive;
+use crate::clean;
 
 /// apt answers from its configuration, in well under a second.
 const APT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ fn apt_uris() -> Option<String> {
     command.args(["--print-uris", "update"]);
     die_with_parent(&mut command);
     let output = output_within(&mut command, APT_TIMEOUT).ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| clean::output(&output.stdout))
 }
 
 /// Reads lines of `'ADDRESS/dists/SUITE/InRelease' NAME SIZE`.

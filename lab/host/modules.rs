@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decompress::{DecompressError, decompress};
 use super::file::{At, FileError};
+use crate::clean;
 use crate::inner_path::{FileName, InnerPath, UnsafeName};
 
 /// Why modules could not be read or resolved.
@@ -180,7 +181,7 @@ impl ModuleTree {
 /// When the file is no module.
 pub fn modinfo(path: &Path, key: &str) -> Result<Option<String>, ModulesError> {
     let section = modinfo_section(path)?;
-    Ok(fields(&section).find(|(name, _)| *name == key).map(|(_, value)| value.to_owned()))
+    Ok(fields(&section).find(|(name, _)| *name == key).map(|(_, value)| clean::line(value).into_owned()))
 }
 
 impl ModuleFile {

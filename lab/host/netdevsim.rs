@@ -24,6 +24,7 @@ use super::manifest::Manifest;
 use super::mirror::{MirrorError, Mirrors};
 use super::modules::{ModulesError, modinfo};
 use super::store::InstallPolicy;
+use crate::clean;
 use crate::inner_path::{FileName, InnerPath};
 
 /// The module's name.
@@ -353,7 +354,7 @@ impl Tools {
                 wanted: self.wanted.unwrap_or_else(|| "gcc".into()),
                 compiler,
                 ended,
-                log: last_lines(&String::from_utf8_lossy(&text)),
+                log: last_lines(&clean::output(&text)),
             });
         }
         let built = source.join("netdevsim.ko");

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use crate::clean;
 use crate::handshake::{EXIT_PORT, PORT_NAME};
 use crate::host::install;
 use crate::host::qmp::Qmp;
@@ -377,7 +378,7 @@ impl Process {
         let mut bytes = Vec::new();
         let _ =
             self.stderr.rewind().and_then(|()| (&self.stderr).take(STDERR_BYTES_MAX).read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+        clean::output(&bytes).trim_end().to_owned()
     }
 }
 
@@ -398,7 +399,7 @@ fn parse_version(text: &str) -> Option<(String, Version)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let major = numbers.next()?.ok()?;
     let minor = numbers.next()?.ok()?;
-    Some((release.to_owned(), Version { major, minor }))
+    Some((clean::line(release).into_owned(), Version { major, minor }))
 }
 
 #[cfg(test)]

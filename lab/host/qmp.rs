@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::clean;
 use crate::host::wait;
 
 /// A reply takes milliseconds; only a dying or stopped QEMU takes longer.
@@ -116,7 +117,7 @@ impl Qmp {
         loop {
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
-                return Ok(serde_json::from_slice(&line)?);
+                return Ok(serde_json::from_str(&clean::json(&String::from_utf8_lossy(&line), &[]))?);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -167,6 +168,15 @@ mod tests {
         with_replies(&[r#"{"return":{}}"#, r#"{"error":{"class":"X","desc":"no such thing"}}"#], |qmp| {
             let error = qmp.execute("leap", json!({})).unwrap_err();
             assert_eq!(error.to_string(), "qemu refused leap: no such thing");
+        });
+    }
+
+    #[test]
+    fn a_refusal_cannot_clear_a_screen() {
+        const REFUSED: &str = r#"{"error":{"class":"X","desc":"\u001b[2J\nok 1"}}"#;
+        with_replies(&[r#"{"return":{}}"#, REFUSED], |qmp| {
+            let error = qmp.execute("leap", json!({})).unwrap_err();
+            assert_eq!(error.to_string(), "qemu refused leap: \\u{1b}[2J\\nok 1");
         });
     }
 

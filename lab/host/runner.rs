@@ -14,6 +14,7 @@ use super::qemu::{Accelerator, Clock, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
 use super::warm::{self, Note, StartError};
+use crate::clean;
 use crate::document::{Document, KernelDocument, Timing};
 use crate::ledger::{self, Account};
 use crate::outcome::Outcome;
@@ -122,7 +123,7 @@ impl Collected {
     /// Takes a line in; what is no record is remembered, and makes the run an error.
     fn line(&mut self, line: &str) -> Option<Asked> {
         let mut asked = None;
-        match serde_json::from_str(line) {
+        match serde_json::from_str(&clean::json(line, &[])) {
             Ok(record) => {
                 if let Record::Ask { slot, is_in } = record {
                     asked = Some(Asked { slot, is_in });
@@ -134,7 +135,8 @@ impl Collected {
             }
             Err(error) => {
                 let head: String = line.chars().take(120).collect();
-                self.garbage.get_or_insert(format!("a line that is no record ({error}): {head}"));
+                let garbage = format!("a line that is no record ({error}): {head}");
+                self.garbage.get_or_insert(clean::line(&garbage).into_owned());
             }
         }
         asked
@@ -545,4 +547,21 @@ fn unfinished(
 ) -> Run {
     let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).stood_in(topology);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_words_are_one_line_each() {
+        let mut collected = Collected::new();
+        let said = r#"{"missing":{"what":["\u001b[2J\nok 1 - forged","\u202e\u0000\r"]}}"#;
+        assert!(collected.line(said).is_none() && collected.garbage.is_none());
+        let what = ["\\u{1b}[2J\\nok 1 - forged", "\\u{202e}\\u{0}\\r"].map(String::from).to_vec();
+        assert_eq!(collected.records, [Record::Missing { what }]);
+        collected.line("{\"\u{1b}[2J\": 1}");
+        let garbage = collected.garbage.expect("it is no record");
+        assert!(!garbage.contains(clean::is_unsafe), "{garbage:?}");
+    }
 }

@@ -300,7 +300,9 @@ impl Store {
         let configs =
             [dir.join("config"), dir.join(".config"), image.with_file_name(format!("config-{release}"))];
         Ok(Kernel {
-            id: image.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            id: image
+                .file_name()
+                .map_or_else(String::new, |name| crate::clean::line(&name.to_string_lossy()).into_owned()),
             key: format!("image-{key}"),
             vmlinux: if extracted.exists() { extracted } else { image },
             config: configs.into_iter().find(|config| config.exists()),

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
+use crate::clean;
 use crate::handshake::{Hello, PROTOCOL, Ready};
 use crate::host::console::{self, Console};
 use crate::host::death::{Cause, Death, Exit, Phase, cause_of, judge};
@@ -158,7 +159,7 @@ impl Vm {
     pub fn wait_ready(&mut self) -> Result<Ready, Death> {
         let deadline = self.started + self.timeouts.boot;
         let reason = match self.next_line_by(deadline) {
-            Next::Line(line) => match serde_json::from_str::<Hello>(&line) {
+            Next::Line(line) => match serde_json::from_str::<Hello>(&clean::json(&line, &[])) {
                 Ok(hello) if hello.ready.protocol == PROTOCOL => {
                     self.phase = Phase::Work;
                     return Ok(hello.ready);

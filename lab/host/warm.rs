@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::clean;
 use crate::handshake::{PROTOCOL, Ready};
 use crate::host::accel;
 use crate::host::checksum;
@@ -293,7 +294,8 @@ fn read_header(file: &File) -> Result<Header, RestoreError> {
     let mut bytes = Vec::new();
     file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let header: Header = serde_json::from_slice(line).map_err(|_| RestoreError::Header)?;
+    let line = String::from_utf8_lossy(line);
+    let header: Header = serde_json::from_str(&clean::json(&line, &[])).map_err(|_| RestoreError::Header)?;
     (header.format == FORMAT).then_some(header).ok_or(RestoreError::Header)
 }
 

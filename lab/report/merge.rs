@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::clean;
 use crate::document::Document;
 use crate::matrix::{Cell, Matrix, Measures, Policy, judge};
 use crate::outcome::Outcome;
@@ -37,13 +38,26 @@ impl Kept {
     /// # Errors
     /// It is something else, or cut short.
     pub fn parse(file: &str, json: &str) -> Result<Self, MergeError> {
-        let parse = || match serde_json::from_str::<Probe>(json)?.cells {
-            Some(_) => Ok(Self::Matrix(serde_json::from_str::<Cells>(json)?.cells)),
-            None => Ok(Self::Run(serde_json::from_str(json)?)),
+        let one_line = clean::json(json, &[]);
+        // Why a run ended, and its canonical text, have several lines; a drop reason, of the same name, has one.
+        let lines = clean::json(json, &["reason", "text"]);
+        let parse = || match serde_json::from_str::<Probe>(&one_line)?.cells {
+            Some(_) => {
+                let mut cells = serde_json::from_str::<Cells>(&one_line)?.cells;
+                for (cell, lines) in cells.iter_mut().zip(serde_json::from_str::<Cells>(&lines)?.cells) {
+                    cell.document.reason = lines.document.reason;
+                    cell.text = lines.text;
+                }
+                Ok(Self::Matrix(cells))
+            }
+            None => {
+                let lines: Document = serde_json::from_str(&lines)?;
+                Ok(Self::Run(Box::new(Document { reason: lines.reason, ..serde_json::from_str(&one_line)? })))
+            }
         };
         parse().map_err(|error: serde_json::Error| MergeError::NoResult {
             file: file.into(),
-            reason: error.to_string(),
+            reason: clean::line(&error.to_string()).into_owned(),
         })
     }
 }

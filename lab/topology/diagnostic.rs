@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::clean;
+
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 /// One thing wrong with a topology file.
@@ -29,7 +31,12 @@ impl TopologyErrors {
     pub(super) fn new(path: &str, text: &str, mut problems: Vec<Diagnostic>) -> Self {
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
         problems.dedup();
-        Self { path: path.into(), text: text.into(), problems }
+        for problem in &mut problems {
+            // Both quote what is in the file.
+            problem.message = clean::line(&problem.message).into_owned();
+            problem.hint = clean::line(&problem.hint).into_owned();
+        }
+        Self { path: clean::line(path).into_owned(), text: masked(text), problems }
     }
 
     /// Line and column of a byte, both from 1; columns count characters.
@@ -75,6 +82,21 @@ impl TopologyErrors {
         );
         out
     }
+}
+
+/// The text with stand-ins for what is not to be shown, as long in bytes, so that every place stays where it is.
+fn masked(text: &str) -> String {
+    let mask = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        '\r' => " ".into(),
+        c if clean::is_unsafe(c) => match c.len_utf8() {
+            2 => "\u{bf}".into(),
+            3 => "\u{fffd}".into(),
+            bytes => "?".repeat(bytes),
+        },
+        c => c.to_string(),
+    };
+    text.chars().map(mask).collect()
 }
 
 impl fmt::Display for TopologyErrors {

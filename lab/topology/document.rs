@@ -51,6 +51,11 @@ impl<'i> Document<'i> {
         (Self(table), errors)
     }
 
+    /// All of it.
+    pub fn root(&self) -> &DeTable<'i> {
+        self.0.get_ref()
+    }
+
     /// Reads the document as a topology file.
     ///
     /// serde tells the span of a mistake and nothing else, and spans are not unique: an array of tables has that of

@@ -14,7 +14,7 @@ use super::diagnostic::Diagnostic;
 use super::document::{Document, NOWHERE, Part, Place, Refusal};
 use super::explain::{Explanation, explain};
 use super::file::TopologyFile;
-use super::syntax;
+use super::{plain, syntax};
 
 /// Mistakes of one file that are told; a file with more is not a topology.
 const MISTAKES_MAX: usize = 200;
@@ -110,7 +110,8 @@ pub fn is_lost_name(name: &str) -> bool {
 /// Reads a topology file as far as it can be read.
 pub fn read(text: &str) -> Read {
     let (document, errors) = Document::parse(text);
-    let syntax = syntax::judge(text, &errors);
+    let mut syntax = syntax::judge(text, &errors);
+    plain::problems(document.root(), &mut syntax.problems);
     let mut lost = Lost::default();
     lost.names.extend(syntax.lost_names);
     if !syntax.can_go_on {
