@@ -290,6 +290,9 @@ pub struct MovedDocument {
 pub struct KernelFramesDocument {
     /// `arp`, `gratuitous-arp`, `lacpdu`, `unsolicited-na`, or `other`.
     pub what: String,
+    /// The VLAN of their outermost tag, wherever the tag was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
     /// As of a flow's frames; `null` where the lab does not know the place.
     pub layer: Option<String>,
     /// The device they were on, if it is one of the topology's.
@@ -469,9 +472,10 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
 /// Places that differ only in how the kernel got there are one.
 fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
     let mut all: Vec<KernelFramesDocument> = Vec::new();
-    for Foreign { class, layer, place, frames } in foreign {
+    for Foreign { class, vlan, layer, place, frames } in foreign {
         let new = KernelFramesDocument {
             what: class.map_or_else(|| "other".to_owned(), |class| class.to_string()),
+            vlan: *vlan,
             layer: layer.map(|layer| layer.to_string()),
             device: place.device.as_ref().map(ToString::to_string),
             reason: place.reason.clone().unwrap_or_else(|| place.location.clone()),

@@ -121,6 +121,8 @@ pub struct PodAccount {
 pub struct Foreign {
     /// What they are, if the lab knows them.
     pub class: Option<FrameClass>,
+    /// The VLAN they were in.
+    pub vlan: Option<u16>,
     /// Which part of the stack, if the lab knows the place.
     pub layer: Option<Layer>,
     /// Where.
@@ -320,8 +322,9 @@ fn observers_lost_nothing(
                 let what = format!("the drop observer lost {lost} events");
                 return Err(LedgerError::Contradiction { trial, what });
             }
-            Record::DroppedForeign { count, class, place, .. } => account.foreign.push(Foreign {
+            Record::DroppedForeign { count, class, vlan, place, .. } => account.foreign.push(Foreign {
                 class: *class,
+                vlan: *vlan,
                 layer: ingress::layer(place),
                 place: place.clone(),
                 frames: *count,

@@ -1,11 +1,18 @@
 //! Frames that a kernel sends of its own: which of them a capture counts.
 
+mod dissect;
+mod filter;
+
 use std::fmt;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Frames of one kind. Untagged: none of them is looked for inside a VLAN.
+pub use dissect::Dissected;
+pub use filter::Filter;
+
+/// Frames of one kind, with and without VLAN tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FrameClass {
@@ -85,27 +92,43 @@ const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const SOLICITED: u8 = 0x40;
 
 impl FrameClass {
-    /// What a frame is that the kernel dropped; `head` are its first bytes, from the Ethernet header on or without it.
-    pub fn of_dropped(protocol: u16, head: &[u8], has_header: bool) -> Option<Self> {
-        // UDP has taken the IP header off, and perhaps its own.
-        if protocol == ETHERTYPE_IPV4 && !has_header && (has_dhcp_ports(head) || is_bootp(head)) {
-            return Some(Self::Dhcp);
-        }
+    /// What a frame is that the kernel dropped, and the VLAN it was in; `head` are its first bytes, from the Ethernet header
+    /// on or without it, and `beside` the TCI of a tag in the skb's metadata.
+    pub fn of_dropped(
+        protocol: u16,
+        head: &[u8],
+        has_header: bool,
+        beside: Option<u16>,
+    ) -> (Option<Self>, Option<u16>) {
         let mut frame = Vec::new();
         if !has_header {
             frame.resize(ETHER_HEADER_BYTES - 2, 0);
             frame.extend(protocol.to_be_bytes());
         }
         frame.extend(head);
-        NARROWEST_FIRST.into_iter().find(|class| class.holds(&frame))
+        let Some(frame) = Dissected::of(&frame, beside) else { return (None, None) };
+        // UDP has taken the IP header off, and perhaps its own.
+        if protocol == ETHERTYPE_IPV4 && !has_header && (has_dhcp_ports(head) || is_bootp(head)) {
+            return (Some(Self::Dhcp), frame.vlan);
+        }
+        (NARROWEST_FIRST.into_iter().find(|class| class.holds(&frame)), frame.vlan)
     }
 
-    /// Whether a frame, from its Ethernet header on, is one of these.
-    pub fn holds(self, frame: &[u8]) -> bool {
-        let Some(ethertype) = frame.get(12..14).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]])) else {
-            return false;
-        };
-        let body = &frame[ETHER_HEADER_BYTES..];
+    /// Whether frames of this class can have a sender of this address's family.
+    pub fn can_be_from(self, sender: IpAddr) -> bool {
+        match self {
+            Self::Lacpdu => false,
+            Self::MulticastMembership => true,
+            Self::UnsolicitedNa | Self::NeighbourDiscovery => sender.is_ipv6(),
+            Self::Arp | Self::GratuitousArp | Self::Dhcp | Self::Tcp | Self::Icmp | Self::Fragment => {
+                sender.is_ipv4()
+            }
+        }
+    }
+
+    /// Whether a frame is one of these, whatever its tags.
+    pub fn holds(self, frame: &Dissected<'_>) -> bool {
+        let (ethertype, body) = (frame.ethertype, frame.packet);
         match self {
             Self::Lacpdu => ethertype == ETHERTYPE_SLOW && body.first() == Some(&SUBTYPE_LACP),
             Self::Arp => ethertype == ETHERTYPE_ARP,
@@ -214,6 +237,10 @@ mod tests {
         frame(0x0800, &body)
     }
 
+    fn holds(class: FrameClass, bytes: &[u8]) -> bool {
+        Dissected::of(bytes, None).is_some_and(|frame| class.holds(&frame))
+    }
+
     #[test]
     fn each_class_knows_its_own() {
         use FrameClass::{
@@ -245,17 +272,19 @@ mod tests {
             (vec![0; 5], vec![]),
         ] {
             let found: Vec<FrameClass> =
-                NARROWEST_FIRST.into_iter().filter(|class| class.holds(&bytes)).collect();
+                NARROWEST_FIRST.into_iter().filter(|class| holds(*class, &bytes)).collect();
             assert_eq!(found, expected, "{bytes:x?}");
         }
         let garp = arp(1, 1);
         for (head, has_header) in [(&garp[..], true), (&garp[ETHER_HEADER_BYTES..], false)] {
-            assert_eq!(FrameClass::of_dropped(ETHERTYPE_ARP, head, has_header), Some(GratuitousArp));
+            let told = FrameClass::of_dropped(ETHERTYPE_ARP, head, has_header, None);
+            assert_eq!(told, (Some(GratuitousArp), None));
         }
-        assert_eq!(FrameClass::of_dropped(0x0800, &[0; 60], false), None);
+        assert_eq!(FrameClass::of_dropped(0x0800, &[0; 60], false, None), (None, None));
         let request = datagram(68, 67);
         for head in [&request[ETHER_HEADER_BYTES..], &request[ETHER_HEADER_BYTES + 20..], &[1, 1, 6, 0, 9]] {
-            assert_eq!(FrameClass::of_dropped(ETHERTYPE_IPV4, head, false), Some(Dhcp), "{head:?}");
+            let told = FrameClass::of_dropped(ETHERTYPE_IPV4, head, false, Some(70));
+            assert_eq!(told, (Some(Dhcp), Some(70)), "{head:?}");
         }
     }
 }

@@ -98,6 +98,9 @@ pub enum Record {
         /// What they are, if the lab knows them.
         #[serde(default)]
         class: Option<FrameClass>,
+        /// The VLAN of their outermost tag, in band or in the skb's metadata.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
         place: DropPlace,
     },
     /// The drop observer's own account for a trial.

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::cni::Attachment;
 use crate::ip_address::Shown;
@@ -188,6 +188,28 @@ pub struct Capture {
     pub device: DeviceRef,
     /// Which frames.
     pub what: FrameClass,
+    /// The VLAN of their outermost tag; untagged ones only without.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+    /// Their source address; any without.
+    #[serde(default)]
+    pub src_mac: Option<MacSource>,
+    /// ARP's sender, or the source of their IP header; any without.
+    #[serde(default)]
+    pub src_ip: Option<IpAddr>,
+}
+
+impl fmt::Display for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.what, self.device)?;
+        if let Some(vlan) = self.vlan {
+            write!(f, " in VLAN {}", vlan.get())?;
+        }
+        if let Some(mac) = &self.src_mac {
+            write!(f, " from {mac}")?;
+        }
+        self.src_ip.map_or(Ok(()), |address| write!(f, " of {address}"))
+    }
 }
 
 /// A state of a link, as a number; what is true or false is 1 or 0.

@@ -1,5 +1,6 @@
 //! A topology: read from TOML, checked as a whole, resolved to a graph of namespaces and links.
 
+mod captures;
 mod check;
 mod conditions;
 mod dhcp;

@@ -113,10 +113,7 @@ async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Res
 /// # Errors
 /// The kernel's refusal, or the device whose address is wanted has none.
 pub async fn add_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) -> Result<(), OpError> {
-    let mac = match &neighbour.mac {
-        MacSource::Literal(mac) => *mac,
-        MacSource::Of(device) => mac_of(bed, device).await?,
-    };
+    let mac = mac_from(bed, &neighbour.mac).await?;
     let mut message = NeighbourMessage::default();
     message.header.family = family(neighbour.to);
     message.header.ifindex = bed.index(&DeviceRef::new(ns, &neighbour.dev)).await?;
@@ -128,6 +125,17 @@ pub async fn add_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) ->
     added.map_err(|error| {
         error.during(format!("add neighbour {} at {mac} on {ns}:{}", neighbour.to, neighbour.dev))
     })
+}
+
+/// An Ethernet address that is written out, or that a device has now.
+///
+/// # Errors
+/// The device is gone, or has none.
+pub async fn mac_from(bed: &Testbed, source: &MacSource) -> Result<Mac, OpError> {
+    match source {
+        MacSource::Literal(mac) => Ok(*mac),
+        MacSource::Of(device) => mac_of(bed, device).await,
+    }
 }
 
 /// The Ethernet address a device has now.

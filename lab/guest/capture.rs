@@ -1,10 +1,10 @@
-//! Counts frames of one class that arrive at a device.
+//! Counts frames of one kind that arrive at a device.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use super::sockopt;
-use crate::protocol::FrameClass;
+use crate::protocol::Filter;
 
 /// Room for what arrives between two looks, the lab's own frames included.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
@@ -14,22 +14,24 @@ const FRAME_HEAD_BYTES: usize = 128;
 /// Watches one device.
 pub struct Tap {
     socket: OwnedFd,
-    class: FrameClass,
+    filter: Filter,
     count: u64,
     overrun: u32,
 }
 
 impl Tap {
     /// Starts to watch. Must run in the device's namespace. A tap sees a frame before a bond takes it off its port
-    /// (`__netif_receive_skb_core()`: ptype_all before rx_handler).
+    /// (`__netif_receive_skb_core()`: ptype_all before rx_handler), and with its tag: the outermost one in the skb's metadata
+    /// (`skb_vlan_untag()`), which PACKET_AUXDATA tells.
     ///
     /// # Errors
     /// When a socket call fails.
-    pub fn open(class: FrameClass, ifindex: u32) -> io::Result<Self> {
+    pub fn open(filter: Filter, ifindex: u32) -> io::Result<Self> {
         let socket = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&socket)?;
+        sockopt::tell_tags(&socket)?;
         sockopt::receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
-        Ok(Self { socket, class, count: 0, overrun: 0 })
+        Ok(Self { socket, filter, count: 0, overrun: 0 })
     }
 
     /// Looks at everything that has arrived.
@@ -39,9 +41,11 @@ impl Tap {
     pub fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [0; FRAME_HEAD_BYTES];
         loop {
-            match sockopt::receive(&self.socket, &mut buffer) {
-                Ok(Some(len)) if self.class.holds(&buffer[..len.min(FRAME_HEAD_BYTES)]) => self.count += 1,
-                Ok(Some(_)) => {}
+            match sockopt::receive_tagged(&self.socket, &mut buffer) {
+                Ok(Some((len, tag))) => {
+                    let head = &buffer[..len.min(FRAME_HEAD_BYTES)];
+                    self.count += u64::from(self.filter.counts(head, tag));
+                }
                 Ok(None) => break,
                 Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
                 Err(error) => return Err(error),
@@ -51,12 +55,12 @@ impl Tap {
         Ok(())
     }
 
-    /// Frames of the class so far.
+    /// Frames of the kind so far.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Frames, of any class, that the socket itself lost.
+    /// Frames, of any kind, that the socket itself lost.
     pub fn overrun(&self) -> u32 {
         self.overrun
     }

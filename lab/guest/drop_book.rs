@@ -20,7 +20,8 @@ pub struct DropBook<'a> {
     /// Which namespace has which inode number; none before the trial's counting begins.
     namespaces: BTreeMap<u64, NsName>,
     own: BTreeMap<(u16, DropPlace), Frames>,
-    foreign: BTreeMap<(Option<FrameClass>, DropPlace), u32>,
+    /// By what they are, the VLAN they were in, and the place.
+    foreign: BTreeMap<(Option<FrameClass>, Option<u16>, DropPlace), u32>,
     /// Events of the trial's namespaces so far, whoever's frames they tell of.
     events: u64,
     /// Whether everything was counted: what the kernel loses of its own from there on is in no counter that is told.
@@ -79,8 +80,9 @@ impl<'a> DropBook<'a> {
                     news += 1;
                 }
                 None if self.emptied.is_none() && !self.counted && is_here => {
-                    let class = FrameClass::of_dropped(event.protocol, &event.head, event.head_has_mac);
-                    *self.foreign.entry((class, place(&self.namespaces, &event))).or_default() += 1;
+                    let DropEvent { protocol, head, head_has_mac, vlan_tci, .. } = &event;
+                    let (class, vlan) = FrameClass::of_dropped(*protocol, head, *head_has_mac, *vlan_tci);
+                    *self.foreign.entry((class, vlan, place(&self.namespaces, &event))).or_default() += 1;
                 }
                 // Another namespace's frame, or a straggler of an earlier trial.
                 _ => {}
@@ -155,10 +157,11 @@ impl<'a> DropBook<'a> {
             frames,
             place,
         });
-        let foreign = self.foreign.into_iter().map(|((class, place), count)| Record::DroppedForeign {
+        let foreign = self.foreign.into_iter().map(|((class, vlan, place), count)| Record::DroppedForeign {
             trial,
             count,
             class,
+            vlan,
             place,
         });
         let (lost, unavailable) = match self.observer {

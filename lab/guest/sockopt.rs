@@ -148,6 +148,56 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<us
     if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) }
 }
 
+/// Lets a packet socket say which tag a frame has in the skb's metadata (PACKET_AUXDATA).
+///
+/// # Errors
+/// When the socket is no packet socket.
+pub fn tell_tags(socket: &impl AsRawFd) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)
+}
+
+/// Receives one frame without waiting: its length, and the TCI of the tag in its metadata (`tp_vlan_tci`), of 802.1Q or
+/// 802.1ad. `None` when there is none.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_tagged(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<(usize, Option<u16>)>> {
+    // Room for one struct tpacket_auxdata behind its header, aligned as a cmsghdr is.
+    let mut control = [0_u64; 8];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast::<c_void>(), iov_len: buffer.len() };
+    // SAFETY: an all-zero msghdr is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast::<c_void>();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the message describes `buffer` and `control`, which both outlive the call.
+    let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    if let Ok(len) = usize::try_from(got) {
+        return Ok(Some((len, tag_of(&message))));
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) }
+}
+
+/// The tag that a received message tells of in its control data, which must still be there.
+fn tag_of(message: &libc::msghdr) -> Option<u16> {
+    // SAFETY: the kernel has filled the control data, and set its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: it is null, or a whole header in the control data.
+    while let Some(told) = unsafe { header.as_ref() } {
+        if (told.cmsg_level, told.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+            // SAFETY: what follows a header of this type is a struct tpacket_auxdata (`packet_recvmsg()`).
+            let auxdata = unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+            let is_tagged = auxdata.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+            return is_tagged.then_some(auxdata.tp_vlan_tci);
+        }
+        // SAFETY: as for the first one.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    None
+}
+
 /// One datagram or packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {

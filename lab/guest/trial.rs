@@ -29,6 +29,7 @@ use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
 use crate::plan::{Broken, FlowPlan, Op, Plan};
+use crate::protocol::Filter;
 use crate::record::{DeviceState, OpError, Record, When};
 use crate::scenario::{Capture, Condition, Fault, FilterKind, Qdisc, Socket};
 use crate::state;
@@ -213,7 +214,12 @@ impl<'a> Trial<'a> {
     async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
         let index = self.bed.index(&capture.device).await?;
         let what = format!("capture {}", capture.name);
-        let open = || Tap::open(capture.what, index);
+        let src_mac = match &capture.src_mac {
+            Some(source) => Some(addresses::mac_from(&self.bed, source).await?),
+            None => None,
+        };
+        let Capture { what: class, vlan, src_ip, .. } = *capture;
+        let open = || Tap::open(Filter { class, vlan, src_mac, src_ip }, index);
         let tap = self.bed.namespaces.enter(&capture.device.ns, open);
         let tap = tap.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))?;
         self.captures.insert(capture.name.clone(), tap);

@@ -487,6 +487,7 @@ mod tests {
             trial: 0,
             count: *count,
             class: Some(FrameClass::MulticastMembership),
+            vlan: None,
             place: place(text),
         });
         let records: Vec<Record> = own.chain(foreign).collect();

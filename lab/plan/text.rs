@@ -7,7 +7,7 @@ use crate::dhcp::Server;
 use crate::hardware::{Slot, VfSettings};
 use crate::link::{DeviceRef, MacSource, NsName};
 use crate::record::When;
-use crate::scenario::{Capture, Condition, Contrary, Fault};
+use crate::scenario::{Condition, Contrary, Fault};
 use crate::stand_in::SwitchPort;
 use crate::topology::{Bond, Link, LinkKind, Neighbour, Route};
 
@@ -143,7 +143,7 @@ impl Display for Op {
             Self::Restore { ns, routes, neighbours } => write_restore(f, ns, routes, neighbours),
             Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Connect { flow } => write!(f, "connect {flow}"),
-            Self::Capture(Capture { name, device, what }) => write!(f, "capture {name}: {what} at {device}"),
+            Self::Capture(capture) => write!(f, "capture {}: {capture}", capture.name),
             Self::Wait { until: Condition { subject, bounds, .. }, within_ms, unless_in_vain } => {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")?;
                 f.write_str(if *unless_in_vain { " unless one was in vain" } else { "" })

@@ -109,7 +109,8 @@ fn trial(out: &mut String, trial: &TrialDocument) {
     }
     let own = trial.kernel_frames.iter().map(|lost| {
         let place = [&lost.layer, &lost.device].map(|part| part.as_deref().unwrap_or("unknown"));
-        format!("{} {} at {} of {} ({})", lost.frames, lost.what, place[0], place[1], lost.reason)
+        let vlan = lost.vlan.map(|id| format!(" in VLAN {id}")).unwrap_or_default();
+        format!("{} {}{vlan} at {} of {} ({})", lost.frames, lost.what, place[0], place[1], lost.reason)
     });
     let own: Vec<String> = own.collect();
     if !own.is_empty() {

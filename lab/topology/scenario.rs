@@ -3,19 +3,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use indexmap::IndexMap;
-
 use super::Topology;
 use super::check::{Checker, join};
 use super::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
-use super::file::{
-    At, CaptureTable, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
-};
-use super::{faults, mitigations, selectors};
+use super::file::{At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile};
+use super::{captures, faults, mitigations, selectors};
 use crate::link::DeviceRef;
 use crate::scenario::{
-    Capture, CountsAt, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step,
-    WITHIN_MS_DEFAULT,
+    CountsAt, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WITHIN_MS_DEFAULT,
 };
 use crate::wire::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 
@@ -44,7 +39,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
         scenario.flows.insert(name.value.clone(), resolve_flow(&name.value, table, topology, checker));
     }
     scenario.faults = faults::resolve(file, topology, checker);
-    scenario.captures = resolve_captures(file, checker);
+    scenario.captures = captures::resolve(file, topology, checker);
     let steps = file.step.iter().enumerate();
     scenario.steps = steps
         .filter_map(|(number, step)| resolve_step((number, step), file, topology, &scenario, checker))
@@ -191,15 +186,6 @@ fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut 
             );
         }
     }
-}
-
-fn resolve_captures(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<String, Capture> {
-    let capture = |(name, table): (&At<String>, &CaptureTable), checker: &mut Checker<'_>| {
-        checker.device(&table.device);
-        let name = name.value.clone();
-        (name.clone(), Capture { name, device: table.device.value.clone(), what: table.what })
-    };
-    file.capture.iter().map(|entry| capture(entry, checker)).collect()
 }
 
 fn paced(interval: &At<u32>, table: &FlowTable, checker: &mut Checker<'_>) -> u32 {

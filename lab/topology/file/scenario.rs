@@ -1,6 +1,6 @@
 //! Tables of what happens as written: flows, faults, steps, conditions, the report and its hypotheses.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -195,6 +195,13 @@ pub struct CaptureTable {
     pub device: At<DeviceRef>,
     /// Which frames.
     pub what: FrameClass,
+    /// Only frames whose outermost tag is of this VLAN, 802.1Q or 802.1ad; what else is tagged inside does not matter.
+    /// Without it only untagged ones are counted. A tag with VID 0 has a priority and no VLAN: the kernel takes it for none.
+    pub vlan: Option<At<VlanId>>,
+    /// Only frames from this Ethernet address, written out or the one that a device (`node:bond0`) has before the first step.
+    pub src_mac: Option<At<MacSource>>,
+    /// Only frames from this address: ARP's sender protocol address, or the source of the IPv4 or IPv6 header.
+    pub src_ip: Option<At<IpAddr>>,
 }
 
 /// One step: exactly one verb.
