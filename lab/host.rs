@@ -36,6 +36,7 @@ pub mod qemu;
 pub mod qmp;
 pub mod vm;
 pub mod warm;
+pub mod warm_check;
 
 pub mod local;
 pub mod runner;

@@ -185,3 +185,10 @@ fn plugins_own_programs_are_not_run_on_the_running_kernel() {
         assert!(said.stdout.contains(words), "{words}: {said:?}");
     }
 }
+
+#[test]
+fn doctor_says_what_is_untested_with_kvm() {
+    let said = Bare::new().lab(&["doctor"]);
+    assert!(said.stdout.contains("no machine of the project had a working KVM"), "{said:?}");
+    assert!(said.stdout.contains("saved machines"), "{said:?}");
+}

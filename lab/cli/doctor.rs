@@ -57,6 +57,11 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
             if here { "cached".to_owned() } else { format!("missing: lab kernels fetch {}", pin.name()) };
         println!("kernel    {} {state}", pin.name());
     }
+    let device = accel::device_failure().map_or_else(
+        || "/dev/kvm opens; whether a guest boots with it shows the first run".to_owned(),
+        |failure| format!("none ({failure}): QEMU translates (TCG)"),
+    );
+    println!("kvm       {device}\n          {}", accel::UNTESTED_WITH_KVM);
     println!("processor {}", accel::host_cpu());
     println!("cache     {}", cache.path("").display());
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(UNAVAILABLE) })

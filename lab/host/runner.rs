@@ -14,6 +14,7 @@ use super::qemu::{Accelerator, Clock, Qemu, QemuError, VmSpec};
 use super::store::Kernel;
 use super::vm::{Next, Timeouts, Vm};
 use super::warm::{self, Note, StartError};
+use super::warm_check;
 use crate::clean;
 use crate::document::{Document, KernelDocument, Timing};
 use crate::ledger::{self, Account};
@@ -160,6 +161,10 @@ pub fn carry_out_in_machine(
     plan: &Plan,
     machine: &Machine<'_>,
 ) -> Result<Run, RunError> {
+    warm_check::carry_out(machine, |machine| carry_out_once(topology, plan, machine))
+}
+
+fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Result<Run, RunError> {
     let begun = Instant::now();
     let mut kernel = kernel_document(plan, machine);
     if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
@@ -338,7 +343,7 @@ pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<Stri
         return Ok(None);
     }
     let spec = spec(&plan, machine)?;
-    if machine.cold {
+    if machine.cold || warm_check::is_distrusted(machine) {
         return Ok(None);
     }
     let states = machine.cache.path("machines");
