@@ -4,6 +4,7 @@ mod accept;
 mod attempt;
 mod bench;
 mod bisect;
+mod ci;
 mod doctor;
 mod drivers;
 mod failure;

@@ -126,7 +126,13 @@ pub struct Matrix {
     pub measures: Measures,
     /// Whether it was ended before every cell had run.
     pub interrupted: bool,
+    /// The kernels that were to run, by topology. A cell of these that is not in `cells` is missing.
+    #[serde(default)]
+    pub planned: Planned,
 }
+
+/// The kernels on which each topology was to run.
+pub type Planned = IndexMap<String, Vec<String>>;
 
 /// Judges one result. `accepted` is the text of its snapshot, `file` the topology's.
 pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Policy) -> Cell {
@@ -196,7 +202,20 @@ impl Matrix {
         };
         let rows = topologies.iter().map(|(name, cells)| ((*name).to_owned(), row(cells))).collect();
         let grid = Grid { kernels: kernels.to_vec(), rows };
-        Self { groups, grid, measures, interrupted, cells }
+        let planned = grid.rows.keys().map(|topology| (topology.clone(), kernels.to_vec())).collect();
+        Self { groups, grid, measures, interrupted, planned, cells }
+    }
+
+    /// The cells that were to run and did not: topology and kernel.
+    pub fn missing(&self) -> Vec<(&str, &str)> {
+        let ran = |topology: &str, kernel: &str| {
+            let mut cells = self.cells.iter();
+            cells.any(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)
+        };
+        let planned = self.planned.iter();
+        let planned =
+            planned.flat_map(|(topology, on)| on.iter().map(move |kernel| (&**topology, &**kernel)));
+        planned.filter(|(topology, kernel)| !ran(topology, kernel)).collect()
     }
 
     /// How many cells have this verdict.

@@ -14,8 +14,9 @@ use lab::repetitions::Repetitions;
 use lab::report::grid;
 use lab::snapshot;
 
+use super::ci;
 use super::failure::{DIFFERS, Failure};
-use super::matrix::{LAST, SNAPSHOTS, accepted, is_ci, snapshot_path};
+use super::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
 use super::{PinsArgs, provision};
 
 /// Shown by `--help`.
@@ -42,7 +43,7 @@ pub struct AcceptArgs {
 
 /// Takes what is new or changed.
 pub fn accept(args: &AcceptArgs) -> Result<ExitCode, Failure> {
-    if is_ci() {
+    if ci::is_ci() {
         return Err(Failure::usage(
             "error: CI is true, and CI accepts nothing: review it on a machine of your own",
         ));

@@ -28,6 +28,7 @@ use lab::snapshot;
 use lab::topology::Topology;
 
 use super::bench::Bench;
+use super::ci;
 use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use super::progress::Items;
 use super::{PinsArgs, ProvisionArgs, drivers, fallback, provision, run};
@@ -191,6 +192,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
+    for command in rest(&matrix, &shared.sources) {
+        eprintln!("to go on: {command}");
+    }
     Ok(exit_code(&matrix))
 }
 
@@ -274,7 +278,7 @@ struct Accepted {
 
 impl Accepted {
     fn of(args: &MatrixArgs, sources: &[Source], kernels: &[Kernel]) -> Result<Self, Failure> {
-        let policy = Policy { compare: !args.no_compare, new_fails: is_ci() };
+        let policy = Policy { compare: !args.no_compare, new_fails: ci::is_ci() };
         let mut texts = BTreeMap::new();
         let compared = if policy.compare { sources } else { &[] };
         for (source, kernel) in compared.iter().flat_map(|source| kernels.iter().map(move |k| (source, k))) {
@@ -312,11 +316,6 @@ pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<St
         Some(text) => Ok(Some(clean::lines(text).into_owned())),
         None => Err(Failure::invalid(format!("error: {} is no snapshot: it has no header", path.display()))),
     }
-}
-
-/// Whether this is a CI machine, where nobody is there to review.
-pub fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
 /// A machine that did not start, or nothing.
@@ -375,6 +374,24 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     let topologies: Vec<String> = sources.iter().map(|source| source.topology.name.clone()).collect();
     let kernels: Vec<String> = kernels.iter().map(|kernel| kernel.id.clone()).collect();
     Ok(Matrix::new(cells, &topologies, &kernels, measures))
+}
+
+/// What to type to run the cells that did not run: a command for each set of kernels.
+fn rest(matrix: &Matrix, sources: &[Source]) -> Vec<String> {
+    let mut kernels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (topology, kernel) in matrix.missing() {
+        kernels.entry(topology).or_default().push(kernel);
+    }
+    let mut files: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for source in sources {
+        if let Some(kernels) = kernels.remove(source.topology.name.as_str()) {
+            files.entry(kernels).or_default().push(&source.file);
+        }
+    }
+    let command = |(kernels, files): (&Vec<&str>, &Vec<&str>)| {
+        format!("lab matrix {} --kernels {}", files.join(" "), kernels.join(","))
+    };
+    files.iter().map(command).collect()
 }
 
 fn jobs(asked: Option<usize>, cells: usize) -> usize {

@@ -13,7 +13,8 @@ use lab::report::causes::{self, Cause};
 use lab::report::failover::{self, Failover};
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
 
-use super::failure::Failure;
+use super::ci;
+use super::failure::{DIFFERS, Failure};
 use super::matrix::{self, Format, SNAPSHOTS, accepted};
 use super::{PinsArgs, provision};
 
@@ -126,8 +127,8 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
     for file in results(&args.paths)? {
         let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
         match Kept::parse(&file.display().to_string(), &text).map_err(|error| invalid(&error))? {
-            Kept::Matrix(cells) => {
-                for cell in cells {
+            Kept::Matrix(matrix) => {
+                for cell in matrix.cells {
                     by_file.entry(cell.file).or_default().push(cell.document);
                 }
             }
@@ -155,13 +156,16 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
 
 fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
-    let mut merged = Merged::default();
+    let mut merged = Merged::new(ci::is_ci());
     for file in results(&args.paths)? {
         let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
         let name = file.display().to_string();
         let cells = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
             Kept::Run(document) => vec![judged(*document, &args.snapshots, &pins)?],
-            Kept::Matrix(cells) => cells,
+            Kept::Matrix(matrix) => {
+                merged.plan(matrix.planned);
+                matrix.cells
+            }
         };
         for cell in cells {
             merged.add(&name, cell).map_err(|error| invalid(&error))?;
@@ -174,6 +178,10 @@ fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
     }
     let matrix = merged.into_matrix();
     matrix::print(args.format, &matrix);
+    if matrix.interrupted {
+        // Nothing was interrupted here: what is put together is not whole.
+        return Ok(ExitCode::from(DIFFERS));
+    }
     Ok(matrix::exit_code(&matrix))
 }
 

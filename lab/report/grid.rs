@@ -382,8 +382,11 @@ pub fn summary(matrix: &Matrix) -> String {
         out += &cost(&matrix.measures);
     }
     if matrix.interrupted {
-        let cells: usize = matrix.grid.rows.values().flatten().filter(|cell| cell.is_none()).count();
-        let _ = writeln!(out, "interrupted: {cells} cells were not run, and all guests are ended");
+        let missing = matrix.missing();
+        let _ = writeln!(out, "interrupted: {} cells were not run", missing.len());
+        for (topology, kernel) in missing {
+            let _ = writeln!(out, "  missing: {topology} on {kernel}");
+        }
     }
     out
 }

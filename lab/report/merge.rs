@@ -1,14 +1,14 @@
 //! Results of several machines as one matrix: a column for each kernel, a row for each topology, no cell twice.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::clean;
 use crate::document::Document;
-use crate::matrix::{Cell, Matrix, Measures, Policy, judge};
+use crate::matrix::{Cell, Matrix, Measures, Planned, Policy, Standing, judge};
 use crate::outcome::Outcome;
 use crate::snapshot;
 
@@ -18,7 +18,7 @@ pub enum Kept {
     /// Of `lab run`: nobody has compared it with anything yet.
     Run(Box<Document>),
     /// Of `lab matrix`.
-    Matrix(Vec<Cell>),
+    Matrix(MatrixCells),
 }
 
 /// Tells the two apart, without losing the order of what is in them.
@@ -27,9 +27,14 @@ struct Probe {
     cells: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
-struct Cells {
-    cells: Vec<Cell>,
+/// Of a matrix, what is merged. A document that does not say what was planned is refused: nobody could tell whether
+/// it is whole.
+#[derive(Debug, Deserialize)]
+pub struct MatrixCells {
+    /// Those that ran.
+    pub cells: Vec<Cell>,
+    /// Those that were to run.
+    pub planned: Planned,
 }
 
 impl Kept {
@@ -43,12 +48,13 @@ impl Kept {
         let lines = clean::json(json, &["reason", "text"]);
         let parse = || match serde_json::from_str::<Probe>(&one_line)?.cells {
             Some(_) => {
-                let mut cells = serde_json::from_str::<Cells>(&one_line)?.cells;
-                for (cell, lines) in cells.iter_mut().zip(serde_json::from_str::<Cells>(&lines)?.cells) {
+                let mut matrix = serde_json::from_str::<MatrixCells>(&one_line)?;
+                let lines = serde_json::from_str::<MatrixCells>(&lines)?.cells;
+                for (cell, lines) in matrix.cells.iter_mut().zip(lines) {
                     cell.document.reason = lines.document.reason;
                     cell.text = lines.text;
                 }
-                Ok(Self::Matrix(cells))
+                Ok(Self::Matrix(matrix))
             }
             None => {
                 let lines: Document = serde_json::from_str(&lines)?;
@@ -93,6 +99,8 @@ pub enum MergeError {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Merged {
     cells: BTreeMap<(String, Column), (Cell, String)>,
+    planned: BTreeSet<(String, Column)>,
+    new_fails: bool,
 }
 
 /// A kernel, ordered by the numbers in its name: 6.9 comes before 6.12.
@@ -125,11 +133,28 @@ pub fn judge_as_found(document: Document, file: &str, accepted: Option<&str>) ->
 }
 
 impl Merged {
+    /// Nothing yet. `new_fails` as in [`Policy`]: whether a cell without an accepted snapshot fails.
+    pub fn new(new_fails: bool) -> Self {
+        Self { new_fails, ..Self::default() }
+    }
+
+    /// Takes in what a matrix was to run. What no file has of it is missing.
+    pub fn plan(&mut self, planned: Planned) {
+        let all = planned.into_iter();
+        let cells =
+            all.flat_map(|(topology, on)| on.into_iter().map(move |id| (topology.clone(), Column(id))));
+        self.planned.extend(cells);
+    }
+
     /// Takes in one cell. `file` is what an error calls where it is from.
     ///
     /// # Errors
     /// It contradicts one that was taken before.
-    pub fn add(&mut self, file: &str, cell: Cell) -> Result<(), MergeError> {
+    pub fn add(&mut self, file: &str, mut cell: Cell) -> Result<(), MergeError> {
+        if self.new_fails && cell.snapshot.standing == Standing::New && cell.document.outcome == Outcome::Pass
+        {
+            cell.document.outcome = Outcome::Fail;
+        }
         let key = (cell.document.topology.clone(), Column(cell.document.kernel.id.clone()));
         let Some((known, known_file)) = self.cells.get(&key) else {
             self.cells.insert(key, (cell, file.into()));
@@ -144,19 +169,25 @@ impl Merged {
 
     /// Whether there is nothing yet.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.cells.is_empty() && self.planned.is_empty()
     }
 
-    /// All of it, by topology and then kernel. Not every topology has run on every kernel, which is no interruption.
+    /// All of it, by topology and then kernel. Not every topology has run on every kernel, which is no interruption
+    /// where no matrix had it in its plan.
     pub fn into_matrix(self) -> Matrix {
-        let mut kernels: Vec<Column> = self.cells.keys().map(|(_, kernel)| kernel.clone()).collect();
-        kernels.sort();
-        kernels.dedup();
-        let kernels: Vec<String> = kernels.into_iter().map(|Column(kernel)| kernel).collect();
-        let mut topologies: Vec<String> = self.cells.keys().map(|(topology, _)| topology.clone()).collect();
-        topologies.dedup();
+        let places: BTreeSet<(String, Column)> = self.cells.keys().cloned().chain(self.planned).collect();
+        let kernels: BTreeSet<&Column> = places.iter().map(|(_, kernel)| kernel).collect();
+        let kernels: Vec<String> = kernels.into_iter().map(|Column(kernel)| kernel.clone()).collect();
+        let mut planned = Planned::new();
+        for (topology, Column(kernel)) in places {
+            planned.entry(topology).or_default().push(kernel);
+        }
+        let topologies: Vec<String> = planned.keys().cloned().collect();
         let cells = self.cells.into_values().map(|(cell, _)| cell).collect();
-        Matrix { interrupted: false, ..Matrix::new(cells, &topologies, &kernels, Measures::default()) }
+        let mut matrix = Matrix::new(cells, &topologies, &kernels, Measures::default());
+        matrix.planned = planned;
+        matrix.interrupted = !matrix.missing().is_empty();
+        matrix
     }
 }
 
@@ -171,7 +202,10 @@ mod tests {
         for (file, json) in files {
             let cells = match Kept::parse(file, json)? {
                 Kept::Run(document) => vec![judge_as_found(*document, "t.toml", None)],
-                Kept::Matrix(cells) => cells,
+                Kept::Matrix(matrix) => {
+                    merged.plan(matrix.planned);
+                    matrix.cells
+                }
             };
             cells.into_iter().try_for_each(|cell| merged.add(file, cell))?;
         }
@@ -227,6 +261,34 @@ mod tests {
             let error = merged(&[("1", pass()), ("2", json(&other))]).expect_err("they differ");
             let [topology, kernel, one, other] = ["a", "6.1.192", "1", "2"].map(String::from);
             assert_eq!(error, MergeError::Contradiction { topology, kernel, one, other });
+        }
+    }
+
+    #[test]
+    fn cells_that_were_planned_and_did_not_run_are_missing_until_another_file_has_them() {
+        let cell = || judge_as_found(passed("a", "6.9.12"), "t.toml", None);
+        let names = ["a", "b"].map(String::from);
+        let cut = Matrix::new(vec![cell()], &names, &["6.9.12".into()], Measures::default());
+        let cut = serde_json::to_string(&cut).expect("text keys only");
+        let all = merged(&[("1", cut.clone())]).expect("it is a result").into_matrix();
+        assert_eq!((all.interrupted, all.missing()), (true, vec![("b", "6.9.12")]));
+        assert!(grid::summary(&all).contains("missing: b on 6.9.12"), "{}", grid::summary(&all));
+        let again = serde_json::to_string(&all).expect("text keys only");
+        assert!(merged(&[("1", again)]).expect("it is a result").into_matrix().interrupted);
+        let rest = merged(&[("1", cut), ("2", json(&passed("b", "6.9.12")))]).expect("nothing contradicts");
+        let rest = rest.into_matrix();
+        assert_eq!((rest.interrupted, rest.missing()), (false, Vec::new()));
+        let old = r#"{"cells":[]}"#;
+        assert!(matches!(merged(&[("1", old.into())]), Err(MergeError::NoResult { .. })));
+    }
+
+    #[test]
+    fn a_cell_without_a_snapshot_fails_where_nobody_is_there_to_accept_it() {
+        for (new_fails, expected) in [(false, true), (true, false)] {
+            let mut merged = Merged::new(new_fails);
+            let cell = judge_as_found(passed("a", "6.9.12"), "t.toml", None);
+            merged.add("1", cell).expect("it is the first");
+            assert_eq!(merged.into_matrix().is_expected(), expected);
         }
     }
 
