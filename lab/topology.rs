@@ -10,6 +10,7 @@ mod explain;
 mod faults;
 pub mod file;
 mod hardware;
+mod limits;
 mod links;
 mod mitigations;
 mod plain;
@@ -400,7 +401,8 @@ impl Topology {
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
         let read = read::read(text);
         let mut problems = read.problems;
-        let topology = read.file.map(|mut file| {
+        let file = read.file.filter(|file| limits::check(file, &mut problems));
+        let topology = file.map(|mut file| {
             selectors::expand(&mut file, &mut problems);
             check::check(name, &file, read.lost, &mut problems)
         });

@@ -26,9 +26,6 @@ const SEGMENT_LEN_MAX: usize = 1514;
 /// MAX_TCP_KEEPIDLE, include/net/tcp.h.
 const KEEPALIVE_S_MAX: u32 = 32_767;
 
-/// Flows or hypotheses of one topology: a plan numbers both, and the trials, in 16 bits.
-const NUMBERED_MAX: usize = 10_000;
-
 /// The place toml gives the file itself as a table.
 const FILE: Range<usize> = 0..0;
 
@@ -63,17 +60,7 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
         let hint = "add a [[step]] before it";
         checker.problem(&expect.span, "something is expected, but nothing happens", hint);
     }
-    bounded(file.flow.keys(), "flows", checker);
-    bounded(file.hypothesis.keys(), "hypotheses", checker);
     scenario
-}
-
-/// Checks that everything of one kind has a number in the plan.
-fn bounded<'a>(mut names: impl Iterator<Item = &'a At<String>>, what: &str, checker: &mut Checker<'_>) {
-    if let Some(name) = names.nth(NUMBERED_MAX) {
-        let message = format!("more than {NUMBERED_MAX} {what}");
-        checker.problem(&name.span, message, "make two topologies of it");
-    }
 }
 
 fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mut Checker<'_>) -> Flow {
