@@ -1,5 +1,9 @@
 //! The command line: one command for each thing a user would ask for by that word.
 
+#[macro_use]
+mod output;
+pub mod allocator;
+
 mod accept;
 mod attempt;
 mod bench;
@@ -21,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use lab::host::local::AGENT_COMMAND;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use failure::Failure;
 
@@ -66,6 +71,9 @@ enum Command {
     Agent,
 }
 
+/// Enough for a matrix, and not what walks over all numbers take long for.
+const OPEN_FILES_MAX: u64 = 65_536;
+
 /// Which kernels there are.
 #[derive(Debug, Clone, Args)]
 struct PinsArgs {
@@ -87,8 +95,20 @@ struct ProvisionArgs {
 
 /// Reads the arguments, does what they say, and turns the result into an exit code.
 pub fn main() -> ExitCode {
-    end_with_the_reader();
-    let done = match Cli::parse().command {
+    output::end_without_threads();
+    open_more_files();
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(said) => {
+            // Help and version are results like others.
+            if let Err(error) = said.print() {
+                output::give_up(&error);
+            }
+            output::finish();
+            return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(u8::MAX));
+        }
+    };
+    let done = match command {
         Command::Run(args) => run::run(&args),
         Command::Try(args) => attempt::attempt(&args),
         Command::Matrix(args) => matrix::matrix(&args),
@@ -106,21 +126,18 @@ pub fn main() -> ExitCode {
         }
         Command::Agent => agent(),
     };
-    done.unwrap_or_else(|failure| failure.report())
+    let code = done.unwrap_or_else(|failure| failure.report());
+    output::finish();
+    code
 }
 
-/// `lab ... | head` ends when its reader does, with the exit code a shell gives to that. SIGPIPE stays ignored, as Rust's
-/// runtime leaves it: a QEMU that dies must not end the lab. So the broken pipe arrives as a panic of `print!`.
-fn end_with_the_reader() {
-    const EXIT_SIGPIPE: i32 = 128 + libc::SIGPIPE;
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload_as_str().unwrap_or_default();
-        if said.starts_with("failed printing to stdout: Broken pipe") {
-            std::process::exit(EXIT_SIGPIPE);
-        }
-        report(panic);
-    }));
+/// As many files as the system allows: the usual soft limit of 1024 is there for programs that use select(2), and each
+/// machine and each namespace has some.
+fn open_more_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it cannot be raised it is as before, and what it is too small for says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES_MAX), hard);
+    }
 }
 
 fn agent() -> Result<ExitCode, Failure> {

@@ -4,6 +4,9 @@ mod cli;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: cli::allocator::Allocator = cli::allocator::Allocator;
+
 fn main() -> ExitCode {
     if lab::guest::init::is_init() {
         lab::guest::init::run(lab::guest::agent::serve_machine);

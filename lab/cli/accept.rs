@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use lab::behaviour;
 use lab::clean;
+use lab::host::file::{self, TEXT_BYTES_MAX};
 use lab::matrix::{Cell, Matrix, is_acceptable, unattributed};
 use lab::outcome::Outcome;
 use lab::repetitions::Repetitions;
@@ -74,10 +75,9 @@ pub fn accept(args: &AcceptArgs) -> Result<ExitCode, Failure> {
 
 fn last() -> Result<Matrix, Failure> {
     let path = provision::cache()?.path(LAST);
-    let text = fs::read_to_string(&path).map_err(|error| {
+    let text = file::read_text(&path, TEXT_BYTES_MAX).map_err(|error| {
         Failure::usage(format!(
-            "error: there is no matrix to accept from ({}: {error})\nhint: `lab matrix topologies/` first",
-            path.display()
+            "error: there is no matrix to accept from ({error})\nhint: `lab matrix topologies/` first"
         ))
     })?;
     serde_json::from_str(&clean::json(&text, &["reason", "text"])).map_err(|error| {

@@ -6,9 +6,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use lab::clean;
+use lab::host::file::{FileError, is_shortage};
 use lab::host::runner::RunError;
 use lab::host::store::StoreError;
 use lab::topology::TopologyErrors;
+
+use super::output::IO_ERROR;
 
 /// The run differs from what was expected, or a check failed.
 pub const DIFFERS: u8 = 1;
@@ -42,6 +45,11 @@ impl Failure {
         Self { code: INVALID, text: text.into() }
     }
 
+    /// A file of the user's that cannot be read.
+    pub fn unreadable(error: &FileError) -> Self {
+        Self::because(INVALID, error)
+    }
+
     /// All that is wrong with a topology, shown with its lines.
     pub fn topology(errors: &TopologyErrors) -> Self {
         Self::invalid(errors.pretty(std::io::stderr().is_terminal()))
@@ -52,14 +60,25 @@ impl Failure {
         Self { code: UNAVAILABLE, text: text.into() }
     }
 
+    /// As [`Failure::unavailable`], for an error that says it all.
+    pub fn unavailable_for(error: &(dyn Error + 'static)) -> Self {
+        Self::because(UNAVAILABLE, error)
+    }
+
     /// What was found is not what was said.
     pub fn differs(text: impl Into<String>) -> Self {
         Self { code: DIFFERS, text: text.into() }
     }
 
     /// A fault of the lab.
-    pub fn internal(error: &dyn Error) -> Self {
-        Self { code: INTERNAL, text: error.to_string() }
+    pub fn internal(error: &(dyn Error + 'static)) -> Self {
+        Self { text: error.to_string(), ..Self::because(INTERNAL, error) }
+    }
+
+    /// A shortage of this machine's is nobody's fault else, whatever could not be done for want of it.
+    fn because(code: u8, error: &(dyn Error + 'static)) -> Self {
+        let code = if is_shortage(error) { IO_ERROR } else { code };
+        Self { code, text: format!("error: {error}") }
     }
 
     /// Tells the user, and gives the exit code.
@@ -78,14 +97,14 @@ impl fmt::Display for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::unavailable(format!("error: {error}"))
+        Self::unavailable_for(&error)
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Qemu(error) => Self::unavailable(format!("error: {error}")),
+            RunError::Qemu(error) => Self::unavailable_for(&error),
             other => Self::internal(&other),
         }
     }

@@ -14,6 +14,7 @@ use lab::clean;
 use lab::document::Document;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
+use lab::host::file::{self, TEXT_BYTES_MAX};
 use lab::host::interrupt;
 use lab::host::kernels::{Flavour, KernelPin, Kernels};
 use lab::host::matrix::{Event, run_all, workers};
@@ -238,21 +239,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
 
 /// Folders in it as well, in an order that does not depend on the file system.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let unreadable =
-            |error| Failure::invalid(format!("error: cannot read {}: {error}", folder.display()));
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "toml") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
+    let files = file::files_below(folder, "toml").map_err(|error| Failure::unreadable(&error))?;
     if files.is_empty() {
         return Err(Failure::usage(format!("error: no topology (*.toml) in {}", folder.display())));
     }
@@ -305,12 +292,10 @@ pub fn snapshot_path(folder: &Path, topology: &str, kernel: &str) -> Result<Path
 /// The text that was accepted for a cell, if any was.
 pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<String>, Failure> {
     let path = snapshot_path(folder, topology, kernel)?;
-    let content = match fs::read_to_string(&path) {
+    let content = match file::read_text(&path, TEXT_BYTES_MAX) {
         Ok(content) => content,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Failure::invalid(format!("error: cannot read {}: {error}", path.display())));
-        }
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::unreadable(&error)),
     };
     match snapshot::from_file(&content) {
         Some(text) => Ok(Some(clean::lines(text).into_owned())),

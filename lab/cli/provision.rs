@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lab::host::accel::{self, AccelError, Choice};
 use lab::host::cache::Cache;
+use lab::host::file::{self, TEXT_BYTES_MAX};
 use lab::host::install;
 use lab::host::kernels::{self, KernelPin, Kernels, KernelsError};
 use lab::host::qemu::{Accelerator, Qemu, QemuError};
@@ -19,17 +20,16 @@ const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// Opens the cache.
 pub fn cache() -> Result<Cache, Failure> {
-    Cache::open().map_err(|error| Failure::unavailable(format!("error: {error}")))
+    Cache::open().map_err(|error| Failure::unavailable_for(&error))
 }
 
 /// Reads the pinned kernels: of `file`, else those built into the lab.
-pub fn kernels(file: Option<&Path>) -> Result<Kernels, Failure> {
-    let Some(file) = file else {
+pub fn kernels(given: Option<&Path>) -> Result<Kernels, Failure> {
+    let Some(given) = given else {
         return Kernels::built_in().map_err(|error| Failure::internal(&error));
     };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", file.display())))?;
-    Kernels::parse(&text).map_err(|error| Failure::invalid(format!("error: {}: {error}", file.display())))
+    let text = file::read_text(given, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+    Kernels::parse(&text).map_err(|error| Failure::invalid(format!("error: {}: {error}", given.display())))
 }
 
 /// The kernels that a user's words name.
@@ -50,7 +50,7 @@ pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
     let missing = match Qemu::find() {
         Ok(qemu) => return Ok(qemu),
         Err(error @ QemuError::Missing { .. }) => error,
-        Err(error) => return Err(Failure::unavailable(format!("error: {error}"))),
+        Err(error) => return Err(Failure::unavailable_for(&error)),
     };
     if args.no_install || !nix::unistd::geteuid().is_root() {
         return Err(Failure::unavailable(format!(
@@ -63,8 +63,8 @@ pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
         "installing {QEMU_PACKAGE}: it runs the kernel under test ({})",
         install::command_line(QEMU_PACKAGE)
     );
-    install::install(QEMU_PACKAGE).map_err(|error| Failure::unavailable(format!("error: {error}")))?;
-    Qemu::find().map_err(|error| Failure::unavailable(format!("error: {error}")))
+    install::install(QEMU_PACKAGE).map_err(|error| Failure::unavailable_for(&error))?;
+    Qemu::find().map_err(|error| Failure::unavailable_for(&error))
 }
 
 /// The kernel, fetched if it is missing and that is allowed.
@@ -84,7 +84,7 @@ pub fn accelerator(
 ) -> Result<(Accelerator, Option<String>), Failure> {
     let spec = probe_spec(kernel, &init()?, cache)?;
     let decision = accel::decide(choice, qemu, &spec, &cache.path("")).map_err(|error| match error {
-        AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable(format!("error: {error}")),
+        AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable_for(&error),
     })?;
     Ok((decision.accelerator, decision.note))
 }

@@ -1,12 +1,12 @@
 //! `lab report`: results that were kept, put together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lab::document::Document;
+use lab::host::file::{self, TEXT_BYTES_MAX};
 use lab::host::kernels::{KernelPin, Kernels};
 use lab::matrix::Cell;
 use lab::report::causes::{self, Cause};
@@ -125,7 +125,7 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut by_file: BTreeMap<String, Vec<Document>> = BTreeMap::new();
     for file in results(&args.paths)? {
-        let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        let text = file::read_text(&file, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         match Kept::parse(&file.display().to_string(), &text).map_err(|error| invalid(&error))? {
             Kept::Matrix(matrix) => {
                 for cell in matrix.cells {
@@ -158,7 +158,7 @@ fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut merged = Merged::new(ci::is_ci());
     for file in results(&args.paths)? {
-        let text = fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        let text = file::read_text(&file, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let name = file.display().to_string();
         let cells = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
             Kept::Run(document) => vec![judged(*document, &args.snapshots, &pins)?],
@@ -203,17 +203,11 @@ fn judged(mut document: Document, snapshots: &Path, pins: &Kernels) -> Result<Ce
 /// The files, in an order that does not depend on the file system.
 fn results(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
-    let mut left = paths.to_vec();
-    while let Some(path) = left.pop() {
+    for path in paths {
         if path.is_dir() {
-            for entry in fs::read_dir(&path).map_err(|error| unreadable(&path, &error))? {
-                let path = entry.map_err(|error| unreadable(&path, &error))?.path();
-                if path.is_dir() || path.extension().is_some_and(|ending| ending == "json") {
-                    left.push(path);
-                }
-            }
+            files.extend(file::files_below(path, "json").map_err(|error| Failure::unreadable(&error))?);
         } else {
-            files.push(path);
+            files.push(path.clone());
         }
     }
     files.sort();
@@ -222,8 +216,4 @@ fn results(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 fn invalid(error: &MergeError) -> Failure {
     Failure::invalid(format!("error: {error}"))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::invalid(format!("error: cannot read {}: {error}", path.display()))
 }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use lab::clean;
 use lab::host::accel::Choice;
 use lab::host::cache::Cache;
+use lab::host::file;
 use lab::host::kernels::{KernelPin, Kernels};
 use lab::host::plugins;
 use lab::host::qemu::Qemu;
@@ -247,8 +248,8 @@ impl Boot {
 
 /// Reads and checks a topology file.
 pub fn read(path: &Path) -> Result<Topology, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::invalid(format!("error: cannot read {}: {error}", path.display())))?;
+    let text =
+        file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
     let name = path
         .file_stem()
         .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());

@@ -4,7 +4,7 @@
 //! certificates; else curl does. What arrives counts for nothing until its size and SHA-256 are the pin's.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::child::{APT_AS_CALLER, APT_BOUNDS, Drain, Keep, die_with_parent, end_within};
-use super::file::{At, FileError};
+use super::file::{self, At, FileError};
 use super::kernels::{PinnedPackage, Sha256Hex};
 use super::wait;
 use crate::clean;
@@ -108,6 +108,14 @@ pub enum DownloadError {
         /// Which limit it was.
         why: &'static str,
     },
+    /// The mirror's file is larger than it may be. It was not taken to its end.
+    #[error("{url} has more than {size} bytes; the mirror may be damaged, try another with LAB_MIRROR")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// Size of the pin, or the limit for what has none.
+        size: u64,
+    },
     /// The mirror's file is not the pinned one.
     #[error(
         "{url} is not the pinned file: expected {expected}, got {actual}; the mirror may be damaged, try another with LAB_MIRROR"
@@ -147,7 +155,10 @@ pub fn fetch(
     Ok(())
 }
 
-/// Fetches `url` to `partial` and says what came; the time it is given is enough for `size_max` bytes.
+/// Fetches `url` to `partial` and says what came, which is at most `size_max` bytes.
+///
+/// # Errors
+/// When it cannot be fetched, or is larger. What came of it is not used.
 pub fn fetch_unpinned(
     url: &str,
     package: &str,
@@ -156,9 +167,14 @@ pub fn fetch_unpinned(
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<(u64, Sha256Hex), DownloadError> {
     if let Some(local) = url.strip_prefix("file://") {
-        fs::copy(local, partial).at("copy", local)?;
+        let mut from = file::open(Path::new(local))?.take(size_max.saturating_add(1));
+        let mut to = File::create(partial).at("create", partial)?;
+        io::copy(&mut from, &mut to).at("copy", local)?;
     } else {
         transfer(url, package, size_max, partial, on_event)?;
+    }
+    if fs::metadata(partial).at("read", partial)?.len() > size_max {
+        return Err(DownloadError::TooLarge { url: url.to_owned(), size: size_max });
     }
     Ok(measure(partial)?)
 }
@@ -191,6 +207,7 @@ fn transfer(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     die_with_parent(&mut command);
     let limits = Limits {
+        size,
         stall: STALL_TIMEOUT,
         total: Duration::from_secs(CONNECT_TIMEOUT_S + size / BYTES_PER_SECOND_MIN),
     };
@@ -199,15 +216,18 @@ fn transfer(
     })
     .map_err(|end| match end {
         Unfinished::Failed(message) => failed(message),
+        Unfinished::TooLarge => DownloadError::TooLarge { url: url.to_owned(), size },
         Unfinished::Stopped { seconds, received, why } => {
             DownloadError::TooSlow { url: url.to_owned(), seconds, received, size, why }
         }
     })
 }
 
-/// How long a transfer may take.
+/// How much a transfer may bring, and how long it may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
+    /// In bytes.
+    size: u64,
     /// Without a new byte.
     stall: Duration,
     /// In all.
@@ -218,6 +238,7 @@ struct Limits {
 #[derive(Debug, PartialEq, Eq)]
 enum Unfinished {
     Failed(String),
+    TooLarge,
     Stopped { seconds: u64, received: u64, why: &'static str },
 }
 
@@ -232,14 +253,16 @@ fn watch(
     let mut child = command.spawn().map_err(failed)?;
     let stderr = child.stderr.take().map(|pipe| Drain::start(pipe, LAST_WORDS_BYTES_MAX, Keep::Last));
     let (begun, mut received, mut moved) = (Instant::now(), 0, Instant::now());
+    let mut is_too_large = false;
     let ended = wait::until(begun + limits.total, POLL_INTERVAL, || {
         let now = fs::metadata(partial).map_or(0, |metadata| metadata.len());
         if now != received {
             (received, moved) = (now, Instant::now());
-            on_progress(received);
+            on_progress(received.min(limits.size));
         }
+        is_too_large = received > limits.size;
         match child.try_wait() {
-            Ok(None) if moved.elapsed() >= limits.stall => Some(Ok(None)),
+            Ok(None) if is_too_large || moved.elapsed() >= limits.stall => Some(Ok(None)),
             ended => ended.transpose().map(|status| status.map(Some)),
         }
     });
@@ -254,6 +277,9 @@ fn watch(
         None => "it was too slow",
     };
     end_within(&mut child, Duration::ZERO).map_err(failed)?;
+    if is_too_large {
+        return Err(Unfinished::TooLarge);
+    }
     Err(Unfinished::Stopped { seconds: begun.elapsed().as_secs(), received, why })
 }
 
@@ -323,8 +349,11 @@ mod tests {
         let run = |script: &str, stall_ms, total_ms| {
             let mut command = Command::new("sh");
             command.args(["-c", script, "sh"]).arg(&partial).stderr(Stdio::piped());
-            let limits =
-                Limits { stall: Duration::from_millis(stall_ms), total: Duration::from_millis(total_ms) };
+            let limits = Limits {
+                size: 1 << 30,
+                stall: Duration::from_millis(stall_ms),
+                total: Duration::from_millis(total_ms),
+            };
             watch(&mut command, &partial, limits, &mut |_| {})
         };
         let stopped = |script, stall_ms, total_ms| match run(script, stall_ms, total_ms) {
@@ -339,5 +368,34 @@ mod tests {
         let Err(Unfinished::Failed(said)) = run(noisy, 60_000, 60_000) else { panic!("it failed") };
         assert!(said.ends_with("E: no route"), "{}", said.len());
         assert_eq!(run("printf 1 > $1", 60_000, 60_000), Ok(()));
+    }
+
+    /// A mirror that never stops sending is stopped at the size of the pin, and not at the end of the disk.
+    #[test]
+    fn a_transfer_ends_at_its_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("partial");
+        let mut command = Command::new("sh");
+        let endless = "while :; do head -c 1000 /dev/zero; sleep 0.01; done > $1";
+        command.args(["-c", endless, "sh"]).arg(&partial).stderr(Stdio::piped());
+        let minute = Duration::from_secs(60);
+        let limits = Limits { size: 10_000, stall: minute, total: minute };
+        let mut told = 0;
+        let ended = watch(&mut command, &partial, limits, &mut |received| told = received);
+        assert_eq!((ended, told), (Err(Unfinished::TooLarge), 10_000));
+        assert!(fs::metadata(&partial).unwrap().len() < 1_000_000);
+    }
+
+    #[test]
+    fn a_mirror_on_this_machine_ends_at_its_size_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, partial) = (dir.path().join("source"), dir.path().join("partial"));
+        File::create(&source).unwrap().set_len(1 << 40).unwrap();
+        let url = format!("file://{}", source.display());
+        let error = fetch(&url, &package(b"kernel"), &partial, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains("has more than 6 bytes"), "{error}");
+        assert_eq!(fs::metadata(&partial).unwrap().len(), 7);
+        let error = fetch("file:///dev/zero", &package(b"kernel"), &partial, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains("it is a device"), "{error}");
     }
 }

@@ -2,15 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use crate::clean;
 use crate::handshake::{EXIT_PORT, PORT_NAME};
+use crate::host::child::{ChildError, Drain, Keep, die_with_parent, output_within};
+use crate::host::file::is_shortage;
 use crate::host::install;
 use crate::host::qmp::Qmp;
 
@@ -27,7 +30,10 @@ pub const MEMORY_MIB: u32 = 256;
 const MAPPED_RAM_SINCE: Version = Version { major: 9, minor: 0 };
 
 /// What QEMU says on standard error is a line or two; a flood is cut here.
-const STDERR_BYTES_MAX: u64 = 16 * 1024;
+const STDERR_BYTES_MAX: usize = 16 * 1024;
+
+/// It takes 50 ms, and seconds where everything is busy.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
@@ -265,8 +271,15 @@ impl Qemu {
     /// When it does not run, or answers in an unknown form.
     pub fn at(path: &Path) -> Result<Self, QemuError> {
         let unusable = |why: String| QemuError::Unusable { path: path.to_owned(), why };
-        let output =
-            Command::new(path).arg("--version").output().map_err(|error| unusable(error.to_string()))?;
+        let mut command = Command::new(path);
+        die_with_parent(command.arg("--version"));
+        let output = match output_within(&mut command, VERSION_TIMEOUT) {
+            Ok(output) => output,
+            Err(ChildError::Io(source)) if is_shortage(&source) => {
+                return Err(QemuError::Spawn { path: path.to_owned(), source });
+            }
+            Err(error) => return Err(unusable(format!("--version: {error}"))),
+        };
         let text = String::from_utf8_lossy(&output.stdout);
         let (release, version) = parse_version(&text)
             .ok_or_else(|| unusable(format!("unknown version {:?}", text.lines().next())))?;
@@ -299,8 +312,6 @@ impl Qemu {
         let (agent, agent_peer) = UnixStream::pair()?;
         let (qmp, qmp_peer) = UnixStream::pair()?;
         let peers = [&console_peer, &agent_peer, &qmp_peer].map(AsRawFd::as_raw_fd);
-        let stderr = tempfile::tempfile()?;
-
         let mut command = Command::new(&self.path);
         for (name, fd) in ["console", "agent", "qmp"].into_iter().zip(peers) {
             command.arg("-chardev").arg(format!("socket,id={name},fd={fd}"));
@@ -311,13 +322,15 @@ impl Qemu {
         if incoming {
             command.args(["-incoming", "defer", "-S"]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.try_clone()?);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // Out of reach of the terminal's Ctrl-C: the lab ends its machines itself, and by dying if need be.
         command.process_group(0);
         let parent = std::process::id();
         // SAFETY: between fork and exec only prctl, getppid and fcntl are called, all async-signal-safe.
         unsafe { command.pre_exec(move || die_with_parent_and_inherit(parent, &peers)) };
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
+        let stderr = child.stderr.take().map(|pipe| Drain::start(pipe, STDERR_BYTES_MAX, Keep::First));
+        let stderr = Stderr { reading: stderr, said: String::new() };
         Ok(Process { child, console, agent, qmp: Qmp::new(qmp), stderr })
     }
 }
@@ -348,7 +361,14 @@ pub struct Process {
     pub agent: UnixStream,
     /// QEMU's own control.
     pub qmp: Qmp,
-    stderr: File,
+    stderr: Stderr,
+}
+
+/// What QEMU has said, read while it runs.
+#[derive(Debug)]
+struct Stderr {
+    reading: Option<Drain>,
+    said: String,
 }
 
 impl Process {
@@ -375,10 +395,10 @@ impl Process {
     /// What it has written to standard error, up to a limit.
     #[must_use]
     pub fn stderr(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let _ =
-            self.stderr.rewind().and_then(|()| (&self.stderr).take(STDERR_BYTES_MAX).read_to_end(&mut bytes));
-        clean::output(&bytes).trim_end().to_owned()
+        if let Some(reading) = self.stderr.reading.take() {
+            self.stderr.said = clean::output(&reading.finish()).trim_end().to_owned();
+        }
+        self.stderr.said.clone()
     }
 }
 
