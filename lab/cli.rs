@@ -46,10 +46,10 @@ enum Command {
     #[command(after_help = attempt::EXAMPLES)]
     Try(attempt::TryArgs),
     /// Run topologies on many kernels, and say where their behaviour changes
-    #[command(after_help = matrix::EXAMPLES)]
+    #[command(after_help = matrix::help())]
     Matrix(matrix::MatrixArgs),
     /// Take what the last matrix saw, where it is new or changed, as what is expected from now on
-    #[command(after_help = accept::EXAMPLES)]
+    #[command(after_help = accept::help())]
     Accept(accept::AcceptArgs),
     /// Find the kernel versions between which a topology's behaviour changes
     #[command(after_help = bisect::EXAMPLES)]

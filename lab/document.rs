@@ -1,12 +1,13 @@
 //! The machine-readable result: a contract. Fields may be added, never renamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cni::{Attached, Attachment, Network};
+use crate::kernel_log::KernelLog;
 use crate::ledger::{Account, Counter, Fate, FlowAccount, Foreign, QdiscAccount, TrialAccount};
 use crate::mitigation::{Arrived, Effect};
 use crate::outcome::Outcome;
@@ -15,6 +16,7 @@ use crate::prove::Proof;
 use crate::repetitions::Repetitions;
 use crate::scenario::{CountsAt, Socket, Step};
 use crate::separators::Separator;
+use crate::state::LinkReport;
 use crate::topology::Topology;
 use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
 
@@ -255,9 +257,21 @@ pub struct TrialDocument {
     pub qdiscs: IndexMap<String, QdiscDocument>,
     /// clsact hooks.
     pub hooks: IndexMap<String, QdiscDocument>,
-    /// Frames that captures counted, by name. They differ a little from run to run.
+    /// Frames that captures counted, by name.
     #[serde(default)]
     pub captured: BTreeMap<String, u64>,
+    /// Captures of frames that a kernel sends by timers: their counts differ a little from run to run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub captured_by_timer: BTreeSet<String>,
+    /// All links at the end, once they had settled.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub links: IndexMap<String, LinkReport>,
+    /// What the kernel logged from level warning up; absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_log: Option<KernelLog>,
+    /// What the kernel said of requests that it carried out, with the number of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acknowledged: BTreeMap<String, u32>,
     /// Frames lost that are not the lab's.
     pub foreign_drops: u32,
     /// The same, by what they are and where.
@@ -462,6 +476,10 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         qdiscs: qdiscs(&trial.qdiscs),
         hooks: qdiscs(&trial.hooks),
         captured: trial.captured.clone(),
+        captured_by_timer: trial.end.by_timer.clone(),
+        links: trial.end.links.iter().map(|(device, report)| (device.to_string(), report.clone())).collect(),
+        kernel_log: trial.end.kernel_log.clone(),
+        acknowledged: trial.end.acknowledged.clone(),
         foreign_drops: trial.foreign.iter().map(|foreign| foreign.frames).sum(),
         kernel_frames: kernel_frames(&trial.foreign),
         kernel_moved: trial.moved.iter().map(moved_document).collect(),

@@ -35,6 +35,7 @@
 //!   VLAN of the other end that is not up yet, as time has it;
 //! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
 
+mod end;
 mod fates;
 mod held;
 mod ingress;
@@ -56,12 +57,12 @@ use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::DeviceRef;
 use crate::plan::{Op, Plan, Role};
-use crate::protocol::FrameClass;
 use crate::record::{DeviceState, DropPlace, OpError, Record, Tables, When};
 use crate::scenario::{Condition, Flow};
 use crate::state::LinkStates;
 
-pub use self::moved::{Counter, Moved, Of};
+pub use self::end::End;
+pub use self::moved::{Counter, Foreign, Moved, Of};
 
 /// The account of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct TrialAccount {
     pub foreign: Vec<Foreign>,
     /// By how much those moved counters of devices and queues.
     pub moved: Moved,
+    /// What else is told of it.
+    pub end: End,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
 }
@@ -114,21 +117,6 @@ pub struct PodAccount {
     pub failed: Option<(String, OpError)>,
     /// What could not be taken back.
     pub left: Vec<OpError>,
-}
-
-/// Frames that the kernel sent of its own, lost at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
-    /// What they are, if the lab knows them.
-    pub class: Option<FrameClass>,
-    /// The VLAN they were in.
-    pub vlan: Option<u16>,
-    /// Which part of the stack, if the lab knows the place.
-    pub layer: Option<Layer>,
-    /// Where.
-    pub place: DropPlace,
-    /// How many.
-    pub frames: u32,
 }
 
 /// An operation that the kernel refused.
@@ -285,6 +273,7 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
         pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
         moved: Moved::new(),
+        end: end::of(trial, number, records)?,
         unobserved: None,
         refused,
     };

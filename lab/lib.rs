@@ -15,6 +15,7 @@ pub mod handshake;
 pub mod hardware;
 pub mod inner_path;
 pub mod ip_address;
+pub mod kernel_log;
 pub mod ledger;
 pub mod link;
 pub mod matrix;

@@ -40,6 +40,9 @@ pub struct Comparison {
     /// The lines that differ; the accepted text is the first value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// What was not looked at, though the cell tells of it: the accepted text does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<String>,
 }
 
 /// What a comparison comes to.
@@ -153,7 +156,10 @@ fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Poli
         Some(accepted) if snapshot::same(accepted, text) => (Standing::Same, Vec::new()),
         Some(accepted) => (Standing::Differs, behaviour::differences(&[accepted, text])),
     };
-    Comparison { standing, differences }
+    let is_compared = matches!(standing, Standing::Same | Standing::Differs);
+    let older =
+        accepted.filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(text));
+    Comparison { standing, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
 }
 
 /// Whether a snapshot can be made of such a run: it shows what the kernel does.
@@ -317,6 +323,19 @@ pub mod tests {
 
     /// The usual policy on a developer's machine.
     pub const LOCAL: Policy = Policy { compare: true, new_fails: false };
+
+    #[test]
+    fn what_an_older_snapshot_does_not_tell_is_said_to_be_not_compared() {
+        let mut document = finished("t", "6.12.57", Outcome::Pass, 0, 0);
+        let new = snapshot::text(&document);
+        let old = new.replace("form: 2\n", "");
+        document.trials[0].captured.insert("c".into(), 3);
+        let cell = judge(document.clone(), "t.toml", Some(&old), LOCAL);
+        assert_eq!((cell.snapshot.standing, cell.document.outcome), (Standing::Same, Outcome::Pass));
+        assert_eq!(cell.snapshot.not_compared.as_deref(), Some(snapshot::OLDER));
+        let cell = judge(document, "t.toml", Some(&new), LOCAL);
+        assert_eq!((cell.snapshot.standing, cell.snapshot.not_compared), (Standing::Differs, None));
+    }
 
     #[test]
     fn the_snapshot_decides_and_covers_nothing_the_lab_cannot_vouch_for() {

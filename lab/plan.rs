@@ -7,6 +7,7 @@ mod contrary;
 mod fix;
 mod limits;
 mod need;
+mod settled;
 mod text;
 mod timed;
 

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::ip_address::Shown;
+use crate::kernel_log::KernelLog;
 use crate::link::{Cidr, DeviceRef, NsName};
 use crate::plan::Plan;
 use crate::protocol::FrameClass;
-use crate::state::LinkState;
+use crate::state::{LinkReport, LinkState};
 use crate::topology::Route;
 
 /// Host to guest.
@@ -134,6 +135,14 @@ pub enum Record {
     Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
     /// Addresses and IPv4 routes of a trial's namespaces after the last step.
     Tables { trial: u16, tables: Tables },
+    /// What the kernel said besides: in its log, and in acknowledgements of requests that it carried out.
+    Log {
+        trial: u16,
+        /// None where the log is not the machine's own.
+        kernel: Option<KernelLog>,
+        /// Extended acknowledgements by text, with the number of requests that got them.
+        acknowledged: BTreeMap<String, u32>,
+    },
     /// The last record of a run.
     Finished {
         /// Records before this one: a lost one is noticed.
@@ -161,6 +170,7 @@ impl Record {
             | Self::Silence { trial, .. }
             | Self::Sources { trial, .. }
             | Self::Tables { trial, .. }
+            | Self::Log { trial, .. }
             | Self::Counters { trial, .. } => Some(*trial),
             Self::Missing { .. } | Self::Ask { .. } | Self::Finished { .. } => None,
         }
@@ -217,6 +227,9 @@ pub struct DeviceState {
     pub qdiscs: Vec<QdiscState>,
     /// What is not counted.
     pub link: LinkState,
+    /// What else is told of it at the end, once everything is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<LinkReport>,
 }
 
 /// A queueing discipline's counters at one moment.

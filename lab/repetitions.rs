@@ -47,7 +47,7 @@ pub fn rounds(account: &Account, repetitions: NonZeroU16) -> Vec<Account> {
 /// The first round's result, with a check that all others say the same, where there are any. The worst outcome is that of
 /// the run. `None` without a round.
 pub fn together(documents: Vec<Document>) -> Option<Document> {
-    let texts: Vec<String> = documents.iter().map(snapshot::text).collect();
+    let texts: Vec<String> = documents.iter().map(snapshot::round_text).collect();
     let flows = || documents.iter().flat_map(|document| &document.trials).flat_map(|trial| &trial.flows);
     let frames = flows().map(|flow| u64::from(flow.asked)).sum();
     let unattributed = flows().map(|flow| u64::from(flow.unattributed)).sum();

@@ -8,17 +8,28 @@
 //! The files are insta's: metadata between two `---` lines, stored and not compared, then the text.
 
 mod comparison;
+mod end;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-pub use self::comparison::{comparable, count as not_compared, same};
+pub use self::comparison::{comparable, count as not_compared, is_older, of_frames, same};
 
-use self::comparison::NOT_COMPARED;
+use self::comparison::{FORM, NOT_COMPARED};
 use crate::document::{Document, FlowDocument, MovedDocument, TrialDocument};
 use crate::inner_path::{FileName, UnsafeName};
 use crate::outcome::Outcome;
 use crate::scenario::Socket;
+
+/// What is said of a comparison with a text that was accepted before more was recorded.
+pub const OLDER: &str = "accepted before links, LACP, features, captures and the kernel log were recorded; these were not compared";
+
+/// What no text holds, for `--help`; docs/snapshots.md has the whole of it.
+pub const LEFT_OUT: &str = "\
+Not compared, because chance or the host's load decides it (docs/snapshots.md):
+  what the kernel's own frames moved of loss counters; all but `some` or `none` of paced flows and of captures of what
+  a kernel sends by timers; LACP that the run did not wait for; links that have not settled; numbers, addresses and
+  repetitions in the kernel's log, and what it says of a slow host; fixed features; addresses, indexes, times";
 
 /// Device counters that tell of a loss.
 const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"];
@@ -61,8 +72,20 @@ pub fn identical(one: &str, other: &str) -> bool {
 
 /// The canonical text of a result.
 pub fn text(document: &Document) -> String {
+    let mut out = round_text(document);
+    if !document.trials.is_empty() {
+        end::log(&mut out, document);
+    }
+    out
+}
+
+/// The same of one round of several, without the kernel's log: some lines a kernel prints only once.
+pub fn round_text(document: &Document) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "outcome: {}", document.outcome);
+    if !document.trials.is_empty() {
+        let _ = writeln!(out, "{FORM}");
+    }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
     }
@@ -80,8 +103,10 @@ pub fn text(document: &Document) -> String {
     for (subject, value) in &document.states {
         let _ = writeln!(out, "state: {subject}: {value}");
     }
+    let first = end::first(document);
     for trial in &document.trials {
         trial_text(&mut out, trial);
+        end::text(&mut out, trial, first);
     }
     if !document.hypotheses.is_empty() {
         out.push_str("\nhypotheses\n");

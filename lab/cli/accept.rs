@@ -26,6 +26,11 @@ Examples:
   lab accept
   lab accept vlan-over-bond-tx-drop --kernels 6.12..6.18";
 
+/// Shown by `--help`: examples, and what is not compared.
+pub fn help() -> String {
+    format!("{EXAMPLES}\n\n{}", snapshot::LEFT_OUT)
+}
+
 /// Arguments of `lab accept`.
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
@@ -151,7 +156,14 @@ fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
     let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
     let before = accepted(folder, topology, kernel)?;
     match &before {
-        Some(before) if snapshot::same(before, &cell.text) => return Ok(false),
+        Some(before) if snapshot::identical(before, &cell.text) => return Ok(false),
+        // It tells of more than before, and of the same.
+        Some(before) if snapshot::same(before, &cell.text) && !snapshot::is_older(before) => {
+            return Ok(false);
+        }
+        Some(before) if snapshot::same(before, &cell.text) => {
+            println!("more of {}: {}", name(cell), cell.ran)
+        }
         Some(before) => {
             println!("changed {}: {} (before | now)", name(cell), cell.ran);
             print!("{}", grid::differences(&behaviour::differences(&[before, &cell.text]), "    "));

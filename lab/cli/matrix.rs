@@ -47,6 +47,11 @@ pub const LAST: &str = "last-matrix/result.json";
 /// How often the guests' memory is looked at: each look costs some ms.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Shown by `--help`: examples, and what is not compared.
+pub fn help() -> String {
+    format!("{EXAMPLES}\n\n{}", snapshot::LEFT_OUT)
+}
+
 /// Arguments of `lab matrix`.
 #[derive(Debug, Args)]
 pub struct MatrixArgs {

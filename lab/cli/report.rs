@@ -12,6 +12,7 @@ use lab::matrix::Cell;
 use lab::report::causes::{self, Cause};
 use lab::report::failover::{self, Failover};
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
+use lab::snapshot;
 
 use super::ci;
 use super::failure::{DIFFERS, Failure};
@@ -110,7 +111,8 @@ fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
         let mut seen = Vec::new();
         for kernel in &kernels {
             if let Some(text) = accepted(&args.snapshots, &source.topology.name, kernel)? {
-                seen.push((kernel.clone(), text));
+                // What a cause looks like from outside: links and features of a kernel are not of it.
+                seen.push((kernel.clone(), snapshot::of_frames(&text)));
             }
         }
         found.push(Cause { topology: source.topology, file: source.file, seen });

@@ -238,10 +238,12 @@ async fn run_trial<R: BufRead, W: Write>(
             }
             Err(error) => {
                 scribe.write(&Record::OpFailed { trial: number, op: op_number, error })?;
+                scribe.write(&running.log())?;
                 return Ok(running.close().1);
             }
         }
     }
+    scribe.write(&running.log())?;
     let (records, bed) = running.close();
     for record in records {
         scribe.write(&record)?;

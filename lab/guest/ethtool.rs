@@ -69,3 +69,69 @@ fn exchange(name: &IfName, cmd: u32, data: u32) -> io::Result<u32> {
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data) }
 }
+
+// Keep in sync with include/uapi/linux/ethtool.h.
+const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_GSSET_INFO: u32 = 0x37;
+const ETHTOOL_GFEATURES: u32 = 0x3a;
+const ETH_SS_FEATURES: u32 = 4;
+const ETH_GSTRING_LEN: usize = 32;
+/// Far more than there are.
+const FEATURES_MAX: usize = 1024;
+
+/// Features that are on and could be off, by name: all but those that `ethtool -k` shows as `[fixed]`.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn features(name: &IfName) -> io::Result<Vec<String>> {
+    // struct ethtool_sset_info: cmd, reserved, a mask of 64 bits, one number.
+    let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
+    call(name, &mut info)?;
+    let count = usize::try_from(info[4]).unwrap_or(usize::MAX);
+    if count > FEATURES_MAX {
+        return Err(io::Error::other("the kernel has more features than there can be"));
+    }
+    // struct ethtool_gstrings: cmd, string_set, len, and the strings.
+    let mut strings = vec![0; 3 + count * ETH_GSTRING_LEN / 4];
+    strings[..3].copy_from_slice(&[ETHTOOL_GSTRINGS, ETH_SS_FEATURES, info[4]]);
+    call(name, &mut strings)?;
+    let blocks = count.div_ceil(32);
+    // struct ethtool_gfeatures: cmd, size, and blocks of available, requested, active, never_changed.
+    let mut bits = vec![0; 2 + blocks * 4];
+    bits[..2].copy_from_slice(&[ETHTOOL_GFEATURES, u32::try_from(blocks).unwrap_or(0)]);
+    call(name, &mut bits)?;
+    let bytes: Vec<u8> = strings[3..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let texts = bytes.chunks(ETH_GSTRING_LEN).enumerate();
+    // A bit that this kernel has no name for any more has an empty one.
+    let texts = texts.filter(|(_, bytes)| bytes[0] != 0);
+    let on = texts.filter(|(bit, _)| {
+        let block = &bits[2 + bit / 32 * 4..];
+        block[0] & block[2] & !block[3] & 1 << (bit % 32) != 0
+    });
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    };
+    Ok(on.map(|(_, bytes)| text(bytes)).collect())
+}
+
+/// A command whose structure the kernel reads and writes: `words` is as long as its head says.
+fn call(name: &IfName, words: &mut [u32]) -> io::Result<()> {
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: an all-zero ifreq is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+    // SAFETY: `request` and the words it points to live until the call returns, and there are as many of them as the kernel
+    // writes: a fixed structure, one string for each feature it has said that it has, blocks as its head says.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -104,6 +104,8 @@ pub struct Rtnl {
     handle: Handle,
     /// True until the lab itself moves or deletes the device.
     indexes: RefCell<BTreeMap<IfName, u32>>,
+    /// What the kernel said of requests that it carried out, with the number of them.
+    acknowledged: RefCell<BTreeMap<String, u32>>,
 }
 
 impl Rtnl {
@@ -130,7 +132,7 @@ impl Rtnl {
         connection.set_forward_ack(true);
         connection.set_forward_done(true);
         tokio::spawn(connection);
-        Ok(Self { handle, indexes: RefCell::default() })
+        Ok(Self { handle, indexes: RefCell::default(), acknowledged: RefCell::default() })
     }
 
     /// Asks for a change and waits until it is made. `flags` besides NLM_F_REQUEST and NLM_F_ACK.
@@ -180,7 +182,8 @@ impl Rtnl {
         // What was lost before, by a request that was given up, is no matter of this one.
         decoder::lost();
         let answers = self.handle.clone().request(request).map_err(|_| RtnlError::Closed)?;
-        let result = tokio::time::timeout(REQUEST_TIMEOUT, collect(answers, &bytes)).await;
+        let said = &self.acknowledged;
+        let result = tokio::time::timeout(REQUEST_TIMEOUT, collect(answers, &bytes, said)).await;
         match decoder::lost() {
             Some(text) => Err(RtnlError::Undecodable(text)),
             None => result.unwrap_or(Err(RtnlError::Timeout)),
@@ -234,16 +237,23 @@ impl Rtnl {
         Ok(index)
     }
 
+    /// What the kernel said of requests that it carried out, with the number of them.
+    pub fn acknowledged(&self) -> BTreeMap<String, u32> {
+        self.acknowledged.borrow().clone()
+    }
+
     /// The device of that name is another one from now on, or none.
     pub fn forget(&self, name: &IfName) {
         self.indexes.borrow_mut().remove(name);
     }
 }
 
-/// Collects the messages of an answer up to the one that ends it.
+/// Collects the messages of an answer up to the one that ends it, and what the kernel says of a request that it has carried
+/// out (NL_SET_ERR_MSG() without an error is a warning).
 async fn collect(
     answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
     request: &[u8],
+    acknowledged: &RefCell<BTreeMap<String, u32>>,
 ) -> Result<Vec<RouteNetlinkMessage>, RtnlError> {
     let mut answers = std::pin::pin!(answers);
     let mut messages = Vec::new();
@@ -263,7 +273,13 @@ async fn collect(
             NetlinkPayload::Done(_) | NetlinkPayload::Error(_) if interrupted => {
                 return Err(RtnlError::Inconsistent);
             }
-            NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(messages),
+            NetlinkPayload::Error(ErrorMessage { header, .. }) => {
+                if let Some(text) = ExtAck::parse(&header).message {
+                    *acknowledged.borrow_mut().entry(text).or_default() += 1;
+                }
+                return Ok(messages);
+            }
+            NetlinkPayload::Done(_) => return Ok(messages),
             NetlinkPayload::Overrun(_) => return Err(RtnlError::Inconsistent),
             other => return Err(RtnlError::Unexpected(format!("{other:?}"))),
         }
@@ -300,7 +316,7 @@ mod tests {
     }
 
     async fn outcome(answers: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> String {
-        match collect(stream::iter(answers), &[]).await {
+        match collect(stream::iter(answers), &[], &RefCell::default()).await {
             Ok(messages) => format!("{} messages", messages.len()),
             Err(error) => error.to_string(),
         }
@@ -319,6 +335,19 @@ mod tests {
         ] {
             assert_eq!(outcome(answers).await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_a_request_that_is_carried_out_is_kept() {
+        let mut message = ErrorMessage::default();
+        // NLMSGERR_ATTR_MSG after the header of the request.
+        message.header = [&[0; 16][..], &[12, 0, 1, 0], b"deprec.\0"].concat();
+        let said = RefCell::default();
+        for _ in 0..2 {
+            let answers = stream::iter(vec![answer(NetlinkPayload::Error(message.clone()))]);
+            assert!(collect(answers, &[], &said).await.is_ok());
+        }
+        assert_eq!(said.into_inner(), [("deprec.".to_owned(), 2)].into());
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub fn of(ns: &NsName, links: &[LinkMessage]) -> LinkStates {
     own.filter_map(|link| Some((DeviceRef::new(ns, &name_of(link)?), state(link, links)))).collect()
 }
 
-fn name_of(link: &LinkMessage) -> Option<IfName> {
+/// The name of a link.
+pub fn name_of(link: &LinkMessage) -> Option<IfName> {
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => name.parse().ok(),
         _ => None,

@@ -22,13 +22,13 @@ use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
 use super::{
-    addresses, build, ethtool, faults, hardware, links, partner, pods, ready, states, tables, tap, tc, vf,
-    wait, xdp,
+    addresses, build, ethtool, faults, hardware, kernel_log, links, partner, pods, ready, reports, states,
+    tables, tap, tc, vf, wait, xdp,
 };
 use crate::attribution::Layer;
 use crate::frames::Frames;
 use crate::link::{DeviceRef, NsName};
-use crate::plan::{Broken, FlowPlan, Op, Plan};
+use crate::plan::{Broken, FlowPlan, Op, Plan, Role};
 use crate::protocol::Filter;
 use crate::record::{DeviceState, OpError, Record, When};
 use crate::scenario::{Capture, Condition, Fault, FilterKind, Qdisc, Socket};
@@ -64,6 +64,8 @@ pub struct Trial<'a> {
     stalled: BTreeMap<DeviceRef, DeviceRef>,
     /// Whether some wait did not come to what it waited for.
     in_vain: bool,
+    /// What the kernel logs meanwhile.
+    log: Option<kernel_log::Reader>,
 }
 
 impl<'a> Trial<'a> {
@@ -82,6 +84,7 @@ impl<'a> Trial<'a> {
             accepted: ByFlow::new(),
             stalled: BTreeMap::new(),
             in_vain: false,
+            log: kernel_log::Reader::start(),
         }
     }
 
@@ -164,6 +167,16 @@ impl<'a> Trial<'a> {
             self.stalled.insert(device.clone(), peer.clone());
         }
         Ok(())
+    }
+
+    /// What the kernel has said besides, up to now.
+    pub fn log(&mut self) -> Record {
+        let mut acknowledged: BTreeMap<String, u32> = BTreeMap::new();
+        for (text, requests) in self.bed.sockets().flat_map(|(_, rtnl)| rtnl.acknowledged()) {
+            *acknowledged.entry(text).or_default() += requests;
+        }
+        let kernel = self.log.take().map(kernel_log::Reader::finish);
+        Record::Log { trial: self.number, kernel, acknowledged }
     }
 
     /// The drop observer's account, and what still stands.
@@ -483,8 +496,15 @@ impl<'a> Trial<'a> {
             overrun: tap.overrun(),
         }));
         records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
-        let devices = self.count().await?;
+        let mut devices = self.count().await?;
         self.drops.end_counting();
+        let plan = &self.plan.trials[usize::from(self.number)];
+        let is_first = matches!(plan.role, Role::Main | Role::Control);
+        for (device, report) in reports::read(&self.bed, is_first, !plan.lacp_waits().is_empty()).await? {
+            if let Some(state) = devices.get_mut(&device) {
+                state.report = Some(report);
+            }
+        }
         let held = self.empty(&devices).await?;
         records.push(Record::Counters { trial, when: When::After, devices });
         records.extend(held);

@@ -22,6 +22,21 @@ use crate::plan::{Op, Trial};
 use crate::protocol::FrameClass;
 use crate::record::{DropPlace, Record};
 
+/// Frames that the kernel sent of its own, lost at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What they are, if the lab knows them.
+    pub class: Option<FrameClass>,
+    /// The VLAN they were in.
+    pub vlan: Option<u16>,
+    /// Which part of the stack, if the lab knows the place.
+    pub layer: Option<Layer>,
+    /// Where.
+    pub place: DropPlace,
+    /// How many.
+    pub frames: u32,
+}
+
 /// Whose counter it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
@@ -433,6 +448,7 @@ mod tests {
             pods: Vec::new(),
             foreign: Vec::new(),
             moved: Moved::new(),
+            end: Default::default(),
             unobserved: None,
         };
         for (name, kind, bond) in [("p0", "dummy", true), ("p1", "dummy", true), ("b", "bond", false)]

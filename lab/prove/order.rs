@@ -95,6 +95,7 @@ mod tests {
             pods: Vec::new(),
             foreign: Vec::new(),
             moved: Default::default(),
+            end: Default::default(),
             unobserved: None,
         }
     }

@@ -70,7 +70,20 @@ pub fn grid(matrix: &Matrix) -> String {
             "{STOOD_IN_MARK} is from a stand-in, compared with no snapshot; its own conditions decided"
         );
     }
+    out.push_str(&not_compared(matrix));
     out
+}
+
+/// What was not looked at in comparisons with accepted texts, and in how many cells.
+fn not_compared(matrix: &Matrix) -> String {
+    let mut cells: IndexMap<&str, usize> = IndexMap::new();
+    for why in matrix.cells.iter().filter_map(|cell| cell.snapshot.not_compared.as_deref()) {
+        *cells.entry(why).or_default() += 1;
+    }
+    let line = |(why, cells): (&&str, &usize)| {
+        format!("{cells} of {} cells: {why}; `lab accept` records them\n", matrix.cells.len())
+    };
+    cells.iter().map(line).collect()
 }
 
 fn width(rows: &[&str], columns: &[&str]) -> usize {

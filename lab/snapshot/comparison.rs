@@ -7,6 +7,19 @@ use std::collections::BTreeSet;
 
 /// Follows the name of what is left out.
 pub const NOT_COMPARED: &str = " not compared";
+/// A line of texts that tell of links, LACP, features, captures and the kernel's log. Those that were accepted earlier do
+/// not have it.
+pub const FORM: &str = "form: 2";
+/// Labels at the top of what such a text does not tell.
+const LATER: [&str; 2] = ["form", "kernel log"];
+/// How labels of a trial begin that it does not tell.
+const LATER_OF_TRIAL: [&str; 5] = ["link ", "lacp ", "features of ", "capture ", "acknowledged with "];
+
+/// Whether a text of trials was made before these lines were told.
+pub fn is_older(text: &str) -> bool {
+    let mut lines = text.lines();
+    !lines.clone().any(|line| line == FORM) && lines.any(|line| line.starts_with("trial "))
+}
 
 /// Whether two texts say the same, as far as both say it. The end of the last line is not part of it.
 pub fn same(one: &str, other: &str) -> bool {
@@ -18,7 +31,13 @@ pub fn same(one: &str, other: &str) -> bool {
 pub fn comparable(one: &str, other: &str) -> [String; 2] {
     let mut left_out = LeftOut::default();
     [one, other].into_iter().for_each(|text| left_out.read(text));
+    left_out.later = is_older(one) || is_older(other);
     [one, other].map(|text| left_out.taken_off(text))
+}
+
+/// What a text tells of frames and counters, as an older one would.
+pub fn of_frames(text: &str) -> String {
+    LeftOut { later: true, ..LeftOut::default() }.taken_off(text).trim_end().to_owned()
 }
 
 /// How much a text does not compare.
@@ -31,6 +50,8 @@ pub fn count(text: &str) -> usize {
 struct LeftOut {
     lines: BTreeSet<Vec<String>>,
     items: BTreeSet<(Vec<String>, String)>,
+    /// All that is told only later.
+    later: bool,
 }
 
 impl LeftOut {
@@ -49,7 +70,7 @@ impl LeftOut {
     }
 
     fn taken_off(&self, text: &str) -> String {
-        if self.lines.is_empty() && self.items.is_empty() {
+        if self.lines.is_empty() && self.items.is_empty() && !self.later {
             return text.to_owned();
         }
         let paths = lines(text);
@@ -69,7 +90,8 @@ impl LeftOut {
     /// What is left of a line.
     fn line(&self, line: &str, at: Option<&(Vec<String>, String)>) -> Option<String> {
         let Some((path, value)) = at else { return Some(line.to_owned()) };
-        if (1..=path.len()).any(|len| self.lines.contains(&path[..len])) {
+        let is_left_out = (1..=path.len()).any(|len| self.lines.contains(&path[..len]));
+        if is_left_out || (self.later && is_later(path)) {
             return None;
         }
         let is_left_out = |item: &&str| {
@@ -82,6 +104,14 @@ impl LeftOut {
         let rest: Vec<&str> = value.split(", ").filter(|item| !is_left_out(item)).collect();
         let label = line.split_once(": ").map_or(line, |(label, _)| label);
         (!rest.is_empty()).then(|| format!("{label}: {}", rest.join(", ")))
+    }
+}
+
+fn is_later(path: &[String]) -> bool {
+    match path {
+        [top] | [top, ..] if LATER.contains(&top.as_str()) => true,
+        [_, label, ..] => LATER_OF_TRIAL.iter().any(|start| label.starts_with(start)),
+        _ => false,
     }
 }
 
@@ -109,6 +139,19 @@ fn lines(text: &str) -> Vec<(Vec<String>, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_older_text_does_not_tell_is_not_compared() {
+        let old = "outcome: pass\n\ntrial main\n  flow f: 9 sent\n\nhypotheses\n  h: fits\n";
+        let new = "outcome: pass\nform: 2\n\ntrial main\n  flow f: 9 sent\n  capture c: 3\n  link a:v: operstate UP\n  lacp \
+                   a:v: actor none\n  features of veth: tso\n  acknowledged with x: 1 requests\n\nhypotheses\n  h: fits\n\nkernel \
+                   log\n  warning x: printed\n";
+        assert!(is_older(old) && !is_older(new) && !is_older("outcome: panic\nreason: x\n"));
+        assert!(same(old, new) && same(new, old));
+        assert_eq!(of_frames(new), old.trim_end());
+        assert!(!same(old, &new.replace("9 sent", "8 sent")));
+        assert!(!same(new, &new.replace("operstate UP", "operstate DOWN")));
+    }
 
     #[rstest::rstest]
     #[case("a: x 1\n", "a: x 1", true)]
