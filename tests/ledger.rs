@@ -332,3 +332,90 @@ fn only_a_contrary_trial_may_be_left_out() {
     let records = finish(vec![Record::TrialLeftOut { trial: 0 }, Record::TrialLeftOut { trial: 1 }]);
     assert!(matches!(ledger::close(&plan, &records), Err(LedgerError::Absent { trial: 0, .. })));
 }
+
+/// The recording with one record more before its last one.
+fn with(record: Record) -> Vec<Record> {
+    let mut records = recording();
+    records.pop();
+    records.push(record);
+    finish(records)
+}
+
+fn ranges(text: &str) -> Frames {
+    serde_json::from_str(text).expect("ranges of numbers")
+}
+
+#[test]
+fn sets_of_frames_that_overlap_are_damage() {
+    for text in ["[[0,9],[0,9],[0,9]]", "[[5,6],[1,2]]", "[[3,1]]", "[[7,10]]"] {
+        let records = changed(|record| match record {
+            Record::Dropped { place, .. } => {
+                vec![Record::Dropped { trial: 0, flow: 0, frames: ranges(text), place }]
+            }
+            other => vec![other],
+        });
+        let closed = close(&records);
+        assert!(matches!(closed, Err(LedgerError::Contradiction { .. })), "{text}: {closed:?}");
+    }
+}
+
+#[test]
+fn records_of_what_is_not_in_the_plan_are_errors() {
+    let seen = |flow| Record::Seen {
+        trial: 0,
+        flow,
+        frames: Frames::default(),
+        duplicated: 0,
+        overrun: 0,
+        socket_dropped: None,
+    };
+    for record in [
+        seen(1),
+        Record::Waited { trial: 0, op: 10_000, value: None, held: true },
+        Record::Captured { trial: 0, capture: "none".into(), count: 1, overrun: 0 },
+        Record::Silence { trial: 0, flow: 3, longest_us: 1 },
+        Record::Missing { what: vec!["veth".into()] },
+    ] {
+        let closed = close(&with(record.clone()));
+        assert!(matches!(closed, Err(LedgerError::Unknown(_))), "{record:?}: {closed:?}");
+    }
+}
+
+#[test]
+fn a_second_record_where_one_is_due_is_an_error() {
+    let is_due_once = |record: &Record| {
+        !matches!(record, Record::Dropped { .. } | Record::DroppedForeign { .. } | Record::Finished { .. })
+    };
+    let due: Vec<Record> = recording().into_iter().filter(is_due_once).collect();
+    assert!(due.len() > 8, "{due:?}");
+    for record in due {
+        let closed = close(&with(record.clone()));
+        assert!(closed.is_err(), "{record:?}: {closed:?}");
+    }
+}
+
+#[test]
+fn a_queue_below_zero_holds_nothing() {
+    let records = changed(|record| match record {
+        Record::Counters { trial, when: When::After, .. } => vec![Record::Counters {
+            trial,
+            when: When::After,
+            devices: counters(u64::from(u32::MAX) - 13).into_iter().collect(),
+        }],
+        other => vec![other],
+    });
+    assert_eq!(close(&records).unwrap().unattributed, frames(5..7));
+}
+
+#[test]
+fn a_queue_that_is_not_on_the_way_of_a_flow_holds_none_of_its_frames() {
+    let records = changed(|record| match record {
+        Record::Counters { trial, when: When::After, .. } => {
+            let mut devices = counters(2);
+            devices[0].0 = "b:y".parse().unwrap();
+            vec![Record::Counters { trial, when: When::After, devices: devices.into_iter().collect() }]
+        }
+        other => vec![other],
+    });
+    assert_eq!(close(&records).unwrap().unattributed, frames(5..7));
+}
