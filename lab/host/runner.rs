@@ -166,7 +166,7 @@ pub fn carry_out_in_machine(
 
 fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Result<Run, RunError> {
     let begun = Instant::now();
-    let mut kernel = kernel_document(plan, machine);
+    let kernel = kernel_document(plan, machine);
     if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
         let timing = Timing { total: millis(begun), ..Timing::default() };
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
@@ -194,7 +194,10 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
             ));
         }
     };
-    kernel.release = notes.0;
+    if let Some(why) = another_release(&kernel.release, &notes.0) {
+        let timing = Timing { start: millis(begun), total: millis(begun), ..Timing::default() };
+        return Ok(unfinished(topology, kernel, Outcome::Error, why, timing));
+    }
     let started = Instant::now();
     let mut collected = Collected::new();
     let exit = match converse(&mut vm, plan, &mut collected) {
@@ -209,6 +212,16 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
     run.notes = notes.1;
     run.document.attachments = plugins::attachments(topology, machine.plugins);
     Ok(run)
+}
+
+/// Why a guest is not the kernel that was to be tested, if it is not.
+fn another_release(asked: &str, runs: &str) -> Option<String> {
+    (asked != runs).then(|| {
+        format!(
+            "the guest runs {runs:?}, and {asked:?} was to be tested\nnext: `lab kernels verify`, or name the modules \
+             of this very image"
+        )
+    })
 }
 
 /// Hands the plan over, and does what the guest asks for, until it has no more to say.
@@ -568,5 +581,12 @@ mod tests {
         collected.line("{\"\u{1b}[2J\": 1}");
         let garbage = collected.garbage.expect("it is no record");
         assert!(!garbage.contains(clean::is_unsafe), "{garbage:?}");
+    }
+
+    #[test]
+    fn a_guest_of_another_release_is_not_the_kernel_under_test() {
+        assert_eq!(another_release("6.12.57+deb12-amd64", "6.12.57+deb12-amd64"), None);
+        let why = another_release("6.12.57+deb12-amd64", "6.1.0-\u{1b}[2J").expect("it is another");
+        assert!(why.contains("6.12.57+deb12-amd64") && !why.contains('\u{1b}'), "{why}");
     }
 }
