@@ -92,6 +92,10 @@ pub struct KernelDocument {
     pub clock: String,
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn real() -> String {
     "real".into()
 }
@@ -204,6 +208,9 @@ pub struct EvidenceDocument {
     pub fits: bool,
     /// The number that says so.
     pub observed: Option<u64>,
+    /// Whether it is for this kernel; what is not counts neither for nor against an explanation.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub applies: bool,
 }
 
 /// A command for the reporter, and what it says under each explanation.
@@ -555,6 +562,7 @@ fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
         item: item.item.clone(),
         fits: item.fits,
         observed: item.observed,
+        applies: item.applies,
     });
     Some(HypothesisDocument {
         name: hypothesis.name.clone(),

@@ -21,7 +21,6 @@ pub mod modules;
 pub mod netdevsim;
 pub mod prune;
 pub mod store;
-pub mod version;
 pub mod vmlinux;
 
 pub mod accel;
@@ -46,3 +45,5 @@ pub mod matrix;
 pub mod memory;
 
 pub mod wait;
+
+pub use crate::version;

@@ -35,6 +35,7 @@ pub mod state;
 pub mod sysctl;
 pub mod topology;
 pub mod verdict;
+pub mod version;
 pub mod wire;
 
 pub mod guest;

@@ -21,7 +21,8 @@ use crate::scenario::{
     Bounds, Condition, Contrary, Fault, FilterKind, FlowField, Hook, Qdisc, State, Step, Subject, ToBreak,
 };
 use crate::topology::{Link, LinkKind, Topology};
-use crate::verdict::{Tried, value_of};
+use crate::verdict::{Applies, Tried, applies, value_of};
+use crate::version::Running;
 
 /// ETH_MIN_MTU: the lab's frames do not fit.
 const MTU_MIN: u32 = 68;
@@ -77,7 +78,7 @@ fn awaited(step: &Step) -> Option<&Condition> {
 }
 
 /// Holds what is stated against the trials in which it must not hold; nothing unless that was asked for.
-pub fn prove(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<Proof> {
+pub fn prove(topology: &Topology, account: &Account, tried: &[Tried], kernel: Option<Running>) -> Vec<Proof> {
     let scenario = &topology.scenario;
     if !scenario.to_prove {
         return Vec::new();
@@ -85,6 +86,7 @@ pub fn prove(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<Pro
     let mut proofs: Vec<Proof> = scenario
         .expect
         .iter()
+        .filter(|condition| applies(condition, kernel) == Applies::Yes)
         .map(|condition| proof(condition.name.clone(), condition, contraries(account)))
         .collect();
     let waits = scenario.steps.iter().filter_map(awaited);
@@ -95,7 +97,14 @@ pub fn prove(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<Pro
         proofs.push(proof(name, until, control(account)));
     }
     let evidence = scenario.report.iter().flat_map(|report| &report.evidence);
-    proofs.extend(evidence.enumerate().map(|(number, item)| told_apart(&item.condition, number, tried)));
+    let is_judged =
+        |(_, item): &(usize, &crate::scenario::Observation)| applies(&item.condition, kernel) == Applies::Yes;
+    proofs.extend(
+        evidence
+            .enumerate()
+            .filter(is_judged)
+            .map(|(number, item)| told_apart(&item.condition, number, tried)),
+    );
     proofs
 }
 
@@ -176,7 +185,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             }
         }
         Subject::Errno { flow, .. } | Subject::Source { flow, .. } => found.extend(cut(topology, Some(flow))),
-        Subject::Fate { flow, layer, device } if is_zero => {
+        Subject::Fate { flow, layer, device, .. } if is_zero => {
             found.extend(loss(topology, flow, layer, device.as_ref()));
         }
         Subject::Fate { flow, .. } => found.extend(cut(topology, Some(flow))),
@@ -192,6 +201,14 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             found.push(Contrary::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
+        Subject::Clsact { device, .. } if is_zero => {
+            let filter = |hook| {
+                let (device, kind) = (device.clone(), FilterKind::Clsact);
+                Contrary::Broken(Fault::Filter { device, hook, vlan: None, kind })
+            };
+            found.extend([Hook::Egress, Hook::Ingress].map(filter));
+        }
+        Subject::Clsact { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
         Subject::Mac { device, .. } => found.extend(another_address(topology, device, is_zero)),
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
@@ -570,6 +587,7 @@ index = 1
                 subject: Subject::Captured { capture: "x".into() },
                 bounds: Bounds { at_least, at_most },
                 broken_by: None,
+                when: None,
             };
             let opposite = opposite(&condition).bounds;
             assert!(opposite.hold(outside) && !opposite.hold(inside), "{at_least} {at_most:?}");

@@ -15,6 +15,7 @@ use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::mitigation::Mitigation;
 use crate::protocol::FrameClass;
 use crate::topology::Route;
+use crate::version::KernelRanges;
 
 pub use fault::{Fault, FilterKind, Hook};
 pub use qdisc::Qdisc;
@@ -260,14 +261,22 @@ pub enum Subject {
     Flow { flow: String, field: FlowField },
     /// Sends refused with this errno.
     Errno { flow: String, errno: String },
-    /// Frames lost at a layer, on one device or any.
-    Fate { flow: String, layer: String, device: Option<DeviceRef> },
+    /// Frames lost at a layer, on one device or any, for one of the kernel's drop reasons or any.
+    Fate {
+        flow: String,
+        layer: String,
+        device: Option<DeviceRef>,
+        #[serde(default)]
+        reason: Option<String>,
+    },
     /// Whether a flow's frames come from this address and no other, as the receiver sees them: 1 or 0.
     Source { flow: String, is: Ipv4Addr },
     /// A counter of `struct rtnl_link_stats64`, as a difference over the trial.
     Device { device: DeviceRef, counter: String },
     /// A counter of a root queueing discipline, as a difference over the trial.
     Qdisc { device: DeviceRef, counter: String },
+    /// A counter of a device's clsact, as a difference over the trial.
+    Clsact { device: DeviceRef, counter: String },
     /// A state of a link after the last step.
     State { device: DeviceRef, state: State },
     /// Whether a link has this Ethernet address after the last step: 1 or 0.
@@ -289,13 +298,17 @@ impl fmt::Display for Subject {
         match self {
             Self::Flow { flow, field } => write!(f, "flow {flow} {field}"),
             Self::Errno { flow, errno } => write!(f, "flow {flow} {errno}"),
-            Self::Fate { flow, layer, device: Some(device) } => {
-                write!(f, "flow {flow} lost at {layer} of {device}")
+            Self::Fate { flow, layer, device, reason } => {
+                write!(f, "flow {flow} lost at {layer}")?;
+                if let Some(device) = device {
+                    write!(f, " of {device}")?;
+                }
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, " for {reason}"))
             }
-            Self::Fate { flow, layer, device: None } => write!(f, "flow {flow} lost at {layer}"),
             Self::Source { flow, is } => write!(f, "flow {flow} seen from {is}"),
             Self::Device { device, counter } => write!(f, "{device} {counter}"),
             Self::Qdisc { device, counter } => write!(f, "qdisc of {device} {counter}"),
+            Self::Clsact { device, counter } => write!(f, "clsact of {device} {counter}"),
             Self::State { device, state } => write!(f, "{device} {state}"),
             Self::Mac { device, is } => write!(f, "{device} mac {is}"),
             Self::Address { device, is } => write!(f, "{device} address {is}"),
@@ -380,6 +393,9 @@ pub struct Condition {
     /// The fault that breaks it, where its author names one; `--prove` finds one otherwise.
     #[serde(default)]
     pub broken_by: Option<String>,
+    /// The kernels it is for, and on no other one does it hold; all without.
+    #[serde(default)]
+    pub when: Option<KernelRanges>,
 }
 
 /// A change of a topology in which an expectation must not hold.

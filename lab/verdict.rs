@@ -1,7 +1,9 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
+mod applies;
 mod tried;
 
+pub use applies::{Applies, applies};
 pub use tried::{Evidence, Tried, TriedFix};
 
 use crate::ip_address::{self, Shown};
@@ -11,10 +13,11 @@ use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::prove::{self, Proof};
 use crate::record::OpError;
-use crate::scenario::{Bounds, Condition, FlowField, Subject};
+use crate::scenario::{Bounds, Condition, Contrary, FlowField, Subject};
 use crate::separators::{self, Separator};
 use crate::state;
 use crate::topology::{Route, Topology};
+use crate::version::Running;
 
 /// One thing that had to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +51,8 @@ pub struct Verdict {
     pub proofs: Vec<Proof>,
 }
 
-/// Judges a closed account.
-pub fn judge(topology: &Topology, account: &Account) -> Verdict {
+/// Judges a closed account of a run on a kernel; of a kernel whose version is not known, what has a `when` is `error`.
+pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
@@ -64,22 +67,33 @@ pub fn judge(topology: &Topology, account: &Account) -> Verdict {
         checks.extend(trial.waits.iter().map(waited));
         checks.extend(trial.pods.iter().map(attached));
         // Where a refusal is expected, that condition says whether it was this one.
-        if !expected.iter().any(|condition| matches!(condition.subject, Subject::Refused { .. })) {
+        let is_refusal = |condition: &&Condition| {
+            matches!(condition.subject, Subject::Refused { .. }) && applies(condition, kernel) == Applies::Yes
+        };
+        if !expected.iter().any(is_refusal) {
             checks.extend(built(trial));
         }
-        checks.extend(expected.into_iter().map(|condition| check(condition, trial)));
+        checks.extend(expected.into_iter().map(|condition| match applies(condition, kernel) {
+            Applies::Yes => check(condition, trial),
+            why => applies::not_applicable(condition, why, trial),
+        }));
     }
-    let tried = tried::hypotheses(topology, account);
+    let tried = tried::hypotheses(topology, account, kernel);
     for one in &tried {
         checks.extend(tried::expectation(one, &account.trials[one.trial]));
+        checks.extend(tried::boundaries(one));
     }
+    // A run in which nothing that the file asks for was judged shows nothing.
+    let is_idle = !checks.is_empty() && checks.iter().all(|check| check.outcome == Outcome::Skip);
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
-    let proofs = prove::prove(topology, account, &tried);
+    let proofs = prove::prove(topology, account, &tried, kernel);
     checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
         Outcome::Fail
+    } else if is_idle {
+        Outcome::Skip
     } else {
         Outcome::Pass
     };
@@ -128,9 +142,13 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         Subject::Errno { flow, errno } => {
             flow_named(flow).map(|account| account.errors.get(errno).copied().unwrap_or(0).into())
         }
-        Subject::Fate { flow, layer, device } => flow_named(flow).map(|account| {
+        // Where drops were not watched, no reason was seen.
+        Subject::Fate { reason: Some(_), .. } if trial.unobserved.is_some() => None,
+        Subject::Fate { flow, layer, device, reason } => flow_named(flow).map(|account| {
             let here = account.fates.iter().filter(|fate| {
-                fate.layer.to_string() == *layer && (device.is_none() || fate.device == *device)
+                fate.layer.to_string() == *layer
+                    && (device.is_none() || fate.device == *device)
+                    && reason.as_ref().is_none_or(|reason| fate.reason == *reason)
             });
             here.map(|fate| u64::from(fate.frames)).sum()
         }),
@@ -145,6 +163,14 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             let counted = *trial.qdiscs.get(device)?.counters.get(counter)?;
             Some(counted - moved_by_kernel(trial, device, Of::Qdisc, counter))
         }
+        Subject::Clsact { device, counter } => match trial.hooks.get(device) {
+            Some(hook) => {
+                let counted = hook.counters.get(counter).copied()?;
+                Some(counted - moved_by_kernel(trial, device, Of::Clsact, counter))
+            }
+            // Nothing is cleared in these trials: one that is not there at the end was never there.
+            None => never_clears(&trial.role).then_some(0),
+        },
         Subject::Address { device, is } => {
             Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
         }
@@ -159,6 +185,15 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             };
             Some(trial.refused.as_ref().is_some_and(is_this).into())
         }
+    }
+}
+
+/// Whether a trial of this role never clears a fault.
+fn never_clears(role: &Role) -> bool {
+    match role {
+        Role::Control | Role::Hypothesis(_) => true,
+        Role::Contrary(label) => *label == Contrary::Healthy.to_string(),
+        Role::Main | Role::Mitigation { .. } => false,
     }
 }
 

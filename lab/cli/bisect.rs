@@ -19,6 +19,7 @@ use lab::host::runner;
 use lab::host::store::Kernel;
 use lab::host::version::KernelVersion;
 use lab::matrix::is_acceptable;
+use lab::outcome::Outcome;
 use lab::plan;
 use lab::report::grid;
 use lab::snapshot;
@@ -262,6 +263,7 @@ impl Oracle<'_> {
             return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
         };
         match document.checks.iter().find(|check| check.name == *name) {
+            Some(check) if check.outcome == Outcome::Skip => Ok(Tested::Untestable(check.observed.clone())),
             Some(check) => Ok(Tested::Behaves(check.outcome.to_string())),
             // A run that ended early has no checks; one that came to its end has them all.
             None if document.reason.is_some()

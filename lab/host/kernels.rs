@@ -9,7 +9,7 @@ use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::version::{KernelVersion, Series, VersionError};
+use super::version::{Bound, KernelVersion, Series, VersionError};
 use crate::clean;
 use crate::inner_path::{FileName, InnerPath};
 
@@ -364,33 +364,6 @@ impl Kernels {
     fn known(&self) -> String {
         let sets: String = self.sets.keys().map(|set| format!(", {set}")).collect();
         format!("{}{sets}, {ALL}", self.names(|_| true))
-    }
-}
-
-/// An end of a range.
-enum Bound {
-    Version(KernelVersion),
-    Series(Series),
-}
-
-impl Bound {
-    fn parse(text: &str) -> Option<Bound> {
-        let version = text.parse().map(Bound::Version);
-        version.or_else(|_| text.parse().map(Bound::Series)).ok()
-    }
-
-    fn is_at_most(&self, version: &KernelVersion) -> bool {
-        match self {
-            Bound::Version(bound) => bound <= version,
-            Bound::Series(bound) => *bound <= version.series(),
-        }
-    }
-
-    fn is_at_least(&self, version: &KernelVersion) -> bool {
-        match self {
-            Bound::Version(bound) => bound >= version,
-            Bound::Series(bound) => *bound >= version.series(),
-        }
     }
 }
 

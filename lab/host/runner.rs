@@ -24,6 +24,7 @@ use crate::record::{Record, Request, When};
 use crate::repetitions;
 use crate::topology::Topology;
 use crate::verdict;
+use crate::version::Running;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
 const STANDARD_MODULES: &[&str] = &[
@@ -521,7 +522,7 @@ fn conclude(
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
             let finished = |account: &Account| {
-                let verdict = verdict::judge(topology, account);
+                let verdict = verdict::judge(topology, account, Running::of(&kernel.id, &kernel.release));
                 let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
                 document.stood_in(topology)
             };

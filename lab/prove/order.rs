@@ -66,6 +66,7 @@ mod tests {
             subject: Subject::State { device: "a:x".parse().unwrap(), state },
             bounds: Bounds { at_least: number, at_most: Some(number) },
             broken_by: None,
+            when: None,
         };
         ToBreak { condition, contraries: contraries.into() }
     }

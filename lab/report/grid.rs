@@ -359,7 +359,9 @@ pub fn problem(cell: &Cell) -> String {
         }
         (None, _) => {
             out += ": the topology's own conditions do not hold\n";
-            for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
+            for check in
+                document.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Pass | Outcome::Skip))
+            {
                 let line =
                     format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
                 out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");

@@ -7,7 +7,9 @@ use std::fmt::Write;
 
 use indexmap::IndexMap;
 
-use crate::document::{AttachmentDocument, Document, FateDocument, FlowDocument, TrialDocument};
+use crate::document::{
+    AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, TrialDocument,
+};
 use crate::outcome::Outcome;
 use crate::scenario::{CountsAt, Socket};
 
@@ -232,8 +234,10 @@ fn proofs(out: &mut String, document: &Document) {
 
 /// Everything that held is one line; everything that did not is told in full.
 fn checks(out: &mut String, document: &Document) {
-    let failed: Vec<_> = document.checks.iter().filter(|check| check.outcome != Outcome::Pass).collect();
-    let held = document.checks.len() - failed.len();
+    let is_judged = |check: &&CheckDocument| check.outcome != Outcome::Skip;
+    let (judged, skipped): (Vec<_>, Vec<_>) = document.checks.iter().partition(is_judged);
+    let failed: Vec<_> = judged.iter().filter(|check| check.outcome != Outcome::Pass).collect();
+    let held = judged.len() - failed.len();
     let flows = || document.trials.iter().flat_map(|trial| &trial.flows);
     let (frames, unattributed, rounds) = match &document.repetitions {
         Some(all) => (all.frames, all.unattributed, format!(" of each of {} rounds", all.rounds)),
@@ -246,10 +250,13 @@ fn checks(out: &mut String, document: &Document) {
     let _ = writeln!(
         out,
         "\n{held} of {} checks hold; {frames} frames in {} trial{}{rounds}, {unattributed} unattributed",
-        document.checks.len(),
+        judged.len(),
         document.trials.len(),
         if document.trials.len() == 1 { "" } else { "s" }
     );
+    for check in skipped {
+        let _ = writeln!(out, "  SKIP {}\n    {}, {}", check.name, check.expected, check.observed);
+    }
     for check in failed {
         let _ = writeln!(
             out,

@@ -70,6 +70,9 @@ const REFUSAL_ERRNOS: [&str; 22] = [
     "ERANGE",
 ];
 
+/// Reasons in results that are the lab's: a queue that still holds frames, and counters that alone tell of them.
+const LAB_REASONS: [&str; 2] = ["BACKLOG", "COUNTED"];
+
 /// What a condition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
@@ -115,7 +118,12 @@ pub fn resolve_condition(
         _ => format!("{subject}: {bounds}"),
     });
     let broken_by = broken_by(table, purpose, scenario, checker);
-    Some(Condition { name, subject, bounds, broken_by })
+    if let Some(when) = table.value.when.as_ref().filter(|_| purpose == Use::Wait) {
+        let hint = "take `when` away, or give it to an expectation";
+        checker.problem(&when.span, "a wait is for every kernel", hint);
+    }
+    let when = table.value.when.as_ref().map(|when| when.value.clone());
+    Some(Condition { name, subject, bounds, broken_by, when })
 }
 
 /// The fault that its author says breaks it.
@@ -204,6 +212,9 @@ fn follow_names(table: &ConditionTable, scenario: &Scenario, checker: &mut Check
     if let Some(layer) = &table.layer {
         known_word(layer, "layer", &Layer::ALL.map(Layer::as_str), checker);
     }
+    if let Some(reason) = &table.reason {
+        drop_reason(reason, checker);
+    }
     if let Some(errno) = &table.refused {
         known_word(errno, "errno of a refusal", &REFUSAL_ERRNOS, checker);
     }
@@ -218,7 +229,9 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("seen_from", table.seen_from.is_some()),
         ("layer", table.layer.is_some()),
         ("device", table.device.is_some()),
+        ("reason", table.reason.is_some()),
         ("qdisc", table.qdisc.is_some()),
+        ("kind", table.kind.is_some()),
         ("counter", table.counter.is_some()),
         ("state", table.state.is_some()),
         ("mac", table.mac.is_some()),
@@ -247,7 +260,7 @@ fn resolve_subject(
                 .iter()
                 .for_each(|word| known_word(word, "device counter", &DEVICE_COUNTERS, checker));
         }
-        Some(Subject::Qdisc { .. }) => {
+        Some(Subject::Qdisc { .. } | Subject::Clsact { .. }) => {
             let what = "queueing discipline's counter";
             table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
         }
@@ -268,8 +281,12 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         ["flow", "field"] => Subject::Flow { flow: flow()?, field: table.field? },
         ["flow", "errno"] => Subject::Errno { flow: flow()?, errno: value(&table.errno)? },
         ["flow", "seen_from"] => Subject::Source { flow: flow()?, is: table.seen_from? },
-        ["flow", "layer"] | ["flow", "layer", "device"] => {
-            Subject::Fate { flow: flow()?, layer: value(&table.layer)?, device: device() }
+        ["flow", "layer"]
+        | ["flow", "layer", "device"]
+        | ["flow", "layer", "reason"]
+        | ["flow", "layer", "device", "reason"] => {
+            let (layer, reason) = (value(&table.layer)?, value(&table.reason));
+            Subject::Fate { flow: flow()?, layer, device: device(), reason }
         }
         ["device", "counter"] => Subject::Device { device: device()?, counter: value(&table.counter)? },
         ["device", "state"] => Subject::State { device: device()?, state: table.state? },
@@ -288,6 +305,10 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
             let device = table.qdisc.as_ref()?.value.clone();
             Subject::Qdisc { device, counter: value(&table.counter)? }
         }
+        ["qdisc", "kind", "counter"] => {
+            let device = table.qdisc.as_ref()?.value.clone();
+            Subject::Clsact { device, counter: value(&table.counter)? }
+        }
         ["capture"] => Subject::Captured { capture: value(&table.capture)? },
         _ => return None,
     })
@@ -300,7 +321,7 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     let (message, hint) = if table.value.flow.is_some() {
         (
             "it is not clear which number of the flow is meant",
-            "with `flow`, give one of: field, errno, seen_from, layer (and then, if you like, device)",
+            "with `flow`, give one of: field, errno, seen_from, layer (and then, if you like, device and reason)",
         )
     } else if table.value.device.is_some() {
         (
@@ -315,6 +336,25 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
         )
     };
     checker.problem(&table.span, message, hint);
+}
+
+/// Checks that a word can be a reason of `enum skb_drop_reason`, or of a subsystem. Which there are differs by kernel.
+fn drop_reason(reason: &At<String>, checker: &mut Checker<'_>) {
+    let word = reason.value.as_str();
+    let is_name = word.starts_with(|c: char| c.is_ascii_uppercase())
+        && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let hint = if SEND_ERRNOS.contains(&word) {
+        "an errno is what the sender was told: use `errno` in place of `layer` and `reason`"
+    } else if word.starts_with("SKB_DROP_REASON_") {
+        "leave SKB_DROP_REASON_ out"
+    } else if LAB_REASONS.contains(&word) {
+        "it is the lab's word where the kernel dropped nothing, or tells no reason: take `reason` away"
+    } else if !is_name {
+        "write it as the kernel does, without SKB_DROP_REASON_: QDISC_DROP, NO_SOCKET"
+    } else {
+        return;
+    };
+    checker.problem(&reason.span, format!("`{word}` is no drop reason"), hint);
 }
 
 /// A line of `ip route list`: destination, next hop and device. An address without length is one host.

@@ -1,12 +1,13 @@
 //! Explanations held against a report's evidence, and what was tried against each.
 
-use super::{Check, value_of};
+use super::{Applies, Check, applies, value_of};
 use crate::ledger::{Account, FlowAccount, TrialAccount};
 use crate::mitigation::{Attempt, Mitigation, compare};
 use crate::outcome::Outcome;
 use crate::plan::Role;
 use crate::scenario::{Hypothesis, Observation};
 use crate::topology::Topology;
+use crate::version::Running;
 
 /// One explanation held against a report's evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +21,10 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// Whether all the evidence shows.
+    /// Whether all the evidence that is for this kernel shows; where none is, nothing fits.
     pub fn fits(&self) -> bool {
-        self.evidence.iter().all(|item| item.fits)
+        let mut judged = self.evidence.iter().filter(|item| item.applies).peekable();
+        judged.peek().is_some() && judged.all(|item| item.fits)
     }
 }
 
@@ -35,6 +37,8 @@ pub struct Evidence {
     pub fits: bool,
     /// The number; `None` when the run has no such number.
     pub observed: Option<u64>,
+    /// Whether it is for this kernel.
+    pub applies: bool,
 }
 
 /// One fix under each cause that it was tried under.
@@ -47,7 +51,7 @@ pub struct TriedFix {
 }
 
 /// Holds each explanation of a run against the evidence.
-pub fn hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
+pub fn hypotheses(topology: &Topology, account: &Account, kernel: Option<Running>) -> Vec<Tried> {
     let Some(report) = &topology.scenario.report else { return Vec::new() };
     let mut tried = Vec::new();
     for (number, trial) in account.trials.iter().enumerate() {
@@ -65,7 +69,8 @@ pub fn hypotheses(topology: &Topology, account: &Account) -> Vec<Tried> {
                 (Some(_), None) => None,
             };
             let fits = observed.is_some_and(|value| condition.bounds.hold(value));
-            Evidence { item: condition.name.clone(), fits, observed }
+            let applies = applies(condition, kernel) == Applies::Yes;
+            Evidence { item: condition.name.clone(), fits, observed, applies }
         });
         tried.push(Tried { hypothesis: hypothesis.clone(), trial: number, evidence: evidence.collect() });
     }
@@ -105,6 +110,19 @@ fn hidden(topology: &Topology, before: &TrialAccount, after: &TrialAccount) -> V
     hidden.map(|item| item.condition.name.clone()).collect()
 }
 
+/// Evidence that is for other kernels, and shows here under an explanation that is expected to fit: the boundary is elsewhere.
+pub fn boundaries(tried: &Tried) -> Vec<Check> {
+    let Some(Hypothesis { name, fits: Some(true), .. }) = &tried.hypothesis else { return Vec::new() };
+    let shows = tried.evidence.iter().filter(|item| !item.applies && item.fits);
+    let check = |item: &Evidence| Check {
+        name: format!("hypothesis {name}: {}", item.item),
+        outcome: Outcome::Fail,
+        expected: "not on this kernel".into(),
+        observed: "it shows on this kernel too: the boundary is elsewhere".into(),
+    };
+    shows.map(check).collect()
+}
+
 /// The control must deliver everything; a hypothesis must fit, or not, where its author says so.
 pub fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
     if trial.refused.is_some() {
@@ -120,9 +138,21 @@ pub fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
         });
     };
     let expected = hypothesis.fits?;
+    if !tried.evidence.iter().any(|item| item.applies) {
+        return Some(Check {
+            name: format!("hypothesis {}", hypothesis.name),
+            outcome: Outcome::Skip,
+            expected: "evidence for this kernel".into(),
+            observed: "not applicable on this kernel: no piece of evidence is for it".into(),
+        });
+    }
     let word = |fits| if fits { "fits all the evidence" } else { "does not fit all the evidence" };
-    let against: Vec<&str> =
-        tried.evidence.iter().filter(|item| !item.fits).map(|item| item.item.as_str()).collect();
+    let against: Vec<&str> = tried
+        .evidence
+        .iter()
+        .filter(|item| item.applies && !item.fits)
+        .map(|item| item.item.as_str())
+        .collect();
     let mut observed = word(tried.fits()).to_owned();
     if !against.is_empty() {
         observed += &format!(" (not: {})", against.join(", "));

@@ -11,6 +11,7 @@ use crate::link::{Cidr, DeviceRef, MacSource, NsName, VlanId};
 use crate::mitigation::Offload;
 use crate::protocol::FrameClass;
 use crate::scenario::{CountsAt, FilterKind, FlowField, Hook, Socket, State};
+use crate::version::KernelRanges;
 
 /// A flow of numbered frames.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -275,12 +276,17 @@ pub struct ConditionTable {
     pub errno: Option<At<String>>,
     /// Whether its frames come from this address and no other, as the receiver sees them: 1 or 0.
     pub seen_from: Option<Ipv4Addr>,
-    /// Frames lost at this layer, with `device` on that device only.
+    /// Frames lost at this layer, with `device` on that device only, and with `reason` for that reason only.
     pub layer: Option<At<String>>,
+    /// With `layer`: the kernel's drop reason, without `SKB_DROP_REASON_`: `QDISC_DROP`. On kernels before 5.17, which have
+    /// none, the condition is not applicable.
+    pub reason: Option<At<String>>,
     /// Look at this device: with `counter`, `state`, `mac` or `refused`.
     pub device: Option<At<DeviceRef>>,
     /// Look at the root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
+    /// With `qdisc`: look at the device's clsact, whose filters' drops it counts, and not at its root.
+    pub kind: Option<HookKind>,
     /// Which counter.
     pub counter: Option<At<String>>,
     /// Whether the device has this address, with prefix length, after the last step: 1 or 0.
@@ -305,6 +311,9 @@ pub struct ConditionTable {
     /// The fault that breaks it: `lab run --prove` injects it at the start, beside those of the steps. Only where
     /// the lab finds none by itself.
     pub broken_by: Option<At<String>>,
+    /// Only on these kernels: `6.11..`, `..6.10`, `6.12..6.18`, or several with commas; both ends included, a series with all
+    /// it has. On others the condition is not applicable, and must not hold: where it does, the boundary is elsewhere.
+    pub when: Option<At<KernelRanges>>,
     /// Look at what this capture counted. A bound that only just holds will not hold in each run.
     pub capture: Option<At<String>>,
     /// Exactly this.
@@ -315,6 +324,14 @@ pub struct ConditionTable {
     pub at_most: Option<At<u64>>,
     /// In evidence: what is observed after this mitigation was tried, on what is still broken.
     pub under: Option<At<String>>,
+}
+
+/// A queueing discipline that is not at the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookKind {
+    /// `tc qdisc add dev DEVICE clsact`.
+    Clsact,
 }
 
 /// A bug report's evidence.

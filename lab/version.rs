@@ -1,7 +1,11 @@
 //! The version of a kernel: `6.12.57`, `7.3-rc7`.
 
+mod range;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use range::{Bound, KernelRanges, RangeError};
 
 /// An upstream kernel version. A release candidate sorts before its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +29,55 @@ impl KernelVersion {
     /// Its first two numbers.
     pub fn series(&self) -> Series {
         self.series
+    }
+}
+
+impl Series {
+    /// The series of two numbers.
+    pub const fn new(version: u32, patchlevel: u32) -> Self {
+        Self(version, patchlevel)
+    }
+
+    /// Its first release.
+    pub fn first(self) -> KernelVersion {
+        KernelVersion { series: self, candidate: u32::MAX, patch: 0 }
+    }
+}
+
+/// The kernel under test, as far as its version is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// All of it.
+    Version(KernelVersion),
+    /// Debian's older releases (`6.1.0-28-amd64`) tell the number of an ABI in the place of the patch level.
+    Series(Series),
+}
+
+impl Running {
+    /// The version of a kernel by its id in `kernels.toml`, or else by what `uname -r` prints; `None` where neither has one.
+    pub fn of(id: &str, release: &str) -> Option<Self> {
+        if let Ok(version) = id.split(['/', ' ']).next().unwrap_or_default().parse() {
+            return Some(Self::Version(version));
+        }
+        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+        let (numbers, rest) = release.split_at(end);
+        let series: Series = numbers.splitn(3, '.').take(2).collect::<Vec<_>>().join(".").parse().ok()?;
+        if let Some(rest) = rest.strip_prefix("-rc") {
+            let candidate = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            return format!("{series}-rc{candidate}").parse().ok().map(Self::Version);
+        }
+        Some(match numbers.parse::<KernelVersion>() {
+            Ok(version) if version.patch > 0 || !rest.starts_with('-') => Self::Version(version),
+            _ => Self::Series(series),
+        })
+    }
+
+    /// Its series.
+    pub fn series(self) -> Series {
+        match self {
+            Self::Version(version) => version.series(),
+            Self::Series(series) => series,
+        }
     }
 }
 
@@ -87,6 +140,23 @@ mod tests {
         assert!(versions.is_sorted());
         let back: Vec<String> = versions.iter().map(ToString::to_string).collect();
         assert_eq!(back, sorted);
+    }
+
+    #[test]
+    fn a_running_kernel_is_known_by_its_id_or_by_its_release() {
+        for (id, release, expected) in [
+            ("6.12.57", "6.12.57+deb12-cloud-amd64", Some(Running::Version("6.12.57".parse().unwrap()))),
+            ("6.12.57/generic", "", Some(Running::Version("6.12.57".parse().unwrap()))),
+            ("host", "6.12.57+deb13-amd64", Some(Running::Version("6.12.57".parse().unwrap()))),
+            ("host", "7.3-rc7-amd64", Some(Running::Version("7.3-rc7".parse().unwrap()))),
+            ("host", "7.3.0-rc7+", Some(Running::Version("7.3-rc7".parse().unwrap()))),
+            ("host", "6.1.0-28-amd64", Some(Running::Series(Series(6, 1)))),
+            ("host", "6.12-local", Some(Running::Series(Series(6, 12)))),
+            ("host", "", None),
+            ("host", "mine", None),
+        ] {
+            assert_eq!(Running::of(id, release), expected, "{id} {release}");
+        }
     }
 
     #[test]
