@@ -15,7 +15,7 @@ use crate::state::LinkReport;
 /// The end of a trial.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct End {
-    /// By device, in the order of their namespaces; empty where the trial did not come to its end.
+    /// By device, in the order of their names; empty where the trial did not come to its end.
     pub links: IndexMap<DeviceRef, LinkReport>,
     /// From level warning up; none where it was not read.
     pub kernel_log: Option<KernelLog>,
@@ -61,6 +61,8 @@ pub fn of(trial: &Trial, number: usize, records: &[&Record]) -> Result<End, Ledg
     for report in end.links.values_mut() {
         report.lacp = report.lacp.take().filter(|lacp| settled.contains(&&lacp.bond));
     }
+    // By name: a NIC has another number when it is adopted again, and comes elsewhere in a dump.
+    end.links.sort_keys();
     end.by_timer = trial.ops.iter().filter_map(by_timer).collect();
     Ok(end)
 }
@@ -70,4 +72,26 @@ fn by_timer(op: &Op) -> Option<String> {
     let Op::Capture(capture) = op else { return None };
     let is_it = matches!(capture.what, Arp | Dhcp | Lacpdu | MulticastMembership | NeighbourDiscovery | Tcp);
     is_it.then(|| capture.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::record::DeviceState;
+    use crate::topology::Topology;
+
+    #[test]
+    fn links_come_in_the_same_order_whatever_their_numbers_are() {
+        let text = "[ns.a.veth.x]\npeer = \"b:y\"\n[ns.b.veth.y]\npeer = \"a:x\"\n";
+        let plan = plan::lower(&Topology::parse("t", "t.toml", text).expect("it is one"));
+        let order = |devices: [&str; 3]| {
+            let state = DeviceState { report: Some(LinkReport::default()), ..DeviceState::default() };
+            let devices = devices.map(|device| (device.parse().expect("a device"), state.clone()));
+            let after = Record::Counters { trial: 0, when: When::After, devices: devices.into() };
+            let end = of(&plan.trials[0], 0, &[&after]).expect("it is sound");
+            end.links.keys().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(order(["b:y", "a:z", "a:x"]), order(["a:x", "a:z", "b:y"]));
+    }
 }
