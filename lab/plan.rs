@@ -11,7 +11,7 @@ mod settled;
 mod text;
 mod timed;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use need::needs;
 use crate::cni;
 use crate::dhcp::Server;
 use crate::hardware::{self, Slot, VfSettings};
-use crate::link::{DeviceRef, IfName, Mac, NsName};
+use crate::link::{DeviceRef, Mac, NsName};
 use crate::mitigation::{Mitigation, Offload};
 use crate::record::When;
 use crate::scenario::{Capture, Condition, Fault, Flow, Hypothesis, Qdisc, Report, Socket, Step, ToBreak};
@@ -236,16 +236,6 @@ pub enum Op {
         /// The queueing discipline that the topology itself gives the device.
         standing: Option<Qdisc>,
     },
-    /// Add routes and permanent neighbours that the kernel took away with a device that went down
-    /// (`fib_netdev_event()`, `neigh_ifdown()`); those that are there stay.
-    Restore {
-        /// In this namespace.
-        ns: NsName,
-        /// Of the file, in its order.
-        routes: Vec<Route>,
-        /// Of the file, in its order.
-        neighbours: Vec<Neighbour>,
-    },
     /// Make the connection of a TCP flow, by number.
     Connect {
         /// Its place in [`Plan::flows`].
@@ -397,7 +387,6 @@ impl Op {
             | Self::Verify { .. }
             | Self::Count(_)
             | Self::Capture(_)
-            | Self::Restore { .. }
             | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
@@ -486,10 +475,7 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             return found.iter().flat_map(enslave).collect();
         }
         Step::Inject(name) => inject(topology, name),
-        Step::Clear(name) => {
-            let restore = restore(topology, &topology.scenario.faults[name]);
-            return [clear(topology, name)].into_iter().chain(restore).collect();
-        }
+        Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name, None),
         Step::Break { flow, inject, at_frame } => {
             let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
@@ -504,34 +490,6 @@ fn act(topology: &Topology, step: &Step) -> Vec<Op> {
         Step::Check(attachment) => cni::check(attachment),
     };
     vec![op]
-}
-
-/// What does not come back by itself when a device is up again: static routes and permanent neighbours by it, or by
-/// what stands on it.
-fn restore(topology: &Topology, fault: &Fault) -> Option<Op> {
-    let (Fault::Down { device } | Fault::Unlinked { device, .. }) = fault else { return None };
-    let ns = &device.ns;
-    let went = |name: &IfName| stands_on(topology, &DeviceRef::new(ns, name), device);
-    let by_next_hop = |via: &IpAddr| {
-        let links = topology.links.values().filter(|link| link.device.ns == *ns && went(&link.device.name));
-        links.flat_map(|link| &link.addresses).any(|network| network.contains(*via))
-    };
-    let tables = topology.namespaces.get(ns)?;
-    let is_lost = |route: &&Route| match (&route.dev, &route.via) {
-        (Some(dev), _) => went(dev),
-        (None, via) => via.as_ref().is_some_and(by_next_hop),
-    };
-    let routes: Vec<Route> = tables.routes.iter().filter(is_lost).cloned().collect();
-    let neighbours: Vec<Neighbour> =
-        tables.neighbours.iter().filter(|neighbour| went(&neighbour.dev)).cloned().collect();
-    let is_nothing = routes.is_empty() && neighbours.is_empty();
-    (!is_nothing).then(|| Op::Restore { ns: ns.clone(), routes, neighbours })
-}
-
-/// Whether a link is `base` or stands on it.
-fn stands_on(topology: &Topology, device: &DeviceRef, base: &DeviceRef) -> bool {
-    let below = || topology.links.get(device).map(Link::below).unwrap_or_default();
-    device == base || below().iter().any(|below| stands_on(topology, below, base))
 }
 
 fn inject(topology: &Topology, name: &str) -> Op {

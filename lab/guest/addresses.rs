@@ -60,25 +60,6 @@ pub async fn prepend_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<
     put_route(bed, ns, route, NLM_F_CREATE).await
 }
 
-/// Adds routes and permanent neighbours again, of which some may still be there.
-///
-/// # Errors
-/// The kernel's refusal.
-pub async fn restore(
-    bed: &Testbed,
-    ns: &NsName,
-    routes: &[Route],
-    neighbours: &[Neighbour],
-) -> Result<(), OpError> {
-    for route in routes {
-        put_route(bed, ns, route, NLM_F_CREATE | NLM_F_REPLACE).await?;
-    }
-    for neighbour in neighbours {
-        add_neighbour(bed, ns, neighbour).await?;
-    }
-    Ok(())
-}
-
 async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Result<(), OpError> {
     let ipv6 = match (&route.to, &route.via) {
         (Some(to), _) => to.address.is_ipv6(),

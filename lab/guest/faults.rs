@@ -86,7 +86,7 @@ pub fn down_apart(namespace: &Namespace, device: &DeviceRef) -> Result<(), OpErr
 }
 
 /// Mends it. `standing` is the discipline the topology gives the device; without one it is back to its default.
-/// Of a device that was down, the plan brings back routes and neighbours afterwards.
+/// What the kernel took with it is given back afterwards ([`super::restore`]).
 ///
 /// # Errors
 /// The kernel's refusal, or the fault is not there.

@@ -18,6 +18,7 @@ use super::links::XdpMode;
 use super::netns::Spares;
 use super::outside::Outside;
 use super::receiver::Receiver;
+use super::restore::Restorer;
 use super::sender::Sender;
 use super::stream::{self, Stream};
 use super::testbed::{Testbed, netns_error};
@@ -66,6 +67,8 @@ pub struct Trial<'a> {
     in_vain: bool,
     /// What the kernel logs meanwhile.
     log: Option<kernel_log::Reader>,
+    /// What faults took.
+    restorer: Restorer,
 }
 
 impl<'a> Trial<'a> {
@@ -85,6 +88,7 @@ impl<'a> Trial<'a> {
             stalled: BTreeMap::new(),
             in_vain: false,
             log: kernel_log::Reader::start(),
+            restorer: Restorer::default(),
         }
     }
 
@@ -100,6 +104,7 @@ impl<'a> Trial<'a> {
     ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let bed = &mut self.bed;
+        self.restorer.before(bed, op, &self.plan.trials[usize::from(trial)].ops).await?;
         match op {
             Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {
                 return Ok(vec![pods::perform((trial, op_number), bed, op).await?]);
@@ -113,12 +118,10 @@ impl<'a> Trial<'a> {
                 hardware::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }
             Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Restore { ns, routes, neighbours } => {
-                addresses::restore(bed, ns, routes, neighbours).await?;
-            }
             Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
             Op::Clear { name, fault, standing } => {
                 faults::clear(bed, name, fault, standing.as_ref(), outside).await?;
+                self.restorer.restore(bed, name).await?;
                 self.set_reading(fault, true)?;
                 if let Fault::Stall { device, .. } = fault {
                     self.stalled.remove(device);

@@ -140,7 +140,6 @@ impl Display for Op {
             Self::Count(When::After) => f.write_str("count after"),
             Self::Inject { name, fault } => write_fault(f, "inject", name, fault),
             Self::Clear { name, fault, .. } => write_fault(f, "clear", name, fault),
-            Self::Restore { ns, routes, neighbours } => write_restore(f, ns, routes, neighbours),
             Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Capture(capture) => write!(f, "capture {}: {capture}", capture.name),
@@ -224,20 +223,6 @@ fn write_undo(f: &mut Formatter<'_>, undo: &Undo) -> fmt::Result {
         write!(f, " unless {device} is gone")?;
     }
     undo.ops.iter().try_for_each(|op| write!(f, "\n      {op}"))
-}
-
-fn write_restore(
-    f: &mut Formatter<'_>,
-    ns: &NsName,
-    routes: &[Route],
-    neighbours: &[Neighbour],
-) -> fmt::Result {
-    let routes = routes.iter().map(|route| match route.to {
-        Some(to) => format!("route {to}"),
-        None => "route default".into(),
-    });
-    let neighbours = neighbours.iter().map(|neighbour| format!("neighbour {}", neighbour.to));
-    write!(f, "restore in {ns} {}", list(routes.chain(neighbours)))
 }
 
 fn list(items: impl IntoIterator<Item = impl Display>) -> String {
