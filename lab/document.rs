@@ -16,6 +16,7 @@ use crate::prove::Proof;
 use crate::repetitions::Repetitions;
 use crate::scenario::{CountsAt, Socket, Step};
 use crate::separators::Separator;
+use crate::stand_in::{self, Substitute};
 use crate::state::LinkReport;
 use crate::topology::Topology;
 use crate::verdict::{Check, Tried, TriedFix, Verdict, title};
@@ -41,6 +42,9 @@ pub struct Document {
     /// Whether they are there for want of NICs that the topology asks for: then it is compared with no snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fell_back: bool,
+    /// What a switch among them does that an emulated igb does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stand_in_differences: Vec<String>,
     /// Who attached pods to networks, in the order of the steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentDocument>,
@@ -359,6 +363,7 @@ impl Document {
             reason: None,
             stand_ins: Vec::new(),
             fell_back: false,
+            stand_in_differences: Vec::new(),
             attachments: Vec::new(),
             checks: verdict.checks.iter().map(check_document).collect(),
             flows,
@@ -391,6 +396,7 @@ impl Document {
             reason: Some(reason),
             stand_ins: Vec::new(),
             fell_back: false,
+            stand_in_differences: Vec::new(),
             attachments: Vec::new(),
             checks: Vec::new(),
             flows: Vec::new(),
@@ -415,7 +421,10 @@ impl Document {
     pub fn stood_in(self, topology: &Topology) -> Self {
         let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
         let attachments = attachments(topology, |name| format!("program {name}"));
-        Self { stand_ins, fell_back: topology.fell_back, attachments, ..self }
+        let is_switch = topology.stand_ins.iter().any(|it| it.by == Substitute::Switch);
+        let differences: &[&str] = if is_switch { &stand_in::DIFFERENCES } else { &[] };
+        let stand_in_differences = differences.iter().map(|text| (*text).into()).collect();
+        Self { stand_ins, stand_in_differences, fell_back: topology.fell_back, attachments, ..self }
     }
 }
 

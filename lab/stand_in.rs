@@ -1,7 +1,7 @@
 //! Stand-ins for emulated NICs: a netdevsim for what a PF is told, or a switch for what passes its VFs.
 //!
 //! The switch is a bridge in a namespace of its own, with a veth pair for the cable, one for the PF, and one for each VF
-//! that is used. Of a VF's settings it does `mac`, `vlan`, `spoofchk` and `link_state`: a VF loses its carrier with the PF
+//! that is used. It hands a frame to the VF whose address it knows, and to no other. Of a VF's settings it does `mac`, `vlan`, `spoofchk` and `link_state`: a VF loses its carrier with the PF
 //! and the cable, unless told otherwise. It does not do `qos` and rates, which is an error.
 //!
 //! A PF refuses a VF's change of the address that it has set, unless it trusts the VF; then its spoofchk passes the new
@@ -22,6 +22,15 @@ use crate::topology::{Link, LinkKind, Topology};
 
 /// What the bridge of a switch is called.
 const BRIDGE: &str = "switch";
+
+/// What a switch does that an igb does not, in QEMU: measured beside one another by tests/e2e/stand_ins.rs.
+pub const DIFFERENCES: [&str; 5] = [
+    "frames from the cable to an address that nobody is known to have are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
+    "of two VFs with the same address, the one that sent last gets the frames; of an igb both do",
+    "an address that a VF gives itself is known once it has sent from it; an igb is told it at once",
+    "a VF does not get its own multicast back; from an igb it does",
+    "VFs lose their carrier at once with the PF, and with a cable that is pulled out; an igb's after up to 2 s, and not with the cable",
+];
 
 /// What is in the place of a NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +75,10 @@ impl fmt::Display for Substitute {
 pub struct SwitchPort {
     /// The switch's end.
     pub device: DeviceRef,
+    /// The PF or the VF at the other; none at the cable's port.
+    pub end: Option<DeviceRef>,
+    /// Whether the VF may change an address that the PF has set.
+    pub is_trusted: bool,
     /// The VF's address, where the PF has set it.
     pub address: Option<Mac>,
     /// Frames of any other source are dropped: `spoofchk`.
@@ -84,12 +97,25 @@ impl SwitchPort {
         inside(&self.device.ns, BRIDGE)
     }
 
+    /// Whether it takes frames for addresses that nobody is known to have: the cable's port alone, so that what a PF or a VF
+    /// sends goes out, and comes to no other.
+    pub fn takes_unknown(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Whether it is to know what it sends from: an address that the PF has set is the VF's only one, unless it is trusted;
+    /// what is at the far end of the cable is none of a NIC's business.
+    pub fn learns(&self) -> bool {
+        self.end.is_some() && (self.address.is_none() || self.is_trusted)
+    }
+
     /// What it comes to when it is told of its VF what a PF is told.
     ///
     /// # Errors
     /// What a switch does not do, or does not undo.
     pub fn told(&self, settings: &VfSettings) -> Result<Self, &'static str> {
         let address = settings.mac.or(self.address);
+        let is_trusted = settings.trust.unwrap_or(self.is_trusted);
         let settings = VfSettings { mac: address, ..settings.clone() };
         if let Some(word) = not_done(&settings) {
             return Err(word);
@@ -106,15 +132,24 @@ impl SwitchPort {
             }
             VfSettings { link_state: Some(state), .. } if state != VfLinkState::Auto => Err("link_state"),
             VfSettings { spoofchk: Some(true), .. } => {
-                Ok(Self { vlan, address, source: address, ..self.clone() })
+                Ok(Self { vlan, address, source: address, is_trusted, ..self.clone() })
             }
-            _ => Ok(Self { vlan, address, ..self.clone() }),
+            _ => Ok(Self { vlan, address, is_trusted, ..self.clone() }),
         }
     }
 
     /// A port that neither tags nor checks.
     fn plain(device: DeviceRef) -> Self {
-        Self { device, address: None, source: None, vlan: None, trunks: Vec::new(), unheard: Vec::new() }
+        Self {
+            device,
+            end: None,
+            is_trusted: false,
+            address: None,
+            source: None,
+            vlan: None,
+            trunks: Vec::new(),
+            unheard: Vec::new(),
+        }
     }
 }
 
@@ -317,7 +352,11 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
     let mut added = vec![port(&wire, &far), port(&own, pf)];
     let mut ports = vec![
         SwitchPort::plain(wire.clone()),
-        SwitchPort { unheard: vec![inside(&ns, BRIDGE), pf.clone()], ..SwitchPort::plain(own.clone()) },
+        SwitchPort {
+            end: Some(pf.clone()),
+            unheard: vec![inside(&ns, BRIDGE), pf.clone()],
+            ..SwitchPort::plain(own.clone())
+        },
     ];
     let (mut followers, mut is_lax) = (Vec::new(), false);
     let vfs = links.values().filter_map(|link| match &link.kind {
@@ -328,7 +367,7 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
         let device = vf_port(&ns, index);
         let settings = nic.vfs.get(usize::from(index)).cloned().unwrap_or_default();
         is_lax |= settings.mac.is_some() && settings.trust != Some(true);
-        let VfSettings { mac, vlan, spoofchk, link_state, .. } = settings;
+        let VfSettings { mac, vlan, spoofchk, link_state, trust, .. } = settings;
         set_kind(links, &vf, LinkKind::Veth { peer: device.clone() });
         added.push(Link { up: link_state != Some(VfLinkState::Disable), ..port(&device, &vf) });
         if matches!(link_state, None | Some(VfLinkState::Auto)) {
@@ -336,6 +375,8 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
         }
         let source = mac.filter(|_| spoofchk == Some(true));
         ports.push(SwitchPort {
+            end: Some(vf),
+            is_trusted: trust == Some(true),
             address: mac,
             source,
             vlan,

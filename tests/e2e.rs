@@ -26,6 +26,8 @@ mod plugins;
 mod report;
 #[path = "e2e/soak.rs"]
 mod soak;
+#[path = "e2e/stand_ins.rs"]
+mod stand_ins;
 #[path = "e2e/this_kernel.rs"]
 mod this_kernel;
 #[path = "e2e/verdicts.rs"]
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(plugins::trials());
+    trials.extend(stand_ins::trials());
     trials.push(old_qemu::trial());
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());

@@ -1,16 +1,18 @@
 //! Ports of a switch in the place of a NIC's: the tag of an access port, a check of source addresses, and what a bridge
 //! keeps to itself.
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridgePort, InfoPortData, InfoPortKind,
     LinkAttribute, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::held::Held;
 use super::testbed::Testbed;
-use super::{partner, tc};
-use crate::link::{DeviceRef, VlanId};
+use super::{addresses, links, partner, tc};
+use crate::link::{DeviceRef, Mac, VlanId};
 use crate::record::OpError;
 use crate::stand_in::SwitchPort;
 
@@ -30,7 +32,7 @@ pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
     for device in unheard {
         take(bed, device).await?;
     }
-    pass_group_addresses(bed, device).await?;
+    forward_as_a_nic(bed, port).await?;
     if let Some(vlan) = vlan {
         let access = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
         tag(bed, device, vlan.get(), access).await?;
@@ -38,6 +40,10 @@ pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
         for trunk in trunks {
             carry(bed, trunk, *vlan).await?;
         }
+    }
+    // After the port's VLANs: the address is known in each of them (`br_fdb_add()`).
+    if let Some(mac) = address(bed, port).await? {
+        know(bed, device, mac).await?;
     }
     match source {
         Some(mac) => tc::pass_source(bed, device, *mac).await,
@@ -53,15 +59,42 @@ async fn take(bed: &mut Testbed, device: &DeviceRef) -> Result<(), OpError> {
     Ok(())
 }
 
-/// `bridge link set dev PORT group_fwd_mask MASK`: frames that 802.1D keeps on one cable are multicast like any other.
-async fn pass_group_addresses(bed: &Testbed, port: &DeviceRef) -> Result<(), OpError> {
+/// `bridge link set dev PORT group_fwd_mask MASK learning L flood F`: frames that 802.1D keeps on one cable are multicast like
+/// any other, and a frame for an address goes to who has it.
+async fn forward_as_a_nic(bed: &Testbed, port: &SwitchPort) -> Result<(), OpError> {
     let mut message = LinkMessage::default();
-    message.header.index = bed.index(port).await?;
-    let mask = InfoPortData::BridgePort(vec![InfoBridgePort::GroupFwdMask(ALL_GROUP_ADDRESSES)]);
-    let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(mask)];
+    message.header.index = bed.index(&port.device).await?;
+    let settings = InfoPortData::BridgePort(vec![
+        InfoBridgePort::GroupFwdMask(ALL_GROUP_ADDRESSES),
+        InfoBridgePort::Learning(port.learns()),
+        InfoBridgePort::UnicastFlood(port.takes_unknown()),
+    ]);
+    let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(settings)];
     message.attributes.push(LinkAttribute::LinkInfo(info));
-    let set = bed.rtnl(&port.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
-    set.map_err(|error| error.during(format!("let {port} pass frames to group addresses")))
+    let set = bed.rtnl(&port.device.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
+    set.map_err(|error| error.during(format!("have {} forward as a NIC does", port.device)))
+}
+
+/// What a NIC knows of a VF, or of the PF, before it has sent: what the PF has set, else what it has.
+async fn address(bed: &Testbed, port: &SwitchPort) -> Result<Option<Mac>, OpError> {
+    match (port.address, &port.end) {
+        (Some(mac), _) => Ok(Some(mac)),
+        (None, Some(end)) if links::exists(bed, end).await? => Ok(Some(addresses::mac_of(bed, end).await?)),
+        _ => Ok(None),
+    }
+}
+
+/// `bridge fdb replace MAC dev PORT master static`.
+async fn know(bed: &Testbed, port: &DeviceRef, mac: Mac) -> Result<(), OpError> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = bed.index(port).await?;
+    message.header.state = NeighbourState::Noarp;
+    message.header.flags = NeighbourFlags::Controller;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.into()));
+    let request = RouteNetlinkMessage::NewNeighbour(message);
+    let known = bed.rtnl(&port.ns)?.change(request, NLM_F_CREATE | NLM_F_REPLACE).await;
+    known.map_err(|error| error.during(format!("have frames for {mac} go to {port}")))
 }
 
 async fn carry(bed: &Testbed, trunk: &DeviceRef, vlan: VlanId) -> Result<(), OpError> {
