@@ -237,10 +237,15 @@ impl Vm {
             }
             if !self.pump(deadline, false) {
                 let silent = deadline.saturating_duration_since(self.started).as_secs();
-                let idle = self.timeouts.idle.as_secs();
-                self.fault = Some(self.hang(&format!(
-                    "silent until second {silent} of the run; {idle} s are allowed, twice the topology's longest wait"
-                )));
+                // The time to boot has a limit of its own.
+                let limit = match self.phase {
+                    Phase::Boot => format!("{} s are allowed for it", self.timeouts.boot.as_secs()),
+                    _ => format!(
+                        "{} s are allowed, at least twice the topology's longest wait",
+                        self.timeouts.idle.as_secs()
+                    ),
+                };
+                self.fault = Some(self.hang(&format!("silent until second {silent} of the run; {limit}")));
                 return Next::TimedOut;
             }
         }
