@@ -2,32 +2,31 @@
 
 #[macro_use]
 mod output;
-pub mod allocator;
-
 mod accept;
-mod attempt;
-mod bench;
+pub mod allocator;
 mod bisect;
 mod ci;
 mod doctor;
 mod drivers;
 mod failure;
-mod fallback;
 mod kernels;
 mod matrix;
 mod progress;
 mod provision;
 mod report;
 mod run;
+mod substitutes;
+mod testbench;
+mod try_mitigations;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lab::host::local::AGENT_COMMAND;
+use lab::host::run::local::AGENT_COMMAND;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use failure::Failure;
+use crate::cli::failure::Failure;
 
 /// Reproduce bond, VLAN and VF bug reports on their own kernel, and account for every frame.
 #[derive(Debug, Parser)]
@@ -43,8 +42,8 @@ enum Command {
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
     /// Run a report against everything that was tried against it: what fixes it, what hides it, what changes nothing
-    #[command(after_help = attempt::EXAMPLES)]
-    Try(attempt::TryArgs),
+    #[command(after_help = try_mitigations::EXAMPLES)]
+    Try(try_mitigations::TryArgs),
     /// Run topologies on many kernels, and say where their behaviour changes
     #[command(after_help = matrix::help())]
     Matrix(matrix::MatrixArgs),
@@ -110,7 +109,7 @@ pub fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run(args) => run::run(&args),
-        Command::Try(args) => attempt::attempt(&args),
+        Command::Try(args) => try_mitigations::attempt(&args),
         Command::Matrix(args) => matrix::matrix(&args),
         Command::Accept(args) => accept::accept(&args),
         Command::Bisect(args) => bisect::bisect(&args),
@@ -142,8 +141,10 @@ fn open_more_files() {
 
 fn agent() -> Result<ExitCode, Failure> {
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let served = match lab::guest::confine::confine() {
-        Ok(()) => lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout),
+    let served = match lab::guest::agent::confine::confine() {
+        Ok(()) => {
+            lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout, lab::judge::mutation::order)
+        }
         Err(error) => lab::guest::agent::refuse(&error.to_string(), stdout),
     };
     served.map_err(|error| Failure::internal(&error))?;

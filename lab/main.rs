@@ -9,7 +9,9 @@ static ALLOCATOR: cli::allocator::Allocator = cli::allocator::Allocator;
 
 fn main() -> ExitCode {
     if lab::guest::init::is_init() {
-        lab::guest::init::run(lab::guest::agent::serve_machine);
+        lab::guest::init::run(|reader, writer, ready| {
+            lab::guest::agent::serve_machine(reader, writer, ready, lab::judge::mutation::order)
+        });
     }
     cli::main()
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::document::{Document, KernelDocument, Timing};
-use lab::matrix::{Matrix, Measures, Policy, judge};
-use lab::outcome::Outcome;
-use lab::repetitions::Repetitions;
-use lab::snapshot;
+use lab::judge::outcome::Outcome;
+use lab::report::document::{Document, KernelDocument, Timing};
+use lab::report::matrix::{Matrix, Measures, Policy, judge};
+use lab::report::rounds::Repetitions;
+use lab::report::snapshot;
 use tempfile::TempDir;
 
 const LOCAL: Policy = Policy { compare: true, new_fails: false };

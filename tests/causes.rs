@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lab::host::kernels::Kernels;
-use lab::plan::{self, Need};
-use lab::snapshot;
+use lab::host::kernel::pins::Kernels;
+use lab::plan::Need;
+use lab::report::snapshot;
 use lab::topology::Topology;
 
 const CAUSES: &str = "topologies/causes";
@@ -46,7 +46,7 @@ fn needs_a_newer_hook(cause: &Path) -> bool {
     let text = fs::read_to_string(cause).expect("it can be read");
     let topology = Topology::parse("cause", &cause.display().to_string(), &text);
     let topology = topology.unwrap_or_else(|errors| panic!("{errors}"));
-    plan::lower(&topology).needs.iter().any(|need| matches!(need, Need::Hook { .. }))
+    lab::plan::lower::lower(&topology).needs.iter().any(|need| matches!(need, Need::Hook { .. }))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lab::host::kernels::KernelPin;
+use lab::host::kernel::pins::KernelPin;
 use libtest_mimic::{Arguments, Trial};
 
 #[path = "e2e/full_disk.rs"]

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use lab::host::kernels::Kernels;
-use lab::snapshot;
+use lab::host::kernel::pins::Kernels;
+use lab::report::snapshot;
 
 const FOLDER: &str = "topologies/failover";
 

@@ -13,15 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::document::Document;
-use lab::host::kernels::Kernels;
-use lab::host::local::AGENT_COMMAND;
+use lab::host::kernel::pins::Kernels;
+use lab::host::run::local::AGENT_COMMAND;
 use lab::host::wait;
-use lab::matrix::{Cell, Standing, unattributed};
-use lab::outcome::Outcome;
-use lab::report::grid;
+use lab::judge::outcome::Outcome;
+use lab::report::document::Document;
+use lab::report::matrix::{Cell, Standing, unattributed};
 use lab::report::merge::judge_as_found;
-use lab::snapshot;
+use lab::report::{grid, snapshot};
 
 /// Long under emulation, where a run of a second takes twenty.
 const PATIENCE: Duration = Duration::from_secs(120);

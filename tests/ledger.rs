@@ -1,10 +1,13 @@
 //! The ledger against recordings: a whole one closes, a damaged one is noticed, a lost frame is never overlooked.
 
-use lab::attribution::Layer;
-use lab::frames::Frames;
-use lab::ledger::{self, LedgerError};
-use lab::plan::{self, Plan, Role};
-use lab::record::{DeviceState, DropPlace, QdiscState, Record, Tables, When};
+use lab::judge::ledger;
+use lab::judge::ledger::LedgerError;
+use lab::net::frame_set::Frames;
+use lab::net::layer::Layer;
+use lab::plan;
+use lab::plan::moment::When;
+use lab::plan::record::{DeviceState, DropPlace, QdiscState, Record, Tables};
+use lab::plan::{Plan, Role};
 use lab::topology::Topology;
 
 const TOPOLOGY: &str = r#"
@@ -27,14 +30,14 @@ at_most = 10
 "#;
 
 fn plan() -> Plan {
-    plan::lower(&Topology::parse("t", "t.toml", TOPOLOGY).unwrap())
+    lab::plan::lower::lower(&Topology::parse("t", "t.toml", TOPOLOGY).unwrap())
 }
 
 fn frames(numbers: impl IntoIterator<Item = u32>) -> Frames {
     numbers.into_iter().collect()
 }
 
-fn counters(backlog: u64) -> Vec<(lab::link::DeviceRef, DeviceState)> {
+fn counters(backlog: u64) -> Vec<(lab::net::name::DeviceRef, DeviceState)> {
     let queue = QdiscState {
         kind: "plug".into(),
         parent: "root".into(),
@@ -103,7 +106,7 @@ fn changed(change: impl Fn(Record) -> Vec<Record>) -> Vec<Record> {
     finish(records.into_iter().flat_map(change).collect())
 }
 
-fn close(records: &[Record]) -> Result<ledger::FlowAccount, LedgerError> {
+fn close(records: &[Record]) -> Result<lab::judge::account::FlowAccount, LedgerError> {
     ledger::close(&plan(), records).map(|account| account.trials[0].flows[0].clone())
 }
 

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::link::DeviceRef;
-use lab::plan::{Op, Plan, Role, Trial, lower};
-use lab::topology::{LinkKind, Topology};
+use lab::net::link::LinkKind;
+use lab::net::name::DeviceRef;
+use lab::plan::lower::lower;
+use lab::plan::op::Op;
+use lab::plan::{Plan, Role, Trial};
+use lab::topology::Topology;
 use rstest::rstest;
 use serde_json::Value;
 

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use lab::host::cache::Cache;
-use lab::host::deb::for_each_file;
-use lab::host::kernels::{KernelPin, Kernels, Sha256Hex};
-use lab::host::modules::ModuleTree;
-use lab::host::netdevsim;
-use lab::host::plugins;
-use lab::host::store::{InstallPolicy, Store};
-use lab::snapshot;
+use lab::host::kernel::deb::for_each_file;
+use lab::host::kernel::modules::ModuleTree;
+use lab::host::kernel::netdevsim;
+use lab::host::kernel::pins::{KernelPin, Kernels, Sha256Hex};
+use lab::host::kernel::store::{InstallPolicy, Store};
+use lab::host::run::plugins;
+use lab::report::snapshot;
 use sha2::{Digest, Sha256};
 
 /// Where every hostile name leads, from the folder it is joined to.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use lab::plan::{Op, Plan, lower};
+use lab::plan::Plan;
+use lab::plan::lower::lower;
+use lab::plan::op::Op;
 use lab::topology::Topology;
 
 fn topology(name: &str) -> Topology {

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use lab::guest::selftest;
-use lab::host::initramfs;
-use lab::host::qemu::{Qemu, VmSpec};
-use lab::host::store::Kernel;
-use lab::host::vm::{Next, Timeouts, Vm};
+use lab::host::kernel::store::Kernel;
+use lab::host::vm::qemu::{Qemu, VmSpec};
+use lab::host::vm::{Next, Timeouts, Vm, initramfs};
 use libtest_mimic::{Arguments, Trial};
 
 use machine::{Bench, LAB};

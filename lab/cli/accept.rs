@@ -5,20 +5,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::cli::failure::{DIFFERS, Failure};
+use crate::cli::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
+use crate::cli::{PinsArgs, ci, provision};
 use clap::Args;
-use lab::behaviour;
-use lab::clean;
-use lab::host::file::{self, TEXT_BYTES_MAX};
-use lab::matrix::{Cell, Matrix, is_acceptable, unattributed};
-use lab::outcome::Outcome;
-use lab::repetitions::Repetitions;
-use lab::report::grid;
-use lab::snapshot;
-
-use super::ci;
-use super::failure::{DIFFERS, Failure};
-use super::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
-use super::{PinsArgs, provision};
+use lab::host::file;
+use lab::host::file::TEXT_BYTES_MAX;
+use lab::judge::outcome::Outcome;
+use lab::net::clean;
+use lab::report::matrix::{Cell, Matrix, is_acceptable, unattributed};
+use lab::report::rounds::Repetitions;
+use lab::report::{behaviour, grid, snapshot};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\

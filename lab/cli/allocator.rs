@@ -2,7 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use super::output::IO_ERROR;
+use crate::cli::output::IO_ERROR;
 
 /// The system's allocator, which never gives nothing.
 #[derive(Debug)]

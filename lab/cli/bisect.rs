@@ -5,30 +5,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::cli::failure::Failure;
+use crate::cli::progress::Downloads;
+use crate::cli::testbench::Bench;
+use crate::cli::{PinsArgs, ProvisionArgs, provision, run, substitutes};
 use clap::Args;
-use lab::behaviour;
-use lab::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
-use lab::document::Document;
-use lab::host::accel::Choice;
-use lab::host::archive::{ArchiveError, Index};
 use lab::host::cache::Cache;
-use lab::host::kernels::{Flavour, KernelPin, Kernels, parse_name};
-use lab::host::mirror::Mirrors;
-use lab::host::qemu::Qemu;
-use lab::host::runner;
-use lab::host::store::Kernel;
+use lab::host::kernel::archive::{ArchiveError, Index};
+use lab::host::kernel::mirror::Mirrors;
+use lab::host::kernel::pins::{Flavour, KernelPin, Kernels, parse_name};
+use lab::host::kernel::store::Kernel;
+use lab::host::run::runner;
 use lab::host::version::KernelVersion;
-use lab::matrix::is_acceptable;
-use lab::outcome::Outcome;
+use lab::host::vm::accel::Choice;
+use lab::host::vm::qemu::Qemu;
+use lab::judge::outcome::Outcome;
 use lab::plan;
-use lab::report::grid;
-use lab::snapshot;
+use lab::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
+use lab::report::document::Document;
+use lab::report::matrix::is_acceptable;
+use lab::report::{behaviour, grid, snapshot};
 use lab::topology::Topology;
-
-use super::bench::Bench;
-use super::failure::Failure;
-use super::progress::Downloads;
-use super::{PinsArgs, ProvisionArgs, fallback, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -186,9 +183,9 @@ impl Oracle<'_> {
     fn stand_in(&mut self) {
         let lacks_drivers = self.flavour == Flavour::Cloud && plan::needs_drivers(&self.topology);
         if lacks_drivers {
-            fallback::for_all(&mut self.topology);
+            substitutes::for_all(&mut self.topology);
         } else if let Ok(qemu) = Qemu::find() {
-            fallback::for_qemu(&qemu, &mut self.topology);
+            substitutes::for_qemu(&qemu, &mut self.topology);
         }
         if !self.topology.fell_back {
             return;
@@ -323,7 +320,7 @@ impl Oracle<'_> {
     fn pin(&self, version: KernelVersion) -> Result<KernelPin, Failure> {
         let (mirrors, index) = self.archive.as_ref().expect("versions of the archive come from its index");
         let mut downloads = Downloads::new("to hash it, for the index has dropped it");
-        let mut show = |event: lab::host::download::DownloadEvent<'_>| downloads.show(event);
+        let mut show = |event: lab::host::kernel::download::DownloadEvent<'_>| downloads.show(event);
         let pin =
             index.pin(&self.cache, mirrors, version, self.flavour, &mut show).map_err(archive_failure)?;
         pin.ok_or_else(|| Failure::unavailable(format!("error: no suite has kernel {version}")))

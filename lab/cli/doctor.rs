@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
+use crate::cli::failure::{Failure, UNAVAILABLE};
+use crate::cli::{ProvisionArgs, provision};
 use clap::Args;
-use lab::host::accel;
-use lab::host::qemu::Qemu;
-use lab::host::store::Store;
-
-use super::failure::{Failure, UNAVAILABLE};
-use super::{ProvisionArgs, provision};
+use lab::host::kernel::store::Store;
+use lab::host::vm::accel;
+use lab::host::vm::qemu::Qemu;
 
 /// The set a new user needs.
 const DEFAULT_KERNELS: &str = "default";

@@ -1,17 +1,17 @@
 //! Which build of a kernel a topology runs on: Debian's cloud flavour, or the generic one that has all drivers.
 
-use lab::document::Document;
+use crate::cli::failure::Failure;
+use crate::cli::progress::Downloads;
+use crate::cli::{ProvisionArgs, provision};
 use lab::host::cache::Cache;
-use lab::host::kernels::{Flavour, KernelPin, Kernels};
-use lab::host::netdevsim::{self, NETDEVSIM};
-use lab::host::store::{InstallPolicy, Kernel};
-use lab::outcome::Outcome;
+use lab::host::kernel::netdevsim;
+use lab::host::kernel::netdevsim::NETDEVSIM;
+use lab::host::kernel::pins::{Flavour, KernelPin, Kernels};
+use lab::host::kernel::store::{InstallPolicy, Kernel};
+use lab::judge::outcome::Outcome;
 use lab::plan;
+use lab::report::document::Document;
 use lab::topology::Topology;
-
-use super::failure::Failure;
-use super::progress::Downloads;
-use super::{ProvisionArgs, provision};
 
 /// The kernel that a topology runs on where `pin` is meant. It bears the pin's own name: the same source, built with
 /// drivers, differs in nothing else that a topology looks at; `release` tells which it was.

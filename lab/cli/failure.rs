@@ -5,13 +5,12 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use lab::clean;
+use crate::cli::output::IO_ERROR;
 use lab::host::file::{FileError, is_shortage};
-use lab::host::runner::RunError;
-use lab::host::store::StoreError;
+use lab::host::kernel::store::StoreError;
+use lab::host::run::runner::RunError;
+use lab::net::clean;
 use lab::topology::TopologyErrors;
-
-use super::output::IO_ERROR;
 
 /// The run differs from what was expected, or a check failed.
 pub const DIFFERS: u8 = 1;

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
+use crate::cli::progress::Downloads;
+use crate::cli::{PinsArgs, drivers, provision};
 use clap::{Args, Subcommand};
-use lab::host::archive::{self, ArchiveError};
-use lab::host::download::DownloadEvent;
-use lab::host::kernels::{KernelPin, Kernels, parse_name};
-use lab::host::mirror::Mirrors;
-use lab::host::netdevsim::{self, NETDEVSIM};
-use lab::host::prune::{self, Entry};
-use lab::host::store::{InstallPolicy, Store, StoreError, Verified};
-
-use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::progress::Downloads;
-use super::{PinsArgs, drivers, provision};
+use lab::host::kernel::archive::ArchiveError;
+use lab::host::kernel::download::DownloadEvent;
+use lab::host::kernel::mirror::Mirrors;
+use lab::host::kernel::netdevsim::NETDEVSIM;
+use lab::host::kernel::pins::{KernelPin, Kernels, parse_name};
+use lab::host::kernel::store::{InstallPolicy, Store, StoreError, Verified};
+use lab::host::kernel::{archive, netdevsim};
+use lab::host::prune;
+use lab::host::prune::Entry;
 
 /// The file that `add` writes to.
 const KERNELS_FILE: &str = "kernels.toml";

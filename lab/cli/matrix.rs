@@ -9,30 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
+use crate::cli::progress::Items;
+use crate::cli::testbench::Bench;
+use crate::cli::{PinsArgs, ProvisionArgs, ci, drivers, provision, run, substitutes};
 use clap::{Args, ValueEnum};
-use lab::clean;
-use lab::document::Document;
-use lab::host::accel::Choice;
 use lab::host::cache::Cache;
-use lab::host::file::{self, TEXT_BYTES_MAX};
-use lab::host::interrupt;
-use lab::host::kernels::{Flavour, KernelPin, Kernels};
-use lab::host::matrix::{Event, run_all, workers};
-use lab::host::memory;
-use lab::host::runner::{self, Unstarted};
-use lab::host::store::Kernel;
-use lab::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
-use lab::outcome::Outcome;
+use lab::host::file;
+use lab::host::file::TEXT_BYTES_MAX;
+use lab::host::kernel::pins::{Flavour, KernelPin, Kernels};
+use lab::host::kernel::store::Kernel;
+use lab::host::run::matrix::{Event, run_all, workers};
+use lab::host::run::runner::Unstarted;
+use lab::host::run::{interrupt, memory, runner};
+use lab::host::vm::accel::Choice;
+use lab::judge::outcome::Outcome;
+use lab::net::clean;
 use lab::plan;
-use lab::report::{grid, junit, ktap};
-use lab::snapshot;
+use lab::report::document::Document;
+use lab::report::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
+use lab::report::{grid, junit, ktap, snapshot};
 use lab::topology::Topology;
-
-use super::bench::Bench;
-use super::ci;
-use super::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
-use super::progress::Items;
-use super::{PinsArgs, ProvisionArgs, drivers, fallback, provision, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -174,7 +171,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         bench.stand_in(&mut source.topology);
         if chosen.iter().any(|pin| lacks_drivers(pin, &pins)) && plan::needs_drivers(&source.topology) {
             let mut topology = source.topology.clone();
-            fallback::for_all(&mut topology);
+            substitutes::for_all(&mut topology);
             source.stood_in = Some(topology).filter(|topology| topology.fell_back);
         }
     }
@@ -452,7 +449,7 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
-    let plan = plan::lower(topology).repeated(shared.repeat);
+    let plan = lab::plan::lower::lower(topology).repeated(shared.repeat);
     let run = runner::carry_out_in_machine(topology, &plan, &machine);
     let mut document = match run {
         Ok(run) => run.document,

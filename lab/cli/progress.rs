@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lab::host::download::DownloadEvent;
+use lab::host::kernel::download::DownloadEvent;
 
 /// Shows downloads on standard error.
 pub struct Downloads {

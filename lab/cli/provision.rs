@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use lab::host::accel::{self, AccelError, Choice};
+use crate::cli::ProvisionArgs;
+use crate::cli::failure::Failure;
+use crate::cli::progress::Downloads;
 use lab::host::cache::Cache;
-use lab::host::file::{self, TEXT_BYTES_MAX};
-use lab::host::install;
-use lab::host::kernels::{self, KernelPin, Kernels, KernelsError};
-use lab::host::qemu::{Accelerator, Qemu, QemuError};
-use lab::host::runner::probe_spec;
-use lab::host::store::{InstallPolicy, Kernel, Store};
-
-use super::ProvisionArgs;
-use super::failure::Failure;
-use super::progress::Downloads;
+use lab::host::file::TEXT_BYTES_MAX;
+use lab::host::kernel::pins;
+use lab::host::kernel::pins::{KernelPin, Kernels, KernelsError};
+use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
+use lab::host::run::runner::probe_spec;
+use lab::host::vm::accel;
+use lab::host::vm::accel::{AccelError, Choice};
+use lab::host::vm::qemu::{Accelerator, Qemu, QemuError};
+use lab::host::{file, install};
 
 /// The package that has qemu-system-x86_64.
 const QEMU_PACKAGE: &str = "qemu-system-x86";
@@ -36,7 +37,7 @@ pub fn kernels(given: Option<&Path>) -> Result<Kernels, Failure> {
 pub fn select<'a>(kernels: &'a Kernels, selection: &str) -> Result<Vec<&'a KernelPin>, Failure> {
     kernels.select(selection).map_err(|error| {
         let hint = match &error {
-            KernelsError::Unknown { wanted, .. } if kernels::parse_name(wanted).is_ok() => {
+            KernelsError::Unknown { wanted, .. } if pins::parse_name(wanted).is_ok() => {
                 format!("\nhint: `lab kernels add {wanted}` pins it, if Debian's archive has it")
             }
             _ => String::new(),

@@ -4,20 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::cli::failure::{DIFFERS, Failure};
+use crate::cli::matrix::{Format, SNAPSHOTS, accepted};
+use crate::cli::{PinsArgs, ci, matrix, provision};
 use clap::{Args, Subcommand, ValueEnum};
-use lab::document::Document;
-use lab::host::file::{self, TEXT_BYTES_MAX};
-use lab::host::kernels::{KernelPin, Kernels};
-use lab::matrix::Cell;
-use lab::report::causes::{self, Cause};
-use lab::report::failover::{self, Failover};
+use lab::host::file;
+use lab::host::file::TEXT_BYTES_MAX;
+use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::report::causes::Cause;
+use lab::report::document::Document;
+use lab::report::failover::Failover;
+use lab::report::matrix::Cell;
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
-use lab::snapshot;
-
-use super::ci;
-use super::failure::{DIFFERS, Failure};
-use super::matrix::{self, Format, SNAPSHOTS, accepted};
-use super::{PinsArgs, provision};
+use lab::report::{causes, failover, snapshot};
 
 /// `kernel.backend` of a run on the running kernel.
 const HOST: &str = "host";

@@ -4,26 +4,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
+use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, substitutes};
 use clap::{Args, ValueEnum};
-use lab::clean;
-use lab::host::accel::Choice;
 use lab::host::cache::Cache;
 use lab::host::file;
-use lab::host::kernels::{KernelPin, Kernels};
-use lab::host::plugins;
-use lab::host::qemu::Qemu;
-use lab::host::runner::{self, Machine, Run};
-use lab::host::store::{HOST_IMAGE, Kernel, Store};
+use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::host::kernel::store::{HOST_IMAGE, Kernel, Store};
+use lab::host::run::runner::{Machine, Run};
+use lab::host::run::{plugins, runner};
 use lab::host::vm::Timeouts;
-use lab::outcome::Outcome;
-use lab::plan::{self, Plan};
-use lab::prove;
-use lab::report::terminal;
-use lab::snapshot;
+use lab::host::vm::accel::Choice;
+use lab::host::vm::qemu::Qemu;
+use lab::judge::mutation;
+use lab::judge::outcome::Outcome;
+use lab::net::clean;
+use lab::plan;
+use lab::plan::Plan;
+use lab::report::{snapshot, terminal};
 use lab::topology::Topology;
-
-use super::failure::{DIFFERS, Failure, UNAVAILABLE};
-use super::{PinsArgs, ProvisionArgs, drivers, fallback, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -116,7 +115,7 @@ enum Format {
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
-    carry_out(args, |topology| Ok(plan::lower(topology)), about)
+    carry_out(args, |topology| Ok(lab::plan::lower::lower(topology)), about)
 }
 
 /// Reads a topology, carries out a plan that is made of it, and prints the result; `text` renders it for people.
@@ -127,16 +126,16 @@ pub fn carry_out(
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
-    let mut topology = if args.prove { prove::with_contraries(topology) } else { topology };
+    let mut topology = if args.prove { mutation::with_contraries(topology) } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
     choose_programs(args, is_here, &mut topology);
     if is_here {
-        fallback::for_all(&mut topology);
+        substitutes::for_all(&mut topology);
     } else if let Ok(qemu) = Qemu::find() {
-        fallback::for_qemu(&qemu, &mut topology);
+        substitutes::for_qemu(&qemu, &mut topology);
     }
     let plan = lower(&topology)?.repeated(args.repeat);
     let mut run = if is_here {

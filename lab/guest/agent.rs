@@ -1,21 +1,28 @@
 //! The agent: carries out a plan inside the kernel under test and tells what happened.
 
+pub mod channel;
+pub mod confine;
+pub mod guard;
+pub mod host_control;
+pub mod probe;
+pub mod safe_modules;
+pub mod testbed;
+pub mod trial;
+pub mod wait;
+
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 
-use super::channel;
-use super::drops::DropObserver;
-use super::netns::{Namespace, Spares};
-use super::outside::Outside;
-use super::testbed::Testbed;
-use super::trial::Trial;
-use super::{hardware, probe, safe_modules, wait};
-use crate::handshake::Ready;
-use crate::ledger;
-use crate::link::DeviceRef;
-use crate::plan::{Plan, Role};
-use crate::prove::Order;
-use crate::record::{OpError, Record, Request};
+use crate::agent::host_control::Outside;
+use crate::agent::testbed::Testbed;
+use crate::agent::trial::Trial;
+use crate::device::nic;
+use crate::observe::drops::DropObserver;
+use crate::syscall::netns::{Namespace, Spares};
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::plan::handshake::Ready;
+use bondlab_core::plan::record::{OpError, Record, Request};
+use bondlab_core::plan::{OrderMutants, Plan, Role};
 
 /// Why the agent stopped. Everything a kernel may refuse is a record instead.
 #[derive(Debug, thiserror::Error)]
@@ -104,18 +111,24 @@ pub fn serve_machine(
     reader: channel::Reader,
     mut writer: channel::Writer,
     ready: Ready,
+    order: OrderMutants,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut prepared = prepare();
     prepared.spares = Spares::make(SPARES)?;
     channel::say_ready(&mut writer, ready)?;
-    Ok(serve(prepared, reader, writer)?)
+    Ok(serve(prepared, reader, writer, order)?)
 }
 
-/// Reads one request, carries it out, and writes its records; the last one counts the others.
+/// Reads one request, carries it out, and writes its records; the last one counts the others. `order` chooses the mutants.
 ///
 /// # Errors
 /// When the line to the host breaks, or carries something else than a request.
-pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Write) -> Result<(), AgentError> {
+pub fn serve(
+    mut prepared: Prepared,
+    mut reader: impl BufRead,
+    writer: impl Write,
+    order: OrderMutants,
+) -> Result<(), AgentError> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let Request::Run(plan) = serde_json::from_str(&line)? else {
@@ -128,7 +141,7 @@ pub fn serve(mut prepared: Prepared, mut reader: impl BufRead, writer: impl Writ
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { reader, line: writer, records: 0, kept: Vec::new() };
-    let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe))?;
+    let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe, order))?;
     let records = scribe.records;
     scribe.write(&Record::Finished { records })?;
     // They end with the process, or the machine, and not before it.
@@ -161,6 +174,7 @@ async fn run<R: BufRead, W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
     scribe: &mut Scribe<R, W>,
+    order: OrderMutants,
 ) -> Result<Standing, AgentError> {
     if plan.is_timed() {
         wait::whole_second();
@@ -184,14 +198,11 @@ async fn run<R: BufRead, W: Write>(
             next_trial(plan, number, &mut standing, prepared, scribe).await?;
         }
     }
-    let mut order = Order::new(plan);
+    let mut order = order(plan);
     while let Some(number) = order.take_next() {
         next_trial(plan, number, &mut standing, prepared, scribe).await?;
         let records: Vec<&Record> = scribe.kept.iter().collect();
-        // What is wrong with them is the host's to say: it closes the same account again.
-        if let Ok(account) = ledger::close_trial(plan, number.into(), &records) {
-            order.ran(&account);
-        }
+        order.ran(number, &records);
     }
     for trial in order.left_out() {
         scribe.write(&Record::TrialLeftOut { trial })?;
@@ -208,7 +219,7 @@ async fn next_trial<R: BufRead, W: Write>(
 ) -> Result<(), AgentError> {
     // Namespaces can stand beside one another, NICs are there once.
     if let Some(bed) = standing.beds.back_mut() {
-        hardware::release(bed, scribe).map_err(AgentError::Hardware)?;
+        nic::release(bed, scribe).map_err(AgentError::Hardware)?;
     }
     standing.beds.push_back(run_trial(plan, number, prepared, scribe).await?);
     if standing.beds.len() > STANDING_MAX {

@@ -3,6 +3,9 @@
 //! The agent is a child and not PID 1 itself: a signal or the OOM killer then ends a process whose status can be told
 //! to the host, instead of the kernel; and PID 1 may reap every orphan without taking the agent's own children's statuses.
 
+pub mod modules;
+pub mod power;
+
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
@@ -15,9 +18,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::guest::channel::{self, Reader, Writer};
-use crate::guest::{modules, power, selftest};
-use crate::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
+use crate::agent::channel;
+use crate::agent::channel::{Reader, Writer};
+use crate::selftest;
+use bondlab_core::plan::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
 
 /// The agent's work: prepares itself, says that it is ready, reads requests, writes records, returns when there is no
 /// more to do. What it prepares before it is ready is part of a saved machine.

@@ -2,15 +2,16 @@
 //!
 //! Only there with `lab.selftest` on the kernel command line; a plan cannot ask for any of it.
 
-mod dirt;
-mod this_kernel;
+pub(crate) mod dirt;
+pub(crate) mod this_kernel;
 
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, Write};
 
-use crate::guest::channel::{self, Reader, Writer};
-use crate::handshake::Ready;
+use crate::agent::channel;
+use crate::agent::channel::{Reader, Writer};
+use bondlab_core::plan::handshake::Ready;
 
 /// The word on the kernel command line.
 pub const WORD: &str = "lab.selftest";

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::file::{At, FileError};
-use crate::inner_path::FileName;
+use crate::host::file::{At, FileError};
+use crate::net::inner_path::FileName;
 
 /// What was used this recently may be about to be opened by a running lab: it is not evicted.
 const IN_USE: Duration = Duration::from_secs(3600);

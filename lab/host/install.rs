@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
-use crate::clean;
+use crate::host::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
+use crate::net::clean;
 
 /// What apt knows without the network takes it a second.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,6 +2,17 @@
 //!
 //! Single-threaded: whoever waits for a line also drains the console, so QEMU never blocks on the host.
 
+pub mod accel;
+pub mod checksum;
+pub mod console;
+pub mod death;
+pub mod initramfs;
+pub mod lines;
+pub mod nics;
+pub mod qemu;
+pub mod qmp;
+pub mod warm;
+
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
@@ -11,15 +22,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
-use crate::clean;
-use crate::handshake::{Hello, PROTOCOL, Ready};
-use crate::host::console::{self, Console};
-use crate::host::death::{Cause, Death, Exit, Phase, cause_of, judge};
-use crate::host::lines::{Lines, excerpt};
-use crate::host::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
-use crate::host::qmp::QmpError;
+use crate::host::vm::console::Console;
+use crate::host::vm::death::{Cause, Death, Exit, Phase, cause_of, judge};
+use crate::host::vm::lines::{Lines, excerpt};
+use crate::host::vm::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
+use crate::host::vm::qmp::QmpError;
 use crate::host::wait;
+use crate::net::clean;
 use crate::plan::Plan;
+use crate::plan::handshake::{Hello, PROTOCOL, Ready};
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
 pub const BOOT_TIMEOUT_S: u64 = 60;
@@ -89,7 +100,7 @@ pub enum Next {
 /// A machine. Killed when dropped; keep it on the thread that started it (see [`Qemu::spawn`]).
 #[derive(Debug)]
 pub struct Vm {
-    pub(super) process: Process,
+    pub(crate) process: Process,
     console: Console,
     console_open: bool,
     inbox: Lines,
@@ -112,7 +123,7 @@ impl Vm {
         Self::start(qemu, spec, timeouts, false)
     }
 
-    pub(super) fn start(
+    pub(crate) fn start(
         qemu: &Qemu,
         spec: &VmSpec,
         timeouts: Timeouts,
@@ -142,7 +153,7 @@ impl Vm {
     }
 
     /// A restored guest waits for work already, and does not say so again.
-    pub(super) fn set_ready(&mut self) {
+    pub(crate) fn set_ready(&mut self) {
         self.phase = Phase::Work;
     }
 

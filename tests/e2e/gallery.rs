@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lab::document::Document;
-use lab::host::kernels::{KernelPin, Kernels};
-use lab::host::netdevsim::{self, NETDEVSIM};
-use lab::matrix::is_acceptable;
-use lab::outcome::Outcome;
+use lab::host::kernel::netdevsim;
+use lab::host::kernel::netdevsim::NETDEVSIM;
+use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::judge::outcome::Outcome;
 use lab::plan;
-use lab::snapshot;
+use lab::report::document::Document;
+use lab::report::matrix::is_acceptable;
+use lab::report::snapshot;
 use lab::topology::Topology;
 use libtest_mimic::Trial;
 use serde_json::Value;

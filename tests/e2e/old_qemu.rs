@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::host::qemu::PROGRAM_VARIABLE;
-use lab::snapshot;
+use lab::host::vm::qemu::PROGRAM_VARIABLE;
+use lab::report::snapshot;
 use libtest_mimic::Trial;
 use serde_json::json;
 use tempfile::TempDir;

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use lab::guest::selftest;
-use lab::host::initramfs;
-use lab::host::qemu::VmSpec;
-use lab::host::runner;
-use lab::host::store::Kernel;
-use lab::host::vm::{Next, Timeouts};
-use lab::host::warm::{self, Started};
+use lab::host::kernel::store::Kernel;
+use lab::host::run::runner;
+use lab::host::vm::qemu::VmSpec;
+use lab::host::vm::warm::Started;
+use lab::host::vm::{Next, Timeouts, initramfs, warm};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 

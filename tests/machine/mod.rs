@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use lab::host::cache::Cache;
-use lab::host::download::DownloadEvent;
-use lab::host::install::{self, QEMU_PACKAGE};
-use lab::host::kernels::{KernelPin, Kernels};
-use lab::host::qemu::{Qemu, QemuError};
-use lab::host::store::{InstallPolicy, Kernel, Store};
+use lab::host::install;
+use lab::host::install::QEMU_PACKAGE;
+use lab::host::kernel::download::DownloadEvent;
+use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
+use lab::host::vm::qemu::{Qemu, QemuError};
 use libtest_mimic::{Completion, Failed, Trial};
 
 /// The lab as a user types it; also the `/init` of every guest, which the test program itself could not be.

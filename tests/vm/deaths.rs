@@ -7,11 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::host::cache::Cache;
-use lab::host::death::{Cause, Exit, Phase};
-use lab::host::qemu::{Qemu, VmSpec};
-use lab::host::vm::{Next, Timeouts, Vm};
+use lab::host::vm::death::{Cause, Exit, Phase};
+use lab::host::vm::qemu::{Qemu, VmSpec};
+use lab::host::vm::{Next, Timeouts, Vm, warm};
 use lab::host::wait;
-use lab::host::warm;
 
 use crate::{Test, ask, booted, tests};
 

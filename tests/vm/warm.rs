@@ -5,11 +5,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lab::host::accel::{self, Choice};
-use lab::host::death::{Cause, Exit};
-use lab::host::qemu::{Accelerator, Qemu, Version, VmSpec};
-use lab::host::vm::{Next, Timeouts, Vm};
-use lab::host::warm::{self, Note, Started};
+use lab::host::vm::accel::Choice;
+use lab::host::vm::death::{Cause, Exit};
+use lab::host::vm::qemu::{Accelerator, Qemu, Version, VmSpec};
+use lab::host::vm::warm::{Note, Started};
+use lab::host::vm::{Next, Timeouts, Vm, accel, warm};
 
 use crate::{Test, ask, booted, tests};
 
@@ -36,7 +36,7 @@ fn a_warm_start_is_a_copy_of_the_first_boot(qemu: Qemu, spec: VmSpec) {
         let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, cache.path());
         let waits = start.elapsed();
         assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
-        assert_eq!(ready.protocol, lab::handshake::PROTOCOL);
+        assert_eq!(ready.protocol, lab::plan::handshake::PROTOCOL);
         let answer = ask(&mut vm, "random");
         eprintln!("waits for work after {waits:?}, answered after {:?}: {answer}", start.elapsed());
         answers.push(answer);

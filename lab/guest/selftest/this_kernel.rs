@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::guest::wait;
+use crate::agent::wait;
 
 /// Where everybody can read, and a guest has nothing else.
 const FILES: &str = "/tmp";

@@ -1,0 +1,69 @@
+//! What runs topologies on kernels: QEMU, an accelerator, this binary as the guest's, each found once.
+
+use std::path::PathBuf;
+
+use crate::cli::failure::Failure;
+use crate::cli::{ProvisionArgs, provision, substitutes};
+use lab::host::cache::Cache;
+use lab::host::kernel::store::Kernel;
+use lab::host::run::plugins;
+use lab::host::run::runner::Machine;
+use lab::host::vm::Timeouts;
+use lab::host::vm::accel::Choice;
+use lab::host::vm::qemu::{Accelerator, Qemu};
+use lab::topology::Topology;
+
+/// Everything of a machine but its kernel.
+#[derive(Debug)]
+pub struct Bench {
+    qemu: Qemu,
+    accelerator: Accelerator,
+    init: PathBuf,
+    plugins: Option<PathBuf>,
+    cache: Cache,
+    cold: bool,
+    /// Why not the faster accelerator.
+    pub note: Option<String>,
+}
+
+impl Bench {
+    /// Finds all of it. `kernel` is booted once where nobody knows yet whether KVM works.
+    pub fn new(
+        choice: Choice,
+        cold: bool,
+        kernel: &Kernel,
+        args: &ProvisionArgs,
+        cache: Cache,
+    ) -> Result<Self, Failure> {
+        let qemu = provision::qemu(args)?;
+        let (accelerator, note) = provision::accelerator(choice, &qemu, kernel, &cache)?;
+        Ok(Self {
+            qemu,
+            accelerator,
+            init: provision::init()?,
+            plugins: plugins::installed(),
+            cache,
+            cold,
+            note,
+        })
+    }
+
+    /// Puts stand-ins in the place of the NICs that its QEMU has not.
+    pub fn stand_in(&self, topology: &mut Topology) {
+        substitutes::for_qemu(&self.qemu, topology);
+    }
+
+    /// A machine with this kernel.
+    pub fn machine<'a>(&'a self, kernel: &'a Kernel) -> Machine<'a> {
+        Machine {
+            kernel,
+            qemu: &self.qemu,
+            accelerator: self.accelerator,
+            init: &self.init,
+            plugins: self.plugins.as_deref(),
+            cache: &self.cache,
+            cold: self.cold,
+            timeouts: Timeouts::default(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The account of a run: what became of every frame, and everything that was counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use indexmap::IndexMap;
+
+use crate::judge::ledger::end::End;
+use crate::judge::ledger::moved::{Foreign, Moved};
+use crate::net::frame_set::Frames;
+use crate::net::layer::Layer;
+use crate::net::link_state::LinkStates;
+use crate::net::name::DeviceRef;
+use crate::plan::Role;
+use crate::plan::record::{DropPlace, OpError, Tables};
+use crate::topology::condition::Condition;
+use crate::topology::scenario::Flow;
+
+/// The account of a whole run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// By number in the plan; the contrary ones, which are the last, without those that were left out.
+    pub trials: Vec<TrialAccount>,
+}
+
+/// The account of one trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialAccount {
+    /// What the trial was for.
+    pub role: Role,
+    /// The operation the kernel refused, if one was; the trial ended there.
+    pub refused: Option<Refusal>,
+    /// Flows that were sent, in order.
+    pub flows: Vec<FlowAccount>,
+    /// Counters of each device, as differences.
+    pub devices: IndexMap<DeviceRef, BTreeMap<String, u64>>,
+    /// Root queueing discipline of each device.
+    pub qdiscs: IndexMap<DeviceRef, QdiscAccount>,
+    /// clsact of each device that has one.
+    pub hooks: IndexMap<DeviceRef, QdiscAccount>,
+    /// All links after the last step.
+    pub links: LinkStates,
+    /// Addresses and routes after the last step.
+    pub tables: Tables,
+    /// What captures counted, by name.
+    pub captured: BTreeMap<String, u64>,
+    /// How each wait ended, in order; also those before a refusal.
+    pub waits: Vec<WaitAccount>,
+    /// How each step about a pod ended, in order; also those before a refusal.
+    pub pods: Vec<PodAccount>,
+    /// Frames that are not the lab's, lost.
+    pub foreign: Vec<Foreign>,
+    /// By how much those moved counters of devices and queues.
+    pub moved: Moved,
+    /// What else is told of it.
+    pub end: End,
+    /// Why the drop tracepoint was not read, if it was not.
+    pub unobserved: Option<String>,
+}
+
+/// A step about a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodAccount {
+    /// In words, such as `attach pod to net-a, bond0`.
+    pub what: String,
+    /// The network whose failure is expected.
+    pub fails: Option<String>,
+    /// The network at fault, and why.
+    pub failed: Option<(String, OpError)>,
+    /// What could not be taken back.
+    pub left: Vec<OpError>,
+}
+
+/// An operation that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What, and why.
+    pub error: OpError,
+    /// The devices it was to make or change.
+    pub devices: Vec<DeviceRef>,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitAccount {
+    /// What was waited for.
+    pub until: Condition,
+    /// How long at the most, in ms.
+    pub within_ms: u32,
+    /// The number as it was last seen.
+    pub value: Option<u64>,
+    /// Whether it was what was wanted.
+    pub held: bool,
+}
+
+/// A queueing discipline's counters: differences, but for the backlog, which is what it holds at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QdiscAccount {
+    /// `TCA_KIND` at the end.
+    pub kind: String,
+    /// By name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The account of one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowAccount {
+    /// The flow.
+    pub flow: Flow,
+    /// Sends tried.
+    pub asked: u32,
+    /// Sends the kernel accepted.
+    pub sent: u32,
+    /// Sends refused, by errno.
+    pub errors: BTreeMap<String, u32>,
+    /// Frames seen at the receiver, each number once.
+    pub delivered: u32,
+    /// Frames seen again.
+    pub duplicated: u32,
+    /// The longest time without one of its frames at the receiver, in us; of flows with an interval.
+    pub silence_us: Option<u64>,
+    /// The addresses that its frames came from, as the receiver saw them.
+    pub sources: BTreeSet<Ipv4Addr>,
+    /// Lost frames, by place.
+    pub fates: Vec<Fate>,
+    /// Lost frames without a place. Not 0 fails the run.
+    pub unattributed: Frames,
+    /// Places that lost some of them, but belong to no layer that the lab knows.
+    pub unknown: Vec<DropPlace>,
+}
+
+impl FlowAccount {
+    /// Frames that did not arrive.
+    pub fn lost(&self) -> u32 {
+        self.asked - self.delivered
+    }
+}
+
+/// Where frames were lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// Which part of the stack.
+    pub layer: Layer,
+    /// On which device; `None` for the socket, or where the kernel does not tell.
+    pub device: Option<DeviceRef>,
+    /// The kernel's reason by name, the function that freed the frame, an errno, `BACKLOG` for a queue that still
+    /// holds it, or `COUNTED` where only a counter tells.
+    pub reason: String,
+    /// The kind of queue that dropped them, where a queue did; `noop` is that of a device without carrier.
+    pub queue: Option<String>,
+    /// How many.
+    pub frames: u32,
+}

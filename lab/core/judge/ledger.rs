@@ -1,0 +1,485 @@
+//! The account: every frame is delivered, or lost at exactly one place, or unattributed.
+//!
+//! Verified:
+//! - the records are whole: exactly one last record, none missing, none twice that is due once, none for a trial, operation,
+//!   flow or capture that is not in the plan; every set of frame numbers is ascending and within what the flow sends;
+//! - of each flow delivered + fates + unattributed = asked, checked last;
+//! - asked = accepted + refused, and no number is in both;
+//! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
+//!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
+//! - of TCP a write is the frame: it was read at the other end, refused (by a connection that was given up, or never made),
+//!   or is unacknowledged in its send queue;
+//! - a queue holds at least as many packets as are said to be held in it, and is on the way of the flow whose they are; a queue
+//!   that is said to hold fewer than none holds nothing;
+//! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
+//!   were emptied, after everything was counted;
+//! - a frame is delivered when it has come to where its flow counts: UDP and TCP at the receiving socket, which has read it; an
+//!   echo request in the layer that would answer it; a frame of AF_PACKET at the device, or where the flow says;
+//! - a datagram in fragments has arrived when it is whole; one that has only begun to arrive waits for the rest;
+//! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
+//! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
+//! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more;
+//! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.
+//!
+//! Not verified:
+//! - the order of frames, and whether an echo request in fragments arrives whole where it counts at the device: its first one
+//!   counts;
+//! - whether the ICMP layer finds an echo request's checksum right: it is looked at after the request counts as delivered;
+//! - where an echo request is that came by another device of the receiver's namespace and counts at the device: no socket has
+//!   it, and it is unattributed;
+//! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
+//!   among the frames that are not the lab's;
+//! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
+//! - what a NIC has sent is not followed into the cable: it is lost there when it arrives nowhere;
+//! - without drop events, which flow's frames a counter has counted, where several could be meant;
+//! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a
+//!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
+//! - what becomes of the frames of a stopped USB gadget that goes on in the midst of a run: they arrive, or are lost at a
+//!   VLAN of the other end that is not up yet, as time has it;
+//! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
+
+pub(crate) mod end;
+pub(crate) mod fates;
+pub(crate) mod held;
+pub(crate) mod ingress;
+pub(crate) mod moved;
+pub(crate) mod sockets;
+pub(crate) mod sound;
+pub(crate) mod steps;
+pub(crate) mod way;
+pub(crate) mod wires;
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use thiserror::Error;
+
+use crate::judge::ledger::fates::{claim, fate};
+use crate::judge::ledger::ingress::IngressDrops;
+use crate::judge::ledger::wires::Wires;
+use crate::net::frame_set::Frames;
+use crate::net::layer::Layer;
+use crate::net::link_state::LinkStates;
+use crate::net::name::DeviceRef;
+use crate::plan::Plan;
+use crate::plan::moment::When;
+use crate::plan::op::Op;
+use crate::plan::record::{DeviceState, DropPlace, Record, Tables};
+use crate::topology::scenario::Flow;
+
+use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+pub use crate::judge::ledger::end::End;
+pub use crate::judge::ledger::moved::{Counter, Foreign, Moved, Of};
+
+/// Why records are not an account. Every one of these makes the verdict `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// No last word, or more than one, or something after it.
+    #[error("the run has {0} last records, not 1: it was cut short, or two runs were mixed")]
+    Finish(usize),
+    /// The agent counted its records.
+    #[error("the agent wrote {written} records and {received} arrived")]
+    Lost { written: u32, received: u32 },
+    /// A number that the plan does not have.
+    #[error("a record tells of {0}, which is not in the plan")]
+    Unknown(String),
+    /// A record that is due once is there again.
+    #[error("two records where one is due: {0}")]
+    Twice(String),
+    /// Something the plan asks for has no record.
+    #[error("trial {trial}: no record of {what}")]
+    Absent { trial: usize, what: String },
+    /// Records contradict one another.
+    #[error("trial {trial}: {what}")]
+    Contradiction { trial: usize, what: String },
+}
+
+/// Closes the account of a run.
+///
+/// # Errors
+/// When the records are damaged, incomplete, or contradict one another. A lost frame is never an error here: it is
+/// accounted for, or it is in [`FlowAccount::unattributed`].
+pub fn close(plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
+    whole(records)?;
+    sound::check(plan, records)?;
+    let mut by_trial: Vec<Vec<&Record>> = vec![Vec::new(); plan.trials.len()];
+    for record in records {
+        if let Some(trial) = record.trial() {
+            by_trial
+                .get_mut(usize::from(trial))
+                .ok_or_else(|| LedgerError::Unknown(format!("trial {trial}")))?
+                .push(record);
+        }
+    }
+    let ran = |(number, records): &(usize, &Vec<&Record>)| !steps::left_out(&plan.trials[*number], records);
+    let trials = by_trial.iter().enumerate().filter(ran);
+    let trials = trials.map(|(number, records)| close_trial(plan, number, records));
+    Ok(Account { trials: trials.collect::<Result<_, _>>()? })
+}
+
+fn whole(records: &[Record]) -> Result<(), LedgerError> {
+    let finishes = records.iter().filter(|record| matches!(record, Record::Finished { .. })).count();
+    match records.last() {
+        Some(Record::Finished { records: written }) if finishes == 1 => {
+            let received = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
+            if *written == received { Ok(()) } else { Err(LedgerError::Lost { written: *written, received }) }
+        }
+        _ => Err(LedgerError::Finish(finishes)),
+    }
+}
+
+/// Closes the account of one trial.
+///
+/// # Errors
+/// As [`close`].
+pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
+    let trial = &plan.trials[number];
+    let refused = steps::complete(&trial.ops, number, records)?;
+    let mut account = TrialAccount {
+        role: trial.role.clone(),
+        flows: Vec::new(),
+        devices: IndexMap::new(),
+        qdiscs: IndexMap::new(),
+        hooks: IndexMap::new(),
+        links: LinkStates::new(),
+        tables: Tables::default(),
+        captured: BTreeMap::new(),
+        waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
+        pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
+        foreign: Vec::new(),
+        moved: Moved::new(),
+        end: end::of(trial, number, records)?,
+        unobserved: None,
+        refused,
+    };
+    if account.refused.is_some() {
+        return Ok(account);
+    }
+    observers_lost_nothing(number, records, &mut account)?;
+    count(number, records, &mut account)?;
+    account.moved = moved::moved(trial, &account, records);
+    sockets::agree(plan, number, records, &account)?;
+    account.tables = steps::tables(number, records)?;
+    account.captured = steps::captured(&trial.ops, number, records)?;
+    let (mut pools, mut wires) = (Pools::of(&account, records), Wires::of(trial, &account));
+    for op in &trial.ops {
+        if let Op::Flood { flow, .. } = op {
+            account.flows.push(close_flow(plan, number, *flow, records, (&mut pools, &mut wires))?);
+        }
+    }
+    Ok(account)
+}
+
+fn observers_lost_nothing(
+    trial: usize,
+    records: &[&Record],
+    account: &mut TrialAccount,
+) -> Result<(), LedgerError> {
+    let mut observed = false;
+    for record in records {
+        match record {
+            Record::Observed { lost: 0, unavailable, .. } => {
+                observed = true;
+                account.unobserved = unavailable.clone();
+            }
+            Record::Observed { lost, .. } => {
+                let what = format!("the drop observer lost {lost} events");
+                return Err(LedgerError::Contradiction { trial, what });
+            }
+            Record::DroppedForeign { count, class, vlan, place, .. } => account.foreign.push(Foreign {
+                class: *class,
+                vlan: *vlan,
+                layer: ingress::layer(place),
+                place: place.clone(),
+                frames: *count,
+            }),
+            _ => {}
+        }
+    }
+    if observed { Ok(()) } else { Err(LedgerError::Absent { trial, what: "the drop observer".into() }) }
+}
+
+fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Result<(), LedgerError> {
+    let at = |wanted: When| {
+        records
+            .iter()
+            .find_map(|record| match record {
+                Record::Counters { when, devices, .. } if *when == wanted => Some(devices),
+                _ => None,
+            })
+            .ok_or_else(|| LedgerError::Absent { trial, what: format!("counters ({wanted:?})") })
+    };
+    let (before, after) = (at(When::Before)?, at(When::After)?);
+    for (device, state) in after {
+        let empty = DeviceState::default();
+        let earlier = before.get(device).filter(|it| it.index == state.index).unwrap_or(&empty);
+        let deltas = difference(&earlier.counters, &state.counters).map_err(|counter| {
+            LedgerError::Contradiction { trial, what: format!("{counter} of {device} ran backwards") }
+        })?;
+        account.devices.insert(device.clone(), deltas);
+        account.links.insert(device.clone(), state.link.clone());
+        for qdisc in &state.qdiscs {
+            let same = earlier
+                .qdiscs
+                .iter()
+                .find(|q| q.parent == qdisc.parent && q.kind == qdisc.kind && q.handle == qdisc.handle);
+            let nothing = BTreeMap::new();
+            let earlier = same.map_or(&nothing, |q| &q.counters);
+            let counters =
+                difference(earlier, &qdisc.counters).map_err(|counter| LedgerError::Contradiction {
+                    trial,
+                    what: format!("{counter} of the {} on {device} ran backwards", qdisc.kind),
+                })?;
+            let entry = QdiscAccount { kind: qdisc.kind.clone(), counters };
+            match qdisc.parent.as_str() {
+                "root" => account.qdiscs.insert(device.clone(), entry),
+                "clsact" => account.hooks.insert(device.clone(), entry),
+                _ => None,
+            };
+        }
+    }
+    Ok(())
+}
+
+fn difference(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> Result<BTreeMap<String, u64>, String> {
+    let mut deltas = BTreeMap::new();
+    for (counter, value) in after {
+        let delta = if counter.starts_with("backlog") {
+            *value
+        } else {
+            let earlier = before.get(counter).copied().unwrap_or(0);
+            value.checked_sub(earlier).ok_or_else(|| counter.clone())?
+        };
+        deltas.insert(counter.clone(), delta);
+    }
+    Ok(deltas)
+}
+
+/// More packets than this are in no queue: the number has run below zero.
+const QUEUE_PACKETS_MAX: u64 = i32::MAX as u64;
+
+/// Counted packets that flows may claim as theirs; each is claimed once.
+struct Pools {
+    /// Packets that queues hold at the end.
+    held: Vec<(DeviceRef, u64)>,
+    /// Packets that a counter says were dropped; used only where no drop event can say it better.
+    dropped: Vec<(Layer, DeviceRef, u64)>,
+    /// What filters on the way in dropped, where the event alone does not say so.
+    ingress: IngressDrops,
+}
+
+impl Pools {
+    fn of(account: &TrialAccount, records: &[&Record]) -> Self {
+        let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
+        let queues = || account.qdiscs.iter();
+        // `qlen` has 32 bits: a queue that has taken off more than it held (tbf with a cake inside on 6.12.57) is below
+        // zero, and holds nothing that could be claimed.
+        let held = queues().filter_map(|(device, qdisc)| {
+            let packets = value(&qdisc.counters, "backlog_packets");
+            (packets <= QUEUE_PACKETS_MAX).then(|| (device.clone(), packets))
+        });
+        let dropped_by_queues =
+            queues().map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
+        let dropped_by_hooks = account
+            .hooks
+            .iter()
+            .map(|(device, hook)| (Layer::Tc, device.clone(), value(&hook.counters, "drops")));
+        let dropped = if account.unobserved.is_some() {
+            dropped_by_hooks.chain(dropped_by_queues).collect()
+        } else {
+            Vec::new()
+        };
+        Self { held: held.collect(), dropped, ingress: IngressDrops::of(account, records) }
+    }
+
+    /// Gives frames of `rest` to the places whose counters say that they dropped some.
+    fn claim_dropped(&mut self, rest: &mut Frames, fates: &mut Vec<Fate>) {
+        for (layer, device, packets) in &mut self.dropped {
+            let (device, frames) = (Some(device.clone()), take(rest, packets));
+            claim(fates, Fate { layer: *layer, device, reason: "COUNTED".into(), queue: None, frames });
+        }
+    }
+}
+
+/// Takes up to `packets` of the frames in `rest` out of it, and out of the pool they are claimed from.
+fn take(rest: &mut Frames, packets: &mut u64) -> u32 {
+    let here: Frames = rest.iter().take(usize::try_from(*packets).unwrap_or(usize::MAX)).collect();
+    *packets -= u64::from(here.len());
+    *rest = rest.difference(&here);
+    here.len()
+}
+
+fn close_flow(
+    plan: &Plan,
+    trial: usize,
+    number: u16,
+    records: &[&Record],
+    (pools, wires): (&mut Pools, &mut Wires),
+) -> Result<FlowAccount, LedgerError> {
+    let flow = &plan
+        .flows
+        .get(usize::from(number))
+        .ok_or_else(|| LedgerError::Unknown(format!("flow {number}")))?
+        .flow;
+    let (accepted, refused, unacknowledged) = sent(trial, number, flow, records)?;
+    let (seen, duplicated) = seen(trial, number, flow, records)?;
+    let asked = Frames::first(flow.frames);
+    let mut rest = asked.difference(&seen);
+    let (mut fates, mut unknown) = (Vec::new(), Vec::new());
+    for (place, frames) in drops(number, records) {
+        let here = rest.intersection(frames);
+        rest = rest.difference(&here);
+        if let Some(here) = dropped(place, here, (pools, wires), &mut fates) {
+            unknown.push((place.clone(), here));
+        }
+    }
+    for (errno, frames) in &refused {
+        let mut here = rest.intersection(frames);
+        rest = rest.difference(&here);
+        // Without drop events only a counter can say where a refused frame got to.
+        pools.claim_dropped(&mut here, &mut fates);
+        // Neither event nor counter: the kernel never made a packet of it.
+        let (reason, frames) = (errno.clone(), here.len());
+        claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
+    }
+    // What TCP holds on to is in its send queue, whatever else holds segments of it.
+    let here = rest.intersection(&unacknowledged);
+    rest = rest.difference(&here);
+    let (reason, frames) = ("UNACKNOWLEDGED".into(), here.len());
+    claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
+    held::claim_emptied(number, records, &mut rest, &mut fates);
+    // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
+    let way = way::of(&plan.trials[trial], &flow.from);
+    for (device, packets) in pools.held.iter_mut().filter(|(device, _)| way.contains(device)) {
+        let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
+        claim(
+            &mut fates,
+            Fate { layer: Layer::Qdisc, device, reason: "BACKLOG".into(), queue: None, frames },
+        );
+    }
+    wires.claim(&mut rest, &mut fates);
+    pools.claim_dropped(&mut rest, &mut fates);
+    let account = FlowAccount {
+        flow: flow.clone(),
+        asked: flow.frames,
+        sent: accepted.len(),
+        errors: refused.iter().map(|(errno, frames)| (errno.clone(), frames.len())).collect(),
+        delivered: seen.len(),
+        duplicated,
+        silence_us: steps::silence(number, flow, records),
+        sources: steps::sources(number, records),
+        fates,
+        unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),
+        unknown: unknown.into_iter().map(|(place, _)| place).collect(),
+    };
+    adds_up(trial, account)
+}
+
+/// Every frame is in the account once.
+fn adds_up(trial: usize, flow: FlowAccount) -> Result<FlowAccount, LedgerError> {
+    let lost: u64 = flow.fates.iter().map(|fate| u64::from(fate.frames)).sum();
+    let (delivered, unattributed) = (flow.delivered, flow.unattributed.len());
+    if u64::from(delivered) + lost + u64::from(unattributed) == u64::from(flow.asked) {
+        return Ok(flow);
+    }
+    let (name, asked) = (&flow.flow.name, flow.asked);
+    let what = format!(
+        "flow {name} does not add up: {asked} asked, {delivered} delivered, {lost} lost, {unattributed} unattributed"
+    );
+    Err(LedgerError::Contradiction { trial, what })
+}
+
+/// Frames of which an event says where they were dropped; returned where the lab does not know the place.
+fn dropped(
+    place: &DropPlace,
+    here: Frames,
+    (pools, wires): (&mut Pools, &mut Wires),
+    fates: &mut Vec<Fate>,
+) -> Option<Frames> {
+    match ingress::layer(place) {
+        Some(Layer::Driver) => {
+            // Some drivers free what was sent as if it were lost.
+            let sent = wires.sent(place, here.len());
+            let frames = here.len() - sent.frames;
+            claim(fates, sent);
+            claim(fates, fate(Layer::Driver, place, frames));
+        }
+        Some(layer) => {
+            let filtered = pools.ingress.claim(place, here.len());
+            claim(fates, fate(Layer::Tc, place, filtered));
+            claim(fates, fate(layer, place, here.len() - filtered));
+        }
+        None => return (!here.is_empty()).then_some(here),
+    }
+    None
+}
+
+fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a DropPlace, &'a Frames)> {
+    records.iter().filter_map(move |record| match record {
+        Record::Dropped { flow, frames, place, .. } if *flow == number => Some((place, frames)),
+        _ => None,
+    })
+}
+
+type Refused = BTreeMap<String, Frames>;
+/// Sends accepted, refused by errno, and accepted but not acknowledged.
+type Answers = (Frames, Refused, Frames);
+
+fn sent(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<Answers, LedgerError> {
+    let found: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Sent { flow, accepted, refused, unacknowledged, .. } if *flow == number => {
+                Some((accepted, refused, unacknowledged))
+            }
+            _ => None,
+        })
+        .collect();
+    let [(accepted, refused, unacknowledged)] = found[..] else {
+        let what = format!("what flow {} sent ({} records)", flow.name, found.len());
+        return Err(LedgerError::Absent { trial, what });
+    };
+    let all = refused.values().fold(accepted.clone(), |all, frames| all.union(frames));
+    let count: u32 = accepted.len() + refused.values().map(Frames::len).sum::<u32>();
+    let sound = accepted.is_sound() && refused.values().all(Frames::is_sound);
+    if !sound || all != Frames::first(flow.frames) || count != flow.frames {
+        let what = format!("flow {}: {} asked, but {count} accepted and refused", flow.name, flow.frames);
+        return Err(LedgerError::Contradiction { trial, what });
+    }
+    if !unacknowledged.is_sound() || !unacknowledged.difference(accepted).is_empty() {
+        let what = format!("flow {} waits for answers to writes that were not accepted", flow.name);
+        return Err(LedgerError::Contradiction { trial, what });
+    }
+    Ok((accepted.clone(), refused.clone(), unacknowledged.clone()))
+}
+
+fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(Frames, u32), LedgerError> {
+    let found: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Seen { flow, frames, duplicated, overrun, .. } if *flow == number => {
+                Some((frames, *duplicated, *overrun))
+            }
+            _ => None,
+        })
+        .collect();
+    let contradiction = |what: String| Err(LedgerError::Contradiction { trial, what });
+    match found[..] {
+        [(_, _, overrun)] if overrun > 0 => {
+            contradiction(format!("the receiver of flow {} lost {overrun} frames itself", flow.name))
+        }
+        [(frames, duplicated, _)] => {
+            if !frames.is_sound() || !frames.difference(&Frames::first(flow.frames)).is_empty() {
+                return contradiction(format!(
+                    "flow {} received frames that were never asked for",
+                    flow.name
+                ));
+            }
+            Ok((frames.clone(), duplicated))
+        }
+        _ => Err(LedgerError::Absent { trial, what: format!("what flow {} delivered", flow.name) }),
+    }
+}

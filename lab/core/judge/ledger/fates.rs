@@ -1,0 +1,29 @@
+//! Fates of frames, one for each place.
+
+use crate::judge::account::Fate;
+use crate::net::layer::Layer;
+use crate::plan::record::DropPlace;
+
+/// Adds frames to the account of one place; places that differ only in what the account does not show are one.
+pub fn claim(fates: &mut Vec<Fate>, new: Fate) {
+    if new.frames == 0 {
+        return;
+    }
+    let same = |fate: &&mut Fate| {
+        fate.layer == new.layer
+            && fate.device == new.device
+            && fate.reason == new.reason
+            && fate.queue == new.queue
+    };
+    match fates.iter_mut().find(same) {
+        Some(fate) => fate.frames += new.frames,
+        None => fates.push(new),
+    }
+}
+
+/// The fate that an event tells of.
+pub fn fate(layer: Layer, place: &DropPlace, frames: u32) -> Fate {
+    let reason = place.reason.clone().unwrap_or_else(|| place.location.clone());
+    let queue = if layer == Layer::Qdisc { place.qdisc.clone() } else { None };
+    Fate { layer, device: place.device.clone(), reason, queue, frames }
+}

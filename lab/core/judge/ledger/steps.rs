@@ -1,0 +1,148 @@
+//! The steps of a trial: each is there, and waits and captures have told what they saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use crate::judge::account::{PodAccount, Refusal, WaitAccount};
+use crate::judge::ledger::LedgerError;
+use crate::plan::op::Op;
+use crate::plan::record::{Record, Tables};
+use crate::plan::{Role, Trial};
+use crate::topology::scenario::Flow;
+
+/// Whether a contrary trial was not needed, and says so. Any other trial has to be there.
+pub fn left_out(trial: &Trial, records: &[&Record]) -> bool {
+    matches!((&trial.role, records), (Role::Contrary(_), [Record::TrialLeftOut { .. }]))
+}
+
+/// Every operation has one record, in order; the last may be a refusal.
+pub fn complete(ops: &[Op], trial: usize, records: &[&Record]) -> Result<Option<Refusal>, LedgerError> {
+    let absent = |what: String| Err(LedgerError::Absent { trial, what });
+    if !matches!(records.first(), Some(Record::TrialStarted { .. })) {
+        return absent("its start".into());
+    }
+    let mut next = 0;
+    for record in records {
+        match record {
+            Record::OpDone { op, .. } if *op as usize == next => next += 1,
+            Record::OpFailed { op, error, .. } if *op as usize == next && next < ops.len() => {
+                let devices = ops[next].devices().into_iter().cloned().collect();
+                return Ok(Some(Refusal { error: error.clone(), devices }));
+            }
+            Record::OpDone { op, .. } | Record::OpFailed { op, .. } => {
+                return absent(format!("operation {next}; {op} came instead"));
+            }
+            _ => {}
+        }
+    }
+    if next == ops.len() { Ok(None) } else { absent(format!("operation {next} of {}", ops.len())) }
+}
+
+/// Every wait that was begun has told how it ended.
+pub fn waits(
+    ops: &[Op],
+    trial: usize,
+    records: &[&Record],
+    cut_short: bool,
+) -> Result<Vec<WaitAccount>, LedgerError> {
+    let mut waits = Vec::new();
+    for (number, op) in ops.iter().enumerate() {
+        let Op::Wait { until, within_ms, .. } = op else { continue };
+        let ended = records.iter().find_map(|record| match record {
+            Record::Waited { op, value, held, .. } if *op as usize == number => Some((*value, *held)),
+            _ => None,
+        });
+        match ended {
+            Some((value, held)) => {
+                waits.push(WaitAccount { until: until.clone(), within_ms: *within_ms, value, held });
+            }
+            None if cut_short => {}
+            None => {
+                return Err(LedgerError::Absent { trial, what: format!("the wait for {}", until.subject) });
+            }
+        }
+    }
+    Ok(waits)
+}
+
+/// Every step about a pod has told how it ended.
+pub fn pods(
+    ops: &[Op],
+    trial: usize,
+    records: &[&Record],
+    cut_short: bool,
+) -> Result<Vec<PodAccount>, LedgerError> {
+    let mut pods = Vec::new();
+    for (number, op) in ops.iter().enumerate() {
+        let (what, fails) = match op {
+            Op::Attach { pod, parts, fails } => {
+                let networks: Vec<&str> = parts.iter().map(|part| part.network.as_str()).collect();
+                (format!("attach {pod} to {}", networks.join(", ")), fails.clone())
+            }
+            Op::Detach { pod, .. } => (format!("detach {pod}"), None),
+            Op::CheckPod { pod, .. } => (format!("check {pod}"), None),
+            _ => continue,
+        };
+        let ended = records.iter().find_map(|record| match record {
+            Record::Pod { op, failed, left, .. } if *op as usize == number => {
+                Some((failed.clone(), left.clone()))
+            }
+            _ => None,
+        });
+        match ended {
+            Some((failed, left)) => pods.push(PodAccount { what, fails, failed, left }),
+            None if cut_short => {}
+            None => return Err(LedgerError::Absent { trial, what: format!("how it ended to {what}") }),
+        }
+    }
+    Ok(pods)
+}
+
+/// What a flow with an interval tells of its receiver.
+pub fn silence(number: u16, flow: &Flow, records: &[&Record]) -> Option<u64> {
+    flow.interval_us?;
+    records.iter().find_map(|record| match record {
+        Record::Silence { flow, longest_us, .. } if *flow == number => Some(*longest_us),
+        _ => None,
+    })
+}
+
+/// Where a flow's frames came from.
+pub fn sources(number: u16, records: &[&Record]) -> BTreeSet<Ipv4Addr> {
+    let found = records.iter().find_map(|record| match record {
+        Record::Sources { flow, sources, .. } if *flow == number => Some(sources.clone()),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+/// Addresses and routes were read once everything had settled.
+pub fn tables(trial: usize, records: &[&Record]) -> Result<Tables, LedgerError> {
+    let found = records.iter().find_map(|record| match record {
+        Record::Tables { tables, .. } => Some(tables.clone()),
+        _ => None,
+    });
+    found.ok_or_else(|| LedgerError::Absent { trial, what: "addresses and routes".into() })
+}
+
+/// Every capture has told what it counted, and missed nothing.
+pub fn captured(ops: &[Op], trial: usize, records: &[&Record]) -> Result<BTreeMap<String, u64>, LedgerError> {
+    let mut counts = BTreeMap::new();
+    for record in records {
+        if let Record::Captured { capture, count, overrun, .. } = record {
+            if *overrun > 0 {
+                let what = format!("capture {capture} lost {overrun} frames itself");
+                return Err(LedgerError::Contradiction { trial, what });
+            }
+            counts.insert(capture.clone(), *count);
+        }
+    }
+    let missing = ops.iter().find_map(|op| match op {
+        Op::Capture(capture) if !counts.contains_key(&capture.name) => Some(&capture.name),
+        _ => None,
+    });
+    match missing {
+        Some(name) => Err(LedgerError::Absent { trial, what: format!("what capture {name} counted") }),
+        None => Ok(counts),
+    }
+}

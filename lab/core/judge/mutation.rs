@@ -1,0 +1,605 @@
+//! `--prove`: what nothing can break says nothing. For each expectation and each wait, trials in which it must not hold;
+//! one that holds in all of them is vacuous.
+//!
+//! A contrary trial is the topology with none of its faults, or with another one, chosen by what the condition looks
+//! at. The author of a file names the fault (`broken_by`) where none of these breaks it. With none of its faults, what a
+//! wait waits for must not be there: otherwise it was there before the fault that it waits for.
+//!
+//! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
+//! tells nothing. What a hypothesis waits for must not be there with nothing broken.
+
+pub(crate) mod order;
+
+pub use crate::judge::mutation::order::{Order, order};
+
+use crate::judge::account::{Account, TrialAccount};
+use crate::judge::hypotheses::Tried;
+use crate::judge::verdict::{Applies, applies, value_of};
+use crate::net::link::{Link, LinkKind};
+use crate::net::name::DeviceRef;
+use crate::net::nic::VfSettings;
+use crate::net::qdisc::Qdisc;
+use crate::net::version::Running;
+use crate::plan;
+use crate::plan::Role;
+use crate::topology::Topology;
+use crate::topology::cni::{Attached, Delegate};
+use crate::topology::condition::{Bounds, Condition, FlowField, State, Subject};
+use crate::topology::fault::{Fault, FilterKind, Hook};
+use crate::topology::mutant::{Contrary, ToBreak};
+use crate::topology::scenario::Step;
+
+/// ETH_MIN_MTU: the lab's frames do not fit.
+const MTU_MIN: u32 = 68;
+/// Neither the usual one nor the smallest.
+const MTU_OTHER: u32 = 1280;
+/// Devices whose routes are taken away, each in a trial of its own, at the most.
+const ROUTES_TRIED: usize = 2;
+/// More than any flow of a test needs, in bytes.
+const PLUG_BYTES: u32 = 1 << 24;
+/// What the control is called.
+const NOTHING_BROKEN: &str = "control";
+
+/// Whether an expectation, a wait or a piece of evidence can fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Its name.
+    pub name: String,
+    /// The trial that breaks it, and the number it has there; `None` is vacuous.
+    pub broken: Option<(String, u64)>,
+    /// The trials that were tried.
+    pub tried: Vec<String>,
+}
+
+/// The topology with the contrary trials that its expectations need.
+pub fn with_contraries(mut topology: Topology) -> Topology {
+    let mut contraries: Vec<Contrary> = Vec::new();
+    let waited = topology.scenario.steps.iter().filter_map(awaited);
+    let mut to_break = Vec::new();
+    for condition in topology.scenario.expect.iter().chain(waited) {
+        let meant = contraries_of(&topology, condition).into_iter();
+        let places = meant.map(|contrary| place_of(contrary, &mut contraries)).collect();
+        to_break.push(ToBreak { condition: condition.clone(), contraries: places });
+    }
+    topology.scenario.contraries = contraries;
+    topology.scenario.to_break = to_break;
+    topology.scenario.to_prove = true;
+    topology
+}
+
+/// Its place among all, which it has from now on.
+fn place_of(contrary: Contrary, all: &mut Vec<Contrary>) -> usize {
+    all.iter().position(|one| *one == contrary).unwrap_or_else(|| {
+        all.push(contrary);
+        all.len() - 1
+    })
+}
+
+fn awaited(step: &Step) -> Option<&Condition> {
+    match step {
+        Step::Wait { until, .. } => Some(until),
+        _ => None,
+    }
+}
+
+/// Holds what is stated against the trials in which it must not hold; nothing unless that was asked for.
+pub fn prove(topology: &Topology, account: &Account, tried: &[Tried], kernel: Option<Running>) -> Vec<Proof> {
+    let scenario = &topology.scenario;
+    if !scenario.to_prove {
+        return Vec::new();
+    }
+    let mut proofs: Vec<Proof> = scenario
+        .expect
+        .iter()
+        .filter(|condition| applies(condition, kernel) == Applies::Yes)
+        .map(|condition| proof(condition.name.clone(), condition, contraries(account)))
+        .collect();
+    let waits = scenario.steps.iter().filter_map(awaited);
+    proofs.extend(waits.map(|until| proof(format!("wait: {}", until.name), until, contraries(account))));
+    for hypothesis in &scenario.hypotheses {
+        let Some(until) = &hypothesis.wait else { continue };
+        let name = format!("wait of {}: {}", hypothesis.name, until.name);
+        proofs.push(proof(name, until, control(account)));
+    }
+    let evidence = scenario.report.iter().flat_map(|report| &report.evidence);
+    let is_judged = |(_, item): &(usize, &crate::topology::scenario::Observation)| {
+        applies(&item.condition, kernel) == Applies::Yes
+    };
+    proofs.extend(
+        evidence
+            .enumerate()
+            .filter(is_judged)
+            .map(|(number, item)| told_apart(&item.condition, number, tried)),
+    );
+    proofs
+}
+
+/// Trials by what they are called.
+type Labelled<'a> = Vec<(String, &'a TrialAccount)>;
+
+fn contraries(account: &Account) -> Labelled<'_> {
+    let label = |trial: &'_ TrialAccount| match &trial.role {
+        Role::Contrary(label) => Some(label.clone()),
+        _ => None,
+    };
+    account.trials.iter().filter_map(|trial| Some((label(trial)?, trial))).collect()
+}
+
+/// The control: what a hypothesis waits for comes of the hypothesis.
+fn control(account: &Account) -> Labelled<'_> {
+    let controls = account.trials.iter().filter(|trial| trial.role == Role::Control);
+    controls.map(|trial| (NOTHING_BROKEN.to_owned(), trial)).collect()
+}
+
+fn proof(name: String, condition: &Condition, trials: Labelled<'_>) -> Proof {
+    let broken = trials.iter().find_map(|(label, trial)| Some((label.clone(), broken(condition, trial)?)));
+    let tried = trials.into_iter().map(|(label, trial)| match &trial.refused {
+        Some(refusal) => format!("{label} (not carried out: {})", refusal.error),
+        None => label,
+    });
+    Proof { name, broken, tried: tried.collect() }
+}
+
+/// The number with which a trial shows that a condition can fail. One that the kernel did not carry out shows nothing:
+/// what is not there then was never made.
+pub fn broken(condition: &Condition, trial: &TrialAccount) -> Option<u64> {
+    if trial.refused.is_some() {
+        return None;
+    }
+    value_of(&condition.subject, trial).filter(|value| !condition.bounds.hold(*value))
+}
+
+/// Whether a piece of evidence fails to show under some explanation. That a run has no such number does not count.
+fn told_apart(condition: &Condition, number: usize, tried: &[Tried]) -> Proof {
+    let label = |one: &Tried| {
+        one.hypothesis.as_ref().map_or(NOTHING_BROKEN.to_owned(), |hypothesis| hypothesis.name.clone())
+    };
+    let broken = tried.iter().find_map(|one| {
+        let evidence = one.evidence.get(number).filter(|evidence| !evidence.fits)?;
+        Some((label(one), evidence.observed?))
+    });
+    let name = format!("evidence: {}", condition.name);
+    Proof { name, broken, tried: tried.iter().map(label).collect() }
+}
+
+fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
+    if let Some(fault) = &condition.broken_by {
+        return vec![Contrary::Named(fault.clone())];
+    }
+    let bounds = condition.bounds;
+    let is_zero = bounds.hold(0);
+    let steps = &topology.scenario.steps;
+    let mut found = Vec::new();
+    if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
+        found.push(Contrary::Healthy);
+    } else {
+        // What is wrong stands from the beginning: in what a bond, a bridge or a PF was told.
+        found.extend(
+            topology
+                .links
+                .values()
+                .filter(|link| is_told(link))
+                .map(|link| Contrary::Plain(link.device.clone())),
+        );
+    }
+    match &condition.subject {
+        Subject::Flow { flow, field } => {
+            found.extend(cut(topology, Some(flow)));
+            // What UDP does not tell, no fault below it can change: only what was asked for.
+            if matches!(field, FlowField::Asked | FlowField::Sent) && !is_zero {
+                found.push(Contrary::Halved);
+            }
+        }
+        Subject::Errno { flow, .. } | Subject::Source { flow, .. } => found.extend(cut(topology, Some(flow))),
+        Subject::Fate { flow, layer, device, .. } if is_zero => {
+            found.extend(loss(topology, flow, layer, device.as_ref()));
+        }
+        Subject::Fate { flow, .. } => found.extend(cut(topology, Some(flow))),
+        Subject::Device { device, counter } if is_zero => {
+            found.extend(counted(topology, device, counter));
+        }
+        Subject::Device { .. } => found.extend(cut(topology, None)),
+        Subject::Qdisc { device, counter } if is_zero => {
+            let qdisc = match counter.as_str() {
+                "drops" => Qdisc::Pfifo { limit: 0 },
+                _ => Qdisc::Plug { limit: PLUG_BYTES },
+            };
+            found.push(Contrary::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
+        }
+        Subject::Qdisc { .. } => found.extend(cut(topology, None)),
+        Subject::Clsact { device, .. } if is_zero => {
+            let filter = |hook| {
+                let (device, kind) = (device.clone(), FilterKind::Clsact);
+                Contrary::Broken(Fault::Filter { device, hook, vlan: None, kind })
+            };
+            found.extend([Hook::Egress, Hook::Ingress].map(filter));
+        }
+        Subject::Clsact { .. } => found.extend(cut(topology, None)),
+        Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
+        Subject::Mac { device, .. } => found.extend(another_address(topology, device, is_zero)),
+        Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
+        // Given by IPAM, or by the topology; a device that is down has no routes.
+        Subject::Address { device, .. } => {
+            found.push(Contrary::Undone);
+            found.extend(fewer_networks(topology));
+            found.push(Contrary::Unaddressed(device.clone()));
+        }
+        Subject::Routes { .. } | Subject::Shown { .. } => {
+            found.push(Contrary::Undone);
+            let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
+            found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
+        }
+        // A bond's selectors took the device, in a step.
+        Subject::Refused { .. } if steps.iter().any(|step| matches!(step, Step::Reconcile { .. })) => {
+            return vec![Contrary::Undone];
+        }
+        // Whatever it was that the kernel refused: without options it makes the device.
+        Subject::Refused { device, .. } => return vec![Contrary::Plain(device.clone())],
+    }
+    found
+}
+
+/// Its bond without it; an address that nobody chose, for what the first port of a bond has is its own and the bond's;
+/// the bond's way of choosing an address, and each that it could have chosen.
+fn another_address(topology: &Topology, device: &DeviceRef, is_other: bool) -> Vec<Contrary> {
+    let has = |link: &&Link| link.has_port(device) || link.device == *device;
+    let bonds = links_of(topology).filter(has);
+    let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
+    let mut found = releases(topology, device);
+    // Where it must not be a certain address, a stranger's is none either.
+    found.extend((!is_other).then(|| Contrary::Readdressed(device.clone())));
+    found.extend(told.map(Contrary::Plain));
+    found
+}
+
+/// Whether a bond, bridge or PF has been told something that it could be without.
+fn is_told(link: &Link) -> bool {
+    let mut bare = link.clone();
+    plan::plain(&mut bare);
+    let has_options = matches!(
+        link.kind,
+        LinkKind::Bond(_) | LinkKind::Bridge { .. } | LinkKind::Pf(_) | LinkKind::Netdevsim(_)
+    );
+    has_options && bare != *link
+}
+
+/// Drops what a flow sends, or every flow, before the first device has it.
+fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Contrary> {
+    let flows = topology.scenario.flows.values();
+    let meant = flows.filter(|one| flow.is_none_or(|name| one.name == name));
+    meant.map(|flow| Contrary::Broken(egress(&flow.from))).collect()
+}
+
+fn egress(device: &DeviceRef) -> Fault {
+    Fault::Filter { device: device.clone(), hook: Hook::Egress, vlan: None, kind: FilterKind::Clsact }
+}
+
+/// A loss at a layer at which there should be none.
+fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>) -> Vec<Contrary> {
+    let Some(flow) = topology.scenario.flows.get(flow) else { return Vec::new() };
+    let here = device.unwrap_or(&flow.from).clone();
+    match layer {
+        "qdisc" => vec![Contrary::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
+        "tc" => vec![Contrary::Broken(egress(&here))],
+        "socket" => vec![Contrary::Broken(Fault::Down { device: flow.from.clone() })],
+        "peer" => {
+            carriers(topology, &flow.from).iter().filter_map(|port| too_small(topology, port)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A fault that a device counts which should count none.
+fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
+    match (&link.kind, counter) {
+        (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
+            vec![Contrary::Broken(egress(parent))]
+        }
+        (_, "tx_dropped") => {
+            carriers(topology, device).iter().filter_map(|port| too_small(topology, port)).collect()
+        }
+        (_, "rx_dropped") => vec![small(topology, device)],
+        _ => cut(topology, None),
+    }
+}
+
+/// A device of the topology, or one that an attachment makes.
+fn link_of<'t>(topology: &'t Topology, device: &DeviceRef) -> Option<&'t Link> {
+    links_of(topology).find(|link| link.device == *device)
+}
+
+fn links_of(topology: &Topology) -> impl Iterator<Item = &Link> {
+    topology.links.values().chain(topology.attachments.devices.values())
+}
+
+/// The cables below a device.
+fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
+    let Some(link) = link_of(topology, device) else { return Vec::new() };
+    let below = link.below();
+    if below.is_empty() {
+        return vec![device.clone()];
+    }
+    below.iter().flat_map(|below| carriers(topology, below)).collect()
+}
+
+/// The other end of a cable takes no frame of the lab's: the driver counts it.
+fn too_small(topology: &Topology, port: &DeviceRef) -> Option<Contrary> {
+    far_end(topology, port).map(|peer| small(topology, peer))
+}
+
+fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
+    mtu(topology, device, MTU_MIN)
+}
+
+fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
+    let standing = link_of(topology, device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
+    Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
+}
+
+fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
+    match &link_of(topology, port)?.kind {
+        LinkKind::Veth { peer } => Some(peer),
+        _ => None,
+    }
+}
+
+fn another_state(
+    topology: &Topology,
+    device: &DeviceRef,
+    state: State,
+    condition: &Condition,
+) -> Vec<Contrary> {
+    let ports = || link_of(topology, device).map(|link| link.below()).unwrap_or_default().into_iter();
+    let fault = |fault: Fault| Contrary::Broken(fault);
+    let wanted = condition.bounds;
+    let broken: Vec<Contrary> = match state {
+        State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
+        State::Exists if wanted.hold(0) => {
+            return vec![Contrary::Undone, Contrary::Made(device.clone())];
+        }
+        State::Exists => {
+            return [vec![Contrary::Undone, Contrary::Kept], fewer_networks(topology)].concat();
+        }
+        State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
+        State::Up => vec![fault(Fault::Down { device: device.clone() })],
+        // No carrier, no port: what has none gets one.
+        State::Carrier | State::Ports if wanted.hold(0) => {
+            bond_at(topology, device).map(Contrary::Joined).into_iter().collect()
+        }
+        State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
+        State::Ports => releases(topology, device),
+        State::Active | State::MiiStatus if wanted.hold(0) => {
+            siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
+        }
+        State::Active | State::MiiStatus => vec![fault(Fault::Down { device: device.clone() })],
+        // What a PF puts on LACPDUs keeps partners apart.
+        State::Partner | State::AggregatorPorts if tells_pf(topology) => vec![Contrary::Untold],
+        State::Partner | State::AggregatorPorts => {
+            ports().map(|port| fault(Fault::Down { device: port })).collect()
+        }
+    };
+    // The state is read at the end; until then it has to come about.
+    broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+}
+
+/// Whether a sriov plugin has something to tell a PF.
+fn tells_pf(topology: &Topology) -> bool {
+    let says = |attached: &Attached| match &attached.network.delegate {
+        Delegate::Sriov(settings) => *settings != VfSettings::default(),
+        _ => false,
+    };
+    topology.scenario.steps.iter().any(|step| match step {
+        Step::Attach(attachment) => attachment.delegates.iter().any(says),
+        _ => false,
+    })
+}
+
+/// A pod that is attached to its first network, to its first two, and so on.
+fn fewer_networks(topology: &Topology) -> Vec<Contrary> {
+    let of = |step: &Step| match step {
+        Step::Attach(attachment) => attachment.delegates.len(),
+        _ => 0,
+    };
+    let most = topology.scenario.steps.iter().map(of).max().unwrap_or(0);
+    (1..most).map(Contrary::Networks).collect()
+}
+
+/// The device if it is a bond, or the bond that it stands on.
+fn bond_at(topology: &Topology, device: &DeviceRef) -> Option<DeviceRef> {
+    let link = link_of(topology, device)?;
+    match (&link.kind, link.kind.parent()) {
+        (LinkKind::Bond(_), _) => Some(device.clone()),
+        (_, Some(parent)) => bond_at(topology, parent),
+        (_, None) => None,
+    }
+}
+
+/// The other ports of the same bond.
+fn siblings(topology: &Topology, port: &DeviceRef) -> Vec<DeviceRef> {
+    let bonds = links_of(topology).filter(|link| link.has_port(port));
+    bonds.flat_map(|bond| bond.below()).filter(|other| other != port).collect()
+}
+
+/// The condition that holds where the first does not.
+fn opposite(condition: &Condition) -> Condition {
+    let Bounds { at_least, at_most } = condition.bounds;
+    let bounds = match at_most {
+        _ if at_least > 0 => Bounds { at_least: 0, at_most: Some(at_least - 1) },
+        Some(most) => Bounds { at_least: most + 1, at_most: None },
+        None => Bounds { at_least: 0, at_most: None },
+    };
+    Condition { name: format!("not: {}", condition.name), bounds, ..condition.clone() }
+}
+
+/// Each port taken out of its bond, for a bond or one of its ports.
+fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
+    let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
+    let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
+    let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
+    ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
+}
+
+fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Contrary> {
+    let Some(capture) = topology.scenario.captures.get(capture) else { return Vec::new() };
+    if bounds.hold(0) {
+        return vec![Contrary::Replugged(capture.device.clone())];
+    }
+    far_end(topology, &capture.device).map(|peer| Contrary::Broken(egress(peer))).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: &str = r#"
+[ns.node.veth.p0]
+peer = "switch:p0"
+[ns.node.bond.bond0]
+mode = "active-backup"
+miimon = 50
+ports = ["p0"]
+addresses = ["192.0.2.1/24"]
+[ns.switch.veth.p0]
+peer = "node:p0"
+addresses = ["192.0.2.2/24"]
+[flow.f]
+from = "node:bond0"
+to = "switch:p0"
+frames = 9
+[fault.qdisc.full]
+device = "node:p0"
+qdisc = { kind = "pfifo", limit = 0 }
+"#;
+
+    fn armed(rest: &str) -> Topology {
+        let text = format!("{STACK}{rest}");
+        with_contraries(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
+    }
+
+    #[rstest::rstest]
+    #[case(
+        "flow = \"f\"\nerrno = \"ENOBUFS\"\nequals = 9",
+        "nothing broken; egress clsact filter of node:bond0"
+    )]
+    #[case(
+        "flow = \"f\"\nfield = \"lost\"\nequals = 9",
+        "nothing broken; egress clsact filter of node:bond0"
+    )]
+    #[case(
+        "flow = \"f\"\nfield = \"sent\"\nequals = 9",
+        "nothing broken; egress clsact filter of node:bond0; half of the frames"
+    )]
+    #[case("flow = \"f\"\nlayer = \"tc\"\nequals = 0", "nothing broken; egress clsact filter of node:bond0")]
+    #[case(
+        "device = \"node:bond0\"\ncounter = \"tx_dropped\"\nequals = 0",
+        "nothing broken; mtu of switch:p0 68"
+    )]
+    #[case(
+        "qdisc = \"node:p0\"\ncounter = \"drops\"\nequals = 0",
+        "nothing broken; qdisc of node:p0 pfifo limit 0"
+    )]
+    #[case("device = \"node:p0\"\nstate = \"active\"\nequals = 1", "nothing broken; down node:p0")]
+    #[case(
+        "device = \"node:bond0\"\nstate = \"ports\"\nequals = 1",
+        "nothing broken; release node:p0 from node:bond0"
+    )]
+    #[case(
+        "device = \"node:bond0\"\nstate = \"carrier\"\nequals = 0",
+        "nothing broken; node:bond0 with another port"
+    )]
+    #[case("flow = \"f\"\nerrno = \"EIO\"\nequals = 0\nbroken_by = \"full\"", "full from the start")]
+    fn what_an_expectation_looks_at_decides_what_is_broken(#[case] expect: &str, #[case] expected: &str) {
+        let topology =
+            armed(&format!("[[step]]\ninject = \"full\"\n[[step]]\nflood = \"f\"\n[[expect]]\n{expect}\n"));
+        let labels = topology.scenario.contraries.iter().map(ToString::to_string);
+        let labels: Vec<String> = labels.map(|label| label.replace("only this broken: ", "")).collect();
+        assert_eq!(labels.join("; "), expected);
+        let plan = crate::plan::lower::lower(&topology);
+        let roles: Vec<&Role> = plan.trials.iter().map(|trial| &trial.role).collect();
+        assert_eq!(roles.len(), 1 + labels.len(), "{roles:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_broken_by_a_device_without_options() {
+        let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
+                    [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
+        let topology = armed(text);
+        assert_eq!(topology.scenario.contraries, [Contrary::Plain("node:bond1".parse().unwrap())]);
+        let plan = crate::plan::lower::lower(&topology);
+        let made = plan.trials[1].ops.iter().find_map(|op| match op {
+            crate::plan::op::Op::Create { link, .. } if link.device.name.as_str() == "bond1" => {
+                Some(link.clone())
+            }
+            _ => None,
+        });
+        let Some(LinkKind::Bond(bond)) = made.map(|link| link.kind) else { panic!("no bond1 is made") };
+        assert_eq!((bond.use_carrier, bond.miimon), (None, None));
+    }
+
+    const VF: &str = r#"
+[ns.node.pf.eth0]
+driver = "igb"
+vfs = 2
+peer = "switch:p0"
+vf.0 = { mac = "02:00:5e:00:53:01" }
+vf.1 = { link_state = "disable" }
+[ns.pod.vf.net0]
+of = "node:eth0"
+index = 0
+[ns.pod.vf.net1]
+of = "node:eth0"
+index = 1
+"#;
+
+    #[rstest::rstest]
+    #[case("device = \"pod:net0\"\nrefused = \"EADDRNOTAVAIL\"", "pod:net0", &[1])]
+    #[case("device = \"node:eth0\"\nrefused = \"EOPNOTSUPP\"", "node:eth0", &[])]
+    fn a_refusal_is_broken_by_a_pf_that_was_told_nothing_of_the_vf(
+        #[case] expect: &str,
+        #[case] plain: &str,
+        #[case] still_set: &[u8],
+    ) {
+        let text = format!("{VF}[[expect]]\n{expect}\n");
+        let topology = with_contraries(Topology::parse("t", "t.toml", &text).unwrap());
+        assert_eq!(topology.scenario.contraries, [Contrary::Plain(plain.parse().unwrap())]);
+        let plan = crate::plan::lower::lower(&topology);
+        let set = plan.trials[1].ops.iter().filter_map(|op| match op {
+            crate::plan::op::Op::SetVf { index, .. } => Some(*index),
+            _ => None,
+        });
+        assert_eq!(set.collect::<Vec<_>>(), still_set);
+    }
+
+    #[test]
+    fn an_address_is_broken_by_a_strangers() {
+        let topology = armed("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
+        let to_break = &topology.scenario.to_break;
+        assert_eq!(to_break.len(), 1);
+        let stranger = Contrary::Readdressed("node:p0".parse().unwrap());
+        let place = topology.scenario.contraries.iter().position(|one| *one == stranger).unwrap();
+        assert!(to_break[0].contraries.contains(&place));
+        let acts = &crate::plan::lower::lower(&topology).trials[1 + place].ops;
+        let [.., crate::plan::op::Op::Address { device, .. }, crate::plan::op::Op::Count(_)] = &acts[..]
+        else {
+            panic!("it is the last thing done: {acts:?}")
+        };
+        assert_eq!(device.to_string(), "node:p0");
+    }
+
+    #[test]
+    fn the_opposite_of_a_bound_holds_where_the_bound_does_not() {
+        for (at_least, at_most, inside, outside) in [(1, Some(1), 1, 0), (0, Some(0), 0, 1), (3, None, 4, 2)]
+        {
+            let condition = Condition {
+                name: "c".into(),
+                subject: Subject::Captured { capture: "x".into() },
+                bounds: Bounds { at_least, at_most },
+                broken_by: None,
+                when: None,
+            };
+            let opposite = opposite(&condition).bounds;
+            assert!(opposite.hold(outside) && !opposite.hold(inside), "{at_least} {at_most:?}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
+
+pub(crate) mod applies;
+
+pub use crate::judge::hypotheses::{Evidence, Tried, TriedFix};
+pub use crate::judge::verdict::applies::{Applies, applies};
+
+use crate::judge::account::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
+use crate::judge::ledger::{Counter, Of};
+use crate::judge::mutation::Proof;
+use crate::judge::next_checks::Separator;
+use crate::judge::outcome::Outcome;
+use crate::judge::{hypotheses, mutation, next_checks};
+use crate::net::ip_address;
+use crate::net::ip_address::Shown;
+use crate::net::name::{DeviceRef, NsName};
+use crate::net::route::Route;
+use crate::net::version::Running;
+use crate::plan::Role;
+use crate::plan::record::OpError;
+use crate::topology::Topology;
+use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
+use crate::topology::mutant::Contrary;
+
+/// One thing that had to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// `pass`, `fail`, or `error` when the run has no such number.
+    pub outcome: Outcome,
+    /// In words.
+    pub expected: String,
+    /// In words.
+    pub observed: String,
+}
+
+/// The verdict on one run that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The worst of the checks.
+    pub outcome: Outcome,
+    /// In the order of the file, the lab's own last.
+    pub checks: Vec<Check>,
+    /// The control first.
+    pub tried: Vec<Tried>,
+    /// What would tell the explanations that remain from each other, or the one that does from the next best.
+    pub separators: Vec<Separator>,
+    /// What was tried against the report, under each cause of the run.
+    pub fixes: Vec<TriedFix>,
+    /// States that the file asks for, as they were at the end of the main trial.
+    pub states: Vec<(Subject, u64)>,
+    /// Whether each expectation, wait and piece of evidence can fail; empty unless that was to be proven.
+    pub proofs: Vec<Proof>,
+}
+
+/// Judges a closed account of a run on a kernel; of a kernel whose version is not known, what has a `when` is `error`.
+pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) -> Verdict {
+    let scenario = &topology.scenario;
+    let mut checks = Vec::new();
+    for trial in &account.trials {
+        if matches!(trial.role, Role::Contrary(_)) {
+            continue;
+        }
+        let is_main = trial.role == Role::Main;
+        let expects = |condition: &&Condition| {
+            is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
+        };
+        let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
+        checks.extend(trial.waits.iter().map(waited));
+        checks.extend(trial.pods.iter().map(attached));
+        // Where a refusal is expected, that condition says whether it was this one.
+        let is_refusal = |condition: &&Condition| {
+            matches!(condition.subject, Subject::Refused { .. }) && applies(condition, kernel) == Applies::Yes
+        };
+        if !expected.iter().any(is_refusal) {
+            checks.extend(built(trial));
+        }
+        checks.extend(expected.into_iter().map(|condition| match applies(condition, kernel) {
+            Applies::Yes => check(condition, trial),
+            why => applies::not_applicable(condition, why, trial),
+        }));
+    }
+    let tried = hypotheses::hypotheses(topology, account, kernel);
+    for one in &tried {
+        checks.extend(hypotheses::expectation(one, &account.trials[one.trial]));
+        checks.extend(hypotheses::boundaries(one));
+    }
+    // A run in which nothing that the file asks for was judged shows nothing.
+    let is_idle = !checks.is_empty() && checks.iter().all(|check| check.outcome == Outcome::Skip);
+    checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
+    let proofs = mutation::prove(topology, account, &tried, kernel);
+    checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
+    let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
+        Outcome::Error
+    } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
+        Outcome::Fail
+    } else if is_idle {
+        Outcome::Skip
+    } else {
+        Outcome::Pass
+    };
+    Verdict {
+        outcome,
+        checks,
+        separators: next_checks::between(topology, account, &tried),
+        fixes: hypotheses::fixes(topology, account),
+        tried,
+        states: states(topology, account),
+        proofs,
+    }
+}
+
+/// The states of the main trial that some condition asks for.
+fn states(topology: &Topology, account: &Account) -> Vec<(Subject, u64)> {
+    let main = account.trials.iter().find(|trial| trial.role == Role::Main && trial.refused.is_none());
+    let asked = topology.scenario.expect.iter().map(|condition| &condition.subject);
+    let is_state = |subject: &&Subject| matches!(subject, Subject::State { .. } | Subject::Mac { .. });
+    asked.filter(is_state).filter_map(|subject| Some((subject.clone(), value_of(subject, main?)?))).collect()
+}
+
+/// The name of a trial in reports.
+pub fn title(role: &Role) -> String {
+    match role {
+        Role::Main => "main".into(),
+        Role::Control => "control".into(),
+        Role::Hypothesis(name) => name.clone(),
+        Role::Mitigation { cause, mitigation } => format!("{cause} under {mitigation}"),
+        Role::Contrary(label) => label.clone(),
+    }
+}
+
+/// What of a counter is of frames that the kernel sent of its own, as far as that is known.
+fn moved_by_kernel(trial: &TrialAccount, device: &DeviceRef, of: Of, counter: &str) -> u64 {
+    let is_it =
+        |(it, _): &(&Counter, &Option<u64>)| it.device == *device && it.of == of && it.name == counter;
+    trial.moved.iter().find(is_it).and_then(|(_, by)| *by).unwrap_or(0)
+}
+
+/// Reads a number out of a trial; `None` when the trial has no such number.
+pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
+    let flow_named = |name: &str| trial.flows.iter().find(|account| account.flow.name == name);
+    match subject {
+        Subject::Flow { flow, field } => flow_named(flow).and_then(|account| field_of(*field, account)),
+        Subject::Errno { flow, errno } => {
+            flow_named(flow).map(|account| account.errors.get(errno).copied().unwrap_or(0).into())
+        }
+        // Where drops were not watched, no reason was seen.
+        Subject::Fate { reason: Some(_), .. } if trial.unobserved.is_some() => None,
+        Subject::Fate { flow, layer, device, reason } => flow_named(flow).map(|account| {
+            let here = account.fates.iter().filter(|fate| {
+                fate.layer.to_string() == *layer
+                    && (device.is_none() || fate.device == *device)
+                    && reason.as_ref().is_none_or(|reason| fate.reason == *reason)
+            });
+            here.map(|fate| u64::from(fate.frames)).sum()
+        }),
+        Subject::Source { flow, is } => {
+            flow_named(flow).map(|account| account.sources.iter().eq([is]).into())
+        }
+        Subject::Device { device, counter } => {
+            let counted = *trial.devices.get(device)?.get(counter)?;
+            Some(counted - moved_by_kernel(trial, device, Of::Device, counter))
+        }
+        Subject::Qdisc { device, counter } => {
+            let counted = *trial.qdiscs.get(device)?.counters.get(counter)?;
+            Some(counted - moved_by_kernel(trial, device, Of::Qdisc, counter))
+        }
+        Subject::Clsact { device, counter } => match trial.hooks.get(device) {
+            Some(hook) => {
+                let counted = hook.counters.get(counter).copied()?;
+                Some(counted - moved_by_kernel(trial, device, Of::Clsact, counter))
+            }
+            // Nothing is cleared in these trials: one that is not there at the end was never there.
+            None => never_clears(&trial.role).then_some(0),
+        },
+        Subject::Address { device, is } => {
+            Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
+        }
+        Subject::Routes { ns, are } => Some(route_differences(ns, are, trial)?.is_empty().into()),
+        Subject::Shown { ns, are } => Some(shown_differences(ns, are, trial)?.is_empty().into()),
+        Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
+            crate::topology::value::value_of(subject, &trial.links, &trial.captured)
+        }
+        Subject::Refused { device, errno } => {
+            let is_this = |refusal: &Refusal| {
+                refusal.devices.contains(device) && refusal.error.errno.as_ref() == Some(errno)
+            };
+            Some(trial.refused.as_ref().is_some_and(is_this).into())
+        }
+    }
+}
+
+/// Whether a trial of this role never clears a fault.
+fn never_clears(role: &Role) -> bool {
+    match role {
+        Role::Control | Role::Hypothesis(_) => true,
+        Role::Contrary(label) => *label == Contrary::Healthy.to_string(),
+        Role::Main | Role::Mitigation { .. } => false,
+    }
+}
+
+/// What a namespace's routes lack, and have more.
+fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Option<Vec<String>> {
+    let there = trial.tables.routes.get(ns)?;
+    let missing = wanted.iter().filter(|route| !there.contains(route)).map(|route| format!("no {route}"));
+    let more = there.iter().filter(|route| !wanted.contains(route)).map(|route| format!("also {route}"));
+    Some(missing.chain(more).collect())
+}
+
+fn shown_differences(ns: &NsName, wanted: &[Shown], trial: &TrialAccount) -> Option<Vec<String>> {
+    Some(ip_address::differences(wanted, trial.tables.shown.get(ns)?))
+}
+
+fn field_of(field: FlowField, account: &FlowAccount) -> Option<u64> {
+    Some(u64::from(match field {
+        FlowField::Asked => account.asked,
+        FlowField::Sent => account.sent,
+        FlowField::Refused => account.asked - account.sent,
+        FlowField::Delivered => account.delivered,
+        FlowField::Lost => account.lost(),
+        FlowField::Duplicated => account.duplicated,
+        FlowField::SilenceMs => return Some(account.silence_us? / 1000),
+    }))
+}
+
+fn check(condition: &Condition, trial: &TrialAccount) -> Check {
+    let value = value_of(&condition.subject, trial);
+    let outcome = match value {
+        Some(value) if condition.bounds.hold(value) => Outcome::Pass,
+        Some(_) => Outcome::Fail,
+        None => Outcome::Error,
+    };
+    let (expected, observed) = match &condition.subject {
+        Subject::Refused { errno, .. } => (
+            format!("the kernel refuses it with {errno}"),
+            trial
+                .refused
+                .as_ref()
+                .map_or("the kernel accepts it".into(), |refusal| refusal.error.to_string()),
+        ),
+        Subject::Routes { ns, are } => {
+            let differences = route_differences(ns, are, trial).unwrap_or_default();
+            let observed =
+                if differences.is_empty() { "exactly these".into() } else { differences.join("; ") };
+            (format!("exactly these {}", are.len()), observed)
+        }
+        Subject::Shown { ns, are } => {
+            let differences = shown_differences(ns, are, trial).unwrap_or_default();
+            let observed = if differences.is_empty() { "as printed".into() } else { differences.join("; ") };
+            (format!("these {} devices, as printed", are.len()), observed)
+        }
+        _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
+    };
+    Check { name: condition.name.clone(), outcome, expected, observed }
+}
+
+/// A number in words. That of a capture differs a little in each run: only whether it is enough is said.
+fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
+    match (subject, value) {
+        (_, None) => format!("the run has no number for: {subject}"),
+        (Subject::Captured { .. }, Some(value)) if bounds.hold(value) => bounds.to_string(),
+        (Subject::Captured { .. }, Some(value)) if value < bounds.at_least => "fewer".into(),
+        (Subject::Captured { .. }, Some(_)) => "more".into(),
+        (_, Some(value)) => value.to_string(),
+    }
+}
+
+/// A wait is a check of its own: what came too late did not come.
+fn waited(wait: &WaitAccount) -> Check {
+    let Condition { name, subject, bounds, .. } = &wait.until;
+    Check {
+        name: format!("wait: {name}"),
+        outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
+        expected: format!("{bounds} within {} ms", wait.within_ms),
+        observed: observed(subject, *bounds, wait.value),
+    }
+}
+
+/// A step about a pod is a check of its own.
+fn attached(pod: &PodAccount) -> Check {
+    let taken_back = |left: &[OpError]| {
+        let left: Vec<String> = left.iter().map(|error| format!("; not taken back: {error}")).collect();
+        left.concat()
+    };
+    let failed_network = pod.failed.as_ref().map(|(network, _)| network);
+    let observed = match &pod.failed {
+        None => "done".into(),
+        Some((network, error)) => format!("{network} fails: {error}{}", taken_back(&pod.left)),
+    };
+    Check {
+        name: pod.what.clone(),
+        outcome: if failed_network == pod.fails.as_ref() { Outcome::Pass } else { Outcome::Fail },
+        expected: pod.fails.as_ref().map_or("done".into(), |network| format!("{network} fails")),
+        observed,
+    }
+}
+
+/// A refused operation is what the kernel did; unless it is expected, the run differs.
+fn built(trial: &TrialAccount) -> Option<Check> {
+    let refused = trial.refused.as_ref()?;
+    Some(Check {
+        name: format!("{}: the kernel does what the topology asks for", title(&trial.role)),
+        outcome: Outcome::Fail,
+        expected: "every operation carried out and read back".into(),
+        observed: refused.error.to_string(),
+    })
+}
+
+/// What holds whatever is broken is no statement about what was broken.
+fn vacuous(proof: &Proof) -> Check {
+    Check {
+        name: format!("proof: {}", proof.name),
+        outcome: Outcome::Fail,
+        expected: "some trial in which it does not hold".into(),
+        observed: format!("it is vacuous, for it holds in all of: {}", proof.tried.join("; ")),
+    }
+}
+
+fn accounted(trial: &TrialAccount) -> Check {
+    let missing: Vec<String> = trial
+        .flows
+        .iter()
+        .filter(|flow| !flow.unattributed.is_empty())
+        .map(|flow| {
+            let clues = flow
+                .unknown
+                .iter()
+                .map(|place| format!(" at {} ({})", place.location, place.stack.join(" < ")));
+            let clues: String = clues.collect();
+            format!("{} of {}: {}{clues}", flow.unattributed.len(), flow.flow.name, flow.unattributed)
+        })
+        .collect();
+    let blind =
+        trial.unobserved.iter().map(|why| format!("no counter tells, and drops were not watched: {why}"));
+    Check {
+        name: format!("{}: every frame is accounted for", title(&trial.role)),
+        outcome: if missing.is_empty() { Outcome::Pass } else { Outcome::Fail },
+        expected: "0 unattributed".into(),
+        observed: if missing.is_empty() {
+            "0 unattributed".into()
+        } else {
+            missing.into_iter().chain(blind).collect::<Vec<_>>().join("; ")
+        },
+    }
+}

@@ -1,0 +1,163 @@
+//! Which frames a capture counts: what they are, in which VLAN, and who sent them.
+
+use std::net::IpAddr;
+
+use crate::net::address::Mac;
+use crate::net::frame_class::FrameClass;
+use crate::net::frame_class::dissect::Dissected;
+use crate::net::name::VlanId;
+
+/// All that a frame must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter {
+    /// What it is, behind all its tags.
+    pub class: FrameClass,
+    /// The VLAN of its outermost tag; `None` counts untagged frames only, and such as have a priority and no VLAN.
+    pub vlan: Option<VlanId>,
+    /// Its source address; any without.
+    pub src_mac: Option<Mac>,
+    /// ARP's sender, or the source of its IP header; any without.
+    pub src_ip: Option<IpAddr>,
+}
+
+impl Filter {
+    /// Whether it lets a frame through; the frame is read from its Ethernet header on. `beside` is the TCI of a tag in the
+    /// skb's metadata.
+    pub fn counts(&self, frame: &[u8], beside: Option<u16>) -> bool {
+        let Some(frame) = Dissected::of(frame, beside) else { return false };
+        frame.vlan == self.vlan.map(VlanId::get)
+            && self.src_mac.is_none_or(|mac| mac == frame.source)
+            && self.src_ip.is_none_or(|address| frame.sender() == Some(address))
+            && self.class.holds(&frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::frame_class::NARROWEST_FIRST;
+
+    const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    /// EtherType and packet of one frame of a class, sent by 192.0.2.1 or 2001:db8::1.
+    fn packet(class: FrameClass) -> Vec<u8> {
+        let arp = |target| {
+            [&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1][..], &SOURCE, &[192, 0, 2, 1], &[0; 6], target].concat()
+        };
+        let ipv4 = |place: [u8; 2], protocol, payload: &[u8]| {
+            let header = [
+                8, 0, 0x45, 0, 0, 28, 0, 0, place[0], place[1], 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2,
+                2,
+            ];
+            [&header[..], payload].concat()
+        };
+        let ipv6 = |next: u8, payload: &[u8]| {
+            let header = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, next, 255];
+            let source = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+            [&header[..], &source, &[0; 16], payload].concat()
+        };
+        match class {
+            FrameClass::Lacpdu => vec![0x88, 9, 1, 1],
+            FrameClass::Arp => arp(&[192, 0, 2, 2]),
+            FrameClass::GratuitousArp => arp(&[192, 0, 2, 1]),
+            FrameClass::UnsolicitedNa => ipv6(58, &[136, 0, 0, 0, 0x20, 0, 0, 0]),
+            FrameClass::NeighbourDiscovery => ipv6(58, &[135, 0, 0, 0, 0, 0, 0, 0]),
+            FrameClass::MulticastMembership => ipv6(0, &[58, 0, 5, 2]),
+            FrameClass::Dhcp => ipv4([0, 0], 17, &[0, 68, 0, 67, 0, 8, 0, 0]),
+            FrameClass::Tcp => ipv4([0x40, 0], 6, &[0; 20]),
+            FrameClass::Icmp => ipv4([0, 0], 1, &[3, 3]),
+            FrameClass::Fragment => ipv4([0, 60], 17, &[0; 8]),
+        }
+    }
+
+    fn frame(tags: &[u8], class: FrameClass) -> Vec<u8> {
+        [&[0xff; 6][..], &SOURCE, tags, &packet(class)].concat()
+    }
+
+    fn filter(class: FrameClass, vlan: Option<i64>) -> Filter {
+        Filter { class, vlan: vlan.map(|id| id.try_into().unwrap()), src_mac: None, src_ip: None }
+    }
+
+    /// Tags in band, the TCI in the metadata, and the VLAN that counts such a frame.
+    const TAGGED: [(&[u8], Option<u16>, Option<i64>); 12] = [
+        (&[], None, None),
+        (&[0x81, 0, 0, 70], None, Some(70)),
+        (&[0x88, 0xa8, 0, 70], None, Some(70)),
+        (&[], Some(70), Some(70)),
+        // Priority 7 and DEI above the VLAN.
+        (&[0x81, 0, 0xf0, 70], None, Some(70)),
+        (&[], Some(0xf046), Some(70)),
+        // Two tags: the outer one counts, wherever it is.
+        (&[0x88, 0xa8, 0, 70, 0x81, 0, 0, 80], None, Some(70)),
+        (&[0x81, 0, 0, 80], Some(70), Some(70)),
+        // A priority and no VLAN.
+        (&[0x81, 0, 0xe0, 0], None, None),
+        (&[], Some(0xe000), None),
+        (&[0x81, 0, 0, 70], Some(0xe000), Some(70)),
+        (&[0x81, 0, 0xe0, 0, 0x81, 0, 0, 70], None, Some(70)),
+    ];
+
+    #[test]
+    fn a_tag_decides_wherever_it_is() {
+        for class in NARROWEST_FIRST {
+            for (tags, beside, vlan) in TAGGED {
+                let bytes = frame(tags, class);
+                for wanted in [None, Some(70), Some(80)] {
+                    let counts = filter(class, wanted).counts(&bytes, beside);
+                    assert_eq!(counts, wanted == vlan, "{class} {tags:x?} {beside:?} {wanted:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_the_same_wherever_its_tag_is() {
+        for class in NARROWEST_FIRST {
+            for (tags, beside, vlan) in TAGGED {
+                let expected = (Some(class), vlan.map(|id| u16::try_from(id).unwrap()));
+                let bytes = frame(tags, class);
+                assert_eq!(FrameClass::of_dropped(0, &bytes, true, beside), expected, "{class} {tags:x?}");
+                let protocol = u16::from_be_bytes([bytes[12], bytes[13]]);
+                let told = FrameClass::of_dropped(protocol, &bytes[14..], false, beside);
+                assert_eq!(told, expected, "without Ethernet header: {class} {tags:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reserved_vlan_is_neither_untagged_nor_another() {
+        let bytes = frame(&[0x81, 0, 0x0f, 0xff], FrameClass::Arp);
+        assert!(!filter(FrameClass::Arp, None).counts(&bytes, None));
+        assert!(!filter(FrameClass::Arp, Some(4094)).counts(&bytes, None));
+    }
+
+    #[test]
+    fn a_frame_that_ends_in_its_tags_is_nothing() {
+        for len in 0..18 {
+            let bytes = &frame(&[0x81, 0, 0, 70], FrameClass::Arp)[..len];
+            assert!(!filter(FrameClass::Arp, Some(70)).counts(bytes, None), "{len}");
+        }
+    }
+
+    #[test]
+    fn who_sent_is_asked_of_the_frame_and_of_the_packet() {
+        for class in NARROWEST_FIRST {
+            let bytes = frame(&[0x81, 0, 0, 70], class);
+            let asked = |mac: [u8; 6], ip: Option<&str>| {
+                let (src_mac, src_ip) = (Some(Mac(mac)), ip.map(|ip| ip.parse().unwrap()));
+                Filter { src_mac, src_ip, ..filter(class, Some(70)) }.counts(&bytes, None)
+            };
+            assert!(asked(SOURCE, None), "{class}");
+            assert!(!asked([2, 0, 0, 0, 0, 2], None), "{class}");
+            let own: Vec<&str> =
+                ["192.0.2.1", "2001:db8::1"].into_iter().filter(|ip| asked(SOURCE, Some(ip))).collect();
+            let expected = match packet(class)[..2] {
+                [8, _] => vec!["192.0.2.1"],
+                [0x86, 0xdd] => vec!["2001:db8::1"],
+                _ => vec![],
+            };
+            assert_eq!(own, expected, "{class}");
+            assert!(!asked(SOURCE, Some("192.0.2.2")) && !asked(SOURCE, Some("2001:db8::2")), "{class}");
+        }
+    }
+}

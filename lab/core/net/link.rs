@@ -1,0 +1,209 @@
+//! A link: what it is, and what every link has.
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::address::{Cidr, Mac};
+use crate::net::bond::Bond;
+use crate::net::mode::{IpvlanFlag, IpvlanMode, MacvlanMode, VlanProtocol};
+use crate::net::name::{DeviceRef, IfName, VlanId};
+use crate::net::nic::{Netdevsim, Nic};
+use crate::net::qdisc::Qdisc;
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its namespace and name.
+    pub device: DeviceRef,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Ethernet address, where it does not come from the link below.
+    pub mac: Option<Mac>,
+    /// Largest packet in bytes; `None` leaves the kernel's choice.
+    pub mtu: Option<u32>,
+    /// In packets; `None` leaves the kernel's choice.
+    pub txqueuelen: Option<u32>,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Whether it is not made with the topology, but by a mitigation.
+    pub later: bool,
+    /// Addresses.
+    pub addresses: Vec<Cidr>,
+    /// Queueing discipline at the root; `None` leaves the kernel's choice.
+    pub qdisc: Option<Qdisc>,
+}
+
+impl Link {
+    /// A link of which nothing is asked but that it is up.
+    pub fn new(device: DeviceRef, kind: LinkKind) -> Self {
+        Self {
+            device,
+            kind,
+            mac: None,
+            mtu: None,
+            txqueuelen: None,
+            up: true,
+            later: false,
+            addresses: Vec::new(),
+            qdisc: None,
+        }
+    }
+}
+
+/// What a link is, with what only that kind has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// A device that swallows what it is given.
+    Dummy,
+    /// One end of a cable.
+    Veth {
+        /// The other end.
+        peer: DeviceRef,
+    },
+    /// The gadget's end of a USB pair.
+    Gadget {
+        /// The host's end.
+        peer: DeviceRef,
+    },
+    /// The host's end of a USB pair; made with the gadget's.
+    GadgetHost {
+        /// The gadget's end.
+        peer: DeviceRef,
+    },
+    /// A tap that nobody reads.
+    Tap {
+        /// IFF_BACKPRESSURE.
+        backpressure: bool,
+    },
+    /// A bond.
+    Bond(Box<Bond>),
+    /// A VLAN.
+    Vlan {
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
+        /// The number on the wire.
+        id: VlanId,
+        /// The tag's EtherType.
+        protocol: VlanProtocol,
+    },
+    /// A device with its parent's Ethernet address; frames find it by IP address.
+    Ipvlan {
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
+        /// How far its frames are looked at. All of one parent share it.
+        mode: IpvlanMode,
+        /// Who reaches whom. All of one parent share it.
+        flag: IpvlanFlag,
+    },
+    /// A device with an Ethernet address of its own; frames find it by that.
+    Macvlan {
+        /// The device below, perhaps in another namespace.
+        parent: DeviceRef,
+        /// Who reaches whom.
+        mode: MacvlanMode,
+    },
+    /// A bridge.
+    Bridge {
+        /// In the order they join.
+        ports: Vec<IfName>,
+        /// Whether it looks at tags.
+        vlan_filtering: bool,
+    },
+    /// A device of netdevsim.
+    Netdevsim(Netdevsim),
+    /// An emulated NIC.
+    Nic(Nic),
+    /// An emulated NIC with VFs.
+    Pf(Nic),
+    /// A VF.
+    Vf {
+        /// Its PF.
+        of: DeviceRef,
+        /// Its number.
+        index: u8,
+    },
+}
+
+impl LinkKind {
+    /// `IFLA_INFO_KIND`, which a device of a driver does not have.
+    pub fn info_kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Gadget { .. } | Self::GadgetHost { .. } | Self::Netdevsim(_) => None,
+            hardware if hardware.is_hardware() => None,
+            Self::Tap { .. } => Some("tun"),
+            other => Some(other.word()),
+        }
+    }
+
+    /// Whether a kernel shows nothing of it but what every link has.
+    pub fn has_no_options(&self) -> bool {
+        self.info_kind().is_none() || matches!(self, Self::Dummy | Self::Tap { .. })
+    }
+
+    /// The word of the file; for what a kernel makes by name, that name.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Gadget { .. } => "gadget",
+            Self::GadgetHost { .. } => "gadget-host",
+            Self::Tap { .. } => "tap",
+            Self::Dummy => "dummy",
+            Self::Veth { .. } => "veth",
+            Self::Bond(_) => "bond",
+            Self::Vlan { .. } => "vlan",
+            Self::Ipvlan { .. } => "ipvlan",
+            Self::Macvlan { .. } => "macvlan",
+            Self::Bridge { .. } => "bridge",
+            Self::Netdevsim(_) => "netdevsim",
+            Self::Nic(_) => "nic",
+            Self::Pf(_) => "pf",
+            Self::Vf { .. } => "vf",
+        }
+    }
+
+    /// Whether it is there before anybody makes it.
+    pub fn is_hardware(&self) -> bool {
+        matches!(self, Self::Nic(_) | Self::Pf(_) | Self::Vf { .. })
+    }
+
+    /// The ports of a bond or bridge, in its own namespace.
+    pub fn ports(&self) -> &[IfName] {
+        match self {
+            Self::Bond(bond) => &bond.ports,
+            Self::Bridge { ports, .. } => ports,
+            _ => &[],
+        }
+    }
+
+    /// The device a link was made on, perhaps in another namespace.
+    pub fn parent(&self) -> Option<&DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, to put it on another.
+    pub fn parent_mut(&mut self) -> Option<&mut DeviceRef> {
+        match self {
+            Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
+                Some(parent)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Link {
+    /// The links it stands on: its ports, or its parent.
+    pub fn below(&self) -> Vec<DeviceRef> {
+        let ports = self.kind.ports().iter().map(|port| DeviceRef::new(&self.device.ns, port));
+        ports.chain(self.kind.parent().cloned()).collect()
+    }
+
+    /// Whether `device` is one of its ports.
+    pub fn has_port(&self, device: &DeviceRef) -> bool {
+        self.device.ns == device.ns && self.kind.ports().contains(&device.name)
+    }
+}

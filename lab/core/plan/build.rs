@@ -1,0 +1,177 @@
+//! Lowers the links of a topology: in which order they are made.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use crate::net::link::{Link, LinkKind};
+use crate::net::name::DeviceRef;
+use crate::net::nic;
+use crate::net::nic::{Netdevsim, Nic, VfSettings};
+use crate::plan::op::Op;
+use crate::topology::{Namespace, Topology};
+
+/// The operations that make a topology stand.
+pub fn build(topology: &Topology) -> Vec<Op> {
+    let links: IndexMap<DeviceRef, Link> =
+        topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
+    let links = &links;
+    let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
+    for (ns, Namespace { sysctls, .. }) in &topology.namespaces {
+        let sysctls = sysctls.clone();
+        ops.extend((!sysctls.is_empty()).then(|| Op::Sysctls { ns: ns.clone(), sysctls }));
+    }
+    ops.extend(create_leaves(topology));
+    // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
+    // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
+    let is_leaf = |link: &&Link| {
+        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
+    };
+    let bond_ports = bond_ports(topology);
+    let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
+    let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
+    let up = |link: &Link| Op::Up(link.device.clone());
+    ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
+    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
+    ops.extend(adopt_vfs(links));
+    ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
+    for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
+        ops.push(Op::Create { link: link.clone(), peer: None });
+        // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
+        let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
+        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
+    }
+    let ports = topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports);
+    ops.extend(ports.cloned().map(Op::SwitchPort));
+    let late = |link: &&Link| link.up && !early(link);
+    ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));
+    for link in links.values() {
+        if let Some(qdisc) = &link.qdisc {
+            ops.push(Op::Qdisc { device: link.device.clone(), qdisc: qdisc.clone() });
+        }
+        if !link.addresses.is_empty() {
+            ops.push(Op::Addresses(link.clone()));
+        }
+    }
+    for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
+        let masqueraded = tables.masquerade.iter().map(|name| DeviceRef::new(ns, name));
+        ops.extend(masqueraded.map(Op::Masquerade));
+        ops.extend(tables.routes.iter().map(|route| Op::Route { ns: ns.clone(), route: route.clone() }));
+        let neighbours = tables.neighbours.iter();
+        ops.extend(
+            neighbours.map(|neighbour| Op::Neighbour { ns: ns.clone(), neighbour: neighbour.clone() }),
+        );
+    }
+    ops.extend(topology.attachments.servers.iter().cloned().map(Op::Serve));
+    let carriers = links.values().filter(|link| can_carry(topology, link));
+    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
+    if !devices.is_empty() {
+        ops.push(Op::Ready { devices });
+    }
+    ops.push(Op::Verify { links: links.values().cloned().collect() });
+    ops
+}
+
+/// Cables with both ends, and what else stands on nothing.
+fn create_leaves(topology: &Topology) -> Vec<Op> {
+    let slots = nic::slots(&topology.links);
+    let mut far_ends: BTreeSet<&DeviceRef> = BTreeSet::new();
+    let mut ops = Vec::new();
+    for link in topology.links.values() {
+        match &link.kind {
+            LinkKind::Dummy | LinkKind::Tap { .. } => {
+                ops.push(Op::Create { link: link.clone(), peer: None });
+            }
+            LinkKind::Gadget { peer } => {
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
+            LinkKind::Veth { .. } if far_ends.contains(&link.device) => {}
+            LinkKind::Veth { peer } => {
+                far_ends.insert(peer);
+                ops.push(Op::Create { link: link.clone(), peer: topology.links.get(peer).cloned() });
+            }
+            LinkKind::Netdevsim(_) if far_ends.contains(&link.device) => {}
+            LinkKind::Netdevsim(sim) => {
+                far_ends.extend(&sim.peer);
+                let peer = sim.peer.as_ref().and_then(|peer| topology.links.get(peer));
+                ops.push(Op::Create { link: link.clone(), peer: peer.cloned() });
+            }
+            LinkKind::Nic(_) | LinkKind::Pf(_) => {
+                let slot = slots.iter().position(|slot| slot.device == link.device);
+                let slot = slot.expect("every NIC has a slot");
+                ops.push(Op::Adopt { link: link.clone(), slot });
+            }
+            LinkKind::GadgetHost { .. }
+            | LinkKind::Vf { .. }
+            | LinkKind::Bond(_)
+            | LinkKind::Vlan { .. }
+            | LinkKind::Ipvlan { .. }
+            | LinkKind::Macvlan { .. }
+            | LinkKind::Bridge { .. } => {}
+        }
+    }
+    ops
+}
+
+/// What PFs say of their VFs, and then the VFs: their drivers find at their start what was said.
+fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for link in links.values() {
+        let (LinkKind::Pf(Nic { vfs, .. }) | LinkKind::Netdevsim(Netdevsim { vfs, .. })) = &link.kind else {
+            continue;
+        };
+        for (index, settings) in (0..).zip(vfs) {
+            if *settings != VfSettings::default() {
+                ops.push(Op::SetVf { pf: link.device.clone(), index, settings: settings.clone() });
+            }
+        }
+    }
+    for link in links.values() {
+        let LinkKind::Vf { of, index } = &link.kind else { continue };
+        let is_addressed = match links.get(of).map(|pf| &pf.kind) {
+            Some(LinkKind::Pf(nic)) => nic.vfs[usize::from(*index)].mac.is_some(),
+            _ => false,
+        };
+        ops.push(Op::AdoptVf { link: link.clone(), of: of.clone(), index: *index, is_addressed });
+    }
+    ops
+}
+
+fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
+    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
+    bonds.flat_map(Link::below).collect()
+}
+
+/// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
+fn can_carry(topology: &Topology, link: &Link) -> bool {
+    if !link.up {
+        return false;
+    }
+    // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
+    let fewest = match &link.kind {
+        LinkKind::Bond(bond) => bond.min_links.unwrap_or(0).max(1) as usize,
+        _ => 1,
+    };
+    match &link.kind {
+        LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
+            topology.links.get(peer).is_some_and(|peer| peer.up)
+        }
+        LinkKind::Netdevsim(sim) => {
+            sim.peer.as_ref().is_none_or(|peer| topology.links.get(peer).is_some_and(|peer| peer.up))
+        }
+        // QEMU's NICs have carrier by themselves, as long as the cable is in.
+        LinkKind::Nic(_) | LinkKind::Pf(_) => true,
+        LinkKind::Vf { of, .. } => topology.links.get(of).is_some_and(|pf| pf.up),
+        LinkKind::Vlan { .. }
+        | LinkKind::Ipvlan { .. }
+        | LinkKind::Macvlan { .. }
+        | LinkKind::Bond(_)
+        | LinkKind::Bridge { .. } => {
+            let below = link.below();
+            let below = below.iter().filter_map(|below| topology.links.get(below));
+            below.filter(|it| can_carry(topology, it)).count() >= fewest
+        }
+    }
+}

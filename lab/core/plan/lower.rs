@@ -1,0 +1,173 @@
+//! From a checked topology to a plan. It cannot fail.
+
+use std::net::Ipv4Addr;
+
+use crate::net::name::DeviceRef;
+use crate::net::nic;
+use crate::plan::build::build;
+use crate::plan::moment::When;
+use crate::plan::need::needs;
+use crate::plan::op::{Broken, Op};
+use crate::plan::{FlowPlan, Plan, Role, Trial, mitigation, mutants, repeat, timing};
+use crate::topology::Topology;
+use crate::topology::fault::Fault;
+use crate::topology::mitigation::Mitigation;
+use crate::topology::scenario::{Flow, Hypothesis, Report, Socket, Step};
+
+/// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
+pub(crate) const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+/// Lowers a checked topology.
+pub fn lower(topology: &Topology) -> Plan {
+    let asked = |report: &Report, mitigation: &Mitigation| {
+        report.evidence.iter().any(|item| item.under.as_ref() == Some(&mitigation.name))
+    };
+    plan(topology, |_| true, asked)
+}
+
+/// Lowers a checked topology to what tries every mitigation, under each cause that its author says fits; `all` is under
+/// each cause.
+pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
+    let says_none = topology.scenario.hypotheses.iter().all(|hypothesis| hypothesis.fits.is_none());
+    let wanted = |hypothesis: &Hypothesis| all || says_none || hypothesis.fits == Some(true);
+    let mut plan = plan(topology, wanted, |_, _| true);
+    plan.trials.retain(|trial| trial.role != Role::Main);
+    plan
+}
+
+pub(crate) fn plan(
+    topology: &Topology,
+    wanted: impl Fn(&Hypothesis) -> bool,
+    tried: impl Fn(&Report, &Mitigation) -> bool,
+) -> Plan {
+    let scenario = &topology.scenario;
+    let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
+    let mut trials = Vec::new();
+    if scenario.report.is_none() || !scenario.steps.is_empty() {
+        trials.push(trial(topology, Role::Main, scenario.steps.iter().flat_map(|step| act(topology, step))));
+    }
+    if let Some(report) = &scenario.report {
+        let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
+        trials.push(trial(topology, Role::Control, floods()));
+        for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
+            let faults = mitigation::broken(topology, hypothesis).into_iter();
+            trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
+            let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
+            trials.extend(mitigations.map(|one| mitigation::mitigated(topology, report, hypothesis, one)));
+        }
+    }
+    let mut plan = Plan {
+        topology: topology.name.clone(),
+        needs: needs(topology),
+        slots: nic::slots(&topology.links),
+        ipv6: topology.uses_ipv6(),
+        unobserved: scenario.unobserved,
+        flows,
+        trials,
+        repetitions: repeat::once(),
+        to_break: scenario.to_break.clone(),
+    };
+    mutants::add(topology, &mut plan);
+    plan
+}
+
+pub(crate) fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
+    let destination =
+        topology.ipv4_of(&flow.to).expect("checked: the receiver of a flow has an IPv4 address");
+    FlowPlan {
+        flow: flow.clone(),
+        source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
+        destination,
+    }
+}
+
+pub(crate) fn act(topology: &Topology, step: &Step) -> Vec<Op> {
+    let op = match step {
+        Step::Reconcile { bond, found } => {
+            let enslave = |port: &DeviceRef| {
+                [Op::Down(port.clone()), Op::Join { port: port.clone(), controller: bond.clone() }]
+            };
+            return found.iter().flat_map(enslave).collect();
+        }
+        Step::Inject(name) => inject(topology, name),
+        Step::Clear(name) => clear(topology, name),
+        Step::Flood(name) => flood(topology, name, None),
+        Step::Break { flow, inject, at_frame } => {
+            let (name, fault) = (inject.clone(), topology.scenario.faults[inject].clone());
+            flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
+        }
+        Step::Wait { until, within_ms } => {
+            Op::Wait { until: until.clone(), within_ms: *within_ms, unless_in_vain: false }
+        }
+        Step::Pause(for_ms) => Op::Pause(*for_ms),
+        Step::Attach(attachment) => crate::plan::attach::add(attachment),
+        Step::Detach(attachment) => crate::plan::attach::del(attachment),
+        Step::Check(attachment) => crate::plan::attach::check(attachment),
+    };
+    vec![op]
+}
+
+pub(crate) fn inject(topology: &Topology, name: &str) -> Op {
+    Op::Inject { name: name.into(), fault: topology.scenario.faults[name].clone() }
+}
+
+pub(crate) fn clear(topology: &Topology, name: &str) -> Op {
+    let fault = topology.scenario.faults[name].clone();
+    let standing = topology.links.get(fault.device()).and_then(|link| link.qdisc.clone());
+    Op::Clear { name: name.into(), fault, standing }
+}
+
+/// The connections of TCP flows that are sent: they are made while nothing is broken, unless that is what is asked for.
+pub(crate) fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    // A contrary trial may send flows of its own; none of them is a TCP flow.
+    let is_tcp = |flow: u16| {
+        topology
+            .scenario
+            .flows
+            .get_index(usize::from(flow))
+            .is_some_and(|(_, flow)| flow.socket == Socket::Tcp && !flow.connect_late)
+    };
+    let connect = acts.iter().filter_map(|act| match act {
+        Op::Flood { flow, .. } if is_tcp(*flow) => Some(Op::Connect { flow: *flow }),
+        _ => None,
+    });
+    connect.collect()
+}
+
+/// What a held ring or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// A stopped driver stays stopped until everything is counted (guest/emptied.rs).
+pub(crate) fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
+    let mut held: Vec<&str> = Vec::new();
+    for act in acts {
+        match act {
+            Op::Inject { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. } }
+            | Op::Flood {
+                broken: Some(Broken { name, fault: Fault::Hold { .. } | Fault::Rcvbuf { .. }, .. }),
+                ..
+            } if !held.contains(&name.as_str()) => held.push(name),
+            Op::Clear { name: cleared, .. } => held.retain(|name| name != cleared),
+            _ => {}
+        }
+    }
+    held.into_iter().map(|name| clear(topology, name)).collect()
+}
+
+pub(crate) fn flood(topology: &Topology, name: &str, broken: Option<Broken>) -> Op {
+    let number = topology.scenario.flows.get_index_of(name).expect("checked: the flow exists");
+    Op::Flood { flow: u16::try_from(number).expect("checked: flows are numbered in 16 bits"), broken }
+}
+
+pub(crate) fn trial(topology: &Topology, role: Role, acts: impl Iterator<Item = Op>) -> Trial {
+    Trial { role, ops: counted(topology, build(topology), acts.collect()) }
+}
+
+/// What happens in a trial, after what makes it stand: counted from before to after.
+pub(crate) fn counted(topology: &Topology, mut ops: Vec<Op>, acts: Vec<Op>) -> Vec<Op> {
+    ops.extend(connect(topology, &acts));
+    ops.push(Op::Count(When::Before));
+    ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
+    let let_go = let_go(topology, &acts);
+    ops.extend(acts.into_iter().chain(let_go).chain(timing::settled(topology)));
+    ops.push(Op::Count(When::After));
+    ops
+}

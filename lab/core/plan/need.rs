@@ -1,0 +1,222 @@
+//! What a plan needs of the kernel, and the modules that provide it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::link::LinkKind;
+use crate::net::qdisc::Qdisc;
+use crate::topology::Topology;
+use crate::topology::fault::{Fault, FilterKind, Hook};
+use crate::topology::mitigation::Change;
+use crate::topology::mutant::Contrary;
+
+/// A feature of the kernel under test.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A kind of link.
+    Link(String),
+    /// A kind of queueing discipline.
+    Qdisc(String),
+    /// A traffic control classifier.
+    Classifier(String),
+    /// The driver of an emulated NIC.
+    Driver(String),
+    /// A hook that no queueing discipline provides.
+    Hook {
+        /// tcx, nft, or a kind of XDP.
+        kind: FilterKind,
+        /// Which way.
+        hook: Hook,
+    },
+    /// Source NAT by nftables.
+    Masquerade,
+    /// The limit of the queue between devices and processors, which no namespace has.
+    Backlog,
+    /// A USB pair: a gadget and its host in one machine.
+    Gadget,
+    /// A tap, with IFF_BACKPRESSURE or without.
+    Tap {
+        /// Whether with it.
+        backpressure: bool,
+    },
+    /// Devices of netdevsim, which Debian does not build.
+    Netdevsim {
+        /// Whether two of them are linked as a cable.
+        linked: bool,
+    },
+    /// A CNI plugin's own program, put into the machine.
+    Plugin(String),
+}
+
+impl Need {
+    /// The modules that provide it, where it is not built in; names as `modprobe` takes them.
+    pub fn modules(&self) -> Vec<String> {
+        match self {
+            Self::Link(kind) => match kind.as_str() {
+                "bond" => vec!["bonding".into()],
+                "vlan" => vec!["8021q".into()],
+                other => vec![other.into()],
+            },
+            Self::Qdisc(kind) => match kind.as_str() {
+                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
+                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
+                "clsact" => vec!["sch_ingress".into()],
+                other => vec![format!("sch_{other}")],
+            },
+            Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
+            Self::Driver(module) => vec![module.clone()],
+            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
+            Self::Hook { .. } | Self::Backlog => Vec::new(),
+            // Chain types and expressions are asked for by name (nft_request_module()): no dependency tells.
+            Self::Masquerade => ["nf_tables", "nft_chain_nat", "nft_masq"].map(String::from).into(),
+            // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
+            Self::Gadget => {
+                let names =
+                    ["dummy_hcd", "cdc_ether", "usb_f_ecm", "usb_f_ecm_subset", "usb_f_rndis", "g_ether"];
+                names.map(String::from).into()
+            }
+            Self::Tap { .. } => vec!["tun".into()],
+            Self::Netdevsim { .. } => vec!["netdevsim".into()],
+            Self::Plugin(_) => Vec::new(),
+        }
+    }
+
+    /// What would bring it, for whoever builds or loads it.
+    pub fn provider(&self) -> String {
+        let option = match self {
+            Self::Link(kind) => match kind.as_str() {
+                "bond" => "CONFIG_BONDING".into(),
+                "vlan" => "CONFIG_VLAN_8021Q".into(),
+                other => format!("CONFIG_{}", other.to_uppercase()),
+            },
+            Self::Qdisc(kind) => match kind.as_str() {
+                "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
+                "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
+                other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
+            },
+            Self::Classifier(kind) => {
+                format!("CONFIG_NET_CLS_{}, CONFIG_NET_ACT_GACT", kind.to_uppercase())
+            }
+            Self::Hook { kind: FilterKind::Nft, .. } => {
+                "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
+                    .into()
+            }
+            Self::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
+            Self::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
+                "CONFIG_BPF_SYSCALL, and root in the initial user namespace".into()
+            }
+            Self::Hook { .. } => "Linux 6.6, CONFIG_NET_XGRESS".into(),
+            Self::Backlog => "a limit of the whole machine: run it in one of the lab's own, not --kernel host".into(),
+            Self::Gadget => "CONFIG_USB_DUMMY_HCD and CONFIG_USB_ETH, as in Debian's generic flavour".into(),
+            Self::Tap { backpressure: false } => "CONFIG_TUN".into(),
+            Self::Tap { backpressure: true } => "CONFIG_TUN, IFF_BACKPRESSURE of Linux 7.3".into(),
+            Self::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
+            Self::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
+            Self::Plugin(name) => name.clone(),
+        };
+        match self.modules().as_slice() {
+            [] => option,
+            [module] => format!("{option}, module {module}"),
+            modules => format!("{option}, modules {}", modules.join(", ")),
+        }
+    }
+
+    /// The module without which a kernel cannot have it, whatever else is built in.
+    pub fn driver_module(&self) -> Option<&str> {
+        match self {
+            Self::Driver(module) => Some(module),
+            Self::Gadget => Some("dummy_hcd"),
+            Self::Netdevsim { .. } => Some("netdevsim"),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a topology needs drivers that a kernel built for virtual machines lacks.
+pub fn needs_drivers(topology: &Topology) -> bool {
+    needs(topology).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
+}
+
+/// Whether a topology needs a module that is built from the kernel's source.
+pub fn needs_netdevsim(topology: &Topology) -> bool {
+    needs(topology).iter().any(|need| matches!(need, Need::Netdevsim { .. }))
+}
+
+/// What a topology needs, each once.
+pub fn needs(topology: &Topology) -> Vec<Need> {
+    let mut needs = BTreeSet::new();
+    for link in topology.links.values() {
+        match &link.kind {
+            LinkKind::Nic(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+            }
+            LinkKind::Pf(nic) => {
+                needs.insert(Need::Driver(nic.driver.word().into()));
+                needs.insert(Need::Driver("igbvf".into()));
+            }
+            LinkKind::Vf { .. } => {}
+            LinkKind::Netdevsim(sim) => {
+                needs.insert(Need::Netdevsim { linked: sim.peer.is_some() });
+            }
+            LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => {
+                needs.insert(Need::Gadget);
+            }
+            LinkKind::Tap { backpressure } => {
+                needs.insert(Need::Tap { backpressure: *backpressure });
+            }
+            other => {
+                needs.insert(Need::Link(other.word().into()));
+            }
+        }
+        needs.extend(link.qdisc.iter().flat_map(qdiscs));
+    }
+    if topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports).any(|port| port.source.is_some()) {
+        needs.insert(Need::Qdisc("clsact".into()));
+        needs.extend(["flower", "matchall"].map(|kind| Need::Classifier(kind.into())));
+    }
+    if topology.namespaces.values().any(|tables| !tables.masquerade.is_empty()) {
+        needs.insert(Need::Masquerade);
+    }
+    needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
+    for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
+        if let Change::Qdisc { qdisc, .. } = change {
+            needs.extend(qdiscs(qdisc));
+        }
+    }
+    let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
+    needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
+    let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
+    for fault in topology.scenario.faults.values().chain(contrary) {
+        needs.extend(of_fault(fault));
+    }
+    needs.into_iter().collect()
+}
+
+fn qdiscs(root: &Qdisc) -> Vec<Need> {
+    let both = [Some(root), root.child()].into_iter().flatten();
+    both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
+}
+
+fn of_fault(fault: &Fault) -> Vec<Need> {
+    match fault {
+        Fault::Qdisc { qdisc, .. } => qdiscs(qdisc),
+        Fault::Filter { vlan, kind: FilterKind::Clsact, .. } => {
+            let classifier = if vlan.is_some() { "flower" } else { "matchall" };
+            vec![Need::Qdisc("clsact".into()), Need::Classifier(classifier.into())]
+        }
+        Fault::Filter { hook, kind, .. } => vec![Need::Hook { kind: *kind, hook: *hook }],
+        // An end is held by an XDP program.
+        Fault::Hold { .. } => vec![Need::Hook { kind: FilterKind::Xdp, hook: Hook::Ingress }],
+        Fault::Backlog { .. } => vec![Need::Backlog],
+        Fault::Down { .. }
+        | Fault::Release { .. }
+        | Fault::Mtu { .. }
+        | Fault::Unplug { .. }
+        | Fault::Unlinked { .. }
+        | Fault::Stall { .. }
+        | Fault::Partner { .. }
+        | Fault::Rcvbuf { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether a plan is one of time: what it measures, what the kernel goes by, or most of what it takes.
+
+use crate::net::link::{Link, LinkKind};
+use crate::plan::Plan;
+use crate::plan::op::Op;
+use crate::topology::Topology;
+use crate::topology::condition::Subject;
+
+/// Pauses that are longer than all else in a run, which takes about a second.
+const LONG_PAUSES_MS: u32 = 2_000;
+
+/// The state of a device that has come up is UNKNOWN or DOWN until linkwatch has looked at it: once in a second
+/// (`linkwatch_schedule_work()`), and what stands on it after that.
+const LINKWATCH_MS: u32 = 2_000;
+
+impl Plan {
+    /// Whether it sends frames at an interval, and looks at how long none of them came; or has a bond that gives up a port
+    /// which has been silent for some intervals, for a guest that the host lets wait has silent ports (`bond_time_in_interval()`);
+    /// or pauses so long that what the kernel does meanwhile, by its own timers, must not depend on how late the lab looks.
+    pub fn is_timed(&self) -> bool {
+        let paced = self.flows.iter().any(|flow| flow.flow.interval_us.is_some());
+        let round = || self.trials.iter().take(self.round_len()).flat_map(|trial| &trial.ops);
+        paced || round().any(has_arp_monitor) || round().map(pause_ms).sum::<u32>() >= LONG_PAUSES_MS
+    }
+}
+
+fn has_arp_monitor(op: &Op) -> bool {
+    let Op::Create { link: Link { kind: LinkKind::Bond(bond), .. }, .. } = op else { return false };
+    bond.arp_interval.is_some()
+}
+
+fn pause_ms(op: &Op) -> u32 {
+    if let Op::Pause(for_ms) = op { *for_ms } else { 0 }
+}
+
+/// Time for the states of devices to become what they stay, where the file has them as `ip address` prints them.
+pub(crate) fn settled(topology: &Topology) -> Option<Op> {
+    let is_shown = |subject: &Subject| matches!(subject, Subject::Shown { .. });
+    topology.scenario.expect.iter().any(|it| is_shown(&it.subject)).then_some(Op::Pause(LINKWATCH_MS))
+}

@@ -1,0 +1,17 @@
+//! Renderings of a result: values in, text out.
+
+pub mod behaviour;
+pub mod bisect;
+pub mod causes;
+pub mod document;
+pub mod failover;
+pub mod grid;
+#[cfg(test)]
+pub(crate) mod hostile;
+pub mod junit;
+pub mod ktap;
+pub mod matrix;
+pub mod merge;
+pub mod rounds;
+pub mod snapshot;
+pub mod terminal;

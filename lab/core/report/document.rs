@@ -1,0 +1,610 @@
+//! The machine-readable result: a contract. Fields may be added, never renamed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+use crate::judge::effects::{Arrived, Effect};
+use crate::judge::hypotheses::{Tried, TriedFix};
+use crate::judge::ledger::{Counter, Foreign};
+use crate::judge::mutation::Proof;
+use crate::judge::next_checks::Separator;
+use crate::judge::outcome::Outcome;
+use crate::judge::verdict::{Check, Verdict, title};
+use crate::net::kernel_log::KernelLog;
+use crate::net::link_state::LinkReport;
+use crate::net::switch_port::Substitute;
+use crate::plan::Role;
+use crate::report::rounds::Repetitions;
+use crate::topology::cni::{Attached, Attachment, Network};
+use crate::topology::scenario::{CountsAt, Socket, Step};
+use crate::topology::{Topology, substitute};
+
+/// Device counters that are shown even when they did not move: a zero here is half of an answer.
+const ALWAYS_SHOWN: [&str; 4] = ["rx_packets", "tx_packets", "rx_dropped", "tx_dropped"];
+
+/// The result of one topology on one kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The topology's name.
+    pub topology: String,
+    /// What it ran on.
+    pub kernel: KernelDocument,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// What ended the run early, with what to do next; absent for a run that came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What stood in for emulated NICs, each with the device it is in the place of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<String>,
+    /// Whether they are there for want of NICs that the topology asks for: then it is compared with no snapshot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fell_back: bool,
+    /// What a switch among them does that an emulated igb does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stand_in_differences: Vec<String>,
+    /// Who attached pods to networks, in the order of the steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentDocument>,
+    /// Everything that had to hold.
+    pub checks: Vec<CheckDocument>,
+    /// Flows of the main trial, or of the control where there are no steps.
+    pub flows: Vec<FlowDocument>,
+    /// Device counters of the same trial that moved, and packets and drops in any case.
+    pub devices: IndexMap<String, BTreeMap<String, u64>>,
+    /// Root queueing disciplines of the same trial.
+    pub qdiscs: IndexMap<String, QdiscDocument>,
+    /// clsact hooks of the same trial.
+    pub hooks: IndexMap<String, QdiscDocument>,
+    /// States that the topology asks for, after the last step of the main trial; what is true or false is 1 or 0.
+    pub states: IndexMap<String, u64>,
+    /// How the rounds compare; only with `--repeat`. All else is of the first round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetitions: Option<Repetitions>,
+    /// Whether each expectation, wait and piece of evidence can fail; only with `--prove`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<ProofDocument>,
+    /// Explanations tried; the control is not one of them.
+    pub hypotheses: Vec<HypothesisDocument>,
+    /// Commands that tell the explanations that fit from each other, or the only one from the next best.
+    #[serde(default)]
+    pub separators: Vec<SeparatorDocument>,
+    /// What was tried against the report, under each cause of the run.
+    #[serde(default)]
+    pub mitigations: Vec<MitigationDocument>,
+    /// All trials, the control included.
+    pub trials: Vec<TrialDocument>,
+    /// Wall-clock times. They are in no snapshot.
+    pub timing_ms: Timing,
+}
+
+/// What a run ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelDocument {
+    /// Its id in kernels.toml, or `host`.
+    pub id: String,
+    /// `uname -r`.
+    pub release: String,
+    /// `vm` or `host`.
+    pub backend: String,
+    /// `tcg`, `kvm`, or `none` on this kernel.
+    pub accelerator: String,
+    /// What times inside the guest are of: `real`, or `virtual`, the instructions it has executed.
+    #[serde(default = "real")]
+    pub clock: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn real() -> String {
+    "real".into()
+}
+
+/// Who attached a pod to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentDocument {
+    pub pod: String,
+    /// As the annotation knows it.
+    pub network: String,
+    pub interface: String,
+    /// `type` of its configuration.
+    pub plugin: String,
+    /// `the lab's own implementation`, or each program by its path and SHA-256.
+    pub by: String,
+}
+
+/// One thing that had to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckDocument {
+    pub name: String,
+    pub outcome: Outcome,
+    pub expected: String,
+    pub observed: String,
+}
+
+/// One flow's account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowDocument {
+    pub name: String,
+    pub from: String,
+    pub to: String,
+    pub socket: Socket,
+    /// Where its frames count as delivered; absent in results of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_at: Option<CountsAt>,
+    pub asked: u32,
+    pub sent: u32,
+    pub errors: BTreeMap<String, u32>,
+    pub delivered: u32,
+    pub duplicated: u32,
+    pub unattributed: u32,
+    pub fates: Vec<FateDocument>,
+    /// From one frame to the next, where the flow has an interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_us: Option<u32>,
+    /// The longest time without one of its frames at the receiver, where it has an interval. It is in no snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_ms: Option<u64>,
+    /// The addresses that its frames came from, as the receiver saw them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen_from: Vec<Ipv4Addr>,
+}
+
+/// Where frames were lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FateDocument {
+    pub layer: String,
+    pub device: Option<String>,
+    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    pub frames: u32,
+}
+
+/// A queueing discipline: its kind beside its counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QdiscDocument {
+    /// `TCA_KIND`.
+    pub kind: String,
+    /// By name.
+    #[serde(flatten)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Whether an expectation can fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofDocument {
+    /// The expectation's name.
+    pub name: String,
+    /// Whether some trial breaks it.
+    pub proven: bool,
+    /// What was broken, or changed, in that trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_by: Option<String>,
+    /// The number it has there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<u64>,
+}
+
+/// One explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HypothesisDocument {
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// Whether all the evidence shows.
+    pub fits: bool,
+    /// Piece by piece.
+    pub evidence: Vec<EvidenceDocument>,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceDocument {
+    /// The statement.
+    pub item: String,
+    /// Whether it holds.
+    pub fits: bool,
+    /// The number that says so.
+    pub observed: Option<u64>,
+    /// Whether it is for this kernel; what is not counts neither for nor against an explanation.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub applies: bool,
+}
+
+/// A command for the reporter, and what it says under each explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeparatorDocument {
+    /// To be typed where it happens.
+    pub command: String,
+    /// By explanation, as the lab measured it.
+    pub answers: IndexMap<String, String>,
+}
+
+/// Something that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MitigationDocument {
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// What it came to, by cause.
+    pub under: IndexMap<String, AttemptDocument>,
+}
+
+/// What something that was tried came to under one cause. Counts are of the flows that lost frames without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptDocument {
+    /// `fixes`, `partly`, `hides`, `changes-nothing`, `worsens` or `refused`.
+    pub effect: Effect,
+    /// Without it.
+    pub before: Arrived,
+    /// With it.
+    pub after: Arrived,
+    /// Symptoms that do not show any more.
+    pub hidden: Vec<String>,
+    /// Senders that are gone.
+    pub gone: Vec<String>,
+}
+
+/// One trial.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialDocument {
+    /// `main`, `control`, the hypothesis, or `HYPOTHESIS under MITIGATION`.
+    pub name: String,
+    /// What the kernel refused, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Its flows.
+    pub flows: Vec<FlowDocument>,
+    /// Device counters that moved.
+    pub devices: IndexMap<String, BTreeMap<String, u64>>,
+    /// Root queueing disciplines.
+    pub qdiscs: IndexMap<String, QdiscDocument>,
+    /// clsact hooks.
+    pub hooks: IndexMap<String, QdiscDocument>,
+    /// Frames that captures counted, by name.
+    #[serde(default)]
+    pub captured: BTreeMap<String, u64>,
+    /// Captures of frames that a kernel sends by timers: their counts differ a little from run to run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub captured_by_timer: BTreeSet<String>,
+    /// All links at the end, once they had settled.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub links: IndexMap<String, LinkReport>,
+    /// What the kernel logged from level warning up; absent where it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_log: Option<KernelLog>,
+    /// What the kernel said of requests that it carried out, with the number of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub acknowledged: BTreeMap<String, u32>,
+    /// Frames lost that are not the lab's.
+    pub foreign_drops: u32,
+    /// The same, by what they are and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_frames: Vec<KernelFramesDocument>,
+    /// Counters that those moved. `devices`, `qdiscs` and `hooks` have what the kernel counted, this included; snapshots
+    /// and checks are of the lab's own frames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_moved: Vec<MovedDocument>,
+    /// Why the drop tracepoint was not read, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unobserved: Option<String>,
+}
+
+/// A counter that frames which the kernel sent of its own have moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedDocument {
+    /// The device.
+    pub device: String,
+    /// `device`, or `qdisc` or `clsact` for those of the device.
+    pub of: String,
+    /// By name.
+    pub counter: String,
+    /// By how much; `null` where it cannot be told which of it the lab's frames have moved.
+    pub by: Option<u64>,
+}
+
+/// Frames that the kernel sent of its own, lost at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFramesDocument {
+    /// `arp`, `gratuitous-arp`, `lacpdu`, `unsolicited-na`, or `other`.
+    pub what: String,
+    /// The VLAN of their outermost tag, wherever the tag was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// As of a flow's frames; `null` where the lab does not know the place.
+    pub layer: Option<String>,
+    /// The device they were on, if it is one of the topology's.
+    pub device: Option<String>,
+    /// The kernel's reason, or the function that freed them.
+    pub reason: String,
+    /// How many.
+    pub frames: u32,
+}
+
+/// Wall-clock times in ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Until the agent waited for work.
+    pub start: u64,
+    /// Until the first topology stood.
+    pub build: u64,
+    /// From there to the last record.
+    pub run: u64,
+    /// From the command's start to the verdict.
+    pub total: u64,
+}
+
+impl Document {
+    /// A run that came to its end.
+    pub fn finished(
+        topology: &str,
+        kernel: KernelDocument,
+        account: &Account,
+        verdict: &Verdict,
+        timing: Timing,
+    ) -> Self {
+        // Contrary trials prove something about the expectations, and say nothing about the kernel.
+        let told = account.trials.iter().filter(|trial| !matches!(trial.role, Role::Contrary(_)));
+        let trials: Vec<TrialDocument> = told.map(trial_document).collect();
+        let first = trials.first().cloned();
+        let (flows, devices, qdiscs, hooks) =
+            first.map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks)).unwrap_or_default();
+        Self {
+            topology: topology.into(),
+            kernel,
+            outcome: verdict.outcome,
+            reason: None,
+            stand_ins: Vec::new(),
+            fell_back: false,
+            stand_in_differences: Vec::new(),
+            attachments: Vec::new(),
+            checks: verdict.checks.iter().map(check_document).collect(),
+            flows,
+            devices,
+            qdiscs,
+            hooks,
+            states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
+            repetitions: None,
+            proofs: verdict.proofs.iter().map(proof_document).collect(),
+            hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
+            separators: verdict.separators.iter().map(separator_document).collect(),
+            mitigations: verdict.fixes.iter().map(mitigation_document).collect(),
+            trials,
+            timing_ms: timing,
+        }
+    }
+
+    /// A run that did not.
+    pub fn unfinished(
+        topology: &str,
+        kernel: KernelDocument,
+        outcome: Outcome,
+        reason: String,
+        timing: Timing,
+    ) -> Self {
+        Self {
+            topology: topology.into(),
+            kernel,
+            outcome,
+            reason: Some(reason),
+            stand_ins: Vec::new(),
+            fell_back: false,
+            stand_in_differences: Vec::new(),
+            attachments: Vec::new(),
+            checks: Vec::new(),
+            flows: Vec::new(),
+            devices: IndexMap::new(),
+            qdiscs: IndexMap::new(),
+            hooks: IndexMap::new(),
+            states: IndexMap::new(),
+            repetitions: None,
+            proofs: Vec::new(),
+            hypotheses: Vec::new(),
+            separators: Vec::new(),
+            mitigations: Vec::new(),
+            trials: Vec::new(),
+            timing_ms: timing,
+        }
+    }
+}
+
+impl Document {
+    /// Says what stood in for NICs in the topology that was run, and for plugins.
+    #[must_use]
+    pub fn stood_in(self, topology: &Topology) -> Self {
+        let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
+        let attachments = attachments(topology, |name| format!("program {name}"));
+        let is_switch = topology.stand_ins.iter().any(|it| it.by == Substitute::Switch);
+        let differences: &[&str] = if is_switch { &substitute::DIFFERENCES } else { &[] };
+        let stand_in_differences = differences.iter().map(|text| (*text).into()).collect();
+        Self { stand_ins, stand_in_differences, fell_back: topology.fell_back, attachments, ..self }
+    }
+}
+
+/// Who attaches the pods of a topology; `program` describes a plugin's own program by its name.
+pub fn attachments(topology: &Topology, program: impl Fn(&str) -> String) -> Vec<AttachmentDocument> {
+    let attached = topology.scenario.steps.iter().filter_map(|step| match step {
+        Step::Attach(attachment) => Some(attachment),
+        _ => None,
+    });
+    let by = |network: &Network| match network.real {
+        true => network.programs().map(&program).collect::<Vec<_>>().join(", "),
+        false => "the lab's own implementation".into(),
+    };
+    let one = |attachment: &Attachment, attached: &Attached| AttachmentDocument {
+        pod: attachment.pod.to_string(),
+        network: attached.network.name.clone(),
+        interface: attached.ifname.to_string(),
+        plugin: attached.network.delegate.plugin().into(),
+        by: by(&attached.network),
+    };
+    attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
+}
+
+fn check_document(check: &Check) -> CheckDocument {
+    CheckDocument {
+        name: check.name.clone(),
+        outcome: check.outcome,
+        expected: check.expected.clone(),
+        observed: check.observed.clone(),
+    }
+}
+
+fn proof_document(proof: &Proof) -> ProofDocument {
+    ProofDocument {
+        name: proof.name.clone(),
+        proven: proof.broken.is_some(),
+        broken_by: proof.broken.as_ref().map(|(label, _)| label.clone()),
+        observed: proof.broken.as_ref().map(|(_, value)| *value),
+    }
+}
+
+fn trial_document(trial: &TrialAccount) -> TrialDocument {
+    let moved = |counters: &BTreeMap<String, u64>| {
+        let shown = |name: &str, value: u64| value > 0 || ALWAYS_SHOWN.contains(&name);
+        let counters = counters.iter().filter(|(name, value)| shown(name, **value));
+        counters.map(|(name, value)| (name.clone(), *value)).collect()
+    };
+    let qdiscs = |all: &IndexMap<crate::net::name::DeviceRef, QdiscAccount>| {
+        all.iter()
+            .map(|(device, qdisc)| {
+                let entry = QdiscDocument { kind: qdisc.kind.clone(), counters: qdisc.counters.clone() };
+                (device.to_string(), entry)
+            })
+            .collect()
+    };
+    TrialDocument {
+        name: title(&trial.role),
+        refused: trial.refused.as_ref().map(|refusal| refusal.error.to_string()),
+        flows: trial.flows.iter().map(flow_document).collect(),
+        devices: trial
+            .devices
+            .iter()
+            .map(|(device, counters)| (device.to_string(), moved(counters)))
+            .collect(),
+        qdiscs: qdiscs(&trial.qdiscs),
+        hooks: qdiscs(&trial.hooks),
+        captured: trial.captured.clone(),
+        captured_by_timer: trial.end.by_timer.clone(),
+        links: trial.end.links.iter().map(|(device, report)| (device.to_string(), report.clone())).collect(),
+        kernel_log: trial.end.kernel_log.clone(),
+        acknowledged: trial.end.acknowledged.clone(),
+        foreign_drops: trial.foreign.iter().map(|foreign| foreign.frames).sum(),
+        kernel_frames: kernel_frames(&trial.foreign),
+        kernel_moved: trial.moved.iter().map(moved_document).collect(),
+        unobserved: trial.unobserved.clone(),
+    }
+}
+
+/// Places that differ only in how the kernel got there are one.
+fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
+    let mut all: Vec<KernelFramesDocument> = Vec::new();
+    for Foreign { class, vlan, layer, place, frames } in foreign {
+        let new = KernelFramesDocument {
+            what: class.map_or_else(|| "other".to_owned(), |class| class.to_string()),
+            vlan: *vlan,
+            layer: layer.map(|layer| layer.to_string()),
+            device: place.device.as_ref().map(ToString::to_string),
+            reason: place.reason.clone().unwrap_or_else(|| place.location.clone()),
+            frames: 0,
+        };
+        let same = |known: &&mut KernelFramesDocument| {
+            KernelFramesDocument { frames: 0, ..(**known).clone() } == new
+        };
+        match all.iter_mut().find(same) {
+            Some(known) => known.frames += frames,
+            None => all.push(KernelFramesDocument { frames: *frames, ..new }),
+        }
+    }
+    all
+}
+
+fn moved_document((counter, by): (&Counter, &Option<u64>)) -> MovedDocument {
+    MovedDocument {
+        device: counter.device.to_string(),
+        of: counter.of.word().to_owned(),
+        counter: counter.name.to_owned(),
+        by: *by,
+    }
+}
+
+fn flow_document(account: &FlowAccount) -> FlowDocument {
+    FlowDocument {
+        name: account.flow.name.clone(),
+        from: account.flow.from.to_string(),
+        to: account.flow.to.to_string(),
+        socket: account.flow.socket,
+        counts_at: Some(account.flow.counts_at),
+        asked: account.asked,
+        sent: account.sent,
+        errors: account.errors.clone(),
+        delivered: account.delivered,
+        duplicated: account.duplicated,
+        unattributed: account.unattributed.len(),
+        fates: account.fates.iter().map(fate_document).collect(),
+        interval_us: account.flow.interval_us,
+        silence_ms: account.silence_us.map(|silence| silence / 1000),
+        seen_from: account.sources.iter().copied().collect(),
+    }
+}
+
+fn fate_document(fate: &Fate) -> FateDocument {
+    FateDocument {
+        layer: fate.layer.to_string(),
+        device: fate.device.as_ref().map(ToString::to_string),
+        reason: fate.reason.clone(),
+        queue: fate.queue.clone(),
+        frames: fate.frames,
+    }
+}
+
+fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
+    let hypothesis = tried.hypothesis.as_ref()?;
+    let evidence = tried.evidence.iter().map(|item| EvidenceDocument {
+        item: item.item.clone(),
+        fits: item.fits,
+        observed: item.observed,
+        applies: item.applies,
+    });
+    Some(HypothesisDocument {
+        name: hypothesis.name.clone(),
+        about: hypothesis.about.clone(),
+        fits: tried.fits(),
+        evidence: evidence.collect(),
+    })
+}
+
+fn separator_document(separator: &Separator) -> SeparatorDocument {
+    SeparatorDocument {
+        command: separator.command.clone(),
+        answers: separator.answers.iter().cloned().collect(),
+    }
+}
+
+fn mitigation_document(fix: &TriedFix) -> MitigationDocument {
+    let under = fix.under.iter().map(|(cause, attempt)| {
+        let gone = attempt.gone.iter().map(ToString::to_string).collect();
+        let attempt = AttemptDocument {
+            effect: attempt.effect,
+            before: attempt.before,
+            after: attempt.after,
+            hidden: attempt.hidden.clone(),
+            gone,
+        };
+        (cause.clone(), attempt)
+    });
+    MitigationDocument {
+        name: fix.mitigation.name.clone(),
+        about: fix.mitigation.about.clone(),
+        under: under.collect(),
+    }
+}

@@ -1,0 +1,453 @@
+//! A matrix: each topology on each kernel, judged against what was accepted, grouped by what the kernels did.
+//!
+//! A topology's own conditions are written for one kernel. Where there is an accepted snapshot, that is what a cell is
+//! judged by: a kernel with the bug has a snapshot that shows the bug. Where there is none, the file's conditions
+//! decide. What the lab cannot vouch for is green under neither: no snapshot covers a frame nobody accounts for, a
+//! hang, or a guest that did not come up.
+//!
+//! Where something stands in for NICs that a topology asks for, the cell shows what the stand-in does. It is compared
+//! with no snapshot, becomes none, and stands in no group beside kernels with the NICs; the file's conditions decide.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::judge::outcome::Outcome;
+use crate::report::behaviour::Difference;
+use crate::report::document::Document;
+use crate::report::{behaviour, snapshot};
+
+/// One topology on one kernel. `outcome` of the document is the matrix's verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The result.
+    #[serde(flatten)]
+    pub document: Document,
+    /// The topology's file.
+    pub file: String,
+    /// The verdict of the run by itself, by the topology's own conditions.
+    pub ran: Outcome,
+    /// What it comes to, as canonical text.
+    pub text: String,
+    /// How that compares with what was accepted.
+    pub snapshot: Comparison,
+}
+
+/// A cell's text against its accepted snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// In a word.
+    pub standing: Standing,
+    /// The lines that differ; the accepted text is the first value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// What was not looked at, though the cell tells of it: the accepted text does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<String>,
+}
+
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Not looked at, or there is nothing to compare.
+    None,
+    /// Equal.
+    Same,
+    /// Not equal.
+    Differs,
+    /// Nothing is accepted yet.
+    New,
+    /// Not looked at: something stood in for NICs that the topology asks for.
+    StoodIn,
+}
+
+/// How strict a matrix is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether cells are compared with snapshots at all.
+    pub compare: bool,
+    /// Whether a cell without a snapshot fails: in CI nobody is there to accept it.
+    pub new_fails: bool,
+}
+
+/// Kernels by behaviour for one topology.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behaviours {
+    /// Its name.
+    pub topology: String,
+    /// The kernels of each group; groups stand in the order of their first kernel.
+    pub groups: Vec<BehaviourGroup>,
+    /// The lines in which the groups differ.
+    pub differences: Vec<Difference>,
+}
+
+/// Kernels that did the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BehaviourGroup {
+    /// Their ids, in the matrix's order.
+    pub kernels: Vec<String>,
+    /// As ranges over the kernels that ran.
+    pub range: String,
+}
+
+/// Verdicts, a row for each topology.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grid {
+    /// The columns.
+    pub kernels: Vec<String>,
+    /// By topology, a verdict for each column; `None` was not run.
+    pub rows: IndexMap<String, Vec<Option<Outcome>>>,
+}
+
+/// What a matrix cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// From the first machine made to the last verdict, in ms.
+    pub wall_ms: u64,
+    /// Of that, until every kernel's machine was saved, in ms.
+    pub prepare_ms: u64,
+    /// Cells finished in a second, once the machines were saved.
+    pub cells_per_s: f64,
+    /// Start to verdict of the cell in the middle, in ms.
+    pub median_cell_ms: u64,
+    /// Guests at a time.
+    pub jobs: usize,
+    /// Most memory all guests held at once, in bytes; 0 when it was not looked at.
+    pub peak_bytes: u64,
+}
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Matrix {
+    /// In the order of topologies, then kernels.
+    pub cells: Vec<Cell>,
+    /// One entry for each topology.
+    pub groups: Vec<Behaviours>,
+    /// The same at a glance.
+    pub grid: Grid,
+    /// Wall-clock figures.
+    pub measures: Measures,
+    /// Whether it was ended before every cell had run.
+    pub interrupted: bool,
+    /// The kernels that were to run, by topology. A cell of these that is not in `cells` is missing.
+    #[serde(default)]
+    pub planned: Planned,
+}
+
+/// The kernels on which each topology was to run.
+pub type Planned = IndexMap<String, Vec<String>>;
+
+/// Judges one result. `accepted` is the text of its snapshot, `file` the topology's.
+pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Policy) -> Cell {
+    let ran = document.outcome;
+    let text = snapshot::text(&document);
+    let snapshot = compare(&document, &text, accepted, policy);
+    let mut cell = Cell { document, file: file.to_owned(), ran, text, snapshot };
+    cell.document.outcome = verdict(&cell, policy);
+    cell
+}
+
+fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Policy) -> Comparison {
+    let (standing, differences) = match accepted {
+        _ if document.fell_back => (Standing::StoodIn, Vec::new()),
+        _ if !policy.compare => (Standing::None, Vec::new()),
+        None if is_acceptable(document.outcome) => (Standing::New, Vec::new()),
+        None => (Standing::None, Vec::new()),
+        Some(accepted) if snapshot::same(accepted, text) => (Standing::Same, Vec::new()),
+        Some(accepted) => (Standing::Differs, behaviour::differences(&[accepted, text])),
+    };
+    let is_compared = matches!(standing, Standing::Same | Standing::Differs);
+    let older =
+        accepted.filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(text));
+    Comparison { standing, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
+}
+
+/// Whether a snapshot can be made of such a run: it shows what the kernel does.
+pub fn is_acceptable(ran: Outcome) -> bool {
+    matches!(ran, Outcome::Pass | Outcome::Fail | Outcome::Xfail | Outcome::Panic)
+}
+
+fn verdict(cell: &Cell, policy: Policy) -> Outcome {
+    let ran = cell.ran;
+    match cell.snapshot.standing {
+        // What the lab cannot tell is no difference of the kernel.
+        _ if matches!(ran, Outcome::Error | Outcome::Hang | Outcome::BootFail) => ran,
+        _ if unattributed(&cell.document) > 0 => Outcome::Fail,
+        Standing::Same if matches!(ran, Outcome::Pass | Outcome::Skip) => ran,
+        Standing::Same => Outcome::Xfail,
+        Standing::Differs if ran == Outcome::Panic => Outcome::Panic,
+        Standing::Differs => Outcome::Fail,
+        Standing::New if policy.new_fails && ran == Outcome::Pass => Outcome::Fail,
+        Standing::New | Standing::None | Standing::StoodIn => ran,
+    }
+}
+
+/// Frames of all rounds and trials that nobody accounts for.
+pub fn unattributed(document: &Document) -> u32 {
+    if let Some(all) = &document.repetitions {
+        return u32::try_from(all.unattributed).unwrap_or(u32::MAX);
+    }
+    document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| flow.unattributed).sum()
+}
+
+impl Matrix {
+    /// Puts cells together. `topologies` are the rows and `kernels` the columns, in order; some cells may not have
+    /// run, and then the matrix was interrupted.
+    pub fn new(cells: Vec<Cell>, topologies: &[String], kernels: &[String], measures: Measures) -> Self {
+        let interrupted = cells.len() < topologies.len() * kernels.len();
+        let of =
+            |topology: &String| cells.iter().filter(|cell| cell.document.topology == *topology).collect();
+        let topologies: IndexMap<&str, Vec<&Cell>> =
+            topologies.iter().map(|topology| (topology.as_str(), of(topology))).collect();
+        let groups = topologies.iter().map(|(name, cells)| behaviours(name, cells, kernels)).collect();
+        let row = |cells: &[&Cell]| {
+            let verdict = |kernel: &String| {
+                cells.iter().find(|cell| cell.document.kernel.id == *kernel).map(|cell| cell.document.outcome)
+            };
+            kernels.iter().map(verdict).collect()
+        };
+        let rows = topologies.iter().map(|(name, cells)| ((*name).to_owned(), row(cells))).collect();
+        let grid = Grid { kernels: kernels.to_vec(), rows };
+        let planned = grid.rows.keys().map(|topology| (topology.clone(), kernels.to_vec())).collect();
+        Self { groups, grid, measures, interrupted, planned, cells }
+    }
+
+    /// The cells that were to run and did not: topology and kernel.
+    pub fn missing(&self) -> Vec<(&str, &str)> {
+        let ran = |topology: &str, kernel: &str| {
+            let mut cells = self.cells.iter();
+            cells.any(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)
+        };
+        let planned = self.planned.iter();
+        let planned =
+            planned.flat_map(|(topology, on)| on.iter().map(move |kernel| (&**topology, &**kernel)));
+        planned.filter(|(topology, kernel)| !ran(topology, kernel)).collect()
+    }
+
+    /// How many cells have this verdict.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.cells.iter().filter(|cell| cell.document.outcome == outcome).count()
+    }
+
+    /// How many cells ran and have no snapshot.
+    pub fn new_cells(&self) -> usize {
+        self.cells.iter().filter(|cell| cell.snapshot.standing == Standing::New).count()
+    }
+
+    /// Whether every cell that ran is as expected, or skipped with a reason.
+    pub fn is_expected(&self) -> bool {
+        self.cells.iter().all(|cell| {
+            let outcome = cell.document.outcome;
+            outcome.is_expected() || outcome == Outcome::Skip
+        })
+    }
+}
+
+/// Groups the kernels on which there is a behaviour: a skip, an error, a hang and a failed boot are none, and a
+/// stand-in's is none of the NICs that others have had.
+fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours {
+    let able = || cells.iter().filter(|cell| is_acceptable(cell.ran));
+    let has_nics = able().any(|cell| !cell.document.fell_back);
+    let on = |kernel: &String| {
+        let mut cells = able().filter(|cell| !(has_nics && cell.document.fell_back));
+        cells.find(|cell| cell.document.kernel.id == *kernel)
+    };
+    let order: Vec<String> = kernels.iter().filter(|kernel| on(kernel).is_some()).cloned().collect();
+    let texts = order.iter().filter_map(|kernel| Some((kernel.as_str(), on(kernel)?.text.as_str())));
+    let groups = behaviour::group(texts);
+    let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
+    let differences = behaviour::differences(&texts);
+    let groups = groups.into_iter().map(|group| BehaviourGroup {
+        range: behaviour::ranges(&order, &group.kernels),
+        kernels: group.kernels,
+    });
+    Behaviours { topology: topology.to_owned(), groups: groups.collect(), differences }
+}
+
+#[cfg(test)]
+pub mod tests {
+    //! Cells made by hand, for the tests of reports as well.
+
+    use super::*;
+    use crate::report::document::{CheckDocument, FlowDocument, KernelDocument, Timing, TrialDocument};
+    use crate::topology::scenario::Socket;
+
+    /// A run that came to its end: so many frames lost, so many of them unattributed.
+    pub fn finished(topology: &str, kernel: &str, ran: Outcome, lost: u32, unattributed: u32) -> Document {
+        let mut document = ended(topology, kernel, ran, "");
+        document.reason = None;
+        let flow = FlowDocument {
+            name: "f".into(),
+            from: "a:v".into(),
+            to: "b:v".into(),
+            socket: Socket::Packet,
+            counts_at: None,
+            asked: 100,
+            sent: 100,
+            errors: Default::default(),
+            delivered: 100 - lost,
+            duplicated: 0,
+            unattributed,
+            fates: Vec::new(),
+            interval_us: None,
+            silence_ms: None,
+            seen_from: Vec::new(),
+        };
+        if ran == Outcome::Fail {
+            document.checks.push(CheckDocument {
+                name: "all arrive".into(),
+                outcome: Outcome::Fail,
+                expected: "0".into(),
+                observed: lost.to_string(),
+            });
+        }
+        document.trials.push(TrialDocument {
+            name: "main".into(),
+            flows: vec![flow],
+            ..TrialDocument::default()
+        });
+        document
+    }
+
+    /// A run that did not.
+    pub fn ended(topology: &str, kernel: &str, outcome: Outcome, reason: &str) -> Document {
+        let kernel = KernelDocument {
+            id: kernel.into(),
+            release: format!("{kernel}-amd64"),
+            backend: "vm".into(),
+            accelerator: "tcg".into(),
+            clock: "real".into(),
+        };
+        Document::unfinished(topology, kernel, outcome, reason.into(), Timing::default())
+    }
+
+    /// The usual policy on a developer's machine.
+    pub const LOCAL: Policy = Policy { compare: true, new_fails: false };
+
+    #[test]
+    fn what_an_older_snapshot_does_not_tell_is_said_to_be_not_compared() {
+        let mut document = finished("t", "6.12.57", Outcome::Pass, 0, 0);
+        let new = snapshot::text(&document);
+        let old = new.replace("form: 2\n", "");
+        document.trials[0].captured.insert("c".into(), 3);
+        let cell = judge(document.clone(), "t.toml", Some(&old), LOCAL);
+        assert_eq!((cell.snapshot.standing, cell.document.outcome), (Standing::Same, Outcome::Pass));
+        assert_eq!(cell.snapshot.not_compared.as_deref(), Some(snapshot::OLDER));
+        let cell = judge(document, "t.toml", Some(&new), LOCAL);
+        assert_eq!((cell.snapshot.standing, cell.snapshot.not_compared), (Standing::Differs, None));
+    }
+
+    #[test]
+    fn the_snapshot_decides_and_covers_nothing_the_lab_cannot_vouch_for() {
+        use Outcome::{BootFail, Error, Fail, Hang, Panic, Pass, Skip, Xfail};
+        let ci = Policy { compare: true, new_fails: true };
+        let off = Policy { compare: false, new_fails: true };
+        let good = finished("t", "6.12.57", Pass, 0, 0);
+        let bad = finished("t", "6.12.57", Fail, 3, 0);
+        let leaky = finished("t", "6.12.57", Fail, 3, 1);
+        // Marked as passed, though a frame is missing: no verdict may rest on the run's own word alone.
+        let lying = finished("t", "6.12.57", Pass, 3, 1);
+        let text = snapshot::text;
+        let (good_text, bad_text) = (text(&good), text(&bad));
+        for (document, accepted, policy, verdict, standing) in [
+            (&good, Some(good_text.clone()), LOCAL, Pass, Standing::Same),
+            (&bad, Some(bad_text.clone()), LOCAL, Xfail, Standing::Same),
+            (&bad, Some(good_text.clone()), LOCAL, Fail, Standing::Differs),
+            (&good, Some(bad_text.clone()), LOCAL, Fail, Standing::Differs),
+            (&leaky, Some(text(&leaky)), LOCAL, Fail, Standing::Same),
+            (&lying, Some(text(&lying)), LOCAL, Fail, Standing::Same),
+            (&good, None, LOCAL, Pass, Standing::New),
+            (&bad, None, LOCAL, Fail, Standing::New),
+            (&good, None, ci, Fail, Standing::New),
+            (&good, None, off, Pass, Standing::None),
+            (&good, Some(bad_text.clone()), off, Pass, Standing::None),
+        ] {
+            let cell = judge(document.clone(), "t.toml", accepted.as_deref(), policy);
+            assert_eq!((cell.document.outcome, cell.snapshot.standing), (verdict, standing), "{}", cell.text);
+        }
+        for outcome in [Error, Hang, BootFail, Skip, Panic] {
+            let document = ended("t", "6.12.57", outcome, "x");
+            let same = judge(document.clone(), "t.toml", Some(&text(&document)), LOCAL).document.outcome;
+            let expected = if outcome == Panic { Xfail } else { outcome };
+            assert_eq!(same, expected, "{outcome} as accepted");
+            let differs = judge(document.clone(), "t.toml", Some(&good_text), LOCAL).document.outcome;
+            let expected = if outcome == Skip { Fail } else { outcome };
+            assert_eq!(differs, expected, "{outcome} where a pass was accepted");
+            assert_eq!(
+                judge(document, "t.toml", None, ci).document.outcome,
+                outcome,
+                "{outcome} without a snapshot"
+            );
+        }
+    }
+
+    /// A run in which a switch stood in for a PF, unasked.
+    pub fn stood_in(document: Document) -> Document {
+        Document { stand_ins: vec!["node:enp1s0 by switch".into()], fell_back: true, ..document }
+    }
+
+    #[test]
+    fn a_stand_in_is_judged_by_the_files_conditions_alone() {
+        use Outcome::{Error, Fail, Pass, Skip};
+        let ci = Policy { compare: true, new_fails: true };
+        let real = snapshot::text(&finished("t", "6.12.57", Pass, 0, 0));
+        for (ran, lost, unattributed, verdict) in [
+            (Pass, 0, 0, Pass),
+            (Pass, 3, 0, Pass),
+            (Fail, 3, 0, Fail),
+            (Pass, 3, 1, Fail),
+            (Fail, 3, 1, Fail),
+        ] {
+            let document = stood_in(finished("t", "6.12.57", ran, lost, unattributed));
+            let own = snapshot::text(&document);
+            // Not even a text that says the same is one to go by.
+            for accepted in [None, Some(real.as_str()), Some(own.as_str())] {
+                for policy in [LOCAL, ci] {
+                    let cell = judge(document.clone(), "t.toml", accepted, policy);
+                    assert_eq!(cell.snapshot.standing, Standing::StoodIn);
+                    assert!(cell.snapshot.differences.is_empty());
+                    assert_eq!(cell.document.outcome, verdict, "{ran} {lost} {unattributed} {accepted:?}");
+                }
+            }
+        }
+        for ran in [Skip, Error] {
+            let document = stood_in(ended("t", "6.12.57", ran, "x"));
+            assert_eq!(judge(document, "t.toml", Some(&real), ci).document.outcome, ran);
+        }
+    }
+
+    #[test]
+    fn a_stand_in_is_in_no_group_with_real_nics() {
+        let kernels = ["6.1", "6.12", "6.18"].map(String::from);
+        let of = |documents: [Document; 3]| {
+            let cells = documents.map(|document| judge(document, "t.toml", None, LOCAL)).to_vec();
+            let matrix = Matrix::new(cells, &["t".to_owned()], &kernels, Measures::default());
+            matrix.groups[0].groups.iter().map(|group| group.range.clone()).collect::<Vec<_>>()
+        };
+        let passed = |kernel: &str| finished("t", kernel, Outcome::Pass, 0, 0);
+        let mixed = [passed("6.1"), stood_in(passed("6.12")), passed("6.18")];
+        assert_eq!(of(mixed), ["6.1, 6.18"]);
+        let alone = [stood_in(passed("6.1")), stood_in(passed("6.12")), stood_in(passed("6.18"))];
+        assert_eq!(of(alone), ["6.1 .. 6.18"]);
+    }
+
+    #[test]
+    fn kernels_without_a_behaviour_are_in_the_grid_and_in_no_group() {
+        let kernels: Vec<String> = ["5.10", "6.1", "6.12", "6.18"].map(String::from).to_vec();
+        let cells = [
+            finished("t", "5.10", Outcome::Pass, 0, 0),
+            ended("t", "6.1", Outcome::Hang, "x"),
+            finished("t", "6.12", Outcome::Pass, 0, 0),
+        ];
+        let cells = cells.map(|document| judge(document, "t.toml", None, LOCAL)).to_vec();
+        let matrix = Matrix::new(cells, &["t".to_owned()], &kernels, Measures::default());
+        assert!(matrix.interrupted);
+        assert_eq!(matrix.groups[0].groups.len(), 1);
+        assert_eq!(matrix.groups[0].groups[0].range, "5.10, 6.12");
+        let row = [Some(Outcome::Pass), Some(Outcome::Hang), Some(Outcome::Pass), None];
+        assert_eq!(matrix.grid.rows["t"], row);
+        assert_eq!((matrix.count(Outcome::Pass), matrix.new_cells(), matrix.is_expected()), (2, 2, false));
+        let json = serde_json::to_string(&matrix).unwrap();
+        assert_eq!(serde_json::from_str::<Matrix>(&json).unwrap(), matrix);
+    }
+}

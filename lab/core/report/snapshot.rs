@@ -1,0 +1,318 @@
+//! What a topology did on a kernel, as text that is the same in every run: names and counts, no address, index or time.
+//!
+//! Only counters that the lab's own frames decide are in it. A bonding driver's or bridge's own frames move
+//! `rx_packets` and the like by a few, differently in each run. Of those that tell of a loss, what the kernel's own frames
+//! moved is taken off; where that is not known, the counter is `not compared`. Every line is `label: value`, or the heading of the
+//! lines indented below it: `behaviour` pairs the lines of two kernels by their labels.
+//!
+//! The files are insta's: metadata between two `---` lines, stored and not compared, then the text.
+
+pub(crate) mod comparison;
+pub(crate) mod end;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+pub use crate::report::snapshot::comparison::{comparable, count as not_compared, is_older, of_frames, same};
+
+use crate::judge::outcome::Outcome;
+use crate::net::inner_path::{FileName, UnsafeName};
+use crate::report::document::{Document, FlowDocument, MovedDocument, TrialDocument};
+use crate::report::snapshot::comparison::{FORM, NOT_COMPARED};
+use crate::topology::scenario::Socket;
+
+/// What is said of a comparison with a text that was accepted before more was recorded.
+pub const OLDER: &str = "accepted before links, LACP, features, captures and the kernel log were recorded; these were not compared";
+
+/// What no text holds, for `--help`; docs/snapshots.md has the whole of it.
+pub const LEFT_OUT: &str = "\
+Not compared, because chance or the host's load decides it (docs/snapshots.md):
+  what the kernel's own frames moved of loss counters; all but `some` or `none` of paced flows and of captures of what
+  a kernel sends by timers; LACP that the run did not wait for; links that have not settled; numbers, addresses and
+  repetitions in the kernel's log, and what it says of a slow host; fixed features; addresses, indexes, times";
+
+/// Device counters that tell of a loss.
+const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"];
+/// Counters of a queueing discipline that tell of a loss, a wait, or a driver that said busy.
+const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
+
+/// What separates metadata from text in a file.
+const FENCE: &str = "---";
+
+/// The name of the file that has the accepted text, within the folder of snapshots. insta writes `/` so, too.
+///
+/// # Errors
+/// When a result names a topology whose file would be in another folder.
+pub fn file_name(topology: &str, kernel: &str) -> Result<FileName, UnsafeName> {
+    FileName::parse(&format!("{topology}@{}.snap", kernel.replace('/', "__")))
+}
+
+/// The content of such a file. `source` and `expression` say where the text is from and how to get it again.
+pub fn to_file(source: &str, expression: &str, text: &str) -> String {
+    let quoted = |text: &str| format!("{text:?}");
+    format!("{FENCE}\nsource: {source}\nexpression: {}\n{FENCE}\n{}\n", quoted(expression), text.trim_end())
+}
+
+/// The text of such a file; `None` when it is no snapshot.
+pub fn from_file(content: &str) -> Option<&str> {
+    let rest = content.strip_prefix(FENCE)?.strip_prefix('\n')?;
+    let end = format!("\n{FENCE}\n");
+    // Without metadata the second line ends the header.
+    if let Some(text) = rest.strip_prefix(&end[1..]) {
+        return Some(text.trim_end());
+    }
+    rest.split_once(&end).map(|(_, text)| text.trim_end())
+}
+
+/// Whether two texts are the same but for the end of the last line: what one of them does not compare, the other does not
+/// either.
+pub fn identical(one: &str, other: &str) -> bool {
+    one.trim_end() == other.trim_end()
+}
+
+/// The canonical text of a result.
+pub fn text(document: &Document) -> String {
+    let mut out = round_text(document);
+    if !document.trials.is_empty() {
+        end::log(&mut out, document);
+    }
+    out
+}
+
+/// The same of one round of several, without the kernel's log: some lines a kernel prints only once.
+pub fn round_text(document: &Document) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "outcome: {}", document.outcome);
+    if !document.trials.is_empty() {
+        let _ = writeln!(out, "{FORM}");
+    }
+    if let Some(reason) = &document.reason {
+        let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
+    }
+    for stand_in in &document.stand_ins {
+        let _ = writeln!(out, "stand-in: {stand_in}");
+    }
+    for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
+        let name = check.name.replace(": ", ", ");
+        let _ = writeln!(
+            out,
+            "check {name}: {}, expected {}, observed {}",
+            check.outcome, check.expected, check.observed
+        );
+    }
+    for (subject, value) in &document.states {
+        let _ = writeln!(out, "state: {subject}: {value}");
+    }
+    let first = end::first(document);
+    for trial in &document.trials {
+        trial_text(&mut out, trial);
+        end::text(&mut out, trial, first);
+    }
+    if !document.hypotheses.is_empty() {
+        out.push_str("\nhypotheses\n");
+    }
+    for one in &document.hypotheses {
+        let _ = writeln!(out, "  {}: {}", one.name, if one.fits { "fits" } else { "does not fit" });
+        for item in &one.evidence {
+            let _ = writeln!(out, "    {}: {}", item.item, if item.fits { "yes" } else { "no" });
+        }
+    }
+    out
+}
+
+/// The first line says what happened; below it is the console. Of a skip, the first line names the release and the
+/// others what it lacks.
+fn reason_text(outcome: Outcome, reason: &str) -> String {
+    let mut lines = reason.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let lacks = lines.collect::<Vec<_>>().join(", ");
+    if outcome == Outcome::Skip && !lacks.is_empty() { format!("lacks {lacks}") } else { first.to_owned() }
+}
+
+fn trial_text(out: &mut String, trial: &TrialDocument) {
+    let _ = writeln!(out, "\ntrial {}", trial.name);
+    if let Some(refused) = &trial.refused {
+        let _ = writeln!(out, "  refused: {refused}");
+    }
+    for flow in &trial.flows {
+        flow_text(out, flow);
+    }
+    // Without a flow only the kernel's own frames have moved them.
+    if trial.flows.is_empty() || trial.flows.iter().any(|flow| varies(flow) || sends_again(flow)) {
+        return;
+    }
+    for (device, counters) in &trial.devices {
+        let moved = items(trial, (device, "device"), counters, &LOSSES);
+        if !moved.is_empty() {
+            let _ = writeln!(out, "  {device}: {}", moved.join(", "));
+        }
+    }
+    for (of, qdiscs) in [("qdisc", &trial.qdiscs), ("clsact", &trial.hooks)] {
+        for (device, qdisc) in qdiscs {
+            let moved = items(trial, (device, of), &qdisc.counters, &QUEUE_EVENTS);
+            // A driver that was busy for a moment, and nothing came of it: a NIC's ring is, differently in each run.
+            let is_only_busy = moved.iter().all(|event| event.starts_with("requeues"));
+            if !is_only_busy {
+                let _ = writeln!(out, "  {} of {device}: {}", qdisc.kind, moved.join(", "));
+            }
+        }
+    }
+}
+
+/// Counters that the lab's frames moved, by `names`; those of which the kernel's own frames moved nobody knows how much
+/// are left out with a word.
+fn items(
+    trial: &TrialDocument,
+    (device, of): (&str, &str),
+    counters: &BTreeMap<String, u64>,
+    names: &[&str],
+) -> Vec<String> {
+    let item = |name: &&str| {
+        let counted = *counters.get(*name)?;
+        let is_it =
+            |moved: &&MovedDocument| moved.device == device && moved.of == of && moved.counter == **name;
+        match trial.kernel_moved.iter().find(is_it).map(|moved| moved.by) {
+            Some(None) => Some(format!("{name}{NOT_COMPARED}: the kernel's own frames moved it")),
+            by => {
+                let own = counted.saturating_sub(by.flatten().unwrap_or(0));
+                (own > 0).then(|| format!("{name} {own}"))
+            }
+        }
+    };
+    names.iter().filter_map(item).collect()
+}
+
+/// Whether a flow is paced, so that something can be broken in its midst: where it loses frames, how many, and whether
+/// any at all, is a little different in each run.
+fn varies(flow: &FlowDocument) -> bool {
+    flow.interval_us.is_some()
+}
+
+/// Whether TCP has sent segments again, each at a time of its own choice: how many were counted by the end is a little
+/// different in each run.
+fn sends_again(flow: &FlowDocument) -> bool {
+    flow.socket == Socket::Tcp && flow.delivered < flow.asked
+}
+
+fn flow_text(out: &mut String, flow: &FlowDocument) {
+    let _ = write!(out, "  flow {} ({}): {} asked", flow.name, flow.socket, flow.asked);
+    if varies(flow) {
+        let delivered = if flow.delivered > 0 { "some" } else { "none" };
+        let _ = writeln!(out, ", {delivered} delivered");
+        return;
+    }
+    let _ = write!(out, ", {} sent", flow.sent);
+    for (errno, count) in &flow.errors {
+        let _ = write!(out, ", {count} {errno}");
+    }
+    let _ = write!(out, ", {} delivered", flow.delivered);
+    for (count, what) in [(flow.duplicated, "duplicated"), (flow.unattributed, "unattributed")] {
+        if count > 0 {
+            let _ = write!(out, ", {count} {what}");
+        }
+    }
+    out.push('\n');
+    let mut places: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for fate in &flow.fates {
+        let place = (fate.layer.as_str(), fate.device.as_deref().unwrap_or("no device"));
+        places.entry(place).or_default().push(format!("{} {}", fate.frames, fate.reason));
+    }
+    for ((layer, device), mut lost) in places {
+        lost.sort_unstable();
+        let _ = writeln!(out, "    lost at {layer} of {device}: {}", lost.join(", "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::document::{KernelDocument, Timing};
+
+    fn ended(outcome: Outcome, reason: &str) -> Document {
+        let kernel = KernelDocument {
+            id: "6.12.57".into(),
+            release: "6.12.57+deb12-amd64".into(),
+            backend: "vm".into(),
+            accelerator: "tcg".into(),
+            clock: "real".into(),
+        };
+        Document::unfinished("t", kernel, outcome, reason.into(), Timing::default())
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_and_the_header_is_not_part_of_it() {
+        let text = "outcome: pass\n\ntrial main\n  flow f (udp): 1 asked\n";
+        let file = to_file("topologies/t.toml", "lab matrix t.toml --kernels 6.12.57", text);
+        assert!(same(from_file(&file).unwrap(), text));
+        let other = to_file("elsewhere", "another \"command\"", text);
+        assert_ne!(file, other);
+        assert_eq!(from_file(&file), from_file(&other));
+        for (content, expected) in [
+            ("---\nsource: a\n---\nx\n---\ny\n", Some("x\n---\ny")),
+            ("---\n---\nx\n", Some("x")),
+            ("x\n", None),
+            ("---\nsource: a\n", None),
+        ] {
+            assert_eq!(from_file(content), expected, "{content:?}");
+        }
+    }
+
+    /// A failover of balance-tlb loses a frame or none: both are the same behaviour.
+    #[test]
+    fn a_paced_flow_is_told_alike_whatever_it_lost() {
+        let told = |delivered: u32| {
+            let flow = serde_json::json!({
+                "name": "f", "from": "a:b", "to": "c:d", "socket": "packet", "asked": 9, "sent": 9, "errors": {},
+                "delivered": delivered, "duplicated": 0, "unattributed": 0, "fates": [], "interval_us": 2000,
+            });
+            let flow: FlowDocument = serde_json::from_value(flow).expect("a flow");
+            let mut out = String::new();
+            flow_text(&mut out, &flow);
+            out
+        };
+        assert_eq!(told(9), told(8));
+        assert_ne!(told(9), told(0));
+    }
+
+    /// How many reports of multicast groups die in a queue is chance.
+    #[test]
+    fn what_the_kernels_own_frames_moved_is_no_behaviour() {
+        let told = |dropped: u64, by: Option<u64>| {
+            let trial = serde_json::json!({
+                "name": "main", "foreign_drops": 1, "qdiscs": {}, "hooks": {},
+                "flows": [{
+                    "name": "f", "from": "a:b", "to": "c:d", "socket": "packet", "asked": 9, "sent": 9, "errors": {},
+                    "delivered": 9, "duplicated": 0, "unattributed": 0, "fates": [],
+                }],
+                "devices": { "a:b": { "rx_dropped": 7, "tx_dropped": dropped } },
+                "kernel_moved": [{ "device": "a:b", "of": "device", "counter": "tx_dropped", "by": by }],
+            });
+            let mut out = String::new();
+            trial_text(&mut out, &serde_json::from_value(trial).expect("a trial"));
+            out
+        };
+        assert_eq!(told(103, Some(3)), told(101, Some(1)));
+        assert!(told(103, Some(3)).ends_with("  a:b: rx_dropped 7, tx_dropped 100\n"));
+        assert!(told(3, Some(3)).ends_with("  a:b: rx_dropped 7\n"));
+        let unknown = told(5, None);
+        assert!(unknown.contains("tx_dropped not compared: the kernel's own frames moved it"), "{unknown}");
+        assert!(same(&unknown, &told(103, Some(3))) && same(&unknown, &told(3, Some(3))));
+        assert!(!same(&told(103, Some(3)), &told(3, Some(3))));
+    }
+
+    #[test]
+    fn a_kernel_of_another_flavour_has_a_file_of_its_own() {
+        let name = |kernel| file_name("t", kernel).unwrap().to_string();
+        assert_eq!(name("6.12.57"), "t@6.12.57.snap");
+        assert_eq!(name("6.12.57/generic"), "t@6.12.57__generic.snap");
+    }
+
+    #[test]
+    fn an_early_end_has_no_release_and_no_console_in_it() {
+        let skip =
+            ended(Outcome::Skip, "5.10.0-46-amd64 cannot run this topology; it lacks:\n  igb\n  sch_x");
+        assert_eq!(text(&skip), "outcome: skip\nreason: lacks igb, sch_x\n");
+        let panic = ended(Outcome::Panic, "the kernel panicked: oops (a < b)\n  | [1.23] oops\nnext: look");
+        assert_eq!(text(&panic), "outcome: panic\nreason: the kernel panicked: oops (a < b)\n");
+    }
+}

@@ -1,0 +1,290 @@
+//! A result for a reader who has not read the kernel, in under 60 lines.
+
+pub(crate) mod explanations;
+pub(crate) mod mitigations;
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+
+use crate::judge::outcome::Outcome;
+use crate::report::document::{
+    AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, TrialDocument,
+};
+use crate::topology::scenario::{CountsAt, Socket};
+
+/// Lines are kept within this many columns.
+const WIDTH: usize = 100;
+
+/// Renders a result. `about` is the topology's own explanation.
+pub fn render(document: &Document, about: Option<&str>) -> String {
+    let (mut out, is_finished) = head(document, about);
+    if !is_finished {
+        return out;
+    }
+    if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
+        out.push('\n');
+        trial(&mut out, main);
+        seen(&mut out, document, main);
+    }
+    explanations::table(&mut out, document);
+    explanations::separators(&mut out, document);
+    proofs(&mut out, document);
+    checks(&mut out, document);
+    out
+}
+
+/// Renders what was tried against a report.
+pub fn render_fixes(document: &Document) -> String {
+    let (mut out, is_finished) = head(document, None);
+    if is_finished {
+        mitigations::table(&mut out, document);
+        checks(&mut out, document);
+    }
+    out
+}
+
+/// What ran where and how it ended; and whether there is more to tell.
+fn head(document: &Document, about: Option<&str>) -> (String, bool) {
+    let mut out = String::new();
+    let kernel = &document.kernel;
+    let place = match kernel.backend.as_str() {
+        "vm" if kernel.clock == "virtual" => {
+            format!("microVM, {}, virtual time", kernel.accelerator.to_uppercase())
+        }
+        "vm" => format!("microVM, {}", kernel.accelerator.to_uppercase()),
+        _ => "this kernel".into(),
+    };
+    let seconds = document.timing_ms.total as f64 / 1000.0;
+    let head = format!("{} on Linux {} ({place})", document.topology, kernel.release);
+    let _ = writeln!(out, "{head}: {} in {seconds:.1} s", document.outcome.word().to_uppercase());
+    if let Some(about) = about {
+        out += &wrap(about, 2);
+    }
+    if !document.stand_ins.is_empty() {
+        let _ = writeln!(out, "  Stand-ins, and no hardware: {}", document.stand_ins.join(", "));
+    }
+    for (by, all) in attached(document) {
+        out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2);
+    }
+    if let Some(reason) = &document.reason {
+        let _ = writeln!(out, "\n{reason}");
+    }
+    (out, document.reason.is_none())
+}
+
+/// Attachments, by who made them.
+fn attached(document: &Document) -> IndexMap<&str, Vec<String>> {
+    let mut all: IndexMap<&str, Vec<String>> = IndexMap::new();
+    for AttachmentDocument { pod, network, interface, plugin, by } in &document.attachments {
+        let one = format!("{pod} {interface} ({network}, {plugin})");
+        all.entry(by).or_default().push(one);
+    }
+    all
+}
+
+fn trial(out: &mut String, trial: &TrialDocument) {
+    if let Some(refused) = &trial.refused {
+        let _ = writeln!(out, "The kernel refused: {refused}");
+    }
+    for account in &trial.flows {
+        flow(out, account);
+    }
+    let counted: Vec<String> = trial
+        .devices
+        .iter()
+        .filter_map(|(device, counters)| {
+            let dropped: Vec<String> = counters
+                .iter()
+                .filter(|(name, value)| tells_of_loss(name) && **value > 0)
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            (!dropped.is_empty()).then(|| format!("{device} {}", dropped.join(", ")))
+        })
+        .chain(trial.qdiscs.iter().chain(&trial.hooks).filter_map(|(device, qdisc)| {
+            let drops = *qdisc.counters.get("drops")?;
+            (drops > 0).then(|| format!("{} of {device} drops {drops}", qdisc.kind))
+        }))
+        .collect();
+    if !counted.is_empty() {
+        out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
+    }
+    let own = trial.kernel_frames.iter().map(|lost| {
+        let place = [&lost.layer, &lost.device].map(|part| part.as_deref().unwrap_or("unknown"));
+        let vlan = lost.vlan.map(|id| format!(" in VLAN {id}")).unwrap_or_default();
+        format!("{} {}{vlan} at {} of {} ({})", lost.frames, lost.what, place[0], place[1], lost.reason)
+    });
+    let own: Vec<String> = own.collect();
+    if !own.is_empty() {
+        out.push_str(&wrap(&format!("The kernel's own frames that were lost: {}.", own.join("; ")), 2));
+    }
+    if let Some(why) = &trial.unobserved {
+        out.push_str(&wrap(
+            &format!("Attributed by counters only; the drop tracepoint is not read: {why}"),
+            2,
+        ));
+    }
+}
+
+/// Whether a counter of `struct rtnl_link_stats64` tells of frames that went no further.
+fn tells_of_loss(counter: &str) -> bool {
+    counter.ends_with("dropped") || counter.ends_with("errors") || counter == "rx_nohandler"
+}
+
+/// What is neither sent nor counted by a device: states that were asked for, and what captures saw.
+fn seen(out: &mut String, document: &Document, main: &TrialDocument) {
+    for (subject, value) in &document.states {
+        let _ = writeln!(out, "{subject}: {value}");
+    }
+    for (capture, count) in &main.captured {
+        let _ = writeln!(out, "capture {capture}: {count} frames");
+    }
+}
+
+fn flow(out: &mut String, flow: &FlowDocument) {
+    let refused: Vec<String> =
+        flow.errors.iter().map(|(errno, n)| format!("{n} refused ({errno})")).collect();
+    let refused = if refused.is_empty() { "none refused".into() } else { refused.join(", ") };
+    let _ = writeln!(
+        out,
+        "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered{}",
+        flow.name,
+        flow.asked,
+        flow.from,
+        flow.to,
+        flow.socket,
+        flow.sent,
+        flow.delivered,
+        counted_at(flow)
+    );
+    if let Some(silence) = flow.silence_ms {
+        let _ = writeln!(out, "  the receiver heard nothing for {silence} ms at the longest");
+    }
+    for fate in &flow.fates {
+        let _ = writeln!(out, "  {:>7} {}", fate.frames, fate_in_words(fate));
+    }
+    if flow.duplicated > 0 {
+        let _ = writeln!(out, "  {:>7} came more than once", flow.duplicated);
+    }
+    if flow.unattributed > 0 {
+        let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nobody accounts for them", flow.unattributed);
+    }
+}
+
+/// Where frames of a flow count as delivered, in words.
+fn counted_at(flow: &FlowDocument) -> String {
+    match flow.counts_at {
+        Some(CountsAt::Device) => format!(" at the device {}", flow.to),
+        Some(CountsAt::Stack) if flow.socket == Socket::Ping => format!(" at the ICMP layer of {}", flow.to),
+        Some(CountsAt::Stack) => format!(" at the UDP layer of {}", flow.to),
+        Some(CountsAt::Socket) => format!(" at the socket of {}", flow.to),
+        None => String::new(),
+    }
+}
+
+fn fate_in_words(fate: &FateDocument) -> String {
+    let device = fate.device.as_deref().unwrap_or("a device the kernel does not name");
+    match (fate.layer.as_str(), fate.reason.as_str()) {
+        ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
+        ("qdisc", reason) if fate.queue.as_deref() == Some("noop") => {
+            format!("dropped on {device}, which is down or has no carrier ({reason})")
+        }
+        ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
+        ("backlog", reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
+            format!("dropped on the way into {device}: its processor's backlog was full ({reason})")
+        }
+        ("backlog", "HELD") => format!("still in the ring of {device}"),
+        ("xdp", reason) => format!("dropped by an XDP program on {device} ({reason})"),
+        ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
+        ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
+        ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
+        ("wire", _) => format!("sent by {device}, or a VF of it, and not received at the cable's other end"),
+        ("socket", "UNACKNOWLEDGED") => {
+            "written, and nobody has acknowledged it: still in the send queue".into()
+        }
+        ("socket", reason) => format!("never left the socket ({reason})"),
+        ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
+        ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),
+        ("receiver", "OTHER_DEVICE") => format!("arrived by {device} instead"),
+        ("driver", "HELD") => format!("still held by the stopped driver of {device}"),
+        ("nft", reason) => format!("dropped by a packet filter on {device} ({reason})"),
+        (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
+    }
+}
+
+/// What breaks each expectation, wait and piece of evidence; the vacuous ones are among the checks that failed.
+fn proofs(out: &mut String, document: &Document) {
+    if document.proofs.is_empty() {
+        return;
+    }
+    let proven = document.proofs.iter().filter(|proof| proof.proven).count();
+    let _ = writeln!(
+        out,
+        "\n{proven} of {} expectations, waits and pieces of evidence can fail:",
+        document.proofs.len()
+    );
+    for proof in &document.proofs {
+        let by = match (&proof.broken_by, proof.observed) {
+            (Some(by), Some(observed)) => format!("{observed} with {by}"),
+            _ => "VACUOUS: nothing breaks it".to_owned(),
+        };
+        let _ = writeln!(out, "  {}: {by}", proof.name);
+    }
+}
+
+/// Everything that held is one line; everything that did not is told in full.
+fn checks(out: &mut String, document: &Document) {
+    let is_judged = |check: &&CheckDocument| check.outcome != Outcome::Skip;
+    let (judged, skipped): (Vec<_>, Vec<_>) = document.checks.iter().partition(is_judged);
+    let failed: Vec<_> = judged.iter().filter(|check| check.outcome != Outcome::Pass).collect();
+    let held = judged.len() - failed.len();
+    let flows = || document.trials.iter().flat_map(|trial| &trial.flows);
+    let (frames, unattributed, rounds) = match &document.repetitions {
+        Some(all) => (all.frames, all.unattributed, format!(" of each of {} rounds", all.rounds)),
+        None => (
+            flows().map(|flow| u64::from(flow.asked)).sum(),
+            flows().map(|flow| u64::from(flow.unattributed)).sum(),
+            String::new(),
+        ),
+    };
+    let _ = writeln!(
+        out,
+        "\n{held} of {} checks hold; {frames} frames in {} trial{}{rounds}, {unattributed} unattributed",
+        judged.len(),
+        document.trials.len(),
+        if document.trials.len() == 1 { "" } else { "s" }
+    );
+    for check in skipped {
+        let _ = writeln!(out, "  SKIP {}\n    {}, {}", check.name, check.expected, check.observed);
+    }
+    for check in failed {
+        let _ = writeln!(
+            out,
+            "  {} {}\n    expected {}, observed {}",
+            check.outcome.word().to_uppercase(),
+            check.name,
+            check.expected,
+            check.observed
+        );
+    }
+}
+
+/// Breaks a text into lines, each indented.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.len() + word.len() + 1 + indent > WIDTH {
+            let _ = writeln!(out, "{:indent$}{line}", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        let _ = writeln!(out, "{:indent$}{line}", "");
+    }
+    out
+}

@@ -1,0 +1,63 @@
+//! Which explanation fits a report, and what would tell those that do from each other.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::report::document::{Document, EvidenceDocument};
+use crate::report::terminal::wrap;
+
+/// One row an explanation, one column a piece of evidence; and what it comes to, in words.
+pub fn table(out: &mut String, document: &Document) {
+    if document.hypotheses.is_empty() {
+        return;
+    }
+    out.push_str("\nWhich explanation fits the report?\n");
+    let letters = ('a'..='z').map(String::from);
+    let items: Vec<&EvidenceDocument> = document.hypotheses[0].evidence.iter().collect();
+    for (letter, item) in letters.clone().zip(&items) {
+        let _ = writeln!(out, "  {letter}  {}", item.item);
+    }
+    let width = document.hypotheses.iter().map(|one| one.name.len()).max().unwrap_or(0);
+    let columns: Vec<String> = letters.take(items.len()).collect();
+    let _ = writeln!(out, "  {:width$}  {}", "", columns.join("   "));
+    for one in &document.hypotheses {
+        let cells: Vec<&str> =
+            one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
+        let mark = if one.fits { "  <- fits all of it" } else { "" };
+        let row = format!("  {:width$}  {}{mark}", one.name, cells.join(" "));
+        let _ = writeln!(out, "{}", row.trim_end());
+    }
+    let fitting: Vec<_> = document.hypotheses.iter().filter(|one| one.fits).collect();
+    match fitting[..] {
+        [] => out.push_str("  None of them produces everything that was reported.\n"),
+        [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2)),
+        _ => {
+            out.push_str("  The report cannot tell these apart:\n");
+            for one in fitting {
+                out.push_str(&wrap(&format!("`{}`: {}", one.name, one.about), 4));
+            }
+        }
+    }
+}
+
+/// Commands, each with its answers; explanations that answer alike share a line.
+pub fn separators(out: &mut String, document: &Document) {
+    if document.separators.is_empty() {
+        return;
+    }
+    let fitting = document.hypotheses.iter().filter(|one| one.fits).count();
+    out.push_str(match fitting {
+        1 => "\nWhat would confirm it, where it happens; `#` is the answer under each explanation:\n",
+        _ => "\nWhat would tell them apart, where it happens; `#` is the answer under each:\n",
+    });
+    for separator in &document.separators {
+        let _ = writeln!(out, "  {}", separator.command);
+        let mut by_answer: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, answer) in &separator.answers {
+            by_answer.entry(answer).or_default().push(name);
+        }
+        for (answer, names) in by_answer {
+            let _ = writeln!(out, "    # {answer}: {}", names.join(", "));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A topology: read from TOML, checked as a whole, resolved to a graph of namespaces and links.
+
+pub(crate) mod check;
+pub mod cni;
+pub mod condition;
+pub mod fault;
+pub mod file;
+pub mod mitigation;
+pub mod mutant;
+pub mod parse;
+pub mod scenario;
+pub mod substitute;
+pub mod value;
+
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+
+pub use crate::topology::check::nearest;
+pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
+
+use crate::net::link::Link;
+use crate::net::name::{DeviceRef, IfName, NsName};
+use crate::net::route::{Neighbour, Route};
+use crate::net::sysctl::Sysctl;
+use crate::topology::check::{limits, selectors};
+use crate::topology::cni::{Attachment, Attachments, Network};
+use crate::topology::parse::read;
+use crate::topology::scenario::{Scenario, Step};
+use crate::topology::substitute::StandIn;
+
+/// A checked topology. Every reference in it leads somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// The file's name without ending.
+    pub name: String,
+    /// What it shows, in plain words.
+    pub about: Option<String>,
+    /// The kernel it was written for: an id of kernels.toml.
+    pub kernel: Option<String>,
+    /// Namespaces in the order of the file.
+    pub namespaces: IndexMap<NsName, Namespace>,
+    /// Links, those below before those above.
+    pub links: IndexMap<DeviceRef, Link>,
+    /// What attaching pods adds to it.
+    pub attachments: Attachments,
+    /// What is in the place of NICs.
+    pub stand_ins: Vec<StandIn>,
+    /// Whether they are there for want of NICs that the file asks for.
+    pub fell_back: bool,
+    /// What happens on it.
+    pub scenario: Scenario,
+}
+
+/// A namespace's tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Whether it passes IPv4 on.
+    pub forwarding: bool,
+    /// Devices by which packets leave with the device's own address.
+    pub masquerade: Vec<IfName>,
+    /// In the order of the file.
+    pub sysctls: Vec<Sysctl>,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub neighbours: Vec<Neighbour>,
+}
+
+impl Topology {
+    /// Reads and checks a topology file's text. `name` is the file's name without ending; `path` is for messages.
+    ///
+    /// # Errors
+    /// All that is wrong with the text, each with its place and a hint.
+    pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
+        let read = read::read(text);
+        let mut problems = read.problems;
+        let file = read.file.filter(|file| limits::check(file, &mut problems));
+        let topology = file.map(|mut file| {
+            selectors::expand(&mut file, &mut problems);
+            check::check(name, &file, read.lost, &mut problems)
+        });
+        match topology {
+            Some(topology) if problems.is_empty() => Ok(topology),
+            _ => Err(TopologyErrors::new(path, text, problems)),
+        }
+    }
+
+    /// A device that is there from the start, or once a pod is attached.
+    pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
+        self.links.get(device).or_else(|| self.attachments.devices.get(device))
+    }
+
+    /// Has the plugins of each network that `chooses` run by their own programs, and those of the others by the lab.
+    pub fn run_programs(&mut self, chooses: impl Fn(&Network) -> bool) {
+        self.each_attachment(|attachment| {
+            for attached in &mut attachment.delegates {
+                attached.network.real = chooses(&attached.network);
+            }
+        });
+    }
+
+    /// Changes all that is attached: by its step's number, and in the step itself.
+    pub fn each_attachment(&mut self, mut change: impl FnMut(&mut Attachment)) {
+        self.attachments.by_step.values_mut().for_each(&mut change);
+        for step in &mut self.scenario.steps {
+            if let Step::Attach(attachment) | Step::Detach(attachment) | Step::Check(attachment) = step {
+                change(attachment);
+            }
+        }
+    }
+
+    /// Those that are there from the start, and those that attaching pods brings.
+    pub fn all_links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().chain(self.attachments.devices.values())
+    }
+
+    /// The IPv4 addresses of a device, in the order of the file.
+    pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
+        self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Whether any address of the topology is of IPv6; if none is, IPv6 stays off and sends nothing of its own.
+    pub fn uses_ipv6(&self) -> bool {
+        let mut links = self.links.values().chain(self.attachments.devices.values());
+        links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
+    }
+
+    /// The JSON Schema of the file, from the same types that read it.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(file::TopologyFile)
+    }
+}

@@ -1,0 +1,287 @@
+//! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake told.
+
+pub(crate) mod captures;
+pub(crate) mod conditions;
+pub(crate) mod dhcp;
+pub(crate) mod faults;
+pub(crate) mod limits;
+pub(crate) mod links;
+pub(crate) mod mitigations;
+pub(crate) mod nics;
+pub(crate) mod plain;
+pub(crate) mod pods;
+pub(crate) mod qdiscs;
+pub(crate) mod scenario;
+pub(crate) mod selectors;
+pub(crate) mod shared_parent;
+pub(crate) mod stack;
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use indexmap::IndexMap;
+
+use crate::net::address::{Cidr, MacSource};
+use crate::net::link::Link;
+use crate::net::name::{DeviceRef, IfName, NsName, ParentRef};
+use crate::net::route::{Neighbour, Route};
+use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
+use crate::topology::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
+use crate::topology::parse::diagnostic::Diagnostic;
+use crate::topology::parse::document::NOWHERE;
+use crate::topology::parse::read::Lost;
+use crate::topology::scenario::{WAIT_S_DEFAULT, WAIT_S_MAX};
+use crate::topology::{Namespace, Topology, substitute};
+
+/// The state of one check: what is known, and what was found wrong.
+pub struct Checker<'a> {
+    problems: &'a mut Vec<Diagnostic>,
+    /// What the text has and the file that was read has not.
+    pub lost: Lost,
+    /// Every device of the topology with its place.
+    pub devices: IndexMap<DeviceRef, Range<usize>>,
+    /// The longest wait.
+    pub wait: WaitLimit,
+}
+
+/// How long a wait may be, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitLimit {
+    /// In ms.
+    pub ms: u32,
+    is_own: bool,
+}
+
+impl WaitLimit {
+    fn of(file: &TopologyFile, problems: &mut Vec<Diagnostic>) -> Self {
+        let Some(limits) = &file.limits else { return Self { ms: WAIT_S_DEFAULT * 1000, is_own: false } };
+        let At { value, span } = &limits.wait_s;
+        if !(1..=WAIT_S_MAX).contains(value) && *span != NOWHERE {
+            let message = format!("{value} s are out of range: 1 to {WAIT_S_MAX}");
+            let hint = "a longer wait is a hang to whoever runs it".into();
+            problems.push(Diagnostic { span: span.clone(), message, hint });
+        }
+        Self { ms: (*value).clamp(1, WAIT_S_MAX) * 1000, is_own: true }
+    }
+
+    /// Where the limit is from, and how it is raised.
+    pub fn hint(self) -> String {
+        let seconds = self.ms / 1000;
+        if self.is_own {
+            format!("the limit of {seconds} s is this file's: [limits] wait_s, {WAIT_S_MAX} at the most")
+        } else {
+            format!(
+                "the limit of {seconds} s is that of a file that sets none: raise it with [limits] wait_s, {WAIT_S_MAX} at the most"
+            )
+        }
+    }
+}
+
+impl Checker<'_> {
+    /// Notes a problem; one with what stands in for an unreadable value is nobody's.
+    pub fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        if *span != NOWHERE {
+            self.problems.push(Diagnostic { span: span.clone(), message: message.into(), hint: hint.into() });
+        }
+    }
+
+    /// Notes a name that leads nowhere, unless it leads to an entry that was unreadable itself.
+    pub fn dangling(&mut self, span: &Range<usize>, what: &str, name: &str, known: &[String]) {
+        let bare = name.split_once(':').map_or(name, |(_, device)| device);
+        if self.lost.name(name) || self.lost.name(bare) {
+            return;
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None if known.is_empty() => format!("there is no {what} at all"),
+            None => format!("there are: {}", known.join(", ")),
+        };
+        self.problem(span, format!("no {what} `{name}`"), hint);
+    }
+
+    /// Checks that a device exists.
+    pub fn device(&mut self, reference: &At<DeviceRef>) {
+        if !self.devices.contains_key(&reference.value) && !self.lost.name(reference.value.ns.as_str()) {
+            let known: Vec<String> = self.devices.keys().map(ToString::to_string).collect();
+            self.dangling(&reference.span, "device", &reference.value.to_string(), &known);
+        }
+    }
+
+    /// Checks that the device exists whose address is meant.
+    pub fn mac(&mut self, source: &At<MacSource>) {
+        if let MacSource::Of(device) = &source.value {
+            self.device(&At { value: device.clone(), span: source.span.clone() });
+        }
+    }
+
+    /// Checks that a device of one namespace exists.
+    pub fn device_in(&mut self, ns: &NsName, name: &At<IfName>) {
+        if !self.devices.contains_key(&DeviceRef::new(ns, &name.value)) {
+            let known: Vec<String> =
+                self.devices.keys().filter(|d| d.ns == *ns).map(|d| d.name.to_string()).collect();
+            let what = format!("device in namespace {ns}");
+            self.dangling(&name.span, &what, name.value.as_str(), &known);
+        }
+    }
+
+    /// Checks that the device exists which one of namespace `ns` was made on.
+    pub fn parent(&mut self, ns: &NsName, parent: &At<ParentRef>) {
+        let span = parent.span.clone();
+        match &parent.value.ns {
+            None => self.device_in(ns, &At { value: parent.value.name.clone(), span }),
+            Some(_) => self.device(&At { value: parent.value.seen_from(ns), span }),
+        }
+    }
+
+    /// Whether a device has a key in the text that could not be read.
+    pub fn lost_of(&self, device: &DeviceRef, key: &str) -> bool {
+        self.devices.get(device).is_some_and(|span| self.lost.field(span, key))
+    }
+}
+
+/// Checks a file and resolves it. What it returns is a topology only if no problem was noted.
+pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
+    let wait = WaitLimit::of(file, problems);
+    let mut checker = Checker { problems, lost, devices: IndexMap::new(), wait };
+    let mut links = links::resolve(file, &mut checker);
+    let stand_ins = substitute::apply(&mut links, |nic| nic.backing);
+    // A switch's ports can be meant by name, as any device.
+    for device in links.keys() {
+        checker.devices.entry(device.clone()).or_insert(NOWHERE);
+    }
+    let mut namespaces = namespaces(file, &links, &mut checker);
+    let attachments = pods::resolve(file, (&links, &stand_ins), &mut checker);
+    substitute::look_at_tags(&mut links, &attachments);
+    for pod in &attachments.pods {
+        namespaces.entry(pod.clone()).or_default();
+    }
+    let mut topology = Topology {
+        name: name.into(),
+        about: file.about.clone(),
+        kernel: file.kernel.clone(),
+        namespaces,
+        links,
+        attachments,
+        stand_ins,
+        fell_back: false,
+        scenario: Default::default(),
+    };
+    topology.scenario = scenario::resolve(file, &topology, &mut checker);
+    topology
+}
+
+fn namespaces(
+    file: &TopologyFile,
+    links: &IndexMap<DeviceRef, Link>,
+    checker: &mut Checker<'_>,
+) -> IndexMap<NsName, Namespace> {
+    let mut namespaces = IndexMap::new();
+    for (ns, table) in &file.ns {
+        let routes = {
+            let all = &table.routes;
+            all.iter().map(|route| resolve_route(ns, route, all, links, checker)).collect()
+        };
+        let neighbours = table
+            .neighbours
+            .iter()
+            .map(|neighbour| resolve_neighbour(&ns.value, neighbour, checker))
+            .collect();
+        for name in &table.masquerade {
+            checker.device(&At { value: DeviceRef::new(&ns.value, &name.value), span: name.span.clone() });
+        }
+        let masquerade = table.masquerade.iter().map(|name| name.value.clone()).collect();
+        let forwarding = table.forwarding;
+        let sysctl = |(name, value): (&At<SysctlName>, &SysctlValue)| Sysctl {
+            name: name.value.clone(),
+            value: value.clone(),
+        };
+        let sysctls = table.sysctl.iter().map(sysctl).collect();
+        namespaces
+            .insert(ns.value.clone(), Namespace { forwarding, masquerade, sysctls, routes, neighbours });
+    }
+    // A cable may lead into a namespace that has no table of its own.
+    for device in links.keys() {
+        namespaces.entry(device.ns.clone()).or_default();
+    }
+    namespaces
+}
+
+fn resolve_route(
+    ns: &At<NsName>,
+    table: &At<RouteTable>,
+    table_routes: &[At<RouteTable>],
+    links: &IndexMap<DeviceRef, Link>,
+    checker: &mut Checker<'_>,
+) -> Route {
+    let route = &table.value;
+    if let Some(dev) = &route.dev {
+        checker.device_in(&ns.value, dev);
+    }
+    if route.via.is_none() && route.dev.is_none() && !checker.lost.any_field(&table.span) {
+        let hint = "name the next hop or the device";
+        checker.problem(&route.to.span, "a route without `via` and without `dev`", hint);
+    }
+    let to = match route.to.value {
+        RouteTo::Default => None,
+        RouteTo::Network(network) => Some(network),
+    };
+    if let Some(via) = &route.via {
+        let on_link = table_routes.iter().filter(|route| route.value.via.is_none());
+        let on_link: Vec<RouteTo> = on_link.map(|route| route.value.to.value).collect();
+        check_next_hop(ns, to, via, (links, &on_link), checker);
+    }
+    Route {
+        to,
+        via: route.via.as_ref().map(|via| via.value),
+        dev: route.dev.as_ref().map(|dev| dev.value.clone()),
+    }
+}
+
+fn check_next_hop(
+    ns: &At<NsName>,
+    to: Option<Cidr>,
+    via: &At<IpAddr>,
+    (links, on_link): (&IndexMap<DeviceRef, Link>, &[RouteTo]),
+    checker: &mut Checker<'_>,
+) {
+    if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
+        let message = format!("next hop {} is of another family than the network", via.value);
+        checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
+    }
+    let here = || links.values().filter(|link| link.device.ns == ns.value);
+    let by_route = |to: &RouteTo| matches!(to, RouteTo::Network(net) if net.contains(via.value));
+    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)))
+        || on_link.iter().any(by_route);
+    // An address that could not be read may be in that network.
+    let unknown =
+        checker.lost.any_field(&ns.span) || here().any(|link| checker.lost_of(&link.device, "addresses"));
+    if !reachable && !unknown {
+        let message = format!("next hop {} is on no network of namespace {}", via.value, ns.value);
+        let hint = "give a device of this namespace an address in the next hop's network";
+        checker.problem(&via.span, message, hint);
+    }
+}
+
+fn resolve_neighbour(ns: &NsName, neighbour: &NeighbourTable, checker: &mut Checker<'_>) -> Neighbour {
+    checker.device_in(ns, &neighbour.dev);
+    checker.mac(&neighbour.mac);
+    let mac = neighbour.mac.value.clone();
+    Neighbour { to: neighbour.to.value, dev: neighbour.dev.value.clone(), mac }
+}
+
+/// `a, b, c`.
+pub fn join(words: impl IntoIterator<Item = impl Display>) -> String {
+    words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The word nearest to `written`, if one is near enough to be meant.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(written, word), word))
+        .filter(|(distance, word)| *distance <= word.len().max(written.len()) / 3)
+        .min()
+        .map(|(_, word)| word)
+}

@@ -1,0 +1,213 @@
+//! Faults, resolved and checked.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use crate::net::link::{Link, LinkKind};
+use crate::net::mode::BondMode;
+use crate::net::name::DeviceRef;
+use crate::net::nic::slot_of;
+use crate::topology::check::links::mtu_in_range;
+use crate::topology::check::{Checker, qdiscs};
+use crate::topology::fault::{Fault, Hook};
+use crate::topology::file::{
+    At, BacklogFaultTable, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile,
+};
+use crate::topology::{Topology, substitute};
+
+/// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
+const MTU_DEFAULT: u32 = 1500;
+
+/// The kernel reads the limit as a signed number (`proc_dointvec()`).
+const BACKLOG_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// Resolves all faults, in the order of the file.
+pub fn resolve(
+    file: &TopologyFile,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> IndexMap<String, Fault> {
+    let mut found = of_each_kind(&file.fault, topology, checker);
+    found.sort_by_key(|(name, _)| name.span.start);
+    let mut faults = IndexMap::new();
+    let mut names = BTreeSet::new();
+    for (name, fault) in found {
+        if !names.insert(&name.value) {
+            let message = format!("two faults are called `{}`", name.value);
+            checker.problem(&name.span, message, "a fault's name must be unique, whatever its kind");
+        }
+        match fault {
+            Some(fault) => drop(faults.insert(name.value.clone(), fault)),
+            None => checker.lost.add_name(&name.value),
+        }
+    }
+    faults
+}
+
+fn of_each_kind<'f>(
+    tables: &'f FaultTables,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> Vec<(&'f At<String>, Option<Fault>)> {
+    let mut found: Vec<(&At<String>, Option<Fault>)> = Vec::new();
+    for (name, table) in &tables.qdisc {
+        checker.device(&table.device);
+        let device = table.device.value.clone();
+        found
+            .push((name, qdiscs::resolve(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
+    }
+    for (name, table) in &tables.filter {
+        found.push((name, Some(filter(table, checker))));
+    }
+    for (name, table) in &tables.down {
+        checker.device(&table.device);
+        found.push((name, Some(substitute::set_down(topology, &table.device.value))));
+    }
+    for (name, table) in &tables.release {
+        found.push((name, release(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.mtu {
+        checker.device(&table.device);
+        found.push((name, Some(mtu(table, topology, checker))));
+    }
+    for (name, table) in &tables.hold {
+        found.push((name, hold(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.unplug {
+        found.push((name, unplug(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.stall {
+        found.push((name, stall(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.partner {
+        found.push((name, partner(&table.device, topology, checker)));
+    }
+    for (name, table) in &tables.rcvbuf {
+        checker.device(&table.device);
+        found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
+    }
+    for (name, table) in &tables.backlog {
+        checker.device(&table.device);
+        found.push((name, Some(backlog(table, checker))));
+    }
+    found
+}
+
+fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
+    if table.limit.value > BACKLOG_MAX {
+        let message = format!("{} frames are out of range: 0 to {BACKLOG_MAX}", table.limit.value);
+        checker.problem(&table.limit.span, message, "the kernel's own limit is 1000");
+    }
+    Fault::Backlog { device: table.device.value.clone(), limit: table.limit.value }
+}
+
+fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let link = topology.links.get(&device.value)?;
+    if let Some(fault) = substitute::unplug(topology, &device.value) {
+        return Some(fault);
+    }
+    if !matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_)) {
+        let message = format!("{} is a {}, which has no cable of its own", device.value, link.kind.word());
+        checker.problem(&device.span, message, "name a `nic` or `pf`; of a veth, take the other end `down`");
+        return None;
+    }
+    let slot = slot_of(&topology.links, &device.value)?;
+    Some(Fault::Unplug { device: device.value.clone(), slot })
+}
+
+fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
+    checker.device(&table.device);
+    let kind = table.kind.unwrap_or_default();
+    if let Some(vlan) = table.vlan.as_ref().filter(|_| !kind.sees_vlans()) {
+        let hint = "use kind = \"clsact\" or \"tcx\" with `vlan`";
+        checker.problem(&vlan.span, format!("an {} filter drops every frame", kind.word()), hint);
+    }
+    if kind.is_ingress_only() && table.hook.value == Hook::Egress {
+        let message = format!("an {} filter hangs on the way in only", kind.word());
+        checker.problem(&table.hook.span, message, "use hook = \"ingress\"");
+    }
+    let vlan = table.vlan.as_ref().map(|vlan| vlan.value);
+    Fault::Filter { device: table.device.value.clone(), hook: table.hook.value, vlan, kind }
+}
+
+fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let has_port = |link: &&Link| link.has_port(&device.value);
+    let Some(controller) = topology.links.values().find(has_port) else {
+        let unreadable = topology.links.keys().any(|device| checker.lost_of(device, "ports"));
+        if topology.links.contains_key(&device.value) && !unreadable {
+            let message = format!("{} is not a port", device.value);
+            checker.problem(&device.span, message, "only a port of a bond or bridge can be taken out of it");
+        }
+        return None;
+    };
+    Some(Fault::Release { device: device.value.clone(), controller: controller.device.clone() })
+}
+
+fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Fault {
+    mtu_in_range(&table.mtu, checker);
+    let device = table.device.value.clone();
+    let standing = standing_mtu(&device, topology, topology.links.len());
+    Fault::Mtu { device, mtu: table.mtu.value, standing }
+}
+
+/// What a device has: its own, its parent's, or the default. `depth` ends the search in a ring.
+fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
+    let Some(link) = topology.link(device) else { return MTU_DEFAULT };
+    match (link.mtu, link.kind.parent()) {
+        (Some(mtu), _) => mtu,
+        (None, Some(parent)) if depth > 0 => standing_mtu(parent, topology, depth - 1),
+        _ => MTU_DEFAULT,
+    }
+}
+
+fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    match &topology.link(&device.value)?.kind {
+        LinkKind::Veth { peer } => Some(Fault::Hold { device: device.value.clone(), peer: peer.clone() }),
+        other => {
+            let message = format!("{} is a {}, not the end of a cable", device.value, other.word());
+            checker.problem(&device.span, message, "only a veth has a ring that can be held");
+            None
+        }
+    }
+}
+
+fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    match &topology.links.get(&device.value)?.kind {
+        LinkKind::Gadget { peer } => Some(Fault::Stall { device: device.value.clone(), peer: peer.clone() }),
+        other => {
+            let message =
+                format!("{} is a {}, not the gadget's end of a USB pair", device.value, other.word());
+            checker.problem(&device.span, message, "use a `gadget` link, or `hold` for the end of a cable");
+            None
+        }
+    }
+}
+
+fn partner(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    checker.device(device);
+    let link = topology.links.get(&device.value)?;
+    let is_its_bond = |link: &&Link| match &link.kind {
+        LinkKind::Bond(bond) => {
+            bond.mode == BondMode::Ieee8023Ad
+                && link.device.ns == device.value.ns
+                && bond.ports.contains(&device.value.name)
+        }
+        _ => false,
+    };
+    let has_bond = topology.links.values().any(|link| is_its_bond(&link));
+    match &link.kind {
+        LinkKind::Veth { peer } if has_bond => {
+            Some(Fault::Partner { device: device.value.clone(), peer: peer.clone() })
+        }
+        _ => {
+            let message = format!("{} is no cable that is a port of an 802.3ad bond", device.value);
+            checker.problem(&device.span, message, "name the bond's end of a veth");
+            None
+        }
+    }
+}

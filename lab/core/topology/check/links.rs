@@ -1,0 +1,342 @@
+//! Links of a topology: both ends of cables, and what each kind may say.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use crate::net::address::Mac;
+use crate::net::bond::Bond;
+use crate::net::link::{Link, LinkKind};
+use crate::net::mode::{BondMode, MacvlanMode, VlanProtocol};
+use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
+use crate::topology::check::{Checker, nics, qdiscs, shared_parent, stack};
+use crate::topology::file::{At, BondTable, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
+use crate::topology::parse::document::NOWHERE;
+use crate::topology::parse::read::is_lost_name;
+
+/// Resolves all links, those below before those above.
+pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<DeviceRef, Link> {
+    for (ns, table) in &file.ns {
+        for name in names(table) {
+            declare(checker, &ns.value, name);
+        }
+    }
+    let implied = implied_peers(file, checker);
+    let hosts = gadget_hosts(file, checker);
+    let implied_nics = nics::implied_peers(file, checker);
+    let mut links = IndexMap::new();
+    let mut ids = VlanIds::new();
+    for (ns, table) in &file.ns {
+        for link in links_of(&ns.value, table, &mut ids, checker) {
+            links.insert(link.device.clone(), link);
+        }
+    }
+    for (device, peer) in implied {
+        let link = finish(device, LinkKind::Veth { peer }, &LinkAttributes::NONE, checker);
+        links.insert(link.device.clone(), link);
+    }
+    for (device, peer, table) in hosts {
+        let attributes = LinkAttributes { addresses: &table.peer_addresses, ..LinkAttributes::NONE };
+        let link = finish(device, LinkKind::GadgetHost { peer }, &attributes, checker);
+        links.insert(link.device.clone(), link);
+    }
+    for (device, nic) in implied_nics {
+        let link = finish(device, LinkKind::Nic(nic), &LinkAttributes::NONE, checker);
+        links.insert(link.device.clone(), link);
+    }
+    nics::bounded(file, &mut links, checker);
+    address_by_position(&mut links);
+    stack::one_holder_each(file, checker);
+    shared_parent::agree(file, checker);
+    stack::no_rings(file, checker);
+    stack::up_on_up(file, &links, checker);
+    stack::ports_go_up(file, &links, checker);
+    stack::order(links)
+}
+
+/// In the order of the file.
+fn names(table: &NsTable) -> Vec<&At<IfName>> {
+    let mut names: Vec<&At<IfName>> = table.veth.keys().collect();
+    names.extend(table.dummy.keys());
+    names.extend(table.gadget.keys());
+    names.extend(table.tap.keys());
+    names.extend(table.bond.keys());
+    names.extend(table.vlan.keys());
+    names.extend(table.ipvlan.keys());
+    names.extend(table.macvlan.keys());
+    names.extend(table.bridge.keys());
+    names.extend(table.netdevsim.keys());
+    names.extend(table.nic.keys());
+    names.extend(table.pf.keys());
+    names.extend(table.vf.keys());
+    names.retain(|name| !is_lost_name(name.value.as_str()));
+    names.sort_by_key(|name| name.span.start);
+    names
+}
+
+fn declare(checker: &mut Checker<'_>, ns: &NsName, name: &At<IfName>) {
+    let device = DeviceRef::new(ns, &name.value);
+    if name.value.as_str() == "lo" {
+        checker.problem(&name.span, "`lo` is in every namespace already", "choose another name");
+    }
+    if checker.devices.contains_key(&device) {
+        let message = format!("namespace {ns} has two devices `{}`", name.value);
+        let hint = "a device's name must be unique in its namespace, whatever its kind";
+        checker.problem(&name.span, message, hint);
+    } else {
+        checker.devices.insert(device, name.span.clone());
+    }
+}
+
+/// The far ends that have no table of their own, with the end that named them.
+fn implied_peers(file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<(DeviceRef, DeviceRef)> {
+    let mut implied: IndexMap<DeviceRef, DeviceRef> = IndexMap::new();
+    for (ns, table) in &file.ns {
+        for (name, veth) in &table.veth {
+            let near = DeviceRef::new(&ns.value, &name.value);
+            let far = &veth.peer;
+            if far.span == NOWHERE {
+                continue;
+            }
+            if far.value == near {
+                checker.problem(&far.span, "a cable with one end", "name a device that is not this one");
+            } else if far.value.name.as_str() == "lo" {
+                let message = format!("{} is in every namespace already", far.value);
+                checker.problem(&far.span, message, "choose another name");
+            } else if let Some(back) = peer_table(file, &far.value) {
+                let unreadable = back.peer.span == NOWHERE || is_lost_name(name.value.as_str());
+                if back.peer.value != near && !unreadable {
+                    let message = format!("{} is the peer of {}, not of {near}", far.value, back.peer.value);
+                    checker.problem(&far.span, message, "the two ends of a cable must name each other");
+                }
+            } else if let Some(first) = implied.get(&far.value) {
+                let message = format!("{} is the peer of {first} already", far.value);
+                checker.problem(&far.span, message, "a cable has two ends: name another device");
+            } else if checker.devices.contains_key(&far.value) {
+                let what = format!("{} is there already, and it is not the end of a cable", far.value);
+                checker.problem(&far.span, what, "name a device that does not exist yet, or another veth");
+            } else {
+                checker.devices.insert(far.value.clone(), far.span.clone());
+                implied.insert(far.value.clone(), near);
+            }
+        }
+    }
+    implied.into_iter().collect()
+}
+
+/// The host's ends of USB pairs, each with the gadget's end and its table. A machine has one pair.
+fn gadget_hosts<'f>(
+    file: &'f TopologyFile,
+    checker: &mut Checker<'_>,
+) -> Vec<(DeviceRef, DeviceRef, &'f GadgetTable)> {
+    let mut hosts = Vec::new();
+    for (ns, name, table) in file
+        .ns
+        .iter()
+        .flat_map(|(ns, table)| table.gadget.iter().map(move |(name, gadget)| (ns, name, gadget)))
+    {
+        let far = &table.peer;
+        if let Some((_, first, _)) = hosts.first() {
+            let message = format!("{first} is a gadget already");
+            checker.problem(
+                &name.span,
+                message,
+                "g_ether makes one pair in a machine: use veth for the others",
+            );
+        }
+        if far.span == NOWHERE {
+            continue;
+        }
+        if checker.devices.contains_key(&far.value) || far.value.name.as_str() == "lo" {
+            let message = format!("{} is there already", far.value);
+            let hint = "the host's end is made with the gadget's: name a device that does not exist yet";
+            checker.problem(&far.span, message, hint);
+            continue;
+        }
+        checker.devices.insert(far.value.clone(), far.span.clone());
+        hosts.push((far.value.clone(), DeviceRef::new(&ns.value, &name.value), table));
+    }
+    hosts
+}
+
+/// Gives the lowest devices their Ethernet addresses by position in the file: the same in each run, and all different.
+fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
+    let mut position_in: IndexMap<NsName, usize> = IndexMap::new();
+    for link in links.values_mut() {
+        let entry = position_in.entry(link.device.ns.clone());
+        let [.., ns_high, ns_low] = entry.index().to_be_bytes();
+        let position = entry.or_insert(0);
+        *position += 1;
+        let [.., high, low] = position.to_be_bytes();
+        if link.mac.is_none() && has_own_address(&link.kind) {
+            link.mac = Some(Mac([0x02, high, 0x5e, ns_high, ns_low, low]));
+        }
+    }
+}
+
+/// Whether a kernel gives it a random address, rather than that of a device below.
+fn has_own_address(kind: &LinkKind) -> bool {
+    match kind {
+        LinkKind::Dummy
+        | LinkKind::Veth { .. }
+        | LinkKind::Gadget { .. }
+        | LinkKind::GadgetHost { .. }
+        | LinkKind::Tap { .. } => true,
+        LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
+        LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
+        LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
+            false
+        }
+    }
+}
+
+fn peer_table<'a>(file: &'a TopologyFile, device: &DeviceRef) -> Option<&'a VethTable> {
+    let table = &file.ns.iter().find(|(ns, _)| ns.value == device.ns)?.1.veth;
+    table.iter().find(|(name, _)| name.value == device.name).map(|(_, veth)| veth)
+}
+
+/// The VLANs that a device carries; its VLAN devices may be in several namespaces.
+type VlanIds = BTreeSet<(DeviceRef, VlanId, VlanProtocol)>;
+
+fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Checker<'_>) -> Vec<Link> {
+    let mut links = Vec::new();
+    let at = |name: &At<IfName>| DeviceRef::new(ns, &name.value);
+    for (name, veth) in &table.veth {
+        let kind = LinkKind::Veth { peer: veth.peer.value.clone() };
+        links.push(finish(at(name), kind, &veth.attributes(), checker));
+    }
+    for (name, dummy) in &table.dummy {
+        links.push(finish(at(name), LinkKind::Dummy, &dummy.attributes(), checker));
+    }
+    for (name, gadget) in &table.gadget {
+        let kind = LinkKind::Gadget { peer: gadget.peer.value.clone() };
+        links.push(finish(at(name), kind, &gadget.attributes(), checker));
+    }
+    for (name, tap) in &table.tap {
+        let kind = LinkKind::Tap { backpressure: tap.backpressure.unwrap_or(false) };
+        links.push(finish(at(name), kind, &tap.attributes(), checker));
+    }
+    for (name, bond) in &table.bond {
+        let kind = LinkKind::Bond(Box::new(resolve_bond(ns, name, bond, checker)));
+        links.push(finish(at(name), kind, &bond.attributes(), checker));
+    }
+    for (name, vlan) in &table.vlan {
+        checker.parent(ns, &vlan.parent);
+        let parent = vlan.parent.value.seen_from(ns);
+        let protocol = vlan.protocol.unwrap_or(VlanProtocol::Ieee8021Q);
+        let later = vlan.later.unwrap_or(false);
+        let known = vlan.parent.span != NOWHERE && vlan.id.span != NOWHERE && !later;
+        if known && !ids.insert((parent.clone(), vlan.id.value, protocol)) {
+            let message = format!("{} has VLAN {} already", vlan.parent.value, vlan.id.value.get());
+            checker.problem(&vlan.id.span, message, "a device carries each VLAN id once for each protocol");
+        }
+        let kind = LinkKind::Vlan { parent, id: vlan.id.value, protocol };
+        links.push(Link { later, ..finish(at(name), kind, &vlan.attributes(), checker) });
+    }
+    for (name, ipvlan) in &table.ipvlan {
+        let kind = shared_parent::resolve_ipvlan(ns, ipvlan, checker);
+        links.push(finish(at(name), kind, &ipvlan.attributes(), checker));
+    }
+    for (name, macvlan) in &table.macvlan {
+        let kind = shared_parent::resolve_macvlan(ns, macvlan, checker);
+        links.push(finish(at(name), kind, &macvlan.attributes(), checker));
+    }
+    for (name, bridge) in &table.bridge {
+        for port in &bridge.ports {
+            checker.device_in(ns, port);
+        }
+        let ports = bridge.ports.iter().map(|port| port.value.clone()).collect();
+        let kind = LinkKind::Bridge { ports, vlan_filtering: bridge.vlan_filtering.unwrap_or(false) };
+        links.push(finish(at(name), kind, &bridge.attributes(), checker));
+    }
+    for (name, kind, attributes) in nics::links_of(ns, table, checker) {
+        links.push(finish(at(name), kind, &attributes, checker));
+    }
+    links
+}
+
+fn finish(
+    device: DeviceRef,
+    kind: LinkKind,
+    attributes: &LinkAttributes<'_>,
+    checker: &mut Checker<'_>,
+) -> Link {
+    if let Some(mtu) = attributes.mtu {
+        mtu_in_range(mtu, checker);
+    }
+    Link {
+        device,
+        kind,
+        mac: attributes.mac,
+        mtu: attributes.mtu.map(|mtu| mtu.value),
+        txqueuelen: attributes.txqueuelen,
+        up: attributes.up,
+        later: false,
+        addresses: attributes.addresses.iter().map(|cidr| cidr.value).collect(),
+        qdisc: attributes.qdisc.and_then(|qdisc| qdiscs::resolve(qdisc, checker)),
+    }
+}
+
+/// Checks a largest packet: `dev_validate_mtu()` knows the device's own limits, which are narrower.
+pub fn mtu_in_range(mtu: &At<u32>, checker: &mut Checker<'_>) {
+    if !(68..=65535).contains(&mtu.value) {
+        let message = format!("mtu {} is out of range: 68 to 65535", mtu.value);
+        checker.problem(&mtu.span, message, "Ethernet's is 1500");
+    }
+}
+
+fn resolve_bond(ns: &NsName, name: &At<IfName>, table: &BondTable, checker: &mut Checker<'_>) -> Bond {
+    for port in &table.ports {
+        checker.device_in(ns, port);
+    }
+    if let Some(primary) = &table.primary {
+        let is_port = table.ports.iter().any(|port| port.value == primary.value);
+        if !is_port && !checker.lost.field(&name.span, "ports") {
+            checker.problem(
+                &primary.span,
+                format!("`{}` is not a port of this bond", primary.value),
+                "add it to `ports`",
+            );
+        }
+        if !matches!(table.mode.value, BondMode::ActiveBackup | BondMode::BalanceTlb | BondMode::BalanceAlb) {
+            let message = format!("`primary` has no meaning in mode {}", table.mode.value);
+            checker.problem(&primary.span, message, "use it with active-backup, balance-tlb or balance-alb");
+        }
+    }
+    let monitored = table.miimon.unwrap_or(0) > 0 || checker.lost.field(&name.span, "miimon");
+    for (delay, key) in [(&table.updelay, "updelay"), (&table.downdelay, "downdelay")] {
+        if let Some(delay) = delay
+            && !monitored
+        {
+            checker.problem(
+                &delay.span,
+                format!("`{key}` without `miimon`"),
+                "the kernel refuses it: set `miimon` too",
+            );
+        }
+    }
+    Bond {
+        mode: table.mode.value,
+        ports: table.ports.iter().map(|port| port.value.clone()).collect(),
+        miimon: table.miimon,
+        updelay: table.updelay.as_ref().map(|at| at.value),
+        downdelay: table.downdelay.as_ref().map(|at| at.value),
+        use_carrier: table.use_carrier,
+        arp_interval: table.arp_interval,
+        arp_ip_target: table.arp_ip_target.clone(),
+        ns_ip6_target: table.ns_ip6_target.clone(),
+        missed_max: table.missed_max,
+        arp_validate: table.arp_validate,
+        primary: table.primary.as_ref().map(|at| at.value.clone()),
+        primary_reselect: table.primary_reselect,
+        fail_over_mac: table.fail_over_mac,
+        xmit_hash_policy: table.xmit_hash_policy,
+        lacp_rate: table.lacp_rate,
+        lacp_active: table.lacp_active,
+        ad_select: table.ad_select,
+        min_links: table.min_links,
+        all_slaves_active: table.all_slaves_active,
+        tlb_dynamic_lb: table.tlb_dynamic_lb,
+        num_grat_arp: table.num_grat_arp,
+    }
+}

@@ -1,0 +1,370 @@
+//! The scenario part of a topology file: flows, faults, steps, conditions and hypotheses, resolved and checked.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::net::name::DeviceRef;
+use crate::net::probe::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
+use crate::topology::Topology;
+use crate::topology::check::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
+use crate::topology::check::{Checker, captures, faults, join, mitigations, selectors};
+use crate::topology::file::{
+    At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
+};
+use crate::topology::scenario::{
+    CountsAt, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WITHIN_MS_DEFAULT,
+};
+
+/// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
+const FRAME_LEN_DEFAULT: usize = 98;
+
+/// The longest IPv4 packet in an Ethernet frame.
+const FRAME_LEN_MAX: usize = 65549;
+
+/// The longest that is one segment on Ethernet.
+const SEGMENT_LEN_MAX: usize = 1514;
+
+/// MAX_TCP_KEEPIDLE, include/net/tcp.h.
+const KEEPALIVE_S_MAX: u32 = 32_767;
+
+/// The place toml gives the file itself as a table.
+const FILE: Range<usize> = 0..0;
+
+/// Resolves everything that happens on a topology.
+pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) -> Scenario {
+    let mut scenario = Scenario::default();
+    for (name, table) in &file.flow {
+        scenario.flows.insert(name.value.clone(), resolve_flow(&name.value, table, topology, checker));
+    }
+    scenario.faults = faults::resolve(file, topology, checker);
+    scenario.captures = captures::resolve(file, topology, checker);
+    let steps = file.step.iter().enumerate();
+    scenario.steps = steps
+        .filter_map(|(number, step)| resolve_step((number, step), file, topology, &scenario, checker))
+        .collect();
+    flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
+    scenario.expect =
+        file.expect.iter().filter_map(|c| resolve_condition(c, Use::Expect, &scenario, checker)).collect();
+    refusals_alone(file, checker);
+    scenario.mitigations = mitigations::resolve(file, topology, checker);
+    scenario.report = file.report.as_ref().map(|report| resolve_report(report, &scenario, checker));
+    scenario.hypotheses = file
+        .hypothesis
+        .iter()
+        .map(|(name, table)| resolve_hypothesis(name, table, scenario.report.is_some(), &scenario, checker))
+        .collect();
+    let needs_step = |condition: &&At<ConditionTable>| needs_step(&condition.value);
+    if let Some(expect) = file.expect.iter().find(needs_step)
+        && file.step.is_empty()
+        && !checker.lost.field(&FILE, "step")
+    {
+        let hint = "add a [[step]] before it";
+        checker.problem(&expect.span, "something is expected, but nothing happens", hint);
+    }
+    scenario
+}
+
+fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mut Checker<'_>) -> Flow {
+    for device in [&table.from, &table.to] {
+        checker.device(device);
+        if topology.links.get(&device.value).is_some_and(|link| link.later) {
+            let message = format!("{} is not there when flows are sent", device.value);
+            checker.problem(&device.span, message, "it is made later: name a device that the topology has");
+        }
+    }
+    if !(1..=FRAMES_MAX).contains(&table.frames.value) {
+        let message = format!("{} frames are out of range: 1 to {FRAMES_MAX}", table.frames.value);
+        checker.problem(&table.frames.span, message, "a thousand show most things");
+    }
+    let (len_min, len_max) = match table.socket {
+        Some(Socket::Tcp) => (TCP_HEADERS_LEN + PROBE_LEN, SEGMENT_LEN_MAX),
+        _ => (FRAME_LEN_MIN + if table.tag.is_some() { 4 } else { 0 }, FRAME_LEN_MAX),
+    };
+    if let Some(len) = &table.len
+        && !(len_min..=len_max).contains(&len.value)
+    {
+        let message = format!("a frame of {} bytes is out of range: {len_min} to {len_max}", len.value);
+        checker.problem(&len.span, message, "headers and the lab's number must fit");
+    }
+    let lacks_address = |device: &DeviceRef, checker: &Checker<'_>| {
+        topology.link(device).is_some()
+            && topology.ipv4_of(device).is_none()
+            && !checker.lost_of(device, "addresses")
+    };
+    if lacks_address(&table.to.value, checker) {
+        let message = format!("{} has no IPv4 address to send to", table.to.value);
+        checker.problem(&table.to.span, message, "give it one in `addresses`");
+    }
+    let socket = table.socket.unwrap_or(Socket::Packet);
+    let through_ip = matches!(socket, Socket::Udp | Socket::UdpRecverr | Socket::Ping | Socket::Tcp);
+    if through_ip && lacks_address(&table.from.value, checker) {
+        let message = format!("{} has no IPv4 address to send from", table.from.value);
+        checker.problem(&table.from.span, message, "give it one in `addresses`, or use socket = \"packet\"");
+    }
+    if let Some(tag) = table.tag.as_ref().filter(|_| through_ip) {
+        let hint = "use socket = \"packet\" with `tag`";
+        checker.problem(&tag.span, format!("a {socket} socket cannot write a tag"), hint);
+    }
+    Flow {
+        name: name.into(),
+        from: table.from.value.clone(),
+        to: table.to.value.clone(),
+        socket,
+        counts_at: table.counts_at.as_ref().map_or(socket.counts_at(), |at| counted_at(at, socket, checker)),
+        frames: table.frames.value,
+        len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
+        tag: table.tag.as_ref().map(|tag| tag.value),
+        interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
+        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound_by(unbound, socket, checker)),
+        keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
+        connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
+    }
+}
+
+fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
+    if unbound.value && !matches!(socket, Socket::Udp | Socket::UdpRecverr) {
+        let message = format!("a {socket} socket is bound to its device");
+        let hint = "use socket = \"udp\" with `unbound`: the routes decide for it";
+        checker.problem(&unbound.span, message, hint);
+    }
+    unbound.value
+}
+
+fn counted_at(at: &At<CountsAt>, socket: Socket, checker: &mut Checker<'_>) -> CountsAt {
+    if !socket.can_count_at(at.value) {
+        let message = format!("frames of a {socket} socket cannot count at `{}`", at.value.word());
+        let hint = match socket {
+            Socket::Ping => "no socket takes an echo request: `stack` is the layer that answers it",
+            _ => "a write counts when the other end of the connection has read it: `socket`",
+        };
+        checker.problem(&at.span, message, hint);
+    }
+    at.value
+}
+
+fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
+    if late.value && socket != Socket::Tcp {
+        let message = format!("a {socket} socket makes no connection");
+        checker.problem(&late.span, message, "use it with socket = \"tcp\"");
+    }
+    late.value
+}
+
+fn kept_alive(keepalive: &At<u32>, socket: Socket, checker: &mut Checker<'_>) -> u32 {
+    if socket != Socket::Tcp {
+        let message = format!("a {socket} socket has no connection to keep alive");
+        checker.problem(&keepalive.span, message, "use it with socket = \"tcp\"");
+    } else if !(1..=KEEPALIVE_S_MAX).contains(&keepalive.value) {
+        let message = format!("{} s are out of range: 1 to {KEEPALIVE_S_MAX}", keepalive.value);
+        checker.problem(&keepalive.span, message, "1 shows most things, and a run has to wait for it");
+    }
+    keepalive.value
+}
+
+/// A flow has one account in a trial: sent again, its frames would bear the same numbers.
+fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut Checker<'_>) {
+    let mut flooded = BTreeSet::new();
+    for flow in floods {
+        if !flooded.insert(&flow.value) {
+            let message = format!("flow `{}` is flooded twice", flow.value);
+            checker.problem(
+                &flow.span,
+                message,
+                "a flow is sent once: add a second [flow.NAME] of the same kind",
+            );
+        }
+    }
+}
+
+fn paced(interval: &At<u32>, table: &FlowTable, checker: &mut Checker<'_>) -> u32 {
+    let all_ms = u64::from(interval.value) * u64::from(table.frames.value) / 1000;
+    if interval.value == 0 {
+        checker.problem(&interval.span, "an interval of 0 us is none", "1 at least, or leave it away");
+    } else if all_ms > checker.wait.ms.into() {
+        let message = format!("{} frames every {} us take {all_ms} ms", table.frames.value, interval.value);
+        checker.problem(&interval.span, message, checker.wait.hint());
+    }
+    interval.value
+}
+
+/// A fault in the midst of a flow.
+fn resolve_break(
+    step: &StepTable,
+    at_frame: &At<u32>,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    let (Some(flow), Some(inject)) = (&step.flood, &step.inject) else {
+        let hint = "it says before which frame of the flow the fault is injected";
+        checker.problem(&at_frame.span, "`at_frame` without both `flood` and `inject`", hint);
+        return None;
+    };
+    let frames = scenario.flows.get(&flow.value).map_or(u32::MAX, |flow| flow.frames);
+    if at_frame.value >= frames {
+        let message = format!("flow `{}` has no frame {}", flow.value, at_frame.value);
+        checker.problem(&at_frame.span, message, format!("its last one is {}", frames.saturating_sub(1)));
+    }
+    fault_exists(inject, scenario, checker);
+    flow_exists(flow, scenario, checker);
+    let (flow, inject) = (flow.value.clone(), inject.value.clone());
+    Some(Step::Break { flow, inject, at_frame: at_frame.value })
+}
+
+/// Checks that a step says what it does, once.
+fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
+    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, .. } =
+        &step.value;
+    let verbs = [
+        inject.is_some(),
+        clear.is_some(),
+        flood.is_some(),
+        wait.is_some(),
+        pause_ms.is_some(),
+        attach.is_some(),
+        detach.is_some(),
+        check.is_some(),
+        reconcile.is_some(),
+    ];
+    if verbs.iter().filter(|given| **given).count() == 1 {
+        return Some(());
+    }
+    if !checker.lost.any_field(&step.span) {
+        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
+        checker.problem(&step.span, "a step does exactly one thing", hint);
+    }
+    None
+}
+
+fn resolve_step(
+    (number, step): (usize, &At<StepTable>),
+    file: &TopologyFile,
+    topology: &Topology,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Step> {
+    if let Some(at_frame) = &step.value.at_frame {
+        return resolve_break(&step.value, at_frame, scenario, checker);
+    }
+    one_verb(step, checker)?;
+    let StepTable {
+        inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
+    } = &step.value;
+    if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
+        checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
+    }
+    for fault in [inject, clear].into_iter().flatten() {
+        fault_exists(fault, scenario, checker);
+    }
+    if let Some(flood) = flood {
+        flow_exists(flood, scenario, checker);
+    }
+    if let Some(wait) = wait {
+        let until = resolve_condition(wait, Use::Wait, scenario, checker)?;
+        let within_ms = within_ms.as_ref().map_or(WITHIN_MS_DEFAULT, |ms| bounded_ms(ms, checker));
+        return Some(Step::Wait { until, within_ms });
+    }
+    // What is wrong with it was told where pods are followed through all steps.
+    let attachment = || topology.attachments.by_step.get(&number).cloned().map(Box::new);
+    if attach.is_some() {
+        return attachment().map(Step::Attach);
+    }
+    if detach.is_some() {
+        return attachment().map(Step::Detach);
+    }
+    if check.is_some() {
+        return attachment().map(Step::Check);
+    }
+    if let Some(bond) = reconcile {
+        checker.device(bond);
+        let found = selectors::again(file, topology, bond, checker)?;
+        return Some(Step::Reconcile { bond: bond.value.clone(), found });
+    }
+    match (inject, clear, flood, pause_ms) {
+        (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),
+        (_, Some(fault), ..) => Some(Step::Clear(fault.value.clone())),
+        (_, _, Some(flow), _) => Some(Step::Flood(flow.value.clone())),
+        (_, _, _, ms) => ms.as_ref().map(|ms| Step::Pause(bounded_ms(ms, checker))),
+    }
+}
+
+fn bounded_ms(ms: &At<u32>, checker: &mut Checker<'_>) -> u32 {
+    let limit = checker.wait;
+    if !(1..=limit.ms).contains(&ms.value) {
+        let message = format!("{} ms are out of range: 1 to {}", ms.value, limit.ms);
+        let hint = if ms.value == 0 { "1 at least, or leave it away".into() } else { limit.hint() };
+        checker.problem(&ms.span, message, hint);
+    }
+    ms.value
+}
+
+/// A refusal ends the run: what else is expected would never be looked at.
+fn refusals_alone(file: &TopologyFile, checker: &mut Checker<'_>) {
+    let is_refusal = |condition: &&At<ConditionTable>| condition.value.refused.is_some();
+    if !file.expect.iter().any(|condition| is_refusal(&condition)) {
+        return;
+    }
+    for other in file.expect.iter().filter(|condition| !is_refusal(condition)) {
+        let hint = "a refusal ends the run: make two topologies of it";
+        checker.problem(&other.span, "something else is expected beside a refusal", hint);
+    }
+}
+
+fn resolve_report(table: &At<ReportTable>, scenario: &Scenario, checker: &mut Checker<'_>) -> Report {
+    let empty = [("floods", table.value.floods.is_empty()), ("evidence", table.value.evidence.is_empty())];
+    for (key, _) in empty.into_iter().filter(|(_, empty)| *empty) {
+        if !checker.lost.field(&table.span, key) {
+            let hint = "without it every hypothesis would fit";
+            checker.problem(&table.span, format!("a report with no {key}"), hint);
+        }
+    }
+    for flow in &table.value.floods {
+        flow_exists(flow, scenario, checker);
+    }
+    flooded_once(table.value.floods.iter(), checker);
+    let evidence =
+        table.value.evidence.iter().filter_map(|item| resolve_observation(item, scenario, checker)).collect();
+    Report { floods: table.value.floods.iter().map(|flow| flow.value.clone()).collect(), evidence }
+}
+
+fn resolve_observation(
+    item: &At<ConditionTable>,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Option<Observation> {
+    let under = item.value.under.as_ref();
+    if let Some(under) = under
+        && !scenario.mitigations.iter().any(|mitigation| mitigation.name == under.value)
+    {
+        let known: Vec<String> = scenario.mitigations.iter().map(|one| one.name.clone()).collect();
+        checker.dangling(&under.span, "mitigation", &under.value, &known);
+    }
+    let condition = resolve_condition(item, Use::Evidence, scenario, checker)?;
+    Some(Observation { condition, under: under.map(|under| under.value.clone()) })
+}
+
+fn resolve_hypothesis(
+    name: &At<String>,
+    table: &HypothesisTable,
+    has_report: bool,
+    scenario: &Scenario,
+    checker: &mut Checker<'_>,
+) -> Hypothesis {
+    if !has_report && !checker.lost.field(&FILE, "report") {
+        let hint = "add a [report] with floods and evidence";
+        checker.problem(&name.span, "a hypothesis without a report", hint);
+    }
+    if table.inject.is_empty() && !checker.lost.field(&name.span, "inject") {
+        let hint = format!("name faults in `inject`; there are: {}", join(scenario.faults.keys()));
+        checker.problem(&name.span, "a hypothesis that breaks nothing", hint);
+    }
+    for fault in &table.inject {
+        fault_exists(fault, scenario, checker);
+    }
+    Hypothesis {
+        name: name.value.clone(),
+        about: table.about.clone(),
+        inject: table.inject.iter().map(|fault| fault.value.clone()).collect(),
+        wait: table.wait.as_ref().and_then(|wait| resolve_condition(wait, Use::Wait, scenario, checker)),
+        fits: table.fits,
+    }
+}

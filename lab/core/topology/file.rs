@@ -1,0 +1,267 @@
+//! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
+
+pub(crate) mod links;
+pub(crate) mod nics;
+pub(crate) mod scenario;
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+pub use crate::topology::file::links::*;
+pub use crate::topology::file::nics::*;
+pub use crate::topology::file::scenario::*;
+
+use crate::net::address::{Cidr, MacSource};
+use crate::net::name::{DeviceRef, IfName, NsName};
+use crate::net::sysctl::{SysctlName, SysctlValue};
+use crate::topology::cni::{NetKeys, Tree};
+
+/// A value with its place in the file, in bytes.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // An error inside an item of an array gets the item's span only on the way through a newtype.
+        #[derive(Deserialize)]
+        struct Item<T>(serde_spanned::Spanned<T>);
+        let Item(spanned) = Item::<T>::deserialize(deserializer)?;
+        let span = spanned.span();
+        Ok(Self { value: spanned.into_inner(), span })
+    }
+}
+
+/// Reads a table whose keys are names in the order of the file; toml hands them out by the alphabet.
+fn in_file_order<'de, D, K, V>(deserializer: D) -> Result<IndexMap<At<K>, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Hash + Eq,
+    V: Deserialize<'de>,
+{
+    let mut table = IndexMap::<At<K>, V>::deserialize(deserializer)?;
+    table.sort_by(|one, _, other, _| one.span.start.cmp(&other.span.start));
+    Ok(table)
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+impl<T: Eq> Eq for At<T> {}
+impl<T: Hash> Hash for At<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+    }
+}
+
+/// A table whose keys are names, in the order of the file.
+pub type Named<T> = IndexMap<At<String>, T>;
+/// A table whose keys are device names, in the order of the file.
+pub type Links<T> = IndexMap<At<IfName>, T>;
+
+/// A topology file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopologyFile {
+    /// One or two sentences for somebody who has not read the kernel.
+    pub about: Option<String>,
+    /// The kernel it runs on unless one is named: an id of kernels.toml.
+    pub kernel: Option<String>,
+    /// Namespaces with their links.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub ns: IndexMap<At<NsName>, NsTable>,
+    /// Network configurations that pods are attached to.
+    #[serde(default, deserialize_with = "in_file_order")]
+    #[schemars(with = "IndexMap<String, NetKeys>")]
+    pub net: Named<At<Tree>>,
+    /// Pools of addresses, as Calico has them.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pool: Named<PoolTable>,
+    /// DHCP servers, by the network whose pods they serve.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub dhcp: Named<DhcpTable>,
+    /// Flows of numbered frames.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub flow: Named<FlowTable>,
+    /// Things to break, keyed by kind.
+    #[serde(default)]
+    pub fault: FaultTables,
+    /// Frames of the kernel's own, counted where they arrive.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub capture: Named<CaptureTable>,
+    /// What happens, in order.
+    #[serde(default)]
+    pub step: Vec<At<StepTable>>,
+    /// What must hold after the steps.
+    #[serde(default)]
+    pub expect: Vec<At<ConditionTable>>,
+    /// A bug report's evidence.
+    pub report: Option<At<ReportTable>>,
+    /// Rival explanations of the report.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub hypothesis: Named<HypothesisTable>,
+    /// What was tried against it: for `lab try`, and for evidence that speaks of it.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub mitigation: Named<MitigationTable>,
+    /// Limits that this file raises.
+    pub limits: Option<LimitsTable>,
+}
+
+/// Limits that keep a mistake in a file from costing an hour.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsTable {
+    /// The longest wait, pause or flow with an interval, in s; 20 without, 3600 at the most.
+    pub wait_s: At<u32>,
+}
+
+/// A pool of addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolTable {
+    /// The network: addresses are given from its first.
+    pub cidr: At<Cidr>,
+}
+
+/// A DHCP server.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpTable {
+    /// Where it listens, `namespace:device`; the device's address is the server's.
+    pub device: At<DeviceRef>,
+    /// The first address that is given out: pods get the lowest that is free.
+    pub first: At<Ipv4Addr>,
+    /// The last one.
+    pub last: At<Ipv4Addr>,
+    /// The default route of pods; none without.
+    pub router: Option<At<Ipv4Addr>>,
+    /// For how long an address is given, in s; 3600 without. It must outlast the run: nobody asks again.
+    pub lease_s: Option<At<u32>>,
+}
+
+/// A namespace: its links, keyed by kind, and its routes and neighbours.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NsTable {
+    /// Whether it passes IPv4 on from one device to another (net.ipv4.ip_forward).
+    #[serde(default)]
+    pub forwarding: bool,
+    /// Devices of it by which packets leave with the device's own address as their source (nftables, masquerade).
+    #[serde(default)]
+    pub masquerade: Vec<At<IfName>>,
+    /// Settings of the namespace, by the name that `sysctl` has for them (`"net.ipv4.conf.all.rp_filter" = 1`). They are made
+    /// before any link is there, and read back.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub sysctl: IndexMap<At<SysctlName>, SysctlValue>,
+    /// Routes.
+    #[serde(default)]
+    pub routes: Vec<At<RouteTable>>,
+    /// Permanent neighbours.
+    #[serde(default)]
+    pub neighbours: Vec<NeighbourTable>,
+    /// Cables: each has two ends.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub veth: Links<VethTable>,
+    /// Devices that swallow what they are given.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub dummy: Links<DummyTable>,
+    /// USB pairs of a gadget and its host.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub gadget: Links<GadgetTable>,
+    /// Taps that nobody reads.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub tap: Links<TapTable>,
+    /// Bonds.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub bond: Links<BondTable>,
+    /// VLANs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vlan: Links<VlanTable>,
+    /// Devices with their parents' Ethernet addresses.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub ipvlan: Links<IpvlanTable>,
+    /// Devices with Ethernet addresses of their own on another device's wire.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub macvlan: Links<MacvlanTable>,
+    /// Bridges.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub bridge: Links<BridgeTable>,
+    /// Devices of netdevsim.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub netdevsim: Links<NetdevsimTable>,
+    /// Emulated NICs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub nic: Links<NicTable>,
+    /// Emulated NICs with VFs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub pf: Links<PfTable>,
+    /// VFs of those.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vf: Links<VfTable>,
+}
+
+/// A route. Unlike `ip route`, nothing is guessed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTable {
+    /// `default` or a network.
+    pub to: At<RouteTo>,
+    /// The next hop.
+    pub via: Option<At<IpAddr>>,
+    /// The device.
+    pub dev: Option<At<IfName>>,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum RouteTo {
+    /// 0.0.0.0/0 or ::/0, by the family of the next hop.
+    Default,
+    /// One network.
+    Network(Cidr),
+}
+
+impl TryFrom<String> for RouteTo {
+    type Error = crate::net::text_value::ValueError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "default" { Ok(Self::Default) } else { text.parse().map(Self::Network) }
+    }
+}
+
+/// A permanent neighbour: no ARP is needed to reach it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NeighbourTable {
+    /// Its address.
+    pub to: At<IpAddr>,
+    /// The device it is reached by.
+    pub dev: At<IfName>,
+    /// Its Ethernet address, or the device that has it (`gateway:eth0`).
+    pub mac: At<MacSource>,
+}

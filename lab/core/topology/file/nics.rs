@@ -1,0 +1,89 @@
+//! Tables of emulated NICs as written: PFs with what they say of their VFs, VFs, and NICs without.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::net::address::{Cidr, Mac};
+use crate::net::mode::{Backing, NicDriver, VfLinkState};
+use crate::net::name::{DeviceRef, VlanId};
+use crate::topology::file::links::link_table;
+use crate::topology::file::{At, LinkAttributes, QdiscTable, in_file_order};
+
+link_table! {
+    /// An emulated NIC.
+    NicTable {
+        /// Which NIC: `igb` or `e1000e`.
+        driver: At<NicDriver>,
+        /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
+        peer: At<DeviceRef>,
+        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
+        /// selectors. The emulated one is in a slot of the lab's own.
+        bus_path: Option<At<String>>,
+    }
+}
+link_table! {
+    /// An emulated NIC with SR-IOV: a physical function.
+    PfTable {
+        /// Which NIC: `igb`.
+        driver: At<NicDriver>,
+        /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
+        peer: At<DeviceRef>,
+        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
+        /// selectors. The emulated one is in a slot of the lab's own.
+        bus_path: Option<At<String>>,
+        /// How many VFs it has (`sriov_numvfs`).
+        vfs: At<u8>,
+        /// What it is made of: `hardware`, an emulated NIC, unless you say `netdevsim` (its VFs are settings and no
+        /// devices) or `switch` (a bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`;
+        /// it refuses no change of an address).
+        backing: Option<Backing>,
+        /// What the PF says of each, by number.
+        #[serde(default, deserialize_with = "in_file_order")]
+        vf: IndexMap<At<String>, VfSettingsTable>,
+    }
+}
+link_table! {
+    /// A device of netdevsim, the kernel's driver without hardware. The lab builds it from the kernel's source.
+    NetdevsimTable {
+        /// The netdevsim at the other end of its cable, `namespace:device`, which names this one. Without it what the
+        /// device is given is swallowed. Older kernels, 6.1 among them, cannot link two.
+        peer: Option<At<DeviceRef>>,
+        /// How many VFs it has (`sriov_numvfs`), 4 at the most. They can be set, and have no devices.
+        vfs: Option<At<u8>>,
+        /// What it says of each, by number.
+        #[serde(default, deserialize_with = "in_file_order")]
+        vf: IndexMap<At<String>, VfSettingsTable>,
+    }
+}
+link_table! {
+    /// A virtual function of a PF, in a namespace of its own choice.
+    VfTable {
+        /// Its PF, `namespace:device`.
+        of: At<DeviceRef>,
+        /// Its number, from 0.
+        index: At<u8>,
+    }
+}
+
+/// What a PF says of a VF: the words of `ip link set PF vf N`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VfSettingsTable {
+    /// The administrator's address: the VF may not change it without trust.
+    pub mac: Option<Mac>,
+    /// The tag that is put on all its frames.
+    pub vlan: Option<VlanId>,
+    /// The tag's priority, 0 to 7; with `vlan`.
+    pub qos: Option<At<u8>>,
+    /// Whether frames from other addresses than its own are to be dropped. QEMU's igb takes the setting, and drops none.
+    pub spoofchk: Option<bool>,
+    /// Whether it may do what only the PF may.
+    pub trust: Option<bool>,
+    /// Whether its carrier follows the PF's. igb refuses it.
+    pub link_state: Option<VfLinkState>,
+    /// In Mbit/s. igb refuses it for an emulated NIC.
+    pub max_tx_rate: Option<u32>,
+    /// In Mbit/s.
+    pub min_tx_rate: Option<u32>,
+}

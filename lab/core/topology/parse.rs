@@ -1,0 +1,7 @@
+//! The text of a file: read with recovery, every value with its place, every mistake with a hint.
+
+pub(crate) mod diagnostic;
+pub(crate) mod document;
+pub(crate) mod explain;
+pub(crate) mod read;
+pub(crate) mod syntax;

@@ -1,0 +1,459 @@
+//! Stand-ins for emulated NICs: a netdevsim for what a PF is told, or a switch for what passes its VFs.
+//!
+//! The switch is a bridge in a namespace of its own, with a veth pair for the cable, one for the PF, and one for each VF
+//! that is used. It hands a frame to the VF whose address it knows, and to no other. Of a VF's settings it does `mac`, `vlan`, `spoofchk` and `link_state`: a VF loses its carrier with the PF
+//! and the cable, unless told otherwise. It does not do `qos` and rates, which is an error.
+//!
+//! A PF refuses a VF's change of the address that it has set, unless it trusts the VF; then its spoofchk passes the new
+//! one. A switch can do neither. The end of a veth pair takes any address (`eth_mac_addr()`), and nobody can refuse it: the
+//! result says so. A filter that followed the address by the kernel's notifications would come after the first frames
+//! from a new one, which a failover's announcements are: so `spoofchk` of a VF that may change its address is an error.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+
+use crate::net::link::{Link, LinkKind};
+use crate::net::mode::{Backing, VfLinkState};
+use crate::net::name::{DeviceRef, NsName};
+use crate::net::nic::{Netdevsim, Nic, VfSettings};
+use crate::net::switch_port::{BRIDGE, Substitute, SwitchPort, inside, not_done};
+use crate::topology::Topology;
+use crate::topology::cni::{Attached, Attachments};
+use crate::topology::condition::{Condition, Subject};
+use crate::topology::fault::Fault;
+
+/// What a switch does that an igb does not, in QEMU: measured beside one another by tests/e2e/stand_ins.rs.
+pub const DIFFERENCES: [&str; 5] = [
+    "frames from the cable to an address that nobody is known to have are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
+    "of two VFs with the same address, the one that sent last gets the frames; of an igb both do",
+    "an address that a VF gives itself is known once it has sent from it; an igb is told it at once",
+    "a VF does not get its own multicast back; from an igb it does",
+    "VFs lose their carrier at once with the PF, and with a cable that is pulled out; an igb's after up to 2 s, and not with the cable",
+];
+
+/// What is in the place of a NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// The PF, or another NIC.
+    pub nic: DeviceRef,
+    /// What it is made of.
+    pub by: Substitute,
+    /// The ports of a switch.
+    pub ports: Vec<SwitchPort>,
+    /// Those of VFs that lose their carrier with the PF: whose link_state is `auto`, which it is without the key.
+    pub followers: Vec<DeviceRef>,
+    /// Whether a VF could change an address that a PF would not let it change.
+    pub is_lax: bool,
+}
+
+impl StandIn {
+    /// No switch.
+    fn portless(nic: DeviceRef, by: Substitute) -> Self {
+        Self { nic, by, ports: Vec::new(), followers: Vec::new(), is_lax: false }
+    }
+
+    /// The ports that give the PF its carrier, and the VFs that lose theirs with it.
+    fn carriers(&self) -> impl Iterator<Item = DeviceRef> {
+        let own = self.ports.get(1).map(|own| own.device.clone());
+        own.into_iter().chain(self.followers.clone())
+    }
+}
+
+impl fmt::Display for StandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.nic, self.by)?;
+        if self.is_lax {
+            f.write_str(", whose VFs may change the address that it has set")?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts stand-ins in the place of the PFs that are to have one, and of the NICs at the ends of their cables.
+pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Backing) -> Vec<StandIn> {
+    let chosen = |link: &Link| match &link.kind {
+        LinkKind::Pf(nic) => Some((link.device.clone(), nic.clone(), backing(nic))),
+        _ => None,
+    };
+    let pfs: Vec<(DeviceRef, Nic, Backing)> = links.values().filter_map(chosen).collect();
+    let stood_in = pfs.iter().filter(|(.., backing)| *backing != Backing::Hardware);
+    stood_in
+        .map(|(pf, nic, backing)| match backing {
+            Backing::Switch => switch(links, pf, nic),
+            Backing::Netdevsim | Backing::Hardware => {
+                let sim =
+                    |peer: &DeviceRef, vfs| LinkKind::Netdevsim(Netdevsim { peer: Some(peer.clone()), vfs });
+                set_kind(links, pf, sim(&nic.peer, nic.vfs.clone()));
+                set_kind(links, &nic.peer, sim(pf, Vec::new()));
+                StandIn::portless(pf.clone(), Substitute::Netdevsim)
+            }
+        })
+        .collect()
+}
+
+/// Puts switches in the place of all emulated NICs of a topology, where there are none to be had. `false` when it has none.
+///
+/// # Errors
+/// What the topology does that a stand-in does not.
+pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
+    let is_nic = |link: &Link| matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_));
+    if !topology.links.values().any(is_nic) {
+        return Ok(false);
+    }
+    if let Some(why) = attached_otherwise(topology) {
+        return Err(why);
+    }
+    let is_refusal = |expected: &&Condition| matches!(expected.subject, Subject::Refused { .. });
+    if let Some(refused) = topology.scenario.expect.iter().find(is_refusal) {
+        return Err(format!("expects a refusal of a driver's own ({})", refused.subject));
+    }
+    let pfs = topology.links.values().filter_map(|link| match &link.kind {
+        LinkKind::Pf(nic) => Some((link, nic)),
+        _ => None,
+    });
+    for (link, nic) in pfs {
+        if let Some(word) = nic.vfs.iter().find_map(not_done) {
+            return Err(format!("sets {word} of a VF of {}", link.device));
+        }
+    }
+    let unplugs = |(_, fault): &(&String, &Fault)| matches!(fault, Fault::Unplug { .. });
+    if let Some((name, _)) = topology.scenario.faults.iter().find(unplugs) {
+        // An emulated igb's VFs do not hear of it (docs/vf.md), a switch's do: what the file expects is of the former.
+        return Err(format!("pulls a cable out (fault {name})"));
+    }
+    let mut stand_ins = apply(&mut topology.links, |_| Backing::Switch);
+    let cables: Vec<(DeviceRef, DeviceRef)> = topology
+        .links
+        .values()
+        .filter_map(|link| match &link.kind {
+            LinkKind::Nic(nic) => Some((link.device.clone(), nic.peer.clone())),
+            _ => None,
+        })
+        .collect();
+    for (device, peer) in cables {
+        set_kind(&mut topology.links, &device, LinkKind::Veth { peer });
+        stand_ins.push(StandIn::portless(device, Substitute::Veth));
+    }
+    for device in topology.links.keys() {
+        topology.namespaces.entry(device.ns.clone()).or_default();
+    }
+    topology.stand_ins.extend(stand_ins);
+    attach_stand_ins(topology);
+    let mut faults = std::mem::take(&mut topology.scenario.faults);
+    for fault in faults.values_mut() {
+        if let Fault::Down { device } = fault {
+            *fault = set_down(topology, device);
+        }
+    }
+    topology.scenario.faults = faults;
+    topology.fell_back = true;
+    Ok(true)
+}
+
+/// What of a pod's attachment a switch does not do.
+fn attached_otherwise(topology: &Topology) -> Option<String> {
+    let attachments = topology.attachments.by_step.values();
+    if let Some(network) = attachments.clone().find_map(|attachment| attachment.fails.as_ref()) {
+        return Some(format!("expects ADD of {network} to fail"));
+    }
+    let told = |attached: &Attached| {
+        let settings = attached.network.delegate.says_of_vf()?;
+        attached.taken.iter().find_map(|link| {
+            let LinkKind::Vf { of, index } = &link.kind else { return None };
+            let Some(LinkKind::Pf(nic)) = topology.links.get(of).map(|pf| &pf.kind) else { return None };
+            let has = nic.vfs.get(usize::from(*index)).cloned().unwrap_or_default();
+            let port = SwitchPort {
+                address: has.mac,
+                source: has.mac.filter(|_| has.spoofchk == Some(true)),
+                vlan: has.vlan,
+                ..SwitchPort::plain(link.device.clone())
+            };
+            port.told(settings).err()
+        })
+    };
+    let word = attachments.flat_map(|attachment| &attachment.delegates).find_map(told)?;
+    Some(format!("has a sriov plugin ask for {word}"))
+}
+
+/// VFs that pods are attached to, as what stands in for them.
+fn attach_stand_ins(topology: &mut Topology) {
+    let ports: Vec<SwitchPort> = topology.stand_ins.iter().flat_map(|it| it.ports.clone()).collect();
+    let stand_in = |link: &mut Link| {
+        if let LinkKind::Vf { of, index } = &link.kind {
+            let peer = vf_port(&namespace_of(of), *index);
+            link.kind = LinkKind::Veth { peer };
+        }
+    };
+    topology.attachments.devices.values_mut().for_each(stand_in);
+    topology.each_attachment(|attachment| {
+        for attached in &mut attachment.delegates {
+            attached.links.iter_mut().chain(&mut attached.taken).for_each(stand_in);
+            let is_told = attached.network.delegate.says_of_vf().is_some();
+            let peers = attached.taken.iter().filter_map(|link| match &link.kind {
+                LinkKind::Veth { peer } => Some(peer),
+                _ => None,
+            });
+            let port = |peer: &DeviceRef| ports.iter().find(|port| port.device == *peer).cloned();
+            attached.port = peers.filter(|_| is_told).find_map(port);
+        }
+    });
+    look_at_tags(&mut topology.links, &topology.attachments);
+}
+
+/// Has the bridges look at tags on which a sriov plugin puts a VF into a VLAN.
+pub fn look_at_tags(links: &mut IndexMap<DeviceRef, Link>, attachments: &Attachments) {
+    for attached in attachments.by_step.values().flat_map(|attachment| &attachment.delegates) {
+        let tags = attached.network.delegate.says_of_vf().is_some_and(|says| says.vlan.is_some());
+        let bridge = attached.port.as_ref().filter(|_| tags).map(SwitchPort::bridge);
+        let kind = bridge.and_then(|bridge| links.get_mut(&bridge)).map(|link| &mut link.kind);
+        if let Some(LinkKind::Bridge { vlan_filtering, .. }) = kind {
+            *vlan_filtering = true;
+        }
+    }
+}
+
+/// The port of a VF.
+fn vf_port(ns: &NsName, index: u8) -> DeviceRef {
+    inside(ns, &format!("vf{index}"))
+}
+
+fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> StandIn {
+    let ns = namespace_of(pf);
+    let far = match links.get(&nic.peer).map(|link| &link.kind) {
+        // Two PFs at one cable: between their switches, whichever is made first.
+        Some(LinkKind::Pf(_)) => inside(&namespace_of(&nic.peer), "wire"),
+        _ => nic.peer.clone(),
+    };
+    let (wire, own) = (inside(&ns, "wire"), inside(&ns, "pf"));
+    if far == nic.peer && matches!(links.get(&far).map(|link| &link.kind), Some(LinkKind::Nic(_))) {
+        set_kind(links, &far, LinkKind::Veth { peer: wire.clone() });
+    }
+    set_kind(links, pf, LinkKind::Veth { peer: own.clone() });
+    let mut added = vec![port(&wire, &far), port(&own, pf)];
+    let mut ports = vec![
+        SwitchPort::plain(wire.clone()),
+        SwitchPort {
+            end: Some(pf.clone()),
+            unheard: vec![inside(&ns, BRIDGE), pf.clone()],
+            ..SwitchPort::plain(own.clone())
+        },
+    ];
+    let (mut followers, mut is_lax) = (Vec::new(), false);
+    let vfs = links.values().filter_map(|link| match &link.kind {
+        LinkKind::Vf { of, index } if of == pf => Some((link.device.clone(), *index)),
+        _ => None,
+    });
+    for (vf, index) in vfs.collect::<Vec<_>>() {
+        let device = vf_port(&ns, index);
+        let settings = nic.vfs.get(usize::from(index)).cloned().unwrap_or_default();
+        is_lax |= settings.mac.is_some() && settings.trust != Some(true);
+        let VfSettings { mac, vlan, spoofchk, link_state, trust, .. } = settings;
+        set_kind(links, &vf, LinkKind::Veth { peer: device.clone() });
+        added.push(Link { up: link_state != Some(VfLinkState::Disable), ..port(&device, &vf) });
+        if matches!(link_state, None | Some(VfLinkState::Auto)) {
+            followers.push(device.clone());
+        }
+        let source = mac.filter(|_| spoofchk == Some(true));
+        ports.push(SwitchPort {
+            end: Some(vf),
+            is_trusted: trust == Some(true),
+            address: mac,
+            source,
+            vlan,
+            trunks: vec![wire.clone(), own.clone()],
+            ..SwitchPort::plain(device)
+        });
+    }
+    let vlan_filtering = ports.iter().any(|port| port.vlan.is_some());
+    let names = added.iter().map(|link| link.device.name.clone()).collect();
+    links.extend(added.into_iter().map(|link| (link.device.clone(), link)));
+    let bridge = Link::new(inside(&ns, BRIDGE), LinkKind::Bridge { ports: names, vlan_filtering });
+    links.insert(bridge.device.clone(), bridge);
+    StandIn { nic: pf.clone(), by: Substitute::Switch, ports, followers, is_lax }
+}
+
+/// A device set down; with a PF that a switch stands in for, its VFs lose their carrier. The cable's far end keeps its own,
+/// as it was measured on an emulated igb.
+pub fn set_down(topology: &Topology, device: &DeviceRef) -> Fault {
+    let device = device.clone();
+    match topology.stand_ins.iter().find(|it| it.nic == device && it.by == Substitute::Switch) {
+        // First the switch's own ports: a bridge sends nothing to one that is down.
+        Some(stand_in) => {
+            let down = stand_in.carriers().chain([device.clone()]).collect();
+            Fault::Unlinked { device, down }
+        }
+        None => Fault::Down { device },
+    }
+}
+
+/// The cable of a PF that a switch stands in for pulled out, at either end: both ends lose their carrier, and with a PF its
+/// VFs. `None` where no switch has that cable.
+pub fn unplug(topology: &Topology, device: &DeviceRef) -> Option<Fault> {
+    let end_of = |it: &StandIn| it.ports.first().map(|wire| wire.device.clone());
+    let far_of = |it: &StandIn| match &topology.links.get(&end_of(it)?)?.kind {
+        LinkKind::Veth { peer } => Some(peer.clone()),
+        _ => None,
+    };
+    let near =
+        topology.stand_ins.iter().find(|it| it.nic == *device || far_of(it).as_ref() == Some(device))?;
+    let wire = end_of(near)?;
+    let other = topology.stand_ins.iter().filter(|it| far_of(it).as_ref() == Some(&wire));
+    let lose = [near].into_iter().chain(other).flat_map(StandIn::carriers);
+    let down = [wire.clone()].into_iter().chain(lose);
+    Some(Fault::Unlinked { device: device.clone(), down: down.collect() })
+}
+
+fn port(device: &DeviceRef, peer: &DeviceRef) -> Link {
+    Link::new(device.clone(), LinkKind::Veth { peer: peer.clone() })
+}
+
+/// The switch's namespace, named after the PF.
+fn namespace_of(pf: &DeviceRef) -> NsName {
+    let letters = |text: &str| {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>()
+    };
+    let name = format!("{}-{}-switch", letters(pf.ns.as_str()), letters(pf.name.as_str()));
+    let start = name.len().saturating_sub(32);
+    name[start..].parse().expect("letters and dashes, 32 at the most")
+}
+
+fn set_kind(links: &mut IndexMap<DeviceRef, Link>, device: &DeviceRef, kind: LinkKind) {
+    if let Some(link) = links.get_mut(device) {
+        link.kind = kind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(more: &str) -> Topology {
+        let text = format!(
+            "[ns.node.pf.enp1s0]\ndriver = 'igb'\nvfs = 1\npeer = 'switch:p1'\n{more}\n\
+             [ns.pod.vf.net1]\nof = 'node:enp1s0'\nindex = 0\n"
+        );
+        Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn nothing_of_the_hardware_is_left() {
+        let mut topology = topology("vf.0 = { vlan = 70, spoofchk = true, mac = '02:00:5e:00:53:01' }");
+        assert_eq!(fall_back(&mut topology), Ok(true));
+        assert!(topology.links.values().all(|link| !link.kind.is_hardware()));
+        let [stand_in] = &topology.stand_ins[..] else { panic!("one PF") };
+        let told = "node:enp1s0 by switch, whose VFs may change the address that it has set";
+        assert_eq!(stand_in.to_string(), told);
+        assert!(topology.fell_back);
+        let [wire, pf, port] = &stand_in.ports[..] else { panic!("a cable, a PF and a VF") };
+        assert_eq!((wire.vlan, pf.source), (None, None));
+        assert_eq!(port.device.to_string(), "node-enp1s0-switch:vf0");
+        assert_eq!(port.source, "02:00:5e:00:53:01".parse().ok());
+        assert!(topology.namespaces.contains_key(&port.device.ns));
+        assert_eq!(fall_back(&mut topology), Ok(false), "there is nothing to do any more");
+    }
+
+    /// `node:vf0`, which the plugin tells about in TOML.
+    const SRIOV: &str = "[ns.node.vf.vf0]\nof = 'node:enp1s0'\nindex = 1\n[[step]]\n\
+                         attach = { pod = 'pod', node = 'node', networks = ['s@net2'] }\n\
+                         [net.s]\ntype = 'sriov'\nresource = ['vf0']\n";
+
+    fn attached(vf: &str, says: &str, backing: &str) -> Result<Topology, String> {
+        let text = format!(
+            "[ns.node.pf.enp1s0]\ndriver = 'igb'\nvfs = 2\npeer = 'switch:p1'\n{backing}\n{vf}\n{SRIOV}{says}\n"
+        );
+        Topology::parse("t", "t.toml", &text).map_err(|errors| errors.to_string())
+    }
+
+    /// Whatever else it is told, too.
+    #[rstest::rstest]
+    #[case("vlan = 70\nlink_state = 'disable'", "link_state")]
+    #[case("spoofchk = 'on'\nlink_state = 'disable'", "link_state")]
+    #[case("spoofchk = 'on'\nmac = '02:00:5e:00:53:09'", "other mac")]
+    fn what_a_switch_cannot_be_told(#[case] says: &str, #[case] word: &str) {
+        let vf = "vf.1 = { mac = '02:00:5e:00:53:01', spoofchk = true }";
+        let errors = attached(vf, says, "backing = 'switch'").expect_err("it does not do that");
+        assert!(errors.contains(word), "{errors}");
+    }
+
+    #[rstest::rstest]
+    #[case("", "vlan = 70\nspoofchk = 'off'", "vlan 70")]
+    #[case("vf.1 = { mac = '02:00:5e:00:53:01' }", "spoofchk = 'on'", "source 02:00:5e:00:53:01")]
+    fn a_sriov_plugin_tells_the_switch(#[case] vf: &str, #[case] says: &str, #[case] expected: &str) {
+        let mut fallen_back = attached(vf, says, "").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut fallen_back), Ok(true));
+        let asked = attached(vf, says, "backing = 'switch'").unwrap_or_else(|errors| panic!("{errors}"));
+        for topology in [fallen_back, asked] {
+            let plan = crate::plan::lower::lower(&topology).to_string();
+            let told = format!("switch port node-enp1s0-switch:vf1 {expected}");
+            assert!(plan.contains(&told), "{plan}");
+            let bridge: DeviceRef = "node-enp1s0-switch:switch".parse().unwrap();
+            let looks = &topology.links[&bridge].kind;
+            let tags = expected.starts_with("vlan");
+            assert!(matches!(looks, LinkKind::Bridge { vlan_filtering, .. } if *vlan_filtering == tags));
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("", "spoofchk = 'on'", "spoofchk without mac")]
+    #[case("vf.1 = { mac = '02:00:5e:00:53:01' }", "spoofchk = 'on'\ntrust = 'on'", "spoofchk with trust")]
+    #[case("vf.1 = { vlan = 69 }", "vlan = 70", "other vlan")]
+    fn what_a_sriov_plugin_cannot_tell_a_switch(#[case] vf: &str, #[case] says: &str, #[case] word: &str) {
+        let mut topology = attached(vf, says, "").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut topology), Err(format!("has a sriov plugin ask for {word}")));
+        let errors = attached(vf, says, "backing = 'switch'").expect_err("a switch does not do it");
+        assert!(errors.contains(&format!("does no {word}")), "{errors}");
+    }
+
+    #[test]
+    fn both_ends_of_a_cable_without_a_pf_are_told() {
+        let text = "[ns.a.nic.eth0]\ndriver = 'igb'\npeer = 'b:eth0'\n\
+                    [ns.b.nic.eth0]\ndriver = 'e1000e'\npeer = 'a:eth0'\n";
+        let mut topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut topology), Ok(true));
+        let told: Vec<String> = topology.stand_ins.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["a:eth0 by veth", "b:eth0 by veth"]);
+    }
+
+    #[test]
+    fn a_pf_takes_its_vfs_down() {
+        let mut topology = topology("[fault.down.out]\ndevice = 'node:enp1s0'");
+        assert_eq!(fall_back(&mut topology), Ok(true));
+        let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
+            panic!("a switch does it")
+        };
+        let down: Vec<String> = down.iter().map(ToString::to_string).collect();
+        assert_eq!(down, ["node-enp1s0-switch:pf", "node-enp1s0-switch:vf0", "node:enp1s0"]);
+    }
+
+    #[rstest::rstest]
+    #[case("node:enp1s0", "", "wire pf vf0")]
+    #[case("switch:p1", "vf.0 = { link_state = 'auto' }", "wire pf vf0")]
+    #[case("node:enp1s0", "vf.0 = { link_state = 'enable' }", "wire pf")]
+    #[case("node:enp1s0", "vf.0 = { link_state = 'disable' }", "wire pf")]
+    fn who_hears_of_a_cable_that_is_pulled_out(#[case] end: &str, #[case] vf: &str, #[case] expected: &str) {
+        let topology = topology(&format!("backing = 'switch'\n{vf}\n[fault.unplug.out]\ndevice = '{end}'"));
+        let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
+            panic!("a switch does it")
+        };
+        let down: Vec<&str> = down.iter().map(|device| device.name.as_str()).collect();
+        assert_eq!(down.join(" "), expected);
+    }
+
+    #[test]
+    fn what_the_file_asks_for_is_no_falling_back() {
+        let mut topology = topology("backing = 'switch'");
+        assert_eq!(fall_back(&mut topology), Ok(false));
+        assert_eq!((topology.stand_ins.len(), topology.fell_back), (1, false));
+    }
+
+    #[rstest::rstest]
+    #[case("vf.0 = { vlan = 70, qos = 3 }", "sets qos of a VF of node:enp1s0")]
+    #[case("vf.0 = { spoofchk = true }", "sets spoofchk without mac of a VF of node:enp1s0")]
+    #[case("[fault.unplug.out]\ndevice = 'node:enp1s0'", "pulls a cable out (fault out)")]
+    fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
+        let mut topology = topology(more);
+        assert_eq!(fall_back(&mut topology), Err(expected.into()));
+        assert!(topology.stand_ins.is_empty() && !topology.fell_back, "nothing is half done");
+    }
+}

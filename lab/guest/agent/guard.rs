@@ -1,0 +1,28 @@
+//! What has to be held for a fault or a device to be there, and ends when it is let go.
+
+use std::os::fd::OwnedFd;
+
+use crate::fault::backlog::Shortened;
+use crate::fault::partner::Partner;
+use crate::pod::dhcp::{Leased, Serving};
+use crate::pod::dhcp_daemon::Daemon;
+use bondlab_core::net::name::DeviceRef;
+
+/// Dropping it ends it.
+#[derive(Debug)]
+pub enum Held {
+    /// A BPF link or a socket that owns something.
+    Descriptor(OwnedFd),
+    /// What keeps a tap there, and holds its ring; of one that stops its queue when that is full, its name.
+    Tap(OwnedFd, Option<DeviceRef>),
+    /// A thread that sends LACPDUs.
+    Partner(Partner),
+    /// A thread that answers DHCP.
+    DhcpServer(Serving),
+    /// What a DHCP server has given to a device.
+    DhcpLease(Leased),
+    /// A process that asks DHCP servers for the plugin `dhcp`.
+    DhcpDaemon(Daemon),
+    /// A limit of the whole machine.
+    Backlog(Shortened),
+}

@@ -1,0 +1,553 @@
+//! One trial: carries out its operations, and watches from the first step to the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::agent::guard::Held;
+use crate::agent::host_control::Outside;
+use crate::agent::testbed::{Testbed, netns_error};
+use crate::agent::{Prepared, wait};
+use crate::device::links::XdpMode;
+use crate::device::{addresses, build, ethtool, links, nic, ready, tap, tc, vf};
+use crate::fault::restore::Restorer;
+use crate::fault::{partner, xdp};
+use crate::observe::capture::Tap;
+use crate::observe::drain::ByFlow;
+use crate::observe::drop_log::DropBook;
+use crate::observe::{counters, drain, kernel_log, link_reports, states, tables};
+use crate::syscall::netns::Spares;
+use crate::traffic::flood::{Flood, Watch};
+use crate::traffic::receiver::Receiver;
+use crate::traffic::sender::Sender;
+use crate::traffic::stream;
+use crate::traffic::stream::Stream;
+use crate::{fault, pod};
+use bondlab_core::net::frame_class::Filter;
+use bondlab_core::net::frame_set::Frames;
+use bondlab_core::net::layer::Layer;
+use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::qdisc::Qdisc;
+use bondlab_core::plan::moment::When;
+use bondlab_core::plan::op::{Broken, Op};
+use bondlab_core::plan::record::{DeviceState, OpError, Record};
+use bondlab_core::plan::{FlowPlan, Plan, Role};
+use bondlab_core::topology::condition::Condition;
+use bondlab_core::topology::fault::{Fault, FilterKind};
+use bondlab_core::topology::scenario::{Capture, Socket};
+
+/// Between two looks at what is waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What comes out of a driver does so within milliseconds; under emulation and load it takes many times that.
+const COME_OUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often everything is counted again because something was dropped meanwhile.
+const COUNT_ATTEMPTS_MAX: u32 = 10;
+
+/// A trial that runs.
+pub struct Trial<'a> {
+    plan: &'a Plan,
+    number: u16,
+    bed: Testbed,
+    spares: &'a mut Spares,
+    drops: DropBook<'a>,
+    /// By receiving device; open until the trial ends: what a queue holds may arrive long after its flow was sent.
+    receivers: IndexMap<DeviceRef, Receiver>,
+    /// By name.
+    captures: IndexMap<String, Tap>,
+    /// TCP connections by flow; open until the trial ends.
+    streams: BTreeMap<u16, Stream>,
+    /// Devices whose receiving sockets nobody reads.
+    unread: BTreeSet<DeviceRef>,
+    /// What the kernel accepted, by flow; a TCP flow's is in its connection.
+    accepted: ByFlow,
+    /// Devices whose drivers have stopped, and who is to take their frames.
+    stalled: BTreeMap<DeviceRef, DeviceRef>,
+    /// Whether some wait did not come to what it waited for.
+    in_vain: bool,
+    /// What the kernel logs meanwhile.
+    log: Option<kernel_log::Reader>,
+    /// What faults took.
+    restorer: Restorer,
+}
+
+impl<'a> Trial<'a> {
+    /// Nothing is there yet.
+    pub fn new(plan: &'a Plan, number: u16, prepared: &'a mut Prepared) -> Self {
+        Self {
+            plan,
+            number,
+            bed: Testbed::new(plan.ipv6),
+            spares: &mut prepared.spares,
+            drops: DropBook::new(&mut prepared.observer, number),
+            receivers: IndexMap::new(),
+            captures: IndexMap::new(),
+            streams: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            accepted: ByFlow::new(),
+            stalled: BTreeMap::new(),
+            in_vain: false,
+            log: kernel_log::Reader::start(),
+            restorer: Restorer::default(),
+        }
+    }
+
+    /// Carries out one operation; returns what it has to tell.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn perform(
+        &mut self,
+        op_number: u32,
+        op: &Op,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
+        let trial = self.number;
+        let bed = &mut self.bed;
+        self.restorer.before(bed, op, &self.plan.trials[usize::from(trial)].ops).await?;
+        match op {
+            Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {
+                return Ok(vec![pod::perform((trial, op_number), bed, op).await?]);
+            }
+            Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
+            Op::TxQueueLen { device, len } => links::set_txqueuelen(bed, device, *len).await?,
+            Op::Offload { device, offload, on } => ethtool::set_offload(bed, device, *offload, *on)?,
+            Op::Adopt { link, slot } => nic::adopt(bed, link, *slot).await?,
+            Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await?,
+            Op::AdoptVf { link, of, index, is_addressed } => {
+                nic::adopt_vf(bed, link, of, *index, *is_addressed).await?;
+            }
+            Op::Ready { devices } => ready::ready(bed, devices).await?,
+            Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
+            Op::Clear { name, fault, standing } => {
+                fault::clear(bed, name, fault, standing.as_ref(), outside).await?;
+                self.restorer.restore(bed, name).await?;
+                self.set_reading(fault, true)?;
+                if let Fault::Stall { device, .. } = fault {
+                    self.stalled.remove(device);
+                    self.come_out()?;
+                }
+            }
+            Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
+            Op::Capture(capture) => self.start_capture(capture).await?,
+            Op::Count(When::Before) => {
+                self.take_lacpdus().await?;
+                // Watching begins when the topology stands: building it loses frames that nobody asked for.
+                self.drops.begin(inodes(&self.bed));
+                let devices = self.count().await?;
+                self.drops.forget_foreign();
+                return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
+            }
+            Op::Count(When::After) => return self.finish().await,
+            Op::Wait { until, within_ms, unless_in_vain } => {
+                let within_ms = if *unless_in_vain && self.in_vain { 0 } else { *within_ms };
+                let (value, held) = self.wait(until, within_ms).await?;
+                self.in_vain |= !held;
+                return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
+            }
+            Op::Connect { flow } => self.connect(*flow)?,
+            Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), outside).await,
+            building => build::perform(bed, building).await?,
+        }
+        Ok(Vec::new())
+    }
+
+    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+        match fault {
+            Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
+                let namespace = self.bed.namespaces.get(&device.ns);
+                let namespace = namespace.map_err(|error| netns_error("use a namespace", &error))?;
+                let program = self.drops.xdp_program(namespace.inum(), &device.name);
+                match program.map_err(|error| xdp::not_loaded(device, &error))? {
+                    Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
+                    None => fault::inject(&mut self.bed, name, fault, outside).await,
+                }
+            }
+            _ => fault::inject(&mut self.bed, name, fault, outside).await,
+        }?;
+        self.set_reading(fault, false)?;
+        if let Fault::Stall { device, peer } = fault {
+            self.stalled.insert(device.clone(), peer.clone());
+        }
+        Ok(())
+    }
+
+    /// What the kernel has said besides, up to now.
+    pub fn log(&mut self) -> Record {
+        let mut acknowledged: BTreeMap<String, u32> = BTreeMap::new();
+        for (text, requests) in self.bed.sockets().flat_map(|(_, rtnl)| rtnl.acknowledged()) {
+            *acknowledged.entry(text).or_default() += requests;
+        }
+        let kernel = self.log.take().map(kernel_log::Reader::finish);
+        Record::Log { trial: self.number, kernel, acknowledged }
+    }
+
+    /// The drop observer's account, and what still stands.
+    pub fn close(mut self) -> (Vec<Record>, Testbed) {
+        // Namespaces go on standing, and what is the machine's must not.
+        self.bed.held.retain(|_, held| !matches!(held, Held::Backlog(_)));
+        (self.drops.close(), self.bed)
+    }
+
+    fn connect(&mut self, number: u16) -> Result<(), OpError> {
+        let FlowPlan { flow, source, destination, .. } = &self.plan.flows[usize::from(number)];
+        let what = format!("connect flow {}", flow.name);
+        let enter = |error| netns_error(&what, &error);
+        let namespaces = &self.bed.namespaces;
+        let listener = namespaces.enter(&flow.to.ns, || stream::listen(*destination)).map_err(enter)?;
+        let listener = listener.map_err(|error| failed(&what, &error))?;
+        let open = || stream::connect(&listener, *source, flow);
+        let stream = match namespaces.enter(&flow.from.ns, open).map_err(enter)? {
+            Err(error) if flow.connect_late && error.raw_os_error().is_some() => {
+                Stream::refused(&error, flow)
+            }
+            stream => stream.map_err(|error| failed(&what, &error))?,
+        };
+        self.streams.insert(number, stream);
+        Ok(())
+    }
+
+    /// Where somebody will be an LACP partner, LACPDUs are no frames that nobody takes: also those before that.
+    async fn take_lacpdus(&mut self) -> Result<(), OpError> {
+        for op in &self.plan.trials[usize::from(self.number)].ops {
+            if let Op::Inject { name, fault: Fault::Partner { peer, .. } } = op {
+                let sink = partner::sink(&self.bed, peer).await?;
+                self.bed.held.insert(format!("{name}, until it is there"), Held::Descriptor(sink));
+            }
+        }
+        Ok(())
+    }
+
+    /// A receiver that nobody reads has a full buffer soon; also one that is opened later.
+    fn set_reading(&mut self, fault: &Fault, reading: bool) -> Result<(), OpError> {
+        let Fault::Rcvbuf { device } = fault else { return Ok(()) };
+        let _ = if reading { self.unread.remove(device) } else { self.unread.insert(device.clone()) };
+        let Some(receiver) = self.receivers.get_mut(device) else { return Ok(()) };
+        let set = receiver.set_reading(reading);
+        set.map_err(|error| failed(&format!("set the receive buffer at {device}"), &error))
+    }
+
+    async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
+        let index = self.bed.index(&capture.device).await?;
+        let what = format!("capture {}", capture.name);
+        let src_mac = match &capture.src_mac {
+            Some(source) => Some(addresses::mac_from(&self.bed, source).await?),
+            None => None,
+        };
+        let Capture { what: class, vlan, src_ip, .. } = *capture;
+        let open = || Tap::open(Filter { class, vlan, src_mac, src_ip }, index);
+        let tap = self.bed.namespaces.enter(&capture.device.ns, open);
+        let tap = tap.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))?;
+        self.captures.insert(capture.name.clone(), tap);
+        Ok(())
+    }
+
+    /// The number a condition speaks of, again and again until it is what is wanted or the time is over.
+    async fn wait(&mut self, until: &Condition, within_ms: u32) -> Result<(Option<u64>, bool), OpError> {
+        let deadline = Instant::now() + Duration::from_millis(within_ms.into());
+        let mut ticks = interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let captured = count_captures(&mut self.captures)?;
+            let links = states::read(&self.bed).await?;
+            let value = bondlab_core::topology::value::value_of(&until.subject, &links, &captured);
+            let held = value.is_some_and(|value| until.bounds.hold(value));
+            if held || Instant::now() >= deadline {
+                return Ok((value, held));
+            }
+        }
+    }
+
+    async fn run_flow(
+        &mut self,
+        number: u16,
+        broken: Option<&Broken>,
+        outside: &mut dyn Outside,
+    ) -> Result<Vec<Record>, OpError> {
+        let plans: &'a Plan = self.plan;
+        let plan = &plans.flows[usize::from(number)];
+        let flow = &plan.flow;
+        let what = format!("send flow {}", flow.name);
+        let sender = match flow.socket {
+            Socket::Tcp => {
+                if flow.connect_late {
+                    self.connect(number)?;
+                }
+                None
+            }
+            _ => Some(self.open_ends(plan, number, &what).await?),
+        };
+        let mut flood = Flood::new(plan, (self.number, number), sender);
+        let gave_up = |error| failed(&what, &error);
+        if let Some(Broken { at_frame, name, fault }) = broken {
+            let mut watch = watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops);
+            flood.send(*at_frame, &mut watch).map_err(gave_up)?;
+            flood.rest(&mut watch).map_err(gave_up)?;
+            if let (Fault::Down { device }, Some(_)) = (fault, &self.bed.home) {
+                // A NIC's driver may take seconds to go down, and the request is its own thread's until then.
+                let namespace =
+                    self.bed.namespaces.get(&device.ns).map_err(|error| netns_error(&what, &error))?;
+                std::thread::scope(|scope| {
+                    let down = scope.spawn(|| fault::down_apart(namespace, device));
+                    let sent = flood.send(flow.frames, &mut watch).map_err(gave_up);
+                    down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
+                })?;
+            } else {
+                self.inject(name, fault, outside).await?;
+            }
+        }
+        let mut watch = self.watch();
+        flood.send(flow.frames, &mut watch).map_err(gave_up)?;
+        let records = flood.finish(watch).map_err(gave_up)?;
+        self.accepted.extend(records.iter().find_map(|record| match record {
+            // What TCP has accepted is in its send queue, or read.
+            Record::Sent { accepted, .. } if flow.socket != Socket::Tcp => Some((number, accepted.clone())),
+            _ => None,
+        }));
+        Ok(records)
+    }
+
+    /// The sender of a flow; its receiver is among those that there are.
+    async fn open_ends(&mut self, plan: &'a FlowPlan, number: u16, what: &str) -> Result<Sender, OpError> {
+        let flow = &plan.flow;
+        let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
+        let source = addresses::mac_of(&self.bed, &flow.from).await?;
+        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
+        let enter = |error| netns_error(what, &error);
+        if !self.receivers.contains_key(&flow.to) {
+            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
+            let mut receiver = receiver.map_err(|error| failed(what, &error))?;
+            if self.unread.contains(&flow.to) {
+                receiver.set_reading(false).map_err(|error| failed(what, &error))?;
+            }
+            self.receivers.insert(flow.to.clone(), receiver);
+        }
+        if let Some(receiver) = self.receivers.get_mut(&flow.to) {
+            let expected =
+                self.bed.namespaces.enter(&flow.to.ns, || receiver.expect(number, flow)).map_err(enter)?;
+            expected.map_err(|error| failed(what, &error))?;
+        }
+        let open = || Sender::open(plan, from_index, source, next_hop);
+        let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
+        sender.map_err(|error| failed(what, &error))
+    }
+
+    /// Whether a driver of hardware has the device.
+    fn is_nic(&self, device: &DeviceRef) -> bool {
+        let adopts = |op: &Op| match op {
+            Op::Adopt { link, .. } | Op::AdoptVf { link, .. } => link.device == *device,
+            _ => false,
+        };
+        self.plan.trials[usize::from(self.number)].ops.iter().any(adopts)
+    }
+
+    /// Frames that the kernel accepted and that are neither at their receivers nor among the dropped.
+    fn missing(&self) -> ByFlow {
+        let missing = self.accepted.iter().map(|(flow, accepted)| {
+            let receiver = self.receivers.get(&self.plan.flows[usize::from(*flow)].flow.to);
+            let seen = receiver.map(|receiver| receiver.seen(*flow).0).unwrap_or_default();
+            (*flow, accepted.difference(&seen).difference(&self.drops.lost(*flow)))
+        });
+        missing.filter(|(_, frames)| !frames.is_empty()).collect()
+    }
+
+    /// Waits until what a driver has let go of has shown up: it is on its way through timers and work queues.
+    fn come_out(&mut self) -> Result<(), OpError> {
+        let what = "see what the driver held";
+        let deadline = std::time::Instant::now() + COME_OUT_TIMEOUT;
+        let all_out = wait::until(deadline, LOOK_INTERVAL, || match self.watch().settle(|_| true) {
+            Ok(()) => self.missing().is_empty().then_some(Ok(())),
+            Err(error) => Some(Err(failed(what, &error))),
+        });
+        all_out.unwrap_or(Ok(()))
+    }
+
+    /// Empties what no counter shows. Everything was counted before, so that nothing of it is in any other number.
+    async fn empty(&mut self, counted: &IndexMap<DeviceRef, DeviceState>) -> Result<Vec<Record>, OpError> {
+        let (trial, what) = (self.number, "empty what no counter shows");
+        let unread = |error| failed(what, &error);
+        let mut missing = self.missing();
+        let held = |flow, frames, layer, device| Record::Held { trial, flow, frames, layer, device };
+        let mut records = Vec::new();
+        if missing.is_empty() {
+            return Ok(records);
+        }
+        self.drops.begin_emptying().map_err(unread)?;
+        drain::neighbours(&self.bed).await?;
+        for ((flow, device), frames) in self.drops.take_emptied().map_err(unread)? {
+            if let Some(missing) = missing.get_mut(&flow) {
+                *missing = missing.difference(&frames);
+            }
+            records.push(held(flow, frames, Layer::Neighbour, device));
+        }
+        for device in tap::that_stop(&self.bed) {
+            // What waits above the ring is told by the queue's backlog.
+            tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
+            self.drops.take_emptied().map_err(unread)?;
+            tap::let_go(&mut self.bed, &device);
+            for ((flow, _), frames) in self.drops.take_emptied().map_err(unread)? {
+                records.push(held(flow, frames, Layer::Backlog, Some(device.clone())));
+            }
+        }
+        for (flow, missing) in &mut missing {
+            let to = &self.plan.flows[usize::from(*flow)].flow.to;
+            let begun = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
+            let begun = begun.intersection(missing);
+            if !begun.is_empty() {
+                *missing = missing.difference(&begun);
+                records.push(held(*flow, begun, Layer::Ip, Some(to.clone())));
+            }
+        }
+        for (flow, frames, device) in self.astray(&missing, counted) {
+            records.push(held(flow, frames, Layer::Receiver, Some(device)));
+        }
+        let queued: u64 =
+            counted.values().filter_map(|state| state.qdiscs.first()?.counters.get("backlog_packets")).sum();
+        for (device, peer) in &self.stalled {
+            let all: u32 = missing.values().map(Frames::len).sum();
+            let expected = all.saturating_sub(u32::try_from(queued).unwrap_or(u32::MAX));
+            let out = drain::driver(&self.bed, trial, (device, peer), (&missing, expected)).await?;
+            records.extend(
+                out.into_iter().map(|(flow, frames)| held(flow, frames, Layer::Driver, Some(device.clone()))),
+            );
+        }
+        Ok(records)
+    }
+
+    /// Missing frames that came to their socket by another device than they were sent to, by flow.
+    fn astray(
+        &self,
+        missing: &ByFlow,
+        counted: &IndexMap<DeviceRef, DeviceState>,
+    ) -> Vec<(u16, Frames, DeviceRef)> {
+        let mut found = Vec::new();
+        for (at, receiver) in &self.receivers {
+            for (flow, index, frames) in receiver.astray() {
+                let here = missing.get(&flow).map(|missing| missing.intersection(frames)).unwrap_or_default();
+                let is_it =
+                    |(device, state): &(&DeviceRef, &DeviceState)| device.ns == at.ns && state.index == index;
+                if let Some((device, _)) = counted.iter().find(is_it).filter(|_| !here.is_empty()) {
+                    found.push((flow, here, device.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Counts everything at a moment at which nothing is dropped: what a counter has counted, the book has then too. Where
+    /// there is no such moment, the last one has to do, and a drop may be in one of the two only.
+    async fn count(&mut self) -> Result<IndexMap<DeviceRef, DeviceState>, OpError> {
+        let unread = |error| failed("read the drops", &error);
+        let mut before = self.drops.events().map_err(unread)?;
+        for _ in 1..COUNT_ATTEMPTS_MAX {
+            let devices = counters::count(&self.bed).await?;
+            let after = self.drops.events().map_err(unread)?;
+            if after == before {
+                return Ok(devices);
+            }
+            before = after;
+        }
+        counters::count(&self.bed).await
+    }
+
+    fn watch(&mut self) -> Watch<'_, 'a> {
+        watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops)
+    }
+
+    /// Lets everything come to rest, and tells all there is to tell.
+    async fn finish(&mut self) -> Result<Vec<Record>, OpError> {
+        let trial = self.number;
+        let what = "let everything come to rest";
+        // What is in a tap's ring is on no counter: it is seen when the ring is emptied.
+        tap::let_all_go(&mut self.bed);
+        self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
+        let mut records = Vec::new();
+        for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
+            if let Some(stream) = self.streams.get(&number) {
+                let (frames, duplicated) = stream.seen();
+                records.push(Record::Seen {
+                    trial,
+                    flow: number,
+                    frames,
+                    duplicated,
+                    overrun: 0,
+                    socket_dropped: None,
+                });
+            } else if let Some(receiver) = self.receivers.get(&flow.to) {
+                let (frames, duplicated) = receiver.seen(number);
+                let overrun = receiver.overrun().map_err(|error| failed(what, &error))?;
+                let sources = receiver.sources(number);
+                records.push(Record::Sources { trial, flow: number, sources });
+                let socket_dropped = receiver.dropped().map_err(|error| failed(what, &error))?;
+                records.push(Record::Seen {
+                    trial,
+                    flow: number,
+                    frames,
+                    duplicated,
+                    overrun,
+                    socket_dropped,
+                });
+            }
+        }
+        count_captures(&mut self.captures)?;
+        records.extend(self.captures.iter().map(|(name, tap)| Record::Captured {
+            trial,
+            capture: name.clone(),
+            count: tap.count(),
+            overrun: tap.overrun(),
+        }));
+        records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
+        let mut devices = self.count().await?;
+        self.drops.end_counting();
+        let plan = &self.plan.trials[usize::from(self.number)];
+        let is_first = matches!(plan.role, Role::Main | Role::Control);
+        for (device, report) in link_reports::read(&self.bed, is_first, !plan.lacp_waits().is_empty()).await?
+        {
+            if let Some(state) = devices.get_mut(&device) {
+                state.report = Some(report);
+            }
+        }
+        let held = self.empty(&devices).await?;
+        records.push(Record::Counters { trial, when: When::After, devices });
+        records.extend(held);
+        Ok(records)
+    }
+}
+
+/// All that frames may show up at.
+fn watch<'w, 'o>(
+    trial: u16,
+    receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    streams: &'w mut BTreeMap<u16, Stream>,
+    drops: &'w mut DropBook<'o>,
+) -> Watch<'w, 'o> {
+    Watch { receivers, streams, trial, drops }
+}
+
+/// Lets time pass: waits for what never comes.
+fn pause(time: Duration) {
+    wait::until(std::time::Instant::now() + time, time, || None::<()>);
+}
+
+fn count_captures(captures: &mut IndexMap<String, Tap>) -> Result<BTreeMap<String, u64>, OpError> {
+    let count = |(name, tap): (&String, &mut Tap)| -> io::Result<(String, u64)> {
+        tap.drain()?;
+        Ok((name.clone(), tap.count()))
+    };
+    captures.iter_mut().map(count).collect::<Result<_, _>>().map_err(|error| failed("read a capture", &error))
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> OpError {
+    OpError { what: what.into(), errno: None, text: Some(error.to_string()) }
+}
+
+/// Which namespace a drop event means.
+fn inodes(bed: &Testbed) -> BTreeMap<u64, NsName> {
+    bed.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
+}

@@ -1,0 +1,17 @@
+//! Makes devices and what hangs on them, and reads them back.
+
+pub mod addresses;
+pub mod bond;
+pub mod build;
+pub mod ethtool;
+pub mod gadget;
+pub mod links;
+pub mod nat;
+pub mod netdevsim;
+pub mod nic;
+pub mod ready;
+pub mod switch;
+pub mod tap;
+pub mod tc;
+pub mod verify;
+pub mod vf;

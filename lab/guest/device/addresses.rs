@@ -1,0 +1,141 @@
+//! Addresses, routes and permanent neighbours.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::LinkAttribute;
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::agent::testbed::Testbed;
+use bondlab_core::net::address::{Cidr, Mac, MacSource};
+use bondlab_core::net::link::Link;
+use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::route::{Neighbour, Route};
+use bondlab_core::plan::record::OpError;
+
+/// Gives a device its addresses.
+///
+/// # Errors
+/// The kernel's refusal of one of them.
+pub async fn add_all(bed: &Testbed, link: &Link) -> Result<(), OpError> {
+    for cidr in &link.addresses {
+        add(bed, &link.device, cidr).await?;
+    }
+    Ok(())
+}
+
+async fn add(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<(), OpError> {
+    let mut message = AddressMessage::default();
+    message.header.family = family(cidr.address);
+    message.header.prefix_len = cidr.prefix;
+    message.header.index = bed.index(device).await?;
+    message.attributes.push(AddressAttribute::Local(cidr.address));
+    message.attributes.push(AddressAttribute::Address(cidr.address));
+    if cidr.address.is_ipv6() {
+        // Usable at once; the probes of duplicate address detection would be frames of the kernel's own.
+        message.header.flags |= AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    let request = RouteNetlinkMessage::NewAddress(message);
+    let added = bed.rtnl(&device.ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+    added.map_err(|error| error.during(format!("add address {cidr} to {device}")))
+}
+
+/// Adds a route to the main table. Nothing is guessed: a route without next hop is on-link.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn add_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), OpError> {
+    put_route(bed, ns, route, NLM_F_CREATE | NLM_F_EXCL).await
+}
+
+/// Adds a route as plugins do (`RouteAddEcmp()` of vishvananda/netlink): before one that leads to the same, not instead.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn prepend_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), OpError> {
+    put_route(bed, ns, route, NLM_F_CREATE).await
+}
+
+async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Result<(), OpError> {
+    let ipv6 = match (&route.to, &route.via) {
+        (Some(to), _) => to.address.is_ipv6(),
+        (None, via) => via.is_some_and(|via| via.is_ipv6()),
+    };
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    header.table = RouteHeader::RT_TABLE_MAIN;
+    header.protocol = RouteProtocol::Static;
+    header.kind = RouteType::Unicast;
+    header.scope = if route.via.is_some() || ipv6 { RouteScope::Universe } else { RouteScope::Link };
+    if let Some(to) = &route.to {
+        header.destination_prefix_length = to.prefix;
+        message.attributes.push(RouteAttribute::Destination(to.address.into()));
+    }
+    message.attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    if let Some(dev) = &route.dev {
+        let index = bed.index(&DeviceRef::new(ns, dev)).await?;
+        message.attributes.push(RouteAttribute::Oif(index));
+    }
+    let request = RouteNetlinkMessage::NewRoute(message);
+    let added = bed.rtnl(ns)?.change(request, flags).await;
+    added.map_err(|error| {
+        let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
+        error.during(format!("add route {to} in {ns}"))
+    })
+}
+
+/// Adds a permanent neighbour.
+///
+/// # Errors
+/// The kernel's refusal, or the device whose address is wanted has none.
+pub async fn add_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) -> Result<(), OpError> {
+    let mac = mac_from(bed, &neighbour.mac).await?;
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(neighbour.to);
+    message.header.ifindex = bed.index(&DeviceRef::new(ns, &neighbour.dev)).await?;
+    message.header.state = NeighbourState::Permanent;
+    message.attributes.push(NeighbourAttribute::Destination(neighbour.to.into()));
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.into()));
+    let request = RouteNetlinkMessage::NewNeighbour(message);
+    let added = bed.rtnl(ns)?.change(request, NLM_F_CREATE | NLM_F_REPLACE).await;
+    added.map_err(|error| {
+        error.during(format!("add neighbour {} at {mac} on {ns}:{}", neighbour.to, neighbour.dev))
+    })
+}
+
+/// An Ethernet address that is written out, or that a device has now.
+///
+/// # Errors
+/// The device is gone, or has none.
+pub async fn mac_from(bed: &Testbed, source: &MacSource) -> Result<Mac, OpError> {
+    match source {
+        MacSource::Literal(mac) => Ok(*mac),
+        MacSource::Of(device) => mac_of(bed, device).await,
+    }
+}
+
+/// The Ethernet address a device has now.
+///
+/// # Errors
+/// There is no such device, or it has none.
+pub async fn mac_of(bed: &Testbed, device: &DeviceRef) -> Result<Mac, OpError> {
+    let what = format!("read the address of {device}");
+    let found = bed.rtnl(&device.ns)?.link(&device.name).await;
+    let link = found.map_err(|error| error.during(&what))?;
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+        _ => None,
+    });
+    mac.map(Mac).ok_or_else(|| OpError { what, errno: None, text: Some("it has no Ethernet address".into()) })
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}

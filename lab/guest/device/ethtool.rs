@@ -1,0 +1,137 @@
+//! Offloads, switched as `ethtool -K` does it and read back.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::agent::testbed::{Testbed, netns_error};
+use bondlab_core::net::name::{DeviceRef, IfName};
+use bondlab_core::net::offload::Offload;
+use bondlab_core::plan::record::OpError;
+
+/// Keep in sync with include/uapi/linux/ethtool.h and sockios.h.
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_SFLAGS: u32 = 0x26;
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    cmd: u32,
+    data: u32,
+}
+
+/// Switches an offload of a device.
+///
+/// # Errors
+/// The kernel's refusal, or the device stays as it was.
+pub fn set_offload(bed: &Testbed, device: &DeviceRef, offload: Offload, on: bool) -> Result<(), OpError> {
+    let what = format!("switch {offload} of {device} {}", if on { "on" } else { "off" });
+    let entered = bed.namespaces.enter(&device.ns, || switch(&device.name, offload.flag(), on));
+    let switched = entered.map_err(|error| netns_error(&what, &error))?;
+    let stays = "the device does not do it";
+    match switched {
+        Ok(is) if is == on => Ok(()),
+        Ok(_) => Err(OpError { what, errno: None, text: Some(stays.into()) }),
+        Err(error) => {
+            let errno = error.raw_os_error().map(crate::syscall::rtnl::errno_name);
+            Err(OpError { what, errno, text: None })
+        }
+    }
+}
+
+/// Returns whether it is on afterwards.
+fn switch(name: &IfName, flag: u32, on: bool) -> io::Result<bool> {
+    let is = exchange(name, ETHTOOL_GFLAGS, 0)?;
+    let wanted = if on { is | flag } else { is & !flag };
+    if wanted != is {
+        exchange(name, ETHTOOL_SFLAGS, wanted)?;
+    }
+    Ok(exchange(name, ETHTOOL_GFLAGS, 0)? & flag != 0)
+}
+
+fn exchange(name: &IfName, cmd: u32, data: u32) -> io::Result<u32> {
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut value = Value { cmd, data };
+    // SAFETY: an all-zero ifreq is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: `request` and the value it points to live until the call returns; both commands read and write exactly
+    // one ethtool_value.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data) }
+}
+
+// Keep in sync with include/uapi/linux/ethtool.h.
+const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_GSSET_INFO: u32 = 0x37;
+const ETHTOOL_GFEATURES: u32 = 0x3a;
+const ETH_SS_FEATURES: u32 = 4;
+const ETH_GSTRING_LEN: usize = 32;
+/// Far more than there are.
+const FEATURES_MAX: usize = 1024;
+
+/// Features that are on and could be off, by name: all but those that `ethtool -k` shows as `[fixed]`.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn features(name: &IfName) -> io::Result<Vec<String>> {
+    // struct ethtool_sset_info: cmd, reserved, a mask of 64 bits, one number.
+    let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
+    call(name, &mut info)?;
+    let count = usize::try_from(info[4]).unwrap_or(usize::MAX);
+    if count > FEATURES_MAX {
+        return Err(io::Error::other("the kernel has more features than there can be"));
+    }
+    // struct ethtool_gstrings: cmd, string_set, len, and the strings.
+    let mut strings = vec![0; 3 + count * ETH_GSTRING_LEN / 4];
+    strings[..3].copy_from_slice(&[ETHTOOL_GSTRINGS, ETH_SS_FEATURES, info[4]]);
+    call(name, &mut strings)?;
+    let blocks = count.div_ceil(32);
+    // struct ethtool_gfeatures: cmd, size, and blocks of available, requested, active, never_changed.
+    let mut bits = vec![0; 2 + blocks * 4];
+    bits[..2].copy_from_slice(&[ETHTOOL_GFEATURES, u32::try_from(blocks).unwrap_or(0)]);
+    call(name, &mut bits)?;
+    let bytes: Vec<u8> = strings[3..].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let texts = bytes.chunks(ETH_GSTRING_LEN).enumerate();
+    // A bit that this kernel has no name for any more has an empty one.
+    let texts = texts.filter(|(_, bytes)| bytes[0] != 0);
+    let on = texts.filter(|(bit, _)| {
+        let block = &bits[2 + bit / 32 * 4..];
+        block[0] & block[2] & !block[3] & 1 << (bit % 32) != 0
+    });
+    let text = |bytes: &[u8]| {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).into_owned()
+    };
+    Ok(on.map(|(_, bytes)| text(bytes)).collect())
+}
+
+/// A command whose structure the kernel reads and writes: `words` is as long as its head says.
+fn call(name: &IfName, words: &mut [u32]) -> io::Result<()> {
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: an all-zero ifreq is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+    // SAFETY: `request` and the words it points to live until the call returns, and there are as many of them as the kernel
+    // writes: a fixed structure, one string for each feature it has said that it has, blocks as its head says.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,11 @@
+//! What runs inside the kernel under test: as `/init` of a guest, or in namespaces of this host.
+
+pub mod agent;
+pub mod device;
+pub mod fault;
+pub mod init;
+pub mod observe;
+pub mod pod;
+pub mod selftest;
+pub mod syscall;
+pub mod traffic;

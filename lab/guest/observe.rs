@@ -1,0 +1,11 @@
+//! Counters, states, captures and drops.
+
+pub mod capture;
+pub mod counters;
+pub mod drain;
+pub mod drop_log;
+pub mod drops;
+pub mod kernel_log;
+pub mod link_reports;
+pub mod states;
+pub mod tables;

@@ -1,0 +1,67 @@
+//! Counts frames of one kind that arrive at a device.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::syscall::sockopt;
+use bondlab_core::net::frame_class::Filter;
+
+/// Room for what arrives between two looks, the lab's own frames included.
+const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+/// Longest part of a frame that is looked at.
+const FRAME_HEAD_BYTES: usize = 128;
+
+/// Watches one device.
+pub struct Tap {
+    socket: OwnedFd,
+    filter: Filter,
+    count: u64,
+    overrun: u32,
+}
+
+impl Tap {
+    /// Starts to watch. Must run in the device's namespace. A tap sees a frame before a bond takes it off its port
+    /// (`__netif_receive_skb_core()`: ptype_all before rx_handler), and with its tag: the outermost one in the skb's metadata
+    /// (`skb_vlan_untag()`), which PACKET_AUXDATA tells.
+    ///
+    /// # Errors
+    /// When a socket call fails.
+    pub fn open(filter: Filter, ifindex: u32) -> io::Result<Self> {
+        let socket = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
+        sockopt::ignore_outgoing(&socket)?;
+        sockopt::tell_tags(&socket)?;
+        sockopt::receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
+        Ok(Self { socket, filter, count: 0, overrun: 0 })
+    }
+
+    /// Looks at everything that has arrived.
+    ///
+    /// # Errors
+    /// When the socket fails. A device that went down is no failure.
+    pub fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = [0; FRAME_HEAD_BYTES];
+        loop {
+            match sockopt::receive_tagged(&self.socket, &mut buffer) {
+                Ok(Some((len, tag))) => {
+                    let head = &buffer[..len.min(FRAME_HEAD_BYTES)];
+                    self.count += u64::from(self.filter.counts(head, tag));
+                }
+                Ok(None) => break,
+                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.overrun += sockopt::packet_overrun(&self.socket)?;
+        Ok(())
+    }
+
+    /// Frames of the kind so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Frames, of any kind, that the socket itself lost.
+    pub fn overrun(&self) -> u32 {
+        self.overrun
+    }
+}

@@ -1,0 +1,8 @@
+//! The kernel's interfaces: netlink, sockets, namespaces, BPF.
+
+pub mod bpf;
+pub mod decoder;
+pub mod extack;
+pub mod netns;
+pub mod rtnl;
+pub mod sockopt;

@@ -1,0 +1,6 @@
+//! Sends frames, and sees them arrive.
+
+pub mod flood;
+pub mod receiver;
+pub mod sender;
+pub mod stream;

@@ -1,0 +1,601 @@
+//! Kernels on disk, ready to boot: an ELF kernel, its configuration, its modules and their index.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::host::cache::{Cache, CacheError};
+use crate::host::file::{At, FileError};
+use crate::host::kernel::deb::{DebError, for_each_file};
+use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch};
+use crate::host::kernel::manifest::{Damage, MANIFEST, Manifest};
+use crate::host::kernel::mirror::{MirrorError, Mirrors};
+use crate::host::kernel::modules::{ModuleIndex, ModuleTree, ModulesError, is_module, module_files};
+use crate::host::kernel::pins::{KernelPin, TREE_FORMAT, hex};
+use crate::host::kernel::vmlinux;
+use crate::host::kernel::vmlinux::VmlinuxError;
+use crate::host::vm::initramfs;
+use crate::net::inner_path::{FileName, InnerPath, UnsafeName};
+
+/// Room for the kernels of a user's own builds, of about 60 MB each.
+const IMAGES_BYTES_MAX: u64 = 2 << 30;
+
+/// Module directories no test bench for network devices needs: half of a generic kernel's bytes. Not mtd,
+/// which sfc depends on.
+const UNUSED_MODULES: [&str; 15] = [
+    "kernel/sound/",
+    "kernel/drivers/comedi/",
+    "kernel/drivers/gpu/",
+    "kernel/drivers/hid/",
+    "kernel/drivers/hwmon/",
+    "kernel/drivers/iio/",
+    "kernel/drivers/input/",
+    "kernel/drivers/media/",
+    "kernel/drivers/net/can/",
+    "kernel/drivers/net/wireless/",
+    "kernel/drivers/platform/",
+    "kernel/drivers/scsi/",
+    "kernel/drivers/staging/",
+    "kernel/drivers/video/",
+    "kernel/drivers/watchdog/",
+];
+
+/// What the user calls the kernel in this machine's /boot.
+pub const HOST_IMAGE: &str = "host-image";
+
+/// Why a kernel cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It would have to be downloaded, and that is not allowed.
+    #[error("kernel {kernel} is not on this machine; `lab kernels fetch {kernel}` downloads it ({} MB)", size / 1_000_000)]
+    NotCached {
+        /// Name of the kernel.
+        kernel: String,
+        /// Bytes to download.
+        size: u64,
+    },
+    /// What is in the cache is not what was unpacked.
+    #[error(
+        "kernel {kernel} in the cache is damaged: {damage}; `lab kernels fetch {kernel}` removes it and gets it again"
+    )]
+    Damaged {
+        /// Name of the kernel.
+        kernel: String,
+        /// The first file that shows it.
+        damage: Damage,
+    },
+    /// A package is damaged.
+    #[error("package {package}: {source}")]
+    Deb {
+        /// Name of the package.
+        package: String,
+        /// What is wrong.
+        source: DebError,
+    },
+    /// The packages do not hold what a kernel is made of.
+    #[error("the packages of kernel {kernel} hold no {what}: the pin does not name all of them")]
+    Incomplete {
+        /// Name of the kernel.
+        kernel: String,
+        /// What is not there.
+        what: &'static str,
+    },
+    /// The packages hold another kernel.
+    #[error("the packages of kernel {kernel} hold release {found}, not {release}: the pin is wrong")]
+    WrongRelease {
+        /// Name of the kernel.
+        kernel: String,
+        /// Release of the pin.
+        release: String,
+        /// Release of the image.
+        found: String,
+    },
+    /// An image whose release nothing tells.
+    #[error("cannot tell the release of {}: name its module directory (…/lib/modules/RELEASE)", .0.display())]
+    UnknownRelease(PathBuf),
+    /// An image whose release would name a file elsewhere.
+    #[error("the release of {}: {source}", image.display())]
+    BadRelease {
+        /// The image.
+        image: PathBuf,
+        /// What is wrong with its release.
+        source: UnsafeName,
+    },
+    /// The machine's own kernel image is not to be found.
+    #[error(
+        "no kernel image for the running {release}: looked for {looked_for}; name one with --kernel-image FILE --modules DIR"
+    )]
+    NoHostImage {
+        /// `uname -r`.
+        release: String,
+        /// The paths.
+        looked_for: String,
+    },
+    /// The image is not bootable.
+    #[error("kernel image {}: {source}", path.display())]
+    Vmlinux {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong.
+        source: VmlinuxError,
+    },
+    /// No mirror.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// No download.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// Unreadable modules.
+    #[error(transparent)]
+    Modules(#[from] ModulesError),
+    /// No cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Whether a kernel may be downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstallPolicy {
+    /// Download what is missing.
+    Install,
+    /// Use only what is there.
+    CachedOnly,
+}
+
+/// A kernel that can be booted.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// What the user calls it: `6.12.57`, `host-image`, or the file name of an image.
+    pub id: String,
+    /// `uname -r`.
+    pub release: String,
+    /// A name no other content has; files made from this kernel are kept under it.
+    pub key: String,
+    /// The ELF kernel, with a PVH entry.
+    pub vmlinux: PathBuf,
+    /// The configuration it was built with, where there is one.
+    pub config: Option<PathBuf>,
+    /// Its modules.
+    pub modules: ModuleTree,
+}
+
+/// What [`Store::verify`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verified {
+    /// Nothing of it is in the cache.
+    NotCached,
+    /// Every file is as it was unpacked.
+    Whole {
+        /// Their number.
+        files: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// These are not. The kernel is out of the cache now.
+    Removed(Vec<Damage>),
+}
+
+/// The kernels of a cache.
+#[derive(Debug, Clone)]
+pub struct Store {
+    cache: Cache,
+    mirror: Option<String>,
+}
+
+impl Store {
+    /// The store in `cache`; `mirror` is the user's argument, see [`Mirrors::find`].
+    pub fn new(cache: Cache, mirror: Option<String>) -> Store {
+        Store { cache, mirror }
+    }
+
+    /// Whether [`Store::ensure`] would need no download.
+    pub fn is_cached(&self, pin: &KernelPin) -> bool {
+        is_complete(&self.tree(pin))
+    }
+
+    /// The pinned kernel, downloaded and unpacked first if `policy` allows and it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be had, or what is there was changed since, as far as sizes and times hint at that.
+    pub fn ensure(
+        &self,
+        pin: &KernelPin,
+        policy: InstallPolicy,
+        on_event: &mut dyn FnMut(DownloadEvent),
+    ) -> Result<Kernel, StoreError> {
+        let tree = self.tree(pin);
+        if !is_complete(&tree) {
+            if policy == InstallPolicy::CachedOnly {
+                return Err(StoreError::NotCached { kernel: pin.name(), size: pin.size() });
+            }
+            let lock = self.cache.try_lock(&pin.key())?;
+            if lock.is_none() {
+                on_event(DownloadEvent::Waiting { kernel: &pin.name() });
+            }
+            let _held = lock.map_or_else(|| self.cache.lock(&pin.key()), Ok)?;
+            // Whoever held the lock may have installed it.
+            if !is_complete(&tree) {
+                self.install(pin, &tree, on_event)?;
+            }
+        }
+        if touched(&tree).is_some() {
+            let _held = self.cache.lock(&pin.key())?;
+            if let Some(damage) = self.damages(&tree)?.1.into_iter().next() {
+                return Err(StoreError::Damaged { kernel: pin.name(), damage });
+            }
+        }
+        self.cache.touch(&tree)?;
+        Ok(Kernel {
+            id: pin.name(),
+            release: pin.release.clone(),
+            key: pin.key(),
+            vmlinux: tree.join("vmlinux"),
+            config: Some(tree.join("config")),
+            modules: ModuleTree {
+                release: pin.release.clone(),
+                dir: tree.join("modules"),
+                index: tree.join("modules.index"),
+                built: Vec::new(),
+            },
+        })
+    }
+
+    /// Reads every file of a cached kernel. A damaged one is removed, so that nothing boots it.
+    ///
+    /// Its initramfs images go in any case: they are packed again, from what was verified, when they are needed.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn verify(&self, pin: &KernelPin) -> Result<Verified, StoreError> {
+        let tree = self.tree(pin);
+        let _held = self.cache.lock(&pin.key())?;
+        if !tree.is_dir() {
+            return Ok(Verified::NotCached);
+        }
+        let (now, damages) = self.damages(&tree)?;
+        if damages.is_empty() {
+            initramfs::forget(&self.cache, &pin.release)?;
+            return Ok(Verified::Whole { files: now.files(), bytes: now.bytes() });
+        }
+        self.remove(pin)?;
+        Ok(Verified::Removed(damages))
+    }
+
+    /// Takes a kernel and the initramfs images made of it out of the cache.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove(&self, pin: &KernelPin) -> Result<(), StoreError> {
+        self.cache.remove(&self.tree(pin))?;
+        initramfs::forget(&self.cache, &pin.release)?;
+        Ok(())
+    }
+
+    /// A kernel of the user's own: a bzImage or an ELF vmlinux, and its modules, if it has any.
+    ///
+    /// `modules` is what `make modules_install` makes (`…/lib/modules/RELEASE`) or a build tree.
+    pub fn from_image(&self, image: &Path, modules: Option<&Path>) -> Result<Kernel, StoreError> {
+        let image = fs::canonicalize(image).at("find", image)?;
+        let modules = modules.map(|dir| fs::canonicalize(dir).at("find", dir)).transpose()?;
+        let key = image_key(&image, modules.as_deref())?;
+        let tree = self.cache.path("images").join(&key);
+        if touched(&tree).is_some() {
+            let _held = self.cache.lock(&key)?;
+            if touched(&tree).is_some() {
+                self.cache.remove(&tree)?;
+                self.unpack_image(&image, modules.as_deref(), &tree)?;
+            }
+        }
+        self.cache.touch(&tree)?;
+        let release = tree.join("release");
+        let release = fs::read_to_string(&release).at("read", &release)?;
+        let release = safe_release(&image, &release)?;
+        let extracted = tree.join("vmlinux");
+        let dir = modules.unwrap_or_else(|| tree.clone());
+        let configs =
+            [dir.join("config"), dir.join(".config"), image.with_file_name(format!("config-{release}"))];
+        Ok(Kernel {
+            id: image.file_name().map_or_else(String::new, |name| {
+                crate::net::clean::line(&name.to_string_lossy()).into_owned()
+            }),
+            key: format!("image-{key}"),
+            vmlinux: if extracted.exists() { extracted } else { image },
+            config: configs.into_iter().find(|config| config.exists()),
+            modules: ModuleTree {
+                release: release.clone(),
+                dir,
+                index: tree.join("modules.index"),
+                built: Vec::new(),
+            },
+            release,
+        })
+    }
+
+    /// The kernel this machine runs, from /boot and /lib/modules.
+    pub fn host_image(&self) -> Result<Kernel, StoreError> {
+        let uname = nix::sys::utsname::uname().at("ask for", "uname")?;
+        let release = uname.release().to_string_lossy().into_owned();
+        let modules = PathBuf::from(format!("/lib/modules/{release}"));
+        let images = [PathBuf::from(format!("/boot/vmlinuz-{release}")), modules.join("vmlinuz")];
+        let Some(image) = images.iter().find(|image| image.exists()) else {
+            let looked_for = images.map(|image| image.display().to_string()).join(", ");
+            return Err(StoreError::NoHostImage { release, looked_for });
+        };
+        let kernel = self.from_image(image, modules.is_dir().then_some(&modules))?;
+        Ok(Kernel { id: HOST_IMAGE.to_owned(), ..kernel })
+    }
+
+    /// What a tree's files are now, and those that are not what they were.
+    fn damages(&self, tree: &Path) -> Result<(Manifest, Vec<Damage>), StoreError> {
+        let now = Manifest::of(tree)?;
+        let damages =
+            Manifest::read(tree).map_or_else(|| vec![Damage::no_manifest()], |was| was.differences(&now));
+        if damages.is_empty() && touched(tree).is_some() {
+            // The whole cache was copied, and not the times: the content is what counts.
+            let scratch = self.cache.scratch()?;
+            now.write(&scratch.path(""))?;
+            scratch.publish(&scratch.path(MANIFEST), &tree.join(MANIFEST))?;
+        }
+        Ok((now, damages))
+    }
+
+    fn tree(&self, pin: &KernelPin) -> PathBuf {
+        self.cache.path("kernels").join(pin.key())
+    }
+
+    fn install(
+        &self,
+        pin: &KernelPin,
+        tree: &Path,
+        on_event: &mut dyn FnMut(DownloadEvent),
+    ) -> Result<(), StoreError> {
+        let mirrors = Mirrors::find(self.mirror.as_deref())?;
+        let scratch = self.cache.scratch()?;
+        for (index, package) in pin.packages.iter().enumerate() {
+            let url = mirrors.url(pin.archive, &package.path)?;
+            fetch(&url, package, &scratch.path(format!("{index}.deb")), on_event)?;
+        }
+        on_event(DownloadEvent::Unpacking { kernel: &pin.name() });
+        let made = scratch.path("tree");
+        for (index, package) in pin.packages.iter().enumerate() {
+            let deb = scratch.path(format!("{index}.deb"));
+            unpack(&deb, &pin.release, &made)
+                .map_err(|source| StoreError::Deb { package: package.package.clone(), source })?;
+        }
+        finish_tree(pin, &made)?;
+        if tree.exists() {
+            // Someone removed a part of it by hand.
+            fs::rename(tree, scratch.path("damaged")).at("replace", tree)?;
+        }
+        scratch.publish(&made, tree)?;
+        Ok(())
+    }
+
+    fn unpack_image(&self, image: &Path, modules: Option<&Path>, tree: &Path) -> Result<(), StoreError> {
+        let bytes = fs::read(image).at("read", image)?;
+        let from_dir = modules.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let release = vmlinux::release(&bytes).or(from_dir);
+        let release = release.ok_or_else(|| StoreError::UnknownRelease(image.to_owned()))?;
+        let release = safe_release(image, &release)?;
+        let is_elf = bytes.starts_with(b"\x7fELF");
+        let elf = vmlinux::extract(bytes)
+            .map_err(|source| StoreError::Vmlinux { path: image.to_owned(), source })?;
+        let index = modules.map_or_else(|| Ok(ModuleIndex::default()), ModuleIndex::build)?;
+
+        let scratch = self.cache.scratch()?;
+        let made = scratch.path("tree");
+        fs::create_dir(&made).at("create", &made)?;
+        write(&made.join("release"), release.as_bytes())?;
+        // An ELF image is booted where it is; it may be half a gigabyte of debugging information.
+        if !is_elf {
+            write(&made.join("vmlinux"), &elf)?;
+        }
+        index.write(&made.join("modules.index"))?;
+        Manifest::of(&made)?.write(&made)?;
+        scratch.publish(&made, tree)?;
+        self.cache.evict("images", IMAGES_BYTES_MAX)?;
+        Ok(())
+    }
+}
+
+/// A release becomes part of the names of files: of the kernel's configuration, and of all that is made of it.
+fn safe_release(image: &Path, release: &str) -> Result<String, StoreError> {
+    FileName::parse(release)
+        .map(|name| name.to_string())
+        .map_err(|source| StoreError::BadRelease { image: image.to_owned(), source })
+}
+
+/// The parts [`Kernel`] names; a tree is published whole, so this fails only if someone took a part away.
+fn is_complete(tree: &Path) -> bool {
+    ["vmlinux", "config", "modules.index", MANIFEST].iter().all(|part| tree.join(part).is_file())
+}
+
+/// The first file of a tree that was changed or lost since it was made; all of it, if there is none.
+fn touched(tree: &Path) -> Option<Damage> {
+    Manifest::read(tree).map_or_else(|| Some(Damage::no_manifest()), |manifest| manifest.touched(tree))
+}
+
+/// Takes what is needed out of a package.
+fn unpack(deb: &Path, release: &str, tree: &Path) -> Result<(), DebError> {
+    let file = io::BufReader::new(File::open(deb)?);
+    for_each_file(file, |path, content| {
+        let Some(place) = place_of(path, release) else {
+            return Ok(());
+        };
+        let place = tree.join(place);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        io::copy(content, &mut File::create(place)?).map(drop)
+    })
+}
+
+/// Where a package's file goes in the tree, if anywhere.
+///
+/// Until 6.18 one package has boot/ and lib/modules/ (usr/lib/modules/ in later builds). From 6.19 three
+/// have them: linux-binary the image, linux-base the configuration and the built-in names, linux-modules
+/// the modules; and by 7.2 image and configuration are in usr/lib/modules/ too.
+fn place_of(path: &InnerPath, release: &str) -> Option<PathBuf> {
+    if let Some(boot) = path.below("boot/") {
+        let name = boot.as_str().strip_suffix(release)?.strip_suffix('-')?;
+        return ["vmlinuz", "config"].contains(&name).then(|| name.into());
+    }
+    let path = path.below("usr/").unwrap_or_else(|| path.clone());
+    let inside = path.below(&format!("lib/modules/{release}/"))?;
+    match inside.as_str() {
+        "vmlinuz" | "config" => Some(inside.into()),
+        "modules.builtin" | "modules.builtin.modinfo" => Some(Path::new("modules").join(inside)),
+        _ => {
+            let unused = UNUSED_MODULES.iter().any(|prefix| inside.as_str().starts_with(prefix));
+            (is_module(inside.as_ref()) && !unused).then(|| Path::new("modules").join(inside))
+        }
+    }
+}
+
+/// Makes the ELF kernel and the index of what was unpacked.
+fn finish_tree(pin: &KernelPin, tree: &Path) -> Result<(), StoreError> {
+    let parts = [
+        ("vmlinuz", "kernel image"),
+        ("config", "configuration"),
+        ("modules/modules.builtin", "list of built-in modules"),
+        ("modules/kernel", "modules"),
+    ];
+    for (part, what) in parts {
+        if !tree.join(part).exists() {
+            return Err(StoreError::Incomplete { kernel: pin.name(), what });
+        }
+    }
+    let image = tree.join("vmlinuz");
+    let bytes = fs::read(&image).at("read", &image)?;
+    if let Some(found) = vmlinux::release(&bytes).filter(|found| *found != pin.release) {
+        return Err(StoreError::WrongRelease { kernel: pin.name(), release: pin.release.clone(), found });
+    }
+    let elf =
+        vmlinux::extract(bytes).map_err(|source| StoreError::Vmlinux { path: image.clone(), source })?;
+    write(&tree.join("vmlinux"), &elf)?;
+    fs::remove_file(&image).at("remove", &image)?;
+    ModuleIndex::build(&tree.join("modules"))?.write(&tree.join("modules.index"))?;
+    Manifest::of(tree)?.write(tree)?;
+    Ok(())
+}
+
+/// Names an image and its modules as they are now, by what stat(2) says: a rebuild has new times.
+fn image_key(image: &Path, modules: Option<&Path>) -> Result<String, FileError> {
+    let mut hash = Sha256::new();
+    hash.update(TREE_FORMAT.to_le_bytes());
+    let mut add = |path: &Path| -> Result<(), FileError> {
+        let metadata = fs::metadata(path).at("read", path)?;
+        hash.update(path.as_os_str().as_encoded_bytes());
+        for number in [metadata.ino(), metadata.size(), metadata.mtime() as u64, metadata.mtime_nsec() as u64]
+        {
+            hash.update(number.to_le_bytes());
+        }
+        Ok(())
+    };
+    add(image)?;
+    if let Some(dir) = modules {
+        module_files(dir)?.iter().try_for_each(|module| add(module))?;
+        add(dir)?;
+    }
+    Ok(hex(&hash.finalize())[..16].to_owned())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).at("write", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::kernel::pins::Kernels;
+
+    #[rstest::rstest]
+    #[case("boot/vmlinuz-R", Some("vmlinuz"))]
+    #[case("boot/config-R", Some("config"))]
+    #[case("boot/System.map-R", None)]
+    #[case("boot/vmlinuz-S", None)]
+    #[case("usr/lib/modules/R/vmlinuz", Some("vmlinuz"))]
+    #[case("usr/lib/modules/R/config", Some("config"))]
+    #[case("lib/modules/R/modules.builtin", Some("modules/modules.builtin"))]
+    #[case("usr/lib/modules/R/modules.order", None)]
+    #[case("lib/modules/R/kernel/drivers/net/veth.ko", Some("modules/kernel/drivers/net/veth.ko"))]
+    #[case("usr/lib/modules/R/kernel/net/8021q/8021q.ko.xz", Some("modules/kernel/net/8021q/8021q.ko.xz"))]
+    #[case("lib/modules/R/kernel/sound/soundcore.ko.xz", None)]
+    #[case("lib/modules/RR/kernel/x.ko", None)]
+    #[case("usr/share/doc/x.ko", None)]
+    fn keeps_what_is_needed(#[case] path: &str, #[case] expected: Option<&str>) {
+        let path = InnerPath::parse(path).unwrap();
+        assert_eq!(place_of(&path, "R"), expected.map(PathBuf::from));
+    }
+
+    /// A store with 6.12.57 in it, as if installed.
+    fn installed(dir: &Path) -> (Store, KernelPin, PathBuf) {
+        let store = Store::new(Cache::at(dir).unwrap(), None);
+        let pin = Kernels::built_in().unwrap().select("6.12.57").unwrap()[0].clone();
+        let tree = store.tree(&pin);
+        fs::create_dir(&tree).unwrap();
+        for part in ["vmlinux", "config", "modules.index"] {
+            fs::write(tree.join(part), part).unwrap();
+        }
+        Manifest::of(&tree).unwrap().write(&tree).unwrap();
+        (store, pin, tree)
+    }
+
+    #[test]
+    fn boots_nothing_that_was_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, pin, tree) = installed(dir.path());
+        let ensure = || store.ensure(&pin, InstallPolicy::CachedOnly, &mut |_| ());
+        assert_eq!(ensure().unwrap().id, "6.12.57");
+
+        fs::write(tree.join("vmlinux"), "vmlinux").unwrap();
+        ensure().expect("the same content, written again, is whole");
+        assert_eq!(touched(&tree), None, "and so it is from now on");
+
+        fs::write(tree.join("vmlinux"), "vmlinuX").unwrap();
+        let error = ensure().unwrap_err().to_string();
+        assert!(
+            error.contains("is damaged: vmlinux has another content; `lab kernels fetch 6.12.57`"),
+            "{error}"
+        );
+        let Verified::Removed(damages) = store.verify(&pin).unwrap() else { panic!("it is damaged") };
+        assert_eq!(damages[0].file, "vmlinux");
+        assert!(matches!(ensure(), Err(StoreError::NotCached { .. })));
+        assert_eq!(store.verify(&pin).unwrap(), Verified::NotCached);
+    }
+
+    #[test]
+    fn verifying_forgets_the_initramfs_images_of_that_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, pin, _) = installed(dir.path());
+        let image = |release: &str| store.cache.path(format!("initramfs/{release}-0123456789abcdef.cpio"));
+        let (own, other) = (image(&pin.release), image("6.12.57+deb12-amd64"));
+        fs::write(&own, "cpio").unwrap();
+        fs::write(&other, "cpio").unwrap();
+        assert!(matches!(store.verify(&pin).unwrap(), Verified::Whole { files: 3, .. }));
+        assert!(!own.exists() && other.exists());
+    }
+
+    #[test]
+    fn the_image_key_follows_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, modules) = (dir.path().join("bzImage"), dir.path().join("modules"));
+        fs::create_dir(&modules).unwrap();
+        fs::write(&image, "1").unwrap();
+        fs::write(modules.join("bonding.ko"), "1").unwrap();
+        let key = || image_key(&image, Some(&modules)).unwrap();
+        let first = key();
+        assert_eq!(key(), first);
+        fs::write(modules.join("bonding.ko"), "22").unwrap();
+        let second = key();
+        assert_ne!(second, first);
+        fs::write(&image, "22").unwrap();
+        assert_ne!(key(), second);
+    }
+}

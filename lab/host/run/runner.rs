@@ -1,0 +1,593 @@
+//! One topology on one kernel: starts the agent, hands it the plan, collects its records, judges them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::host::cache::Cache;
+use crate::host::kernel::modules::ModulesError;
+use crate::host::kernel::store::Kernel;
+use crate::host::run::local::LocalAgent;
+use crate::host::run::{local, plugins, warm_check};
+use crate::host::vm::death::{Cause, Death, Exit};
+use crate::host::vm::initramfs::InitramfsError;
+use crate::host::vm::qemu::{Accelerator, Clock, Qemu, QemuError, VmSpec};
+use crate::host::vm::warm::{Note, StartError};
+use crate::host::vm::{Next, Timeouts, Vm, initramfs, nics, warm};
+use crate::judge::account::Account;
+use crate::judge::outcome::Outcome;
+use crate::judge::{ledger, verdict};
+use crate::net::clean;
+use crate::net::version::Running;
+use crate::plan;
+use crate::plan::Plan;
+use crate::plan::moment::When;
+use crate::plan::record::{Record, Request};
+use crate::report::document::{Document, KernelDocument, Timing};
+use crate::report::rounds;
+use crate::topology::Topology;
+
+/// What every guest has, whatever its topology: one saved machine then serves all of them.
+const STANDARD_MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_console",
+    "bonding",
+    "8021q",
+    "veth",
+    "dummy",
+    "bridge",
+    "ipvlan",
+    "macvlan",
+    "sch_plug",
+    "sch_tbf",
+    "sch_netem",
+    "sch_sfq",
+    "sch_codel",
+    "sch_fq",
+    "sch_fq_codel",
+    "sch_cake",
+    "sch_ingress",
+    "cls_matchall",
+    "cls_flower",
+    "act_gact",
+    "nf_tables",
+    "tun",
+];
+
+/// A machine to run topologies in.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// Who starts it.
+    pub qemu: &'a Qemu,
+    /// Who runs its instructions.
+    pub accelerator: Accelerator,
+    /// The binary that becomes its `/init`.
+    pub init: &'a Path,
+    /// Where CNI plugins' own programs are.
+    pub plugins: Option<&'a Path>,
+    /// Where initramfs and saved machines are kept.
+    pub cache: &'a Cache,
+    /// Whether to boot anew instead of restoring a saved machine.
+    pub cold: bool,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+/// How one run ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The result.
+    pub document: Document,
+    /// The account, when there is one.
+    pub account: Option<Account>,
+    /// What the kernel lacks; then nothing was run.
+    pub missing: Vec<String>,
+    /// What the user should know about how it was run.
+    pub notes: Vec<String>,
+}
+
+/// Why there was no run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// QEMU did not start.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    /// No initramfs.
+    #[error(transparent)]
+    Initramfs(#[from] InitramfsError),
+    /// The kernel's modules cannot be read.
+    #[error(transparent)]
+    Modules(#[from] ModulesError),
+    /// The agent on this kernel did not start.
+    #[error("start the agent: {0}")]
+    Agent(#[source] std::io::Error),
+}
+
+/// What a guest has asked for.
+struct Asked {
+    slot: usize,
+    is_in: bool,
+}
+
+/// Records as they come, with the times of the milestones among them.
+struct Collected {
+    records: Vec<Record>,
+    built: Option<Instant>,
+    garbage: Option<String>,
+}
+
+impl Collected {
+    fn new() -> Self {
+        Self { records: Vec::new(), built: None, garbage: None }
+    }
+
+    /// Takes a line in; what is no record is remembered, and makes the run an error.
+    fn line(&mut self, line: &str) -> Option<Asked> {
+        let mut asked = None;
+        match serde_json::from_str(&clean::json(line, &[])) {
+            Ok(record) => {
+                if let Record::Ask { slot, is_in } = record {
+                    asked = Some(Asked { slot, is_in });
+                }
+                if matches!(record, Record::Counters { when: When::Before, .. }) {
+                    self.built.get_or_insert_with(Instant::now);
+                }
+                self.records.push(record);
+            }
+            Err(error) => {
+                let head: String = line.chars().take(120).collect();
+                let garbage = format!("a line that is no record ({error}): {head}");
+                self.garbage.get_or_insert(clean::line(&garbage).into_owned());
+            }
+        }
+        asked
+    }
+}
+
+/// Runs a topology in a machine.
+///
+/// # Errors
+/// When no machine could be started for a reason that is not the kernel's.
+pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
+    carry_out_in_machine(topology, &crate::plan::lower::lower(topology), machine)
+}
+
+/// Carries out a plan of a topology in a machine.
+///
+/// # Errors
+/// As [`run_in_machine`].
+pub fn carry_out_in_machine(
+    topology: &Topology,
+    plan: &Plan,
+    machine: &Machine<'_>,
+) -> Result<Run, RunError> {
+    warm_check::carry_out(machine, |machine| carry_out_once(topology, plan, machine))
+}
+
+fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Result<Run, RunError> {
+    let begun = Instant::now();
+    let kernel = kernel_document(plan, machine);
+    if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+    }
+    if let Some(reason) = plugins::lacking(topology, machine.plugins) {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+    }
+    let missing = absent_drivers(plan, machine)?;
+    if !missing.is_empty() {
+        let timing = Timing { total: millis(begun), ..Timing::default() };
+        return Ok(lacking(topology, kernel, missing, timing));
+    }
+    let spec = spec(plan, machine)?;
+    let (mut vm, notes) = match start(machine, machine.timeouts.allowing(plan), &spec) {
+        Ok(started) => started,
+        Err(StartError::Qemu(error)) => return Err(error.into()),
+        Err(StartError::Death(death)) => {
+            return Ok(died(
+                topology,
+                kernel,
+                &death,
+                Timing { start: millis(begun), total: millis(begun), ..Timing::default() },
+            ));
+        }
+    };
+    if let Some(why) = another_release(&kernel.release, &notes.0) {
+        let timing = Timing { start: millis(begun), total: millis(begun), ..Timing::default() };
+        return Ok(unfinished(topology, kernel, Outcome::Error, why, timing));
+    }
+    let started = Instant::now();
+    let mut collected = Collected::new();
+    let exit = match converse(&mut vm, plan, &mut collected) {
+        Ok(()) => vm.finish(),
+        Err(death) => Exit::Died(death),
+    };
+    let timing = timing(begun, started, &collected);
+    let mut run = match exit {
+        Exit::Finished { .. } => conclude(topology, plan, kernel, collected, timing),
+        Exit::Died(death) => died(topology, kernel, &death, timing),
+    };
+    run.notes = notes.1;
+    run.document.attachments = plugins::attachments(topology, machine.plugins);
+    Ok(run)
+}
+
+/// Why a guest is not the kernel that was to be tested, if it is not.
+fn another_release(asked: &str, runs: &str) -> Option<String> {
+    (asked != runs).then(|| {
+        format!(
+            "the guest runs {runs:?}, and {asked:?} was to be tested\nnext: `lab kernels verify`, or name the modules \
+             of this very image"
+        )
+    })
+}
+
+/// Hands the plan over, and does what the guest asks for, until it has no more to say.
+fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), Death> {
+    vm.send(&request(plan))?;
+    while let Next::Line(line) = vm.next_line() {
+        let Some(Asked { slot, is_in }) = collected.line(&line) else { continue };
+        let ends = plan.slots.get(slot).map(|near| [slot, near.peer]);
+        let plugged = ends.ok_or_else(|| format!("the machine has no slot {slot}")).and_then(|ends| {
+            let plug = |end| vm.plug(&nics::name(end), is_in).map_err(|error| error.to_string());
+            ends.into_iter().try_for_each(plug)
+        });
+        let answer = serde_json::to_string(&Request::Answer(plugged.err()));
+        vm.send(&answer.expect("a text is plain data"))?;
+    }
+    Ok(())
+}
+
+type ReleaseAndNotes = (String, Vec<String>);
+
+fn start(
+    machine: &Machine<'_>,
+    timeouts: Timeouts,
+    spec: &VmSpec,
+) -> Result<(Vm, ReleaseAndNotes), StartError> {
+    if machine.cold {
+        let mut vm = Vm::boot(machine.qemu, spec, timeouts)?;
+        let ready = vm.wait_ready().map_err(Box::new)?;
+        return Ok((vm, (ready.release, Vec::new())));
+    }
+    let states = machine.cache.path("machines");
+    let started = warm::start(machine.qemu, spec, timeouts, &states)?;
+    let notes = started.note.iter().map(Note::to_string).collect();
+    Ok((started.vm, (started.ready.release, notes)))
+}
+
+/// The smallest machine that comes up: what a probe boots.
+///
+/// # Errors
+/// When no initramfs can be made.
+pub fn probe_spec(kernel: &Kernel, init: &Path, cache: &Cache) -> Result<VmSpec, RunError> {
+    let names = kernel.modules.available(STANDARD_MODULES)?;
+    let initramfs = initramfs::build(cache, kernel, init, &names, &[])?;
+    Ok(VmSpec::new(kernel.vmlinux.clone(), initramfs))
+}
+
+/// Half of a machine's memory holds its files (tmpfs of the initramfs), and a kernel that runs out of it leaves the last
+/// ones away without a word: plugins are some MB each.
+const PLUGINS_MIB: u32 = 128;
+
+fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
+    let needed = modules(plan);
+    let names: Vec<&str> = needed.iter().map(String::as_str).collect();
+    // What a kernel does not have cannot be packed; the agent says so if the plan needs it.
+    let names = machine.kernel.modules.available(&names)?;
+    let plugins = match machine.plugins {
+        Some(folder) => plugins::files(folder, &plugin_names(plan)).map_err(InitramfsError::from)?,
+        None => Vec::new(),
+    };
+    let initramfs = initramfs::build(machine.cache, machine.kernel, machine.init, &names, &plugins)?;
+    let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
+    spec.accelerator = machine.accelerator;
+    spec.clock = clock(plan, machine.accelerator);
+    if !plugins.is_empty() {
+        spec.memory_mib += PLUGINS_MIB;
+    }
+    nics::plug(&mut spec, &plan.slots);
+    Ok(spec)
+}
+
+fn clock(plan: &Plan, accelerator: Accelerator) -> Clock {
+    if accelerator == Accelerator::Tcg && wants_virtual_time(plan) { Clock::Virtual } else { Clock::Real }
+}
+
+/// Where time is measured, decides, or is passed by waiting: the ms are then the kernel's, whatever else the host does, and waits
+/// cost nothing. Elsewhere time is real, for counting instructions makes a computing guest half as fast. With NICs it must
+/// be: the host pulls their cables, and while the guest waits for that virtual time flies.
+fn wants_virtual_time(plan: &Plan) -> bool {
+    plan.is_timed() && plan.slots.is_empty()
+}
+
+/// Drivers that the kernel's modules do not have: no machine needs to be started to learn it there.
+fn absent_drivers(plan: &Plan, machine: &Machine<'_>) -> Result<Vec<String>, ModulesError> {
+    let mut absent = Vec::new();
+    for need in &plan.needs {
+        if let Some(module) = need.driver_module()
+            && machine.kernel.modules.lacks(module)?
+        {
+            absent.push(format!("{need} ({})", need.provider()));
+        }
+    }
+    Ok(absent)
+}
+
+fn plugin_names(plan: &Plan) -> Vec<String> {
+    let name = |need: &plan::Need| match need {
+        plan::Need::Plugin(name) => Some(name.clone()),
+        _ => None,
+    };
+    plan.needs.iter().filter_map(name).collect()
+}
+
+fn modules(plan: &Plan) -> Vec<String> {
+    let mut names: Vec<String> = STANDARD_MODULES.iter().map(ToString::to_string).collect();
+    for name in plan.needs.iter().flat_map(plan::Need::modules) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What tells one saved machine of a kernel from another: topologies with the same can share it.
+pub fn machine_of(topology: &Topology) -> Vec<String> {
+    let plan = crate::plan::lower::lower(topology);
+    let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
+    let timed = wants_virtual_time(&plan).then(|| "timed".to_owned());
+    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).chain(timed).collect()
+}
+
+/// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should
+/// know about it.
+///
+/// # Errors
+/// When a run would come to no result. [`unstarted`] makes a result of it.
+pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
+    let plan = crate::plan::lower::lower(topology);
+    if nics::lacks(machine.qemu, &plan.slots).is_some()
+        || plugins::lacking(topology, machine.plugins).is_some()
+        || !absent_drivers(&plan, machine).map_err(RunError::from)?.is_empty()
+    {
+        return Ok(None);
+    }
+    let spec = spec(&plan, machine)?;
+    if machine.cold || warm_check::is_distrusted(machine) {
+        return Ok(None);
+    }
+    let states = machine.cache.path("machines");
+    match warm::prepare(machine.qemu, &spec, machine.timeouts, &states) {
+        Ok(note) => Ok(note.map(|note| note.to_string())),
+        Err(StartError::Qemu(error)) => Err(RunError::from(error).into()),
+        Err(StartError::Death(death)) => Err(Unstarted::Died(death)),
+    }
+}
+
+/// Why a run would come to no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Unstarted {
+    /// No machine, for a reason that is not the kernel's.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The guest died before it waited for work.
+    #[error(transparent)]
+    Died(Box<Death>),
+}
+
+/// The result for a topology whose machine did not start.
+pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) -> Document {
+    let kernel = kernel_document(&crate::plan::lower::lower(topology), machine);
+    let timing = Timing::default();
+    match why {
+        Unstarted::Died(death) => died(topology, kernel, death, timing).document,
+        Unstarted::Run(error) => {
+            let reason = format!("{error}\nnext: `lab doctor` says what this machine lacks");
+            unfinished(topology, kernel, Outcome::Error, reason, timing).document
+        }
+    }
+}
+
+/// The result for a topology at which the lab itself failed.
+pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
+    let reason = format!("the lab failed: {what}\nnext: report it with the topology");
+    let kernel = kernel_document(&crate::plan::lower::lower(topology), machine);
+    unfinished(topology, kernel, Outcome::Error, reason, Timing::default()).document
+}
+
+fn kernel_document(plan: &Plan, machine: &Machine<'_>) -> KernelDocument {
+    KernelDocument {
+        id: machine.kernel.id.clone(),
+        release: machine.kernel.release.clone(),
+        backend: "vm".into(),
+        accelerator: machine.accelerator.name().into(),
+        clock: clock(plan, machine.accelerator).word().into(),
+    }
+}
+
+/// Carries out a plan of a topology on this kernel, in namespaces of its own.
+///
+/// # Errors
+/// When the agent could not be started.
+pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> Result<Run, RunError> {
+    let begun = Instant::now();
+    let begun_here = Timing { total: millis(begun), ..Timing::default() };
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let kernel = KernelDocument {
+        id: "host".into(),
+        release,
+        backend: "host".into(),
+        accelerator: "none".into(),
+        clock: Clock::Real.word().into(),
+    };
+    if !plan.slots.is_empty() {
+        let reason = "this kernel cannot run this topology; it lacks:\n  emulated NICs, which a microVM has \
+                      (--kernel VERSION)";
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason.into(), begun_here));
+    }
+    if let Some(reason) = plugins_here(&plugin_names(plan)) {
+        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, begun_here));
+    }
+    let timeouts = timeouts.allowing(plan);
+    let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
+    let started = Instant::now();
+    let mut collected = Collected::new();
+    agent.send(&request(plan)).map_err(RunError::Agent)?;
+    let hung = loop {
+        match agent.next_line() {
+            // Only a machine has cables to ask for.
+            local::Next::Line(line) => drop(collected.line(&line)),
+            local::Next::Closed => break false,
+            local::Next::TimedOut => break true,
+        }
+    };
+    let (status, last_words) = agent.finish(hung).map_err(RunError::Agent)?;
+    let timing = timing(begun, started, &collected);
+    if hung || !status.success() {
+        let outcome = if hung { Outcome::Hang } else { Outcome::Error };
+        let what = if hung {
+            "the agent hung and was ended".into()
+        } else {
+            format!("the agent ended with {status}")
+        };
+        let reason = format!(
+            "{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at",
+            last_words
+        );
+        return Ok(unfinished(topology, kernel, outcome, reason, timing));
+    }
+    Ok(conclude(topology, plan, kernel, collected, timing))
+}
+
+/// Why plugins' own programs are not run on this kernel. They run as root, keep leases under /var/lib/cni and sockets
+/// under /run, where this machine's own pods have theirs, and may start what outlives them.
+fn plugins_here(names: &[String]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "CNI plugins' own programs ({}) are not run on this machine: they would write to its /var/lib/cni and /run\n\
+         next: run it in a microVM (--kernel VERSION), or have the lab attach the pods (--cni own)",
+        names.join(", ")
+    ))
+}
+
+fn request(plan: &Plan) -> String {
+    serde_json::to_string(&Request::Run(plan.clone()))
+        .expect("a plan has text keys only, and no map that could fail")
+}
+
+fn timing(begun: Instant, started: Instant, collected: &Collected) -> Timing {
+    let built = collected.built.unwrap_or(started);
+    let between = |from: Instant, to: Instant| saturating_millis(to.saturating_duration_since(from));
+    let now = Instant::now();
+    Timing {
+        start: between(begun, started),
+        build: between(started, built),
+        run: between(built, now),
+        total: between(begun, now),
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    saturating_millis(since.elapsed())
+}
+
+fn saturating_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The agent came to its end: now its records must be whole.
+fn conclude(
+    topology: &Topology,
+    plan: &Plan,
+    kernel: KernelDocument,
+    collected: Collected,
+    timing: Timing,
+) -> Run {
+    if let Some(garbage) = collected.garbage {
+        let reason =
+            format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
+        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+    }
+    if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
+        return lacking(topology, kernel, what.clone(), timing);
+    }
+    match ledger::close(plan, &collected.records) {
+        Ok(account) => {
+            let finished = |account: &Account| {
+                let verdict = verdict::judge(topology, account, Running::of(&kernel.id, &kernel.release));
+                let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
+                document.stood_in(topology)
+            };
+            let documents = rounds::rounds(&account, plan.repetitions).iter().map(finished).collect();
+            let document = rounds::together(documents).expect("a plan has a round at least");
+            Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
+        }
+        Err(error) => {
+            let reason = format!("{error}\nnext: run it again; if it repeats, report it with the topology");
+            unfinished(topology, kernel, Outcome::Error, reason, timing)
+        }
+    }
+}
+
+/// What a kernel lacks is a skip.
+fn lacking(topology: &Topology, kernel: KernelDocument, missing: Vec<String>, timing: Timing) -> Run {
+    let reason =
+        format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, missing.join("\n  "));
+    Run { missing, ..unfinished(topology, kernel, Outcome::Skip, reason, timing) }
+}
+
+fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timing) -> Run {
+    let outcome = match &death.cause {
+        Cause::Panic { .. } => Outcome::Panic,
+        Cause::Hang { .. } => Outcome::Hang,
+        Cause::BootFail { .. } => Outcome::BootFail,
+        Cause::AgentDied { .. }
+        | Cause::Garbage { .. }
+        | Cause::QemuKilled { .. }
+        | Cause::QemuExited { .. } => Outcome::Error,
+    };
+    unfinished(topology, kernel, outcome, death.to_string(), timing)
+}
+
+fn unfinished(
+    topology: &Topology,
+    kernel: KernelDocument,
+    outcome: Outcome,
+    reason: String,
+    timing: Timing,
+) -> Run {
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).stood_in(topology);
+    Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_words_are_one_line_each() {
+        let mut collected = Collected::new();
+        let said = r#"{"missing":{"what":["\u001b[2J\nok 1 - forged","\u202e\u0000\r"]}}"#;
+        assert!(collected.line(said).is_none() && collected.garbage.is_none());
+        let what = ["\\u{1b}[2J\\nok 1 - forged", "\\u{202e}\\u{0}\\r"].map(String::from).to_vec();
+        assert_eq!(collected.records, [Record::Missing { what }]);
+        collected.line("{\"\u{1b}[2J\": 1}");
+        let garbage = collected.garbage.expect("it is no record");
+        assert!(!garbage.contains(clean::is_unsafe), "{garbage:?}");
+    }
+
+    #[test]
+    fn a_guest_of_another_release_is_not_the_kernel_under_test() {
+        assert_eq!(another_release("6.12.57+deb12-amd64", "6.12.57+deb12-amd64"), None);
+        let why = another_release("6.12.57+deb12-amd64", "6.1.0-\u{1b}[2J").expect("it is another");
+        assert!(why.contains("6.12.57+deb12-amd64") && !why.contains('\u{1b}'), "{why}");
+    }
+}

@@ -1,0 +1,203 @@
+//! KVM or TCG: KVM only after a guest has booted with it on this machine.
+//!
+//! /dev/kvm can exist, open, create a VM and a vCPU and still not run a kernel (nested virtualisation without the MSRs
+//! a kernel needs), so nothing short of a boot proves anything. The answer is remembered.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use crate::host::vm::{Timeouts, Vm};
+
+/// What nobody knows of runs with KVM, said where it matters.
+pub const UNTESTED_WITH_KVM: &str = "no machine of the project had a working KVM. Untested with it: saved machines (a user's \
+    first run with KVM compares a restored machine with a booted one, once), and how \
+    silences and losses of flows with an interval vary, for virtual time is TCG's alone. All accepted snapshots are from TCG";
+
+const KVM_DEVICE: &str = "/dev/kvm";
+
+/// A guest with a working KVM is ready in under 2 s; one that never prints costs this once.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const ANSWER_FILE: &str = "accelerator.json";
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// KVM where it works.
+    #[default]
+    Auto,
+    /// TCG, without a question.
+    Tcg,
+    /// KVM or an error.
+    Kvm,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "tcg" => Ok(Self::Tcg),
+            "kvm" => Ok(Self::Kvm),
+            other => Err(format!("unknown accelerator {other:?}: tcg, kvm or auto")),
+        }
+    }
+}
+
+/// What is used, and why it is not the faster one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// For [`VmSpec`].
+    pub accelerator: Accelerator,
+    /// Why not KVM.
+    pub note: Option<String>,
+}
+
+/// Why there is no such accelerator.
+#[derive(Debug, thiserror::Error)]
+pub enum AccelError {
+    /// KVM was demanded.
+    #[error("kvm does not work here: {reason}; use --accel tcg or auto")]
+    Kvm {
+        /// What it did instead.
+        reason: String,
+    },
+    /// QEMU did not start.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+}
+
+/// What a probe found, and for which machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    host_release: String,
+    host_cpu: String,
+    qemu: String,
+    /// Nothing when KVM works.
+    failure: Option<String>,
+}
+
+/// Decides for this machine, booting `spec` once if the answer is not in `cache`.
+///
+/// # Errors
+/// When KVM is demanded and does not work, or QEMU does not start.
+pub fn decide(choice: Choice, qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Decision, AccelError> {
+    if choice == Choice::Tcg {
+        return Ok(Decision { accelerator: Accelerator::Tcg, note: None });
+    }
+    let failure = match device_failure() {
+        Some(failure) => Some(failure),
+        // Who demands it may have just repaired it.
+        None if choice == Choice::Kvm => probe(qemu, spec)?,
+        None => remembered_or_probed(qemu, spec, cache)?,
+    };
+    match failure {
+        None => Ok(Decision { accelerator: Accelerator::Kvm, note: None }),
+        Some(reason) if choice == Choice::Kvm => Err(AccelError::Kvm { reason }),
+        Some(reason) => {
+            Ok(Decision { accelerator: Accelerator::Tcg, note: Some(format!("no kvm: {reason}")) })
+        }
+    }
+}
+
+/// The processor's name, as /proc/cpuinfo has it.
+#[must_use]
+pub fn host_cpu() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// The running kernel's release.
+#[must_use]
+pub fn host_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim_end().to_owned()
+}
+
+/// Why KVM is out of the question here, without a boot.
+#[must_use]
+pub fn device_failure() -> Option<String> {
+    let opened = fs::File::options().read(true).write(true).open(KVM_DEVICE);
+    opened.err().map(|error| format!("{KVM_DEVICE}: {error}"))
+}
+
+fn remembered_or_probed(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Option<String>, QemuError> {
+    let file = cache.join(ANSWER_FILE);
+    let mut answer = question(qemu);
+    if let Some(remembered) = recall(&file, &answer) {
+        return Ok(remembered.failure);
+    }
+    answer.failure = probe(qemu, spec)?;
+    // Without it the next run probes again, which is slower and no more.
+    let _ = remember(&file, &answer);
+    Ok(answer.failure)
+}
+
+/// What an answer is true for.
+fn question(qemu: &Qemu) -> Answer {
+    Answer { host_release: host_release(), host_cpu: host_cpu(), qemu: qemu.release.clone(), failure: None }
+}
+
+fn recall(file: &Path, question: &Answer) -> Option<Answer> {
+    let remembered: Answer = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let asked = Answer { failure: remembered.failure.clone(), ..question.clone() };
+    (remembered == asked).then_some(remembered)
+}
+
+fn remember(file: &Path, answer: &Answer) -> io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut unfinished = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer(&mut unfinished, answer)?;
+    unfinished.persist(file).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Boots to the ready line. Returns what went wrong, if something did.
+fn probe(qemu: &Qemu, spec: &VmSpec) -> Result<Option<String>, QemuError> {
+    let spec = VmSpec { accelerator: Accelerator::Kvm, ..spec.clone() };
+    let timeouts = Timeouts { boot: PROBE_TIMEOUT, ..Timeouts::default() };
+    let failure = Vm::boot(qemu, &spec, timeouts)?.wait_ready().err();
+    Ok(failure
+        .map(|death| format!("{KVM_DEVICE} is there, but a guest does not boot with it: {}", death.cause)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_true_for_its_own_machine_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cache").join(ANSWER_FILE);
+        let answer = Answer {
+            host_release: "6.1".to_owned(),
+            host_cpu: "cpu".to_owned(),
+            qemu: "10.0.2".to_owned(),
+            failure: Some("suberror 1".to_owned()),
+        };
+        let question = Answer { failure: None, ..answer.clone() };
+        assert_eq!(recall(&file, &question), None);
+        remember(&file, &answer).unwrap();
+        assert_eq!(recall(&file, &question), Some(answer));
+        assert_eq!(recall(&file, &Answer { qemu: "10.0.3".to_owned(), ..question.clone() }), None);
+        assert_eq!(recall(&file, &Answer { host_cpu: "other".to_owned(), ..question.clone() }), None);
+        fs::write(&file, "not json").unwrap();
+        assert_eq!(recall(&file, &question), None);
+    }
+
+    #[test]
+    fn choices_are_spelled_as_the_command_line_spells_them() {
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!("kvm".parse(), Ok(Choice::Kvm));
+        assert!("hvf".parse::<Choice>().unwrap_err().contains("tcg, kvm or auto"));
+    }
+}

@@ -1,0 +1,397 @@
+//! Warm starts: boot once to the ready line, save the machine, restore a fresh copy of it for each run.
+//!
+//! Every copy starts from the same bytes, so a run is as pristine as after a cold boot and more alike: the guest's
+//! random numbers are the same in each copy until the kernel reseeds itself (hash seeds, MAC addresses of new devices),
+//! and its wall clock says when the machine was saved. Both are wanted here, where two runs are compared, and the guest
+//! talks to nobody outside who could be fooled by them; so no seed is sent.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::host::vm::death::Death;
+use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use crate::host::vm::qmp::QmpError;
+use crate::host::vm::{Timeouts, Vm, accel, checksum};
+use crate::net::clean;
+use crate::plan::handshake::{PROTOCOL, Ready};
+
+/// 75 MB to a file takes 0.5 s, to a slow disk 20 times that.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The header is before the machine in the same file, so both appear under their name at once. QEMU aligns guest pages
+/// to 1 MiB within the file (migration/ram.c, MAPPED_RAM_FILE_OFFSET_ALIGNMENT).
+const HEADER_BYTES: u64 = 1024 * 1024;
+
+/// How many states stay that nobody has used of late. 75 MB each.
+const STATES_MAX: usize = 40;
+const STATE_SUFFIX: &str = "machine";
+const LOCK_SUFFIX: &str = "lock";
+const UNFINISHED_PREFIX: &str = "unfinished-";
+/// Saving takes seconds: what is older was left by a lab that was killed.
+const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(3600);
+
+const USE_MARK_INTERVAL: Duration = Duration::from_secs(3600);
+/// A matrix of the whole gallery has more machines than [`STATES_MAX`], and none of them may go before its cells ran.
+const IN_USE_AGE_MAX: Duration = Duration::from_secs(2 * USE_MARK_INTERVAL.as_secs());
+
+/// Raised when the header or the way to save changes.
+const FORMAT: u32 = 1;
+
+/// Why there is no guest that waits for work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// QEMU did not start.
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    /// It started, and the guest did not get there.
+    #[error(transparent)]
+    Death(#[from] Box<Death>),
+}
+
+/// Why a start was colder than it might have been.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Note {
+    /// The QEMU is too old.
+    #[error("qemu {release} cannot save a machine with mapped-ram (9.0 can): every run boots cold")]
+    NoMappedRam {
+        /// Its version.
+        release: String,
+    },
+    /// A saved machine was not to be used. It is deleted.
+    #[error("the saved machine was unusable ({why}) and is deleted: this run booted cold")]
+    Discarded {
+        /// What was wrong with it.
+        why: String,
+    },
+    /// The machine could not be saved.
+    #[error("the machine could not be saved ({why}): this run booted cold")]
+    NotSaved {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// A guest that waits for work, and how it came to.
+#[derive(Debug)]
+pub struct Started {
+    /// The machine.
+    pub vm: Vm,
+    /// What it said when it was ready.
+    pub ready: Ready,
+    /// True when it is a restored copy.
+    pub is_warm: bool,
+    /// Why it is not.
+    pub note: Option<Note>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: u32,
+    ready: Ready,
+    sha256: String,
+}
+
+/// What keeps a saved machine from being restored.
+#[derive(Debug, thiserror::Error)]
+enum RestoreError {
+    #[error(transparent)]
+    Qemu(#[from] QemuError),
+    #[error(transparent)]
+    Qmp(#[from] QmpError),
+    #[error("{0}")]
+    File(#[from] io::Error),
+    #[error("no header of format {FORMAT}")]
+    Header,
+    #[error("its checksum does not match")]
+    Checksum,
+}
+
+/// Gives a guest that waits for work: restored from `cache` where possible, saved there first where not, booted cold
+/// where neither works.
+///
+/// # Errors
+/// When a cold boot fails as well.
+pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Result<Started, StartError> {
+    if !qemu.has_mapped_ram() {
+        let note = Note::NoMappedRam { release: qemu.release.clone() };
+        return cold(qemu, spec, timeouts, Some(note));
+    }
+    let path = match state_path(qemu, spec, cache) {
+        Ok(path) => path,
+        Err(error) => {
+            return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
+        }
+    };
+    if let Err(unsaved) = ensure(qemu, spec, timeouts, &path)? {
+        return cold(qemu, spec, timeouts, Some(unsaved));
+    }
+    match restore(qemu, spec, timeouts, &path) {
+        Ok((vm, ready)) => Ok(Started { vm, ready, is_warm: true, note: None }),
+        Err(RestoreError::Qemu(error)) => Err(error.into()),
+        Err(error) => {
+            let _ = fs::remove_file(&path);
+            cold(qemu, spec, timeouts, Some(Note::Discarded { why: error.to_string() }))
+        }
+    }
+}
+
+/// Saves the machine if it is not there, so that a later [`start`] only has to restore it.
+///
+/// # Errors
+/// When it does not boot. A machine that boots and cannot be saved is a note.
+pub fn prepare(
+    qemu: &Qemu,
+    spec: &VmSpec,
+    timeouts: Timeouts,
+    cache: &Path,
+) -> Result<Option<Note>, StartError> {
+    if !qemu.has_mapped_ram() {
+        return Ok(Some(Note::NoMappedRam { release: qemu.release.clone() }));
+    }
+    match state_path(qemu, spec, cache) {
+        Ok(path) => Ok(ensure(qemu, spec, timeouts, &path)?.err()),
+        Err(error) => Ok(Some(Note::NotSaved { why: error.to_string() })),
+    }
+}
+
+/// Makes `path` if it is not there.
+fn ensure(
+    qemu: &Qemu,
+    spec: &VmSpec,
+    timeouts: Timeouts,
+    path: &Path,
+) -> Result<Result<(), Note>, StartError> {
+    if path.exists() {
+        return Ok(Ok(()));
+    }
+    // Two that want the same machine do not both boot it. Without the lock they would, and be right all the same.
+    let _held = lock(path).ok();
+    if path.exists() {
+        return Ok(Ok(()));
+    }
+    let Started { mut vm, ready, .. } = cold(qemu, spec, timeouts, None)?;
+    if let Err(error) = save(&mut vm, ready, path) {
+        return Ok(Err(Note::NotSaved { why: error.to_string() }));
+    }
+    prune(path.parent().unwrap_or(Path::new(".")));
+    Ok(Ok(()))
+}
+
+/// Waits for as long as another lab, or another thread of this one, makes the machine of that name.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let file = File::create(path.with_extension(LOCK_SUFFIX))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+fn cold(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, note: Option<Note>) -> Result<Started, StartError> {
+    let mut vm = Vm::boot(qemu, spec, timeouts)?;
+    let ready = vm.wait_ready().map_err(Box::new)?;
+    Ok(Started { vm, ready, is_warm: false, note })
+}
+
+/// Where the machine of this kernel, initramfs, QEMU and shape is kept. Anything that could change a bit of it is in
+/// the name.
+///
+/// # Errors
+/// When kernel or initramfs cannot be read.
+pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> io::Result<PathBuf> {
+    let mut key = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        key.update((bytes.len() as u64).to_le_bytes());
+        key.update(bytes);
+    };
+    add(&FORMAT.to_le_bytes());
+    add(&PROTOCOL.to_le_bytes());
+    add(qemu.release.as_bytes());
+    for file in [&qemu.path, &spec.vmlinux] {
+        let file = fs::canonicalize(file)?;
+        let meta = fs::metadata(&file)?;
+        add(file.as_os_str().as_encoded_bytes());
+        add(&meta.len().to_le_bytes());
+        add(&meta.mtime().to_le_bytes());
+        add(&meta.mtime_nsec().to_le_bytes());
+    }
+    // By content: it is built again for each lab binary, and often comes out the same.
+    add(&checksum::of_file(&File::open(&spec.initramfs)?, 0)?);
+    for word in spec.shape() {
+        add(word.as_encoded_bytes());
+    }
+    if spec.accelerator == Accelerator::Kvm {
+        // -cpu host: the guest has seen this processor.
+        add(accel::host_cpu().as_bytes());
+    }
+    Ok(cache.join(format!("{}.{STATE_SUFFIX}", checksum::hex(&key.finalize()))))
+}
+
+/// Stops the machine and writes it to `path`, which appears only when it is whole.
+fn save(vm: &mut Vm, ready: Ready, path: &Path) -> Result<(), RestoreError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(dir)?;
+    let qmp = &mut vm.process.qmp;
+    qmp.execute("stop", json!({}))?;
+    qmp.migrate("migrate", &uri(unfinished.path()), SAVE_TIMEOUT)?;
+    let sha256 = checksum::hex(&checksum::of_file(unfinished.as_file(), HEADER_BYTES)?);
+    let mut header =
+        serde_json::to_vec(&Header { format: FORMAT, ready, sha256 }).map_err(io::Error::from)?;
+    header.push(b'\n');
+    io::Seek::rewind(&mut unfinished)?;
+    unfinished.write_all(&header)?;
+    unfinished.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn uri(path: &Path) -> String {
+    format!("file:{},offset={HEADER_BYTES}", path.display())
+}
+
+fn restore(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, path: &Path) -> Result<(Vm, Ready), RestoreError> {
+    let file = File::open(path)?;
+    let header = read_header(&file)?;
+    mark_use(&file);
+    let mut vm = Vm::start(qemu, spec, timeouts, true)?;
+    // QEMU reads the pages while this process checks them; nothing runs before both are done.
+    let checked = std::thread::scope(|scope| {
+        let check = scope.spawn(|| checksum::matches(&file, HEADER_BYTES, &header.sha256));
+        let qmp = &mut vm.process.qmp;
+        let loaded = qmp.migrate("migrate-incoming", &uri(path), RESTORE_TIMEOUT);
+        let matches = check.join().expect("reading a file does not panic")?;
+        // A damaged file fails to load as well, for a reason that says less.
+        if !matches {
+            return Err(RestoreError::Checksum);
+        }
+        loaded?;
+        qmp.execute("cont", json!({}))?;
+        Ok(())
+    });
+    checked?;
+    vm.set_ready();
+    Ok((vm, header.ready))
+}
+
+/// Least recently used states are pruned first. Not at every use: a changed time has the file checked again.
+fn mark_use(file: &File) {
+    let modified = file.metadata().and_then(|meta| meta.modified());
+    if modified.is_ok_and(|time| time.elapsed().unwrap_or_default() > USE_MARK_INTERVAL) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+fn read_header(file: &File) -> Result<Header, RestoreError> {
+    let mut bytes = Vec::new();
+    file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let header: Header = serde_json::from_str(&clean::json(&line, &[])).map_err(|_| RestoreError::Header)?;
+    (header.format == FORMAT).then_some(header).ok_or(RestoreError::Header)
+}
+
+/// Deletes the least recently used states beyond [`STATES_MAX`] that are not in use, and what killed labs left. A state
+/// that another lab is restoring stays with it: the file is open.
+fn prune(cache: &Path) {
+    let Ok(entries) = fs::read_dir(cache) else {
+        return;
+    };
+    let mut states: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else {
+            continue;
+        };
+        let path = entry.path();
+        let age = modified.elapsed().unwrap_or_default();
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED_PREFIX.as_bytes()) {
+            if age > UNFINISHED_AGE_MAX {
+                let _ = fs::remove_file(&path);
+            }
+        } else if path.extension().is_some_and(|extension| extension == STATE_SUFFIX) {
+            states.push((modified, path));
+        }
+    }
+    states.sort();
+    let excess = states.len().saturating_sub(STATES_MAX);
+    let is_in_use = |used: &SystemTime| used.elapsed().unwrap_or_default() < IN_USE_AGE_MAX;
+    for (_, path) in states[..excess].iter().filter(|(used, _)| !is_in_use(used)) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(dir: &Path) -> (Qemu, VmSpec) {
+        for name in ["vmlinux", "initramfs", "qemu"] {
+            fs::write(dir.join(name), name).unwrap();
+        }
+        let version = crate::host::vm::qemu::Version { major: 10, minor: 0 };
+        let qemu = Qemu { path: dir.join("qemu"), release: "10.0.2".to_owned(), version };
+        (qemu, VmSpec::new(dir.join("vmlinux"), dir.join("initramfs")))
+    }
+
+    #[test]
+    fn whatever_changes_the_machine_changes_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (qemu, base) = spec(dir.path());
+        let name = |qemu: &Qemu, spec: &VmSpec| state_path(qemu, spec, dir.path()).unwrap();
+        let first = name(&qemu, &base);
+        assert_eq!(first, name(&qemu, &base));
+
+        let mut changed = vec![first];
+        let mut check = |path: PathBuf, what: &str| {
+            assert!(!changed.contains(&path), "{what} does not change the name");
+            changed.push(path);
+        };
+        check(name(&qemu, &VmSpec { memory_mib: 512, ..base.clone() }), "memory");
+        check(name(&qemu, &VmSpec { devices: vec!["igb".to_owned()], ..base.clone() }), "devices");
+        check(name(&qemu, &VmSpec { cmdline_extra: vec!["x".to_owned()], ..base.clone() }), "command line");
+        check(name(&qemu, &VmSpec { accelerator: Accelerator::Kvm, ..base.clone() }), "accelerator");
+        check(name(&Qemu { release: "10.0.3".to_owned(), ..qemu.clone() }, &base), "qemu");
+        fs::write(&base.initramfs, "other").unwrap();
+        check(name(&qemu, &base), "initramfs");
+        fs::write(&base.vmlinux, "another").unwrap();
+        check(name(&qemu, &base), "vmlinux");
+    }
+
+    #[test]
+    fn the_least_recently_used_go_first_and_leftovers_of_a_killed_lab_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let touch = |name: &str, age_s: u64| {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(now - Duration::from_secs(age_s)).unwrap();
+        };
+        for n in 0..STATES_MAX as u64 + 2 {
+            touch(&format!("{n}.{STATE_SUFFIX}"), IN_USE_AGE_MAX.as_secs() + 100 + n);
+        }
+        touch(&format!("in-use.{STATE_SUFFIX}"), 100);
+        touch("unfinished-old", 2 * 3600);
+        touch("unfinished-new", 10);
+        prune(dir.path());
+        let exists = |name: &str| dir.path().join(name).exists();
+        assert!(exists("0.machine") && exists(&format!("{}.machine", STATES_MAX - 2)));
+        assert!(!exists(&format!("{}.machine", STATES_MAX - 1)) && !exists(&format!("{STATES_MAX}.machine")));
+        for n in 0..STATES_MAX {
+            touch(&format!("now-{n}.{STATE_SUFFIX}"), n as u64);
+        }
+        prune(dir.path());
+        assert!(exists("in-use.machine") && !exists("0.machine"), "a matrix may need more at a time");
+        assert!(!exists("unfinished-old") && exists("unfinished-new"));
+    }
+
+    #[test]
+    fn an_old_qemu_is_a_note_with_its_version() {
+        let note = Note::NoMappedRam { release: "7.2.19".to_owned() }.to_string();
+        assert!(note.contains("7.2.19") && note.contains("boots cold"), "{note}");
+    }
+}
