@@ -124,7 +124,7 @@ fn lists_the_pins_of_a_file() {
 #[case(&["kernels", "prune", "--keep", "nightly"], 2, "no pinned kernel is called \"nightly\"; there are: 6.12.57")]
 #[case(&["kernels", "add", "6.12"], 2, "\"6.12\" is not a kernel version: write it as 6.12.57 or 7.3-rc7")]
 #[case(&["kernels", "add", "6.12.57", "--flavour", "rt"], 2, "[possible values: cloud, generic]")]
-#[case(&["kernels", "fetch", "6.12.57"], 69, "error: kernel 6.12.57: cannot copy")]
+#[case(&["kernels", "fetch", "6.12.57"], 69, "error: kernel 6.12.57: cannot open")]
 #[case(&["run", TOPOLOGY, "--kernel", "quick"], 2, "`quick` is 2 kernels; `lab run` takes one")]
 #[case(&["run", TOPOLOGY, "--kernel", "6.12.58"], 2, "hint: `lab kernels add 6.12.58`")]
 #[case(&["run", TOPOLOGY, "--modules", "x"], 2, "--kernel-image <FILE>")]
@@ -137,8 +137,8 @@ fn says_what_is_wrong(#[case] arguments: &[&str], #[case] expected_code: i32, #[
 }
 
 #[rstest]
-#[case("no-such-file.toml", "cannot read no-such-file.toml")]
-#[case("elsewhere", "cannot read elsewhere")]
+#[case("no-such-file.toml", "cannot open no-such-file.toml")]
+#[case("elsewhere", "cannot open elsewhere")]
 #[case("wrong.toml", "wrong.toml: invalid kernels file: TOML parse error at line 1")]
 fn a_kernels_file_that_is_none(#[case] file: &str, #[case] expected: &str) {
     let bench = Bench::new();

@@ -1,15 +1,16 @@
 //! The machine-readable result: a contract. Fields may be added, never renamed.
 
+mod account;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+use crate::judge::account::{Account, QdiscAccount, TrialAccount};
 use crate::judge::effects::{Arrived, Effect};
 use crate::judge::hypotheses::{Tried, TriedFix};
-use crate::judge::ledger::{Counter, Foreign};
 use crate::judge::mutation::Proof;
 use crate::judge::next_checks::Separator;
 use crate::judge::outcome::Outcome;
@@ -18,6 +19,7 @@ use crate::net::kernel_log::KernelLog;
 use crate::net::link_state::LinkReport;
 use crate::net::switch_port::Substitute;
 use crate::plan::Role;
+use crate::report::document::account::{flow_document, kernel_frames, moved_document};
 use crate::report::rounds::Repetitions;
 use crate::topology::cni::{Attached, Attachment, Network};
 use crate::topology::scenario::{CountsAt, Socket, Step};
@@ -502,68 +504,6 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         kernel_frames: kernel_frames(&trial.foreign),
         kernel_moved: trial.moved.iter().map(moved_document).collect(),
         unobserved: trial.unobserved.clone(),
-    }
-}
-
-/// Places that differ only in how the kernel got there are one.
-fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
-    let mut all: Vec<KernelFramesDocument> = Vec::new();
-    for Foreign { class, vlan, layer, place, frames } in foreign {
-        let new = KernelFramesDocument {
-            what: class.map_or_else(|| "other".to_owned(), |class| class.to_string()),
-            vlan: *vlan,
-            layer: layer.map(|layer| layer.to_string()),
-            device: place.device.as_ref().map(ToString::to_string),
-            reason: place.reason.clone().unwrap_or_else(|| place.location.clone()),
-            frames: 0,
-        };
-        let same = |known: &&mut KernelFramesDocument| {
-            KernelFramesDocument { frames: 0, ..(**known).clone() } == new
-        };
-        match all.iter_mut().find(same) {
-            Some(known) => known.frames += frames,
-            None => all.push(KernelFramesDocument { frames: *frames, ..new }),
-        }
-    }
-    all
-}
-
-fn moved_document((counter, by): (&Counter, &Option<u64>)) -> MovedDocument {
-    MovedDocument {
-        device: counter.device.to_string(),
-        of: counter.of.word().to_owned(),
-        counter: counter.name.to_owned(),
-        by: *by,
-    }
-}
-
-fn flow_document(account: &FlowAccount) -> FlowDocument {
-    FlowDocument {
-        name: account.flow.name.clone(),
-        from: account.flow.from.to_string(),
-        to: account.flow.to.to_string(),
-        socket: account.flow.socket,
-        counts_at: Some(account.flow.counts_at),
-        asked: account.asked,
-        sent: account.sent,
-        errors: account.errors.clone(),
-        delivered: account.delivered,
-        duplicated: account.duplicated,
-        unattributed: account.unattributed.len(),
-        fates: account.fates.iter().map(fate_document).collect(),
-        interval_us: account.flow.interval_us,
-        silence_ms: account.silence_us.map(|silence| silence / 1000),
-        seen_from: account.sources.iter().copied().collect(),
-    }
-}
-
-fn fate_document(fate: &Fate) -> FateDocument {
-    FateDocument {
-        layer: fate.layer.to_string(),
-        device: fate.device.as_ref().map(ToString::to_string),
-        reason: fate.reason.clone(),
-        queue: fate.queue.clone(),
-        frames: fate.frames,
     }
 }
 

@@ -1,5 +1,9 @@
 //! Kernels on disk, ready to boot: an ELF kernel, its configuration, its modules and their index.
 
+mod error;
+
+pub use error::StoreError;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,18 +11,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::{Cache, CacheError};
+use crate::host::cache::Cache;
 use crate::host::file::{At, FileError};
 use crate::host::kernel::deb::{DebError, for_each_file};
-use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch};
+use crate::host::kernel::download::{DownloadEvent, fetch};
 use crate::host::kernel::manifest::{Damage, MANIFEST, Manifest};
-use crate::host::kernel::mirror::{MirrorError, Mirrors};
-use crate::host::kernel::modules::{ModuleIndex, ModuleTree, ModulesError, is_module, module_files};
+use crate::host::kernel::mirror::Mirrors;
+use crate::host::kernel::modules::{ModuleIndex, ModuleTree, is_module, module_files};
 use crate::host::kernel::pins::{KernelPin, TREE_FORMAT, hex};
 use crate::host::kernel::vmlinux;
-use crate::host::kernel::vmlinux::VmlinuxError;
 use crate::host::vm::initramfs;
-use crate::net::inner_path::{FileName, InnerPath, UnsafeName};
+use crate::net::inner_path::{FileName, InnerPath};
 
 /// Room for the kernels of a user's own builds, of about 60 MB each.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
@@ -45,99 +48,6 @@ const UNUSED_MODULES: [&str; 15] = [
 
 /// What the user calls the kernel in this machine's /boot.
 pub const HOST_IMAGE: &str = "host-image";
-
-/// Why a kernel cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It would have to be downloaded, and that is not allowed.
-    #[error("kernel {kernel} is not on this machine; `lab kernels fetch {kernel}` downloads it ({} MB)", size / 1_000_000)]
-    NotCached {
-        /// Name of the kernel.
-        kernel: String,
-        /// Bytes to download.
-        size: u64,
-    },
-    /// What is in the cache is not what was unpacked.
-    #[error(
-        "kernel {kernel} in the cache is damaged: {damage}; `lab kernels fetch {kernel}` removes it and gets it again"
-    )]
-    Damaged {
-        /// Name of the kernel.
-        kernel: String,
-        /// The first file that shows it.
-        damage: Damage,
-    },
-    /// A package is damaged.
-    #[error("package {package}: {source}")]
-    Deb {
-        /// Name of the package.
-        package: String,
-        /// What is wrong.
-        source: DebError,
-    },
-    /// The packages do not hold what a kernel is made of.
-    #[error("the packages of kernel {kernel} hold no {what}: the pin does not name all of them")]
-    Incomplete {
-        /// Name of the kernel.
-        kernel: String,
-        /// What is not there.
-        what: &'static str,
-    },
-    /// The packages hold another kernel.
-    #[error("the packages of kernel {kernel} hold release {found}, not {release}: the pin is wrong")]
-    WrongRelease {
-        /// Name of the kernel.
-        kernel: String,
-        /// Release of the pin.
-        release: String,
-        /// Release of the image.
-        found: String,
-    },
-    /// An image whose release nothing tells.
-    #[error("cannot tell the release of {}: name its module directory (…/lib/modules/RELEASE)", .0.display())]
-    UnknownRelease(PathBuf),
-    /// An image whose release would name a file elsewhere.
-    #[error("the release of {}: {source}", image.display())]
-    BadRelease {
-        /// The image.
-        image: PathBuf,
-        /// What is wrong with its release.
-        source: UnsafeName,
-    },
-    /// The machine's own kernel image is not to be found.
-    #[error(
-        "no kernel image for the running {release}: looked for {looked_for}; name one with --kernel-image FILE --modules DIR"
-    )]
-    NoHostImage {
-        /// `uname -r`.
-        release: String,
-        /// The paths.
-        looked_for: String,
-    },
-    /// The image is not bootable.
-    #[error("kernel image {}: {source}", path.display())]
-    Vmlinux {
-        /// The image.
-        path: PathBuf,
-        /// What is wrong.
-        source: VmlinuxError,
-    },
-    /// No mirror.
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    /// No download.
-    #[error(transparent)]
-    Download(#[from] DownloadError),
-    /// Unreadable modules.
-    #[error(transparent)]
-    Modules(#[from] ModulesError),
-    /// No cache.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    /// A file operation failed.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
 
 /// Whether a kernel may be downloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
