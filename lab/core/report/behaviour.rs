@@ -29,7 +29,10 @@ pub struct Difference {
 const NOTHING: &str = "-";
 /// How lines about a check begin; they are left out where it holds.
 pub const CHECK: &str = "check ";
-const HOLDS: &str = "holds";
+/// What is said of a check where it holds.
+pub const HOLDS: &str = "holds";
+/// What is said of a check that the run did not come to.
+pub const NOT_REACHED: &str = "not reached";
 /// How lines about lost frames begin.
 const LOST: &str = "lost at ";
 
@@ -187,18 +190,41 @@ impl Lines {
         self.has(parents) && !self.has(&[trial, "refused"])
     }
 
-    /// What the absence of a line says.
+    /// What the absence of a line says. A run that ended early has no checks; one in which an operation was refused
+    /// has some, and which they are the text does not tell.
     fn absent(&self, key: &Key) -> Option<&'static str> {
-        (key.0.len() == 1 && key.0[0].starts_with(CHECK) && !self.has(&["reason"])).then_some(HOLDS)
+        let is_check = key.0.len() == 1 && key.0[0].starts_with(CHECK);
+        let is_refused =
+            || self.by_key.keys().any(|(path, _)| matches!(&path[..], [_, it] if it == "refused"));
+        match is_check {
+            false => None,
+            true if self.has(&["reason"]) => Some(NOT_REACHED),
+            true if is_refused() => None,
+            true => Some(HOLDS),
+        }
     }
+}
+
+/// An item without its numbers, and which of those that are alike it is: two losses may have one reason.
+type Shape = (String, usize);
+
+fn items(line: &str) -> Vec<(Shape, &str)> {
+    let mut items: Vec<(Shape, &str)> = Vec::new();
+    for item in line.split(", ") {
+        let shape = without_numbers(item);
+        let alike = items.iter().filter(|((known, _), _)| *known == shape).count();
+        items.push(((shape, alike), item));
+    }
+    items
 }
 
 fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
     let lines: Vec<Option<&str>> =
         parsed.iter().map(|lines| lines.by_key.get(key).map(String::as_str)).collect();
-    let mut shapes: Vec<String> = Vec::new();
-    for item in lines.iter().flatten().flat_map(|value| value.split(", ")) {
-        let shape = without_numbers(item);
+    let lines_items: Vec<Vec<(Shape, &str)>> =
+        lines.iter().map(|line| line.map_or(Vec::new(), items)).collect();
+    let mut shapes: Vec<&Shape> = Vec::new();
+    for (shape, _) in lines_items.iter().flatten() {
         if !shapes.contains(&shape) {
             shapes.push(shape);
         }
@@ -206,17 +232,14 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
     // What each says, and what it would say of the counters that it has no word for.
     let mut said: Vec<(Vec<String>, Vec<String>)> = vec![Default::default(); parsed.len()];
     for shape in shapes {
-        let cells: Vec<Option<&str>> = lines
-            .iter()
-            .map(|value| {
-                value.iter().flat_map(|value| value.split(", ")).find(|item| without_numbers(item) == shape)
-            })
-            .collect();
+        let cell = |items: &Vec<(Shape, &'_ str)>| items.iter().position(|(known, _)| known == shape);
+        let cells: Vec<Option<&str>> =
+            lines_items.iter().map(|items| cell(items).map(|place| items[place].1)).collect();
         if cells.iter().any(|cell| *cell != cells[0]) {
             for (cell, (items, zeros)) in cells.iter().zip(&mut said) {
                 match cell {
                     Some(item) => items.push((*item).to_owned()),
-                    None if shape.contains('#') => zeros.push(shape.replace('#', "0")),
+                    None if shape.0.contains('#') => zeros.push(shape.0.replace('#', "0")),
                     None => {}
                 }
             }
@@ -290,7 +313,20 @@ mod tests {
         ];
         assert_eq!(found, expected);
         let panic = "outcome: panic\nreason: the kernel panicked: x\n";
-        assert!(lines(&[REFUSED, panic]).iter().any(|line| line.ends_with("observed EBUSY | -")));
+        assert!(lines(&[REFUSED, panic]).iter().any(|line| line.ends_with("observed EBUSY | not reached")));
+        let failed = "outcome: fail\ncheck all arrive: fail, expected 0, observed 3\n";
+        assert!(lines(&[failed, REFUSED]).iter().any(|line| line.ends_with("observed 3 | -")), "not known");
+    }
+
+    #[test]
+    fn two_losses_with_one_reason_on_one_device_are_both_told() {
+        let lost = |lost: &str| format!("trial t\n  flow f: 9 sent\n    lost at qdisc of a:v: {lost}\n");
+        let (one, other) = (lost("9 QDISC_DROP, 3 QDISC_DROP"), lost("9 QDISC_DROP, 4 QDISC_DROP"));
+        assert_eq!(lines(&[&one, &other]), ["t, flow f, lost at qdisc of a:v: 3 QDISC_DROP | 4 QDISC_DROP"]);
+        assert_eq!(
+            lines(&[&one, &lost("9 QDISC_DROP")]),
+            ["t, flow f, lost at qdisc of a:v: 3 QDISC_DROP | 0 QDISC_DROP"]
+        );
     }
 
     #[test]

@@ -154,12 +154,33 @@ fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Poli
         None if is_acceptable(document.outcome) => (Standing::New, Vec::new()),
         None => (Standing::None, Vec::new()),
         Some(accepted) if snapshot::same(accepted, text) => (Standing::Same, Vec::new()),
-        Some(accepted) => (Standing::Differs, behaviour::differences(&[accepted, text])),
+        Some(accepted) => {
+            let differences = behaviour::differences(&[accepted, text]);
+            (Standing::Differs, reached(differences, &[None, Some(document)]))
+        }
     };
     let is_compared = matches!(standing, Standing::Same | Standing::Differs);
     let older =
         accepted.filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(text));
     Comparison { standing, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
+}
+
+/// Tells checks that hold from those that a run did not come to: a text has only those that fail, a document has all.
+/// `documents` are those of the differences' values, as far as there are any.
+fn reached(mut differences: Vec<Difference>, documents: &[Option<&Document>]) -> Vec<Difference> {
+    for difference in &mut differences {
+        let Some(name) = difference.item.strip_prefix(behaviour::CHECK) else { continue };
+        for (value, document) in difference.values.iter_mut().zip(documents) {
+            let Some(document) = document else { continue };
+            let mut of_name = document.checks.iter().filter(|check| snapshot::check_name(check) == name);
+            if of_name.clone().any(|check| check.outcome != Outcome::Pass) {
+                continue;
+            }
+            let said = if of_name.next().is_some() { behaviour::HOLDS } else { behaviour::NOT_REACHED };
+            said.clone_into(value);
+        }
+    }
+    differences
 }
 
 /// Whether a snapshot can be made of such a run: it shows what the kernel does.
@@ -256,7 +277,8 @@ fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours
     let texts = order.iter().filter_map(|kernel| Some((kernel.as_str(), on(kernel)?.text.as_str())));
     let groups = behaviour::group(texts);
     let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
-    let differences = behaviour::differences(&texts);
+    let first = groups.iter().map(|group| group.kernels.first().and_then(on).map(|cell| &cell.document));
+    let differences = reached(behaviour::differences(&texts), &first.collect::<Vec<_>>());
     let groups = groups.into_iter().map(|group| BehaviourGroup {
         range: behaviour::ranges(&order, &group.kernels),
         kernels: group.kernels,
@@ -323,6 +345,22 @@ pub mod tests {
 
     /// The usual policy on a developer's machine.
     pub const LOCAL: Policy = Policy { compare: true, new_fails: false };
+
+    #[test]
+    fn a_check_that_a_kernel_did_not_come_to_does_not_hold() {
+        let failed = finished("t", "6.1", Outcome::Fail, 3, 0);
+        let mut passed = finished("t", "6.12", Outcome::Pass, 0, 0);
+        passed.checks = vec![CheckDocument { outcome: Outcome::Pass, ..failed.checks[0].clone() }];
+        let mut refused = finished("t", "6.18", Outcome::Fail, 0, 0);
+        refused.checks = Vec::new();
+        refused.trials[0].refused = Some("bond0: EINVAL".into());
+        let cells = [failed, passed, refused].map(|document| judge(document, "t.toml", None, LOCAL));
+        let kernels = ["6.1", "6.12", "6.18"].map(String::from);
+        let matrix = Matrix::new(cells.to_vec(), &["t".into()], &kernels, Measures::default());
+        let differences = &matrix.groups[0].differences;
+        let check = differences.iter().find(|one| one.item == "check all arrive").expect("it differs");
+        assert_eq!(check.values, ["fail, expected 0, observed 3", "holds", "not reached"]);
+    }
 
     #[test]
     fn what_an_older_snapshot_does_not_tell_is_said_to_be_not_compared() {

@@ -17,7 +17,7 @@ pub use crate::report::snapshot::comparison::{comparable, count as not_compared,
 
 use crate::judge::outcome::Outcome;
 use crate::net::inner_path::{FileName, UnsafeName};
-use crate::report::document::{Document, FlowDocument, MovedDocument, TrialDocument};
+use crate::report::document::{CheckDocument, Document, FlowDocument, MovedDocument, TrialDocument};
 use crate::report::snapshot::comparison::{FORM, NOT_COMPARED};
 use crate::topology::scenario::Socket;
 
@@ -93,7 +93,7 @@ pub fn round_text(document: &Document) -> String {
         let _ = writeln!(out, "stand-in: {stand_in}");
     }
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
-        let name = check.name.replace(": ", ", ");
+        let name = check_name(check);
         let _ = writeln!(
             out,
             "check {name}: {}, expected {}, observed {}",
@@ -118,6 +118,11 @@ pub fn round_text(document: &Document) -> String {
         }
     }
     out
+}
+
+/// A check's name as it stands in a text, where `: ` ends a label.
+pub fn check_name(check: &CheckDocument) -> String {
+    check.name.replace(": ", ", ")
 }
 
 /// The first line says what happened; below it is the console. Of a skip, the first line names the release and the
