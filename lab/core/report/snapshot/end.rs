@@ -56,7 +56,11 @@ pub fn text(out: &mut String, trial: &TrialDocument, first: Option<&TrialDocumen
 
 fn link(report: &LinkReport) -> String {
     let flags = if report.flags.is_empty() { "none".to_owned() } else { report.flags.join(" ") };
-    let mut told = format!("operstate {}, flags {flags}", report.operstate);
+    // A link with carrier is UNKNOWN until linkwatch has looked (`rfc2863_policy()`), and some for ever: both mean that it may
+    // be used (Documentation/networking/operstates.rst), and which of them it is by then is a matter of time.
+    let may_be_used = report.operstate == "UNKNOWN" && report.flags.iter().any(|flag| flag == "LOWER_UP");
+    let operstate = if may_be_used { "UP" } else { &report.operstate };
+    let mut told = format!("operstate {operstate}, flags {flags}");
     if let Some(failures) = report.failures.filter(|failures| *failures > 0) {
         let _ = write!(told, ", link failures {failures}");
     }
@@ -171,6 +175,19 @@ mod tests {
         assert_eq!(lines(&document, "link "), [up("a:x"), up("a:y"), down]);
         document.trials[1].links.shift_remove("a:y");
         assert_eq!(lines(&document, "link ")[2], "link a:y: gone");
+    }
+
+    #[test]
+    fn a_link_with_carrier_is_up_whether_linkwatch_has_looked_or_not() {
+        let with = |operstate: &str, flags: &[&str]| {
+            link(&LinkReport {
+                operstate: operstate.into(),
+                flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+                ..report("UP", &[])
+            })
+        };
+        assert_eq!(with("UNKNOWN", &["UP", "LOWER_UP"]), with("UP", &["UP", "LOWER_UP"]));
+        assert_ne!(with("UNKNOWN", &["UP"]), with("UP", &["UP"]));
     }
 
     #[test]
