@@ -21,7 +21,7 @@ use lab::host::vm::accel::Choice;
 use lab::host::vm::qemu::Qemu;
 use lab::judge::outcome::Outcome;
 use lab::plan;
-use lab::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
+use lab::report::bisect::{Anchor, Boundary, Class, Found, Refused, Tested, search, series};
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
 use lab::report::{behaviour, grid, snapshot};
@@ -42,7 +42,7 @@ pub struct BisectArgs {
     /// A version that behaves as wanted; more than one where it is bad only in the middle
     #[arg(long, value_name = "VERSION", required = true)]
     good: Vec<String>,
-    /// A version that behaves otherwise
+    /// A version that behaves otherwise: this failure is followed, others are told
     #[arg(long, value_name = "VERSION", required = true)]
     bad: Vec<String>,
     /// Look at this check alone; else at everything the snapshot shows
@@ -84,6 +84,8 @@ struct Oracle<'a> {
     good: Option<String>,
     /// What the first bad one came to.
     bad: Option<String>,
+    /// What those came to that are bad in another way.
+    others: Vec<String>,
 }
 
 /// Searches, and says what was found.
@@ -104,6 +106,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         documents: BTreeMap::new(),
         good: None,
         bad: None,
+        others: Vec::new(),
     };
     oracle.stand_in();
     println!("{}: {} pinned kernels, {}", oracle.topology.name, list.len(), oracle.by_what());
@@ -113,7 +116,14 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         oracle.tell(&list, boundary);
         more.push((list[boundary.before].clone(), list[boundary.after].clone()));
     }
+    oracle.tell_others(&list, &found);
     println!("{} of {} kernels were tested", found.steps.len(), list.len());
+    if found.steps.len() < list.len() {
+        println!(
+            "behaviour that comes and goes among those that were not is found by:\n  {}",
+            oracle.command(&args.good, &args.bad, "--every")
+        );
+    }
     for (before, after) in more {
         if args.add {
             oracle.further(&before, &after)?;
@@ -211,6 +221,12 @@ impl Oracle<'_> {
             Refused::Anchor { index, is_good: false } => {
                 self.contradiction(&list[index], "is said to be bad, and behaves as the good one does")
             }
+            Refused::OtherBad { index } => Failure::differs(format!(
+                "error: {} is bad in another way than {}\nhint: `lab bisect` follows one failure: name the two in two searches, \
+                 or the check that fails with --check",
+                list[index].id(),
+                self.args.bad[0]
+            )),
             Refused::Untestable { index, why } => {
                 Failure::unavailable(format!("error: {} cannot be tested: {why}", list[index].id()))
             }
@@ -255,8 +271,8 @@ impl Oracle<'_> {
         }
         let Some(name) = &self.args.check else {
             let text = snapshot::text(document);
-            let known =
-                [&self.good, &self.bad].into_iter().flatten().find(|known| behaviour::alike(known, &text));
+            let known = [&self.good, &self.bad].into_iter().flatten().chain(&self.others);
+            let known = known.into_iter().find(|known| behaviour::alike(known, &text));
             return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
         };
         match document.checks.iter().find(|check| check.name == *name) {
@@ -289,7 +305,10 @@ impl Oracle<'_> {
         } else if self.bad.get_or_insert_with(|| behaviour.clone()) == behaviour {
             "bad".to_owned()
         } else {
-            "bad, in another way".to_owned()
+            if !self.others.contains(behaviour) {
+                self.others.push(behaviour.clone());
+            }
+            "otherwise, and not as the bad one".to_owned()
         }
     }
 
@@ -330,12 +349,48 @@ impl Oracle<'_> {
     fn tell(&self, list: &[Candidate], boundary: &Boundary) {
         let (before, after) = (list[boundary.before].id(), list[boundary.after].id());
         println!("the behaviour changes between {before} and {after} ({before} | {after}):");
+        if series(&before) != series(&after) {
+            println!(
+                "    the two are of two stable series, {} and {}: a change of one may be in the other by a backport",
+                series(&before),
+                series(&after)
+            );
+        }
         let texts = [&before, &after].map(|id| snapshot::text(&self.documents[id]));
         print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
         if !boundary.untestable.is_empty() {
-            let ids: Vec<String> = boundary.untestable.iter().map(|&index| list[index].id()).collect();
-            println!("    between them, and not to be tested: {}", ids.join(", "));
+            println!("    between them, and not to be tested: {}", ids(list, &boundary.untestable));
         }
+        if !boundary.others.is_empty() {
+            println!("    between them, and neither: {}", ids(list, &boundary.others));
+        }
+        if !boundary.untested.is_empty() {
+            println!("    between those, and not tested: {}", ids(list, &boundary.untested));
+        }
+    }
+
+    /// Kernels that behave neither as the good one nor as the bad one, and how otherwise than the good one.
+    fn tell_others(&self, list: &[Candidate], found: &Found) {
+        for number in 0.. {
+            let steps = found.steps.iter().filter(|step| step.class == Class::Other(number));
+            let mut places: Vec<usize> = steps.map(|step| step.index).collect();
+            places.sort_unstable();
+            let (Some(&first), Some(good)) = (places.first(), found.steps.first()) else { return };
+            println!("not as the good one, and not this failure: {}:", ids(list, &places));
+            let texts = [good.index, first].map(|index| snapshot::text(&self.documents[&list[index].id()]));
+            print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
+        }
+    }
+
+    /// This search with other ends, or in another way.
+    fn command(&self, good: &[String], bad: &[String], option: &str) -> String {
+        let ends = good
+            .iter()
+            .map(|one| format!("--good {one}"))
+            .chain(bad.iter().map(|one| format!("--bad {one}")));
+        let check = self.args.check.as_ref().map(|check| format!("--check {check:?}"));
+        let words: Vec<String> = ends.chain(check).chain([option.to_owned()]).collect();
+        format!("lab bisect {} {}", self.args.topology.display(), words.join(" "))
     }
 
     /// What to type to go on.
@@ -345,13 +400,11 @@ impl Oracle<'_> {
             matches!(self.judge(document), Ok(Tested::Behaves(behaviour)) if Some(&behaviour) == self.good.as_ref())
         };
         let (good, bad) = if is_good(before) { (before, after) } else { (after, before) };
-        let check = self.args.check.as_ref().map_or(String::new(), |check| format!(" --check {check:?}"));
         let flavour = if self.flavour == Flavour::Generic { "/generic" } else { "" };
+        let [good, bad] = [good, bad].map(|end| format!("{}{flavour}", end.id()));
         println!(
-            "further, with what Debian's archive has between the two:\n  lab bisect {} --good {}{flavour} --bad {}{flavour}{check} --add",
-            self.args.topology.display(),
-            good.id(),
-            bad.id()
+            "further, with what Debian's archive has between the two:\n  {}",
+            self.command(&[good], &[bad], "--add")
         );
     }
 
@@ -388,6 +441,7 @@ impl Oracle<'_> {
             anchors.push(Anchor { index, is_good });
         }
         let found = self.search(&list, &anchors)?;
+        self.tell_others(&list, &found);
         for boundary in &found.boundaries {
             self.tell(&list, boundary);
             for candidate in [&list[boundary.before], &list[boundary.after]] {
@@ -398,6 +452,11 @@ impl Oracle<'_> {
         }
         Ok(())
     }
+}
+
+fn ids(list: &[Candidate], places: &[usize]) -> String {
+    let ids: Vec<String> = places.iter().map(|&index| list[index].id()).collect();
+    ids.join(", ")
 }
 
 fn archive_failure(error: ArchiveError) -> Failure {
