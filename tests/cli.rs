@@ -192,3 +192,22 @@ fn doctor_says_what_is_untested_with_kvm() {
     assert!(said.stdout.contains("no machine of the project had a working KVM"), "{said:?}");
     assert!(said.stdout.contains("saved machines"), "{said:?}");
 }
+
+#[test]
+fn a_proof_of_nothing_and_a_folder_that_is_not_there_are_invalid_input() {
+    let bare = Bare::new();
+    let cable = "[ns.a.veth.v]\npeer = \"b:v\"\n[ns.b.veth.v]\npeer = \"a:v\"\n";
+    let nothing = bare.file("nothing.toml", cable).display().to_string();
+    let said = bare.lab(&["run", &nothing, "--prove"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+    assert!(said.stderr.contains("nothing to prove\nhint: "), "{said:?}");
+    let missing = bare.dir.path().join("snapshots").display().to_string();
+    for command in [&["matrix"][..], &["report", "merge"], &["report", "causes"]] {
+        let said = bare.lab(&[command, &[nothing.as_str(), "--snapshots", missing.as_str()]].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+        assert!(
+            said.stderr
+                .contains(&format!("hint: name the folder of snapshots, or make it: mkdir -p {missing}"))
+        );
+    }
+}

@@ -181,16 +181,16 @@ fn trials_follow_from_what_the_file_has() {
     let roles = |text: &str| -> Vec<Role> {
         lower(&parse("x", text)).trials.into_iter().map(|trial| trial.role).collect()
     };
-    let cable = "[ns.a.veth.x]\npeer = 'b:x'\n[ns.b.veth.x]\npeer = 'a:x'\naddresses = ['10.0.0.1/24']
-[flow.f]\nfrom = 'a:x'\nto = 'b:x'\nframes = 1\n[fault.down.d]\ndevice = 'a:x'\n";
-    let report = "[report]\nfloods = ['f']\nevidence = [{ flow = 'f', field = 'lost', equals = 1 }]
+    let cable = "[ns.a.veth.x]\npeer = 'b:x'\n[ns.b.veth.x]\npeer = 'a:x'\naddresses = ['10.0.0.1/24']\n";
+    let flow = "[flow.f]\nfrom = 'a:x'\nto = 'b:x'\nframes = 1\n";
+    let report = "[fault.down.d]\ndevice = 'a:x'\n[report]\nfloods = ['f']\nevidence = [{ flow = 'f', field = 'lost', equals = 1 }]
 [hypothesis.h]\nabout = 'out'\ninject = ['d']\n";
     let step = "[[step]]\nflood = 'f'\n";
     let hypothesis = || Role::Hypothesis("h".into());
     assert_eq!(roles(cable), [Role::Main]);
-    assert_eq!(roles(&format!("{cable}{step}")), [Role::Main]);
-    assert_eq!(roles(&format!("{cable}{report}")), [Role::Control, hypothesis()]);
-    assert_eq!(roles(&format!("{cable}{step}{report}")), [Role::Main, Role::Control, hypothesis()]);
+    assert_eq!(roles(&format!("{cable}{flow}{step}")), [Role::Main]);
+    assert_eq!(roles(&format!("{cable}{flow}{report}")), [Role::Control, hypothesis()]);
+    assert_eq!(roles(&format!("{cable}{flow}{step}{report}")), [Role::Main, Role::Control, hypothesis()]);
 }
 
 /// Every cable's end and every dummy has an address of its own, however large the file.

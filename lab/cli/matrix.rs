@@ -93,6 +93,20 @@ pub struct MatrixArgs {
 /// The folder of accepted behaviour, from the top of a checkout.
 pub const SNAPSHOTS: &str = "snapshots";
 
+/// Refuses a folder of accepted behaviour that is not there. The usual one may be missing: it is made with the first text
+/// that is accepted, and until then every cell is new.
+pub fn is_there(snapshots: &Path) -> Result<(), Failure> {
+    if snapshots.is_dir() || snapshots == Path::new(SNAPSHOTS) {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "error: no folder {}: nothing can be compared with what was accepted\nhint: name the folder of snapshots, or make it: \
+         mkdir -p {}",
+        snapshots.display(),
+        snapshots.display()
+    )))
+}
+
 /// A rendering of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -150,6 +164,9 @@ fn lacks_drivers(pin: &KernelPin, pins: &Kernels) -> bool {
 
 /// Runs a matrix.
 pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
+    if !args.no_compare {
+        is_there(&args.snapshots)?;
+    }
     let mut sources = read_all(&args.paths)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;

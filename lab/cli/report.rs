@@ -103,6 +103,7 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
 }
 
 fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
+    matrix::is_there(&args.snapshots)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let kernels: Vec<String> = pins.pins().map(KernelPin::name).collect();
     let mut found = Vec::new();
@@ -156,6 +157,7 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
 }
 
 fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
+    matrix::is_there(&args.snapshots)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut merged = Merged::new(ci::is_ci());
     for file in results(&args.paths)? {

@@ -126,7 +126,7 @@ pub fn carry_out(
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
-    let mut topology = if args.prove { mutation::with_contraries(topology) } else { topology };
+    let mut topology = if args.prove { with_contraries(args, topology)? } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
@@ -159,6 +159,20 @@ pub fn carry_out(
         }
     }
     Ok(exit_code(&run))
+}
+
+/// With what must break each expectation; there has to be one.
+fn with_contraries(args: &RunArgs, topology: Topology) -> Result<Topology, Failure> {
+    let topology = mutation::with_contraries(topology);
+    // Evidence is proven too, by an explanation that does not fit it.
+    if topology.scenario.to_break.is_empty() && topology.scenario.report.is_none() {
+        return Err(Failure::invalid(format!(
+            "error: {} expects nothing and waits for nothing: there is nothing to prove\nhint: add an [[expect]], or leave \
+             --prove away",
+            args.topology.display()
+        )));
+    }
+    Ok(topology)
 }
 
 /// Who attaches pods. Programs are not run on this kernel.

@@ -350,6 +350,9 @@ addresses = ["192.0.2.1/24"]
 [ns.switch.veth.p0]
 peer = "node:p0"
 addresses = ["192.0.2.2/24"]
+"#;
+
+    const TRAFFIC: &str = r#"
 [flow.f]
 from = "node:bond0"
 to = "switch:p0"
@@ -360,6 +363,11 @@ qdisc = { kind = "pfifo", limit = 0 }
 "#;
 
     fn armed(rest: &str) -> Topology {
+        armed_at_rest(&format!("{TRAFFIC}{rest}"))
+    }
+
+    /// Without a flow and a fault.
+    fn armed_at_rest(rest: &str) -> Topology {
         let text = format!("{STACK}{rest}");
         with_contraries(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
     }
@@ -411,7 +419,7 @@ qdisc = { kind = "pfifo", limit = 0 }
     fn a_refusal_is_broken_by_a_device_without_options() {
         let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
                     [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
-        let topology = armed(text);
+        let topology = armed_at_rest(text);
         assert_eq!(topology.scenario.contraries, [Contrary::Plain("node:bond1".parse().unwrap())]);
         let plan = crate::plan::lower::lower(&topology);
         let made = plan.trials[1].ops.iter().find_map(|op| match op {
@@ -460,7 +468,7 @@ index = 1
 
     #[test]
     fn an_address_is_broken_by_a_strangers() {
-        let topology = armed("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
+        let topology = armed_at_rest("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
         let to_break = &topology.scenario.to_break;
         assert_eq!(to_break.len(), 1);
         let stranger = Contrary::Readdressed("node:p0".parse().unwrap());

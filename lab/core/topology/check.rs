@@ -15,6 +15,7 @@ pub(crate) mod scenario;
 pub(crate) mod selectors;
 pub(crate) mod shared_parent;
 pub(crate) mod stack;
+pub(crate) mod unused;
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -169,6 +170,9 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
+    if checker.problems.is_empty() {
+        unused::check(file, &topology, &mut checker);
+    }
     topology
 }
 

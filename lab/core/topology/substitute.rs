@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_pf_takes_its_vfs_down() {
-        let mut topology = topology("[fault.down.out]\ndevice = 'node:enp1s0'");
+        let mut topology = topology("[fault.down.out]\ndevice = 'node:enp1s0'\n[[step]]\ninject = 'out'");
         assert_eq!(fall_back(&mut topology), Ok(true));
         let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
             panic!("a switch does it")
@@ -432,7 +432,8 @@ mod tests {
     #[case("node:enp1s0", "vf.0 = { link_state = 'enable' }", "wire pf")]
     #[case("node:enp1s0", "vf.0 = { link_state = 'disable' }", "wire pf")]
     fn who_hears_of_a_cable_that_is_pulled_out(#[case] end: &str, #[case] vf: &str, #[case] expected: &str) {
-        let topology = topology(&format!("backing = 'switch'\n{vf}\n[fault.unplug.out]\ndevice = '{end}'"));
+        let fault = format!("[fault.unplug.out]\ndevice = '{end}'\n[[step]]\ninject = 'out'");
+        let topology = topology(&format!("backing = 'switch'\n{vf}\n{fault}"));
         let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
             panic!("a switch does it")
         };
@@ -450,7 +451,10 @@ mod tests {
     #[rstest::rstest]
     #[case("vf.0 = { vlan = 70, qos = 3 }", "sets qos of a VF of node:enp1s0")]
     #[case("vf.0 = { spoofchk = true }", "sets spoofchk without mac of a VF of node:enp1s0")]
-    #[case("[fault.unplug.out]\ndevice = 'node:enp1s0'", "pulls a cable out (fault out)")]
+    #[case(
+        "[fault.unplug.out]\ndevice = 'node:enp1s0'\n[[step]]\ninject = 'out'",
+        "pulls a cable out (fault out)"
+    )]
     fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
         let mut topology = topology(more);
         assert_eq!(fall_back(&mut topology), Err(expected.into()));

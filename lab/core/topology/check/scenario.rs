@@ -28,7 +28,7 @@ const SEGMENT_LEN_MAX: usize = 1514;
 const KEEPALIVE_S_MAX: u32 = 32_767;
 
 /// The place toml gives the file itself as a table.
-const FILE: Range<usize> = 0..0;
+pub(crate) const FILE: Range<usize> = 0..0;
 
 /// Resolves everything that happens on a topology.
 pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) -> Scenario {

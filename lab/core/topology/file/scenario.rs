@@ -87,6 +87,18 @@ pub struct FaultTables {
     pub backlog: Named<BacklogFaultTable>,
 }
 
+impl FaultTables {
+    /// The names of all, kind by kind.
+    pub fn names(&self) -> Vec<&At<String>> {
+        let Self { qdisc, filter, down, release, mtu, hold, unplug, stall, partner, rcvbuf, backlog } = self;
+        let mut names: Vec<&At<String>> = Vec::new();
+        names.extend(qdisc.keys().chain(filter.keys()).chain(down.keys()).chain(release.keys()));
+        names.extend(mtu.keys().chain(hold.keys()).chain(unplug.keys()).chain(stall.keys()));
+        names.extend(partner.keys().chain(rcvbuf.keys()).chain(backlog.keys()));
+        names
+    }
+}
+
 /// A queueing discipline put at the root of a device.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,44 @@
+//! What a file has and nothing uses: most often a name that was mistyped elsewhere, or a step that was forgotten.
+
+use std::collections::BTreeSet;
+
+use crate::topology::Topology;
+use crate::topology::check::Checker;
+use crate::topology::check::scenario::FILE;
+use crate::topology::file::{At, TopologyFile};
+
+/// Notes a topology without a link, and all flows, faults and captures that nothing uses.
+///
+/// To be asked of a file that has no other mistake: what is unused may be so because of one.
+pub fn check(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) {
+    if topology.links.is_empty() {
+        let hint = "add a link, as [ns.NAME.veth.DEVICE] with its `peer`";
+        checker.problem(&FILE, "a topology without a link", hint);
+        return;
+    }
+    let steps = || file.step.iter().map(|step| &step.value);
+    let floods = file.report.iter().flat_map(|report| &report.value.floods);
+    let sent = names(steps().filter_map(|step| step.flood.as_ref()).chain(floods));
+    for name in file.flow.keys().filter(|name| !sent.contains(name.value.as_str())) {
+        let hint = "send it, with a [[step]] `flood` or in the report's `floods`, or take it away";
+        checker.problem(&name.span, format!("flow `{}` is never sent", name.value), hint);
+    }
+    let explained = file.hypothesis.values().flat_map(|hypothesis| &hypothesis.inject);
+    let breaking = file.expect.iter().filter_map(|condition| condition.value.broken_by.as_ref());
+    let injected = names(steps().filter_map(|step| step.inject.as_ref()).chain(explained).chain(breaking));
+    let faults = file.fault.names();
+    for name in faults.into_iter().filter(|name| !injected.contains(name.value.as_str())) {
+        let hint = "use it, with `inject` of a [[step]] or hypothesis or as `broken_by`, or take it away";
+        checker.problem(&name.span, format!("fault `{}` is never injected", name.value), hint);
+    }
+    // Each is counted in every trial, and told, whether or not a condition asks for it: but something has to happen.
+    let nothing_happens = file.step.is_empty() && file.report.is_none();
+    for name in file.capture.keys().filter(|_| nothing_happens) {
+        let message = format!("capture `{}` counts nothing: nothing happens", name.value);
+        checker.problem(&name.span, message, "add a [[step]], or take it away");
+    }
+}
+
+fn names<'f>(all: impl Iterator<Item = &'f At<String>>) -> BTreeSet<&'f str> {
+    all.map(|name| name.value.as_str()).collect()
+}
