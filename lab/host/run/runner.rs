@@ -1,5 +1,7 @@
 //! One topology on one kernel: starts the agent, hands it the plan, collects its records, judges them.
 
+mod collected;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,7 @@ use crate::host::cache::Cache;
 use crate::host::kernel::modules::ModulesError;
 use crate::host::kernel::store::Kernel;
 use crate::host::run::local::LocalAgent;
+use crate::host::run::runner::collected::{Asked, Collected};
 use crate::host::run::{local, plugins, warm_check};
 use crate::host::vm::death::{Cause, Death, Exit};
 use crate::host::vm::initramfs::InitramfsError;
@@ -16,11 +19,10 @@ use crate::host::vm::{Next, Timeouts, Vm, initramfs, nics, warm};
 use crate::judge::account::Account;
 use crate::judge::outcome::Outcome;
 use crate::judge::{ledger, verdict};
-use crate::net::clean;
 use crate::net::version::Running;
 use crate::plan;
 use crate::plan::Plan;
-use crate::plan::moment::When;
+use crate::plan::lower::lower;
 use crate::plan::record::{Record, Request};
 use crate::report::document::{Document, KernelDocument, Timing};
 use crate::report::rounds;
@@ -104,53 +106,12 @@ pub enum RunError {
     Agent(#[source] std::io::Error),
 }
 
-/// What a guest has asked for.
-struct Asked {
-    slot: usize,
-    is_in: bool,
-}
-
-/// Records as they come, with the times of the milestones among them.
-struct Collected {
-    records: Vec<Record>,
-    built: Option<Instant>,
-    garbage: Option<String>,
-}
-
-impl Collected {
-    fn new() -> Self {
-        Self { records: Vec::new(), built: None, garbage: None }
-    }
-
-    /// Takes a line in; what is no record is remembered, and makes the run an error.
-    fn line(&mut self, line: &str) -> Option<Asked> {
-        let mut asked = None;
-        match serde_json::from_str(&clean::json(line, &[])) {
-            Ok(record) => {
-                if let Record::Ask { slot, is_in } = record {
-                    asked = Some(Asked { slot, is_in });
-                }
-                if matches!(record, Record::Counters { when: When::Before, .. }) {
-                    self.built.get_or_insert_with(Instant::now);
-                }
-                self.records.push(record);
-            }
-            Err(error) => {
-                let head: String = line.chars().take(120).collect();
-                let garbage = format!("a line that is no record ({error}): {head}");
-                self.garbage.get_or_insert(clean::line(&garbage).into_owned());
-            }
-        }
-        asked
-    }
-}
-
 /// Runs a topology in a machine.
 ///
 /// # Errors
 /// When no machine could be started for a reason that is not the kernel's.
 pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
-    carry_out_in_machine(topology, &crate::plan::lower::lower(topology), machine)
+    carry_out_in_machine(topology, &lower(topology), machine)
 }
 
 /// Carries out a plan of a topology in a machine.
@@ -337,7 +298,7 @@ fn modules(plan: &Plan) -> Vec<String> {
 
 /// What tells one saved machine of a kernel from another: topologies with the same can share it.
 pub fn machine_of(topology: &Topology) -> Vec<String> {
-    let plan = crate::plan::lower::lower(topology);
+    let plan = lower(topology);
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
     let timed = wants_virtual_time(&plan).then(|| "timed".to_owned());
     modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).chain(timed).collect()
@@ -349,7 +310,7 @@ pub fn machine_of(topology: &Topology) -> Vec<String> {
 /// # Errors
 /// When a run would come to no result. [`unstarted`] makes a result of it.
 pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
-    let plan = crate::plan::lower::lower(topology);
+    let plan = lower(topology);
     if nics::lacks(machine.qemu, &plan.slots).is_some()
         || plugins::lacking(topology, machine.plugins).is_some()
         || !absent_drivers(&plan, machine).map_err(RunError::from)?.is_empty()
@@ -381,7 +342,7 @@ pub enum Unstarted {
 
 /// The result for a topology whose machine did not start.
 pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) -> Document {
-    let kernel = kernel_document(&crate::plan::lower::lower(topology), machine);
+    let kernel = kernel_document(&lower(topology), machine);
     let timing = Timing::default();
     match why {
         Unstarted::Died(death) => died(topology, kernel, death, timing).document,
@@ -395,7 +356,7 @@ pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) ->
 /// The result for a topology at which the lab itself failed.
 pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
     let reason = format!("the lab failed: {what}\nnext: report it with the topology");
-    let kernel = kernel_document(&crate::plan::lower::lower(topology), machine);
+    let kernel = kernel_document(&lower(topology), machine);
     unfinished(topology, kernel, Outcome::Error, reason, Timing::default()).document
 }
 
@@ -519,6 +480,12 @@ fn conclude(
     if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
         return lacking(topology, kernel, what.clone(), timing);
     }
+    if let Some(why) = observer_failed(plan, &kernel, &collected.records) {
+        let reason = format!(
+            "drops could not be watched: {why}\nnext: `--no-observer` counts them by the kernel's counters alone"
+        );
+        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+    }
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
             let finished = |account: &Account| {
@@ -535,6 +502,16 @@ fn conclude(
             unfinished(topology, kernel, Outcome::Error, reason, timing)
         }
     }
+}
+
+/// Why the drop observer of a machine did not start. There it may do all it needs, so counters alone are no substitute for
+/// it; on the running kernel they are, and the result says so.
+fn observer_failed<'r>(plan: &Plan, kernel: &KernelDocument, records: &'r [Record]) -> Option<&'r str> {
+    let why = records.iter().find_map(|record| match record {
+        Record::Observed { unavailable, .. } => unavailable.as_deref(),
+        _ => None,
+    });
+    why.filter(|_| kernel.backend == "vm" && !plan.unobserved)
 }
 
 /// What a kernel lacks is a skip.
@@ -571,6 +548,7 @@ fn unfinished(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::clean;
 
     #[test]
     fn a_guests_words_are_one_line_each() {
@@ -582,6 +560,24 @@ mod tests {
         collected.line("{\"\u{1b}[2J\": 1}");
         let garbage = collected.garbage.expect("it is no record");
         assert!(!garbage.contains(clean::is_unsafe), "{garbage:?}");
+    }
+
+    #[test]
+    fn an_observer_that_does_not_start_in_a_machine_is_an_error() {
+        let topology = Topology::parse("t", "t.toml", "[ns.a.dummy.x]\n").expect("it is one");
+        let mut plan = lower(&topology);
+        let records = [Record::Observed { trial: 0, lost: 0, unavailable: Some("no BTF".into()) }];
+        let kernel = |backend: &str| KernelDocument {
+            id: "6.12.57".into(),
+            release: "6.12.57".into(),
+            backend: backend.into(),
+            accelerator: "tcg".into(),
+            clock: "real".into(),
+        };
+        assert_eq!(observer_failed(&plan, &kernel("vm"), &records), Some("no BTF"));
+        assert_eq!(observer_failed(&plan, &kernel("host"), &records), None);
+        plan.unobserved = true;
+        assert_eq!(observer_failed(&plan, &kernel("vm"), &records), None);
     }
 
     #[test]
