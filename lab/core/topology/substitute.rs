@@ -23,7 +23,8 @@ use crate::topology::cni::{Attached, Attachments};
 use crate::topology::condition::{Condition, Subject};
 use crate::topology::fault::Fault;
 
-/// What a switch does that an igb does not, in QEMU: measured beside one another by tests/e2e/stand_ins.rs.
+/// What a switch does that an igb does not, in QEMU: read from QEMU's igb. tests/e2e/stand_ins.rs compares
+/// two topologies on both, and measures the one about unicast that no VF has; the others are not measured.
 pub const DIFFERENCES: [&str; 5] = [
     "frames from the cable to an address that nobody is known to have are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
     "of two VFs with the same address, the one that sent last gets the frames; of an igb both do",
