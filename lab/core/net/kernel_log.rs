@@ -4,7 +4,8 @@
 //! ids. Device names and IPv4 addresses stay. Of a WARN() its place is told, and nothing of the trace below it. Lines are
 //! told once, in no order: how often the kernel repeats one is a matter of its rate limit.
 //!
-//! Not told at all is what the load of the host makes the kernel say (`LOAD`), and that messages were held back.
+//! Left out are lines that the load of the host causes (`LOAD`), lines that depend on which of two timers was first
+//! (`TIMERS`), and that messages were held back.
 
 use std::collections::BTreeSet;
 
@@ -38,6 +39,15 @@ const LOAD: [&str; 17] = [
     "tsc:",
     "random:",
     "net_ratelimit:",
+];
+/// Parts of lines that depend on timers of two sides. The mailbox between a PF and its VFs: `igb_msg_task()` is run by an
+/// interrupt and a watchdog, a VF that asks in the midst of a reset is refused (`igbvf_reset()`). A bond warns that it has no
+/// partner when it selects an aggregator before the first LACPDU came (`ad_agg_selection_logic()`).
+const TIMERS: [&str; 4] = [
+    "igb 0000:",
+    "igbvf 0000:",
+    "setting MAC of new active slave",
+    "No 802.3ad response from the link partner for any adapters in the bond",
 ];
 const HELD_BACK: &str = "callbacks suppressed";
 
@@ -89,7 +99,8 @@ impl KernelLog {
             return text.starts_with("WARNING: ").then(|| place(text));
         }
         let is_load = LOAD.iter().any(|start| text.starts_with(start)) || text.contains(HELD_BACK);
-        (!is_load && !text.is_empty()).then(|| normalised(text))
+        let is_timers = TIMERS.iter().any(|part| text.contains(part));
+        (!is_load && !is_timers && !text.is_empty()).then(|| normalised(text))
     }
 }
 
@@ -150,6 +161,10 @@ mod tests {
     // The host's load.
     #[case("4,1,2,-;hrtimer: interrupt took 5 ns", &[])]
     #[case("4,1,2,-;net_ratelimit: 980 callbacks suppressed", &[])]
+    // Timers of two sides.
+    #[case("4,1,2,-;igbvf 0000:01:10.2: Vlan id 0\\x0a is not added", &[])]
+    #[case("3,1,2,-;bond0: (slave net1): Error 12 setting MAC of new active slave", &[])]
+    #[case("4,1,2,-;bond0: Warning: No 802.3ad response from the link partner for any adapters in the bond", &[])]
     fn a_line_is_what_a_second_run_would_print(#[case] record: &str, #[case] expected: &[&str]) {
         assert_eq!(told(&[record]), expected);
     }

@@ -29,7 +29,8 @@ pub const LEFT_OUT: &str = "\
 Not compared, because chance or the host's load decides it (docs/snapshots.md):
   what the kernel's own frames moved of loss counters; all but `some` or `none` of paced flows and of captures of what
   a kernel sends by timers; LACP that the run did not wait for; links that have not settled; numbers, addresses and
-  repetitions in the kernel's log, and what it says of a slow host; fixed features; addresses, indexes, times";
+  repetitions in the kernel's log, what it says of a slow host, of igb's mailbox and of a missing LACP partner; fixed
+  features; addresses, indexes, times";
 
 /// Device counters that tell of a loss.
 const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"];
