@@ -203,6 +203,10 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
     match &condition.subject {
         Subject::Flow { flow, field } => {
             found.extend(cut(topology, Some(flow)));
+            // It may be sent to the wrong Ethernet address.
+            if *field == FlowField::Delivered && is_zero {
+                found.extend(unneighboured(topology, flow));
+            }
             // What UDP does not tell, no fault below it can change: only what was asked for.
             if matches!(field, FlowField::Asked | FlowField::Sent) && !is_zero {
                 found.push(Contrary::Halved);
@@ -257,6 +261,14 @@ fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Contrary> {
     let flows = topology.scenario.flows.values();
     let meant = flows.filter(|one| flow.is_none_or(|name| one.name == name));
     meant.map(|flow| Contrary::Broken(egress(&flow.from))).collect()
+}
+
+/// Without the permanent neighbours by which a flow finds its receiver's Ethernet address.
+fn unneighboured(topology: &Topology, flow: &str) -> Option<Contrary> {
+    let from = &topology.scenario.flows.get(flow)?.from;
+    let tables = topology.namespaces.get(&from.ns)?;
+    let has_some = tables.neighbours.iter().any(|neighbour| neighbour.dev == from.name);
+    has_some.then(|| Contrary::WithoutNeighbours(from.clone()))
 }
 
 fn egress(device: &DeviceRef) -> Fault {

@@ -1,5 +1,7 @@
 //! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
+use std::net::IpAddr;
+
 use indexmap::IndexMap;
 
 use crate::net::address::Mac;
@@ -75,8 +77,10 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
             let links = attached.flat_map(|delegate| &mut delegate.links);
             links.filter(|link| link.device == *device).for_each(plain);
         }
-        Contrary::Unaddressed(device) => {
-            topology.links.get_mut(device).into_iter().for_each(|link| link.addresses.clear());
+        Contrary::Unaddressed(device) => without_addresses(&mut topology, device),
+        Contrary::WithoutNeighbours(device) => {
+            let tables = topology.namespaces.get_mut(&device.ns).into_iter();
+            tables.for_each(|tables| tables.neighbours.retain(|neighbour| neighbour.dev != device.name));
         }
         Contrary::Undone => steps.clear(),
         Contrary::Untold => {
@@ -97,6 +101,22 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
         _ => {}
     }
     topology
+}
+
+/// Takes the addresses of a device, and what would fail without them: routes whose next hop is on no link then
+/// (`fib_check_nh()`), and flows of sockets that are bound to one of them.
+fn without_addresses(topology: &mut Topology, device: &DeviceRef) {
+    let addresses = topology.links.get_mut(device).map(|link| std::mem::take(&mut link.addresses));
+    let addresses = addresses.unwrap_or_default();
+    let is_near = |hop: IpAddr| addresses.iter().any(|address| address.contains(hop));
+    let tables = topology.namespaces.get_mut(&device.ns).into_iter();
+    tables.for_each(|tables| tables.routes.retain(|route| !route.via.is_some_and(is_near)));
+    let flows = &topology.scenario.flows;
+    let is_of = |flow: &str| flows.get(flow).is_some_and(|flow| [&flow.from, &flow.to].contains(&device));
+    topology
+        .scenario
+        .steps
+        .retain(|step| !matches!(step, Step::Flood(flow) | Step::Break { flow, .. } if is_of(flow)));
 }
 
 fn kind_of(links: &IndexMap<DeviceRef, Link>, device: &DeviceRef) -> Option<LinkKind> {

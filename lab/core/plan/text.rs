@@ -96,6 +96,7 @@ impl Display for Contrary {
             Self::Halved => f.write_str("half of the frames"),
             Self::Plain(device) => write!(f, "{device} without options"),
             Self::Unaddressed(device) => write!(f, "{device} without addresses"),
+            Self::WithoutNeighbours(device) => write!(f, "{device} without permanent neighbours"),
             Self::Joined(device) => write!(f, "{device} with another port"),
             Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
             Self::Undone => f.write_str("none of the steps"),

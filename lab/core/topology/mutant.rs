@@ -21,8 +21,10 @@ pub enum Contrary {
     /// A device made without its options, and nothing broken. A PF's are what it is told of its VFs; a VF's, what its
     /// PF is told of it.
     Plain(DeviceRef),
-    /// A device without addresses, and nothing broken.
+    /// A device without addresses, the routes through them and the flows from or to it, and nothing broken.
     Unaddressed(DeviceRef),
+    /// A device without the permanent neighbours of the topology, and nothing broken.
+    WithoutNeighbours(DeviceRef),
     /// A bond with another port, which has carrier, and nothing broken.
     Joined(DeviceRef),
     /// All cables of a namespace out, and this one in again.
