@@ -75,9 +75,9 @@ fn running_kernel() -> String {
 
 /// The accepted text of a topology on a kernel.
 fn accepted(topology: &str, kernel: &str) -> Option<String> {
-    let path = root().join("snapshots").join(snapshot::file_name(topology, kernel).unwrap());
+    let path = root().join("snapshots").join(snapshot::file_name(topology).unwrap());
     let file = fs::read_to_string(path).ok()?;
-    Some(snapshot::from_file(&file).expect("a snapshot has a header").to_owned())
+    snapshot::Accepted::parse(&file).expect("a snapshot").text(kernel)
 }
 
 /// What is to be told about a cell, or what is wrong with it.

@@ -255,10 +255,6 @@ fn a_lock_is_in_the_folder_of_locks() {
 fn a_snapshot_is_in_the_folder_of_snapshots() {
     let outside = Outside::new();
     for name in outside.names("x") {
-        assert!(snapshot::file_name(&name, "6.12.57").is_err());
-        assert!(snapshot::file_name("t", &format!("6.12.57\n{name}")).is_err());
-        let file =
-            snapshot::file_name("t", &name).expect("a slash of a kernel's name becomes two underscores");
-        assert!(Path::new("snapshots").join(file).parent() == Some(Path::new("snapshots")));
+        assert!(snapshot::file_name(&name).is_err());
     }
 }

@@ -151,7 +151,8 @@ fn name(cell: &Cell) -> String {
 /// Writes the snapshot if it says something else than before.
 fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
     let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
-    let before = accepted(folder, topology, kernel)?;
+    let mut snapshot = accepted(folder, topology)?;
+    let before = snapshot.text(kernel);
     match &before {
         Some(before) if snapshot::identical(before, &cell.text) => return Ok(false),
         // It tells of more than before, and of the same.
@@ -167,9 +168,9 @@ fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
         }
         None => println!("new     {}: {}", name(cell), cell.ran),
     }
-    let path = snapshot_path(folder, topology, kernel)?;
-    let command = format!("lab matrix {} --kernels {kernel}", cell.file);
-    let content = snapshot::to_file(&cell.file, &command, &cell.text);
+    snapshot.set(kernel, &cell.text).map_err(|error| Failure::invalid(format!("error: {error}")))?;
+    let path = snapshot_path(folder, topology)?;
+    let content = snapshot.to_file(&cell.file, &format!("lab matrix {}", cell.file));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -270,7 +270,8 @@ impl Oracle<'_> {
             return Ok(Tested::Untestable(format!("{}: {reason}", document.outcome)));
         }
         let Some(name) = &self.args.check else {
-            let text = snapshot::text(document);
+            // Features change with nearly each series, and are no failure by themselves.
+            let text = snapshot::split_features(&snapshot::text(document)).0.to_owned();
             let known = [&self.good, &self.bad].into_iter().flatten().chain(&self.others);
             let known = known.into_iter().find(|known| behaviour::alike(known, &text));
             return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
@@ -356,8 +357,7 @@ impl Oracle<'_> {
                 series(&after)
             );
         }
-        let texts = [&before, &after].map(|id| snapshot::text(&self.documents[id]));
-        print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
+        self.print_differences([&before, &after]);
         if !boundary.untestable.is_empty() {
             println!("    between them, and not to be tested: {}", ids(list, &boundary.untestable));
         }
@@ -377,9 +377,15 @@ impl Oracle<'_> {
             places.sort_unstable();
             let (Some(&first), Some(good)) = (places.first(), found.steps.first()) else { return };
             println!("not as the good one, and not this failure: {}:", ids(list, &places));
-            let texts = [good.index, first].map(|index| snapshot::text(&self.documents[&list[index].id()]));
-            print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
+            let [good, other] = [good.index, first].map(|index| list[index].id());
+            self.print_differences([&good, &other]);
         }
+    }
+
+    /// What two kernels do differently, features of their devices last.
+    fn print_differences(&self, kernels: [&String; 2]) {
+        let texts = kernels.map(|id| snapshot::text(&self.documents[id]));
+        print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
     }
 
     /// This search with other ends, or in another way.

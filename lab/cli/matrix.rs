@@ -192,7 +192,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
             source.stood_in = Some(topology).filter(|topology| topology.fell_back);
         }
     }
-    let accepted = Accepted::of(args, &sources, &kernels)?;
+    let accepted = Accepted::of(args, &sources)?;
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
     let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
         (Some(topology), Some(_)) => drivers::kernel(topology, pin, &pins, &args.provision, &cache).map(Some),
@@ -279,47 +279,46 @@ fn as_project_path(path: &Path) -> String {
 /// The accepted texts of a matrix, by topology and kernel.
 struct Accepted {
     policy: Policy,
-    texts: BTreeMap<(String, String), String>,
+    snapshots: BTreeMap<String, snapshot::Accepted>,
 }
 
 impl Accepted {
-    fn of(args: &MatrixArgs, sources: &[Source], kernels: &[Kernel]) -> Result<Self, Failure> {
+    fn of(args: &MatrixArgs, sources: &[Source]) -> Result<Self, Failure> {
         let policy = Policy { compare: !args.no_compare, new_fails: ci::is_ci() };
-        let mut texts = BTreeMap::new();
+        let mut snapshots = BTreeMap::new();
         let compared = if policy.compare { sources } else { &[] };
-        for (source, kernel) in compared.iter().flat_map(|source| kernels.iter().map(move |k| (source, k))) {
+        for source in compared {
             let name = &source.topology.name;
-            if let Some(text) = accepted(&args.snapshots, name, &kernel.id)? {
-                texts.insert((name.clone(), kernel.id.clone()), text);
-            }
+            snapshots.insert(name.clone(), accepted(&args.snapshots, name)?);
         }
-        Ok(Self { policy, texts })
+        Ok(Self { policy, snapshots })
     }
 
     fn judge(&self, document: Document, file: &str) -> Cell {
-        let key = (document.topology.clone(), document.kernel.id.clone());
-        judge(document, file, self.texts.get(&key).map(String::as_str), self.policy)
+        let snapshot = self.snapshots.get(&document.topology);
+        let text = snapshot.and_then(|snapshot| snapshot.text(&document.kernel.id));
+        judge(document, file, text.as_deref(), self.policy)
     }
 }
 
-/// Where the text that was accepted for a cell is kept.
-pub fn snapshot_path(folder: &Path, topology: &str, kernel: &str) -> Result<PathBuf, Failure> {
-    let name = snapshot::file_name(topology, kernel);
+/// Where what was accepted for a topology is kept.
+pub fn snapshot_path(folder: &Path, topology: &str) -> Result<PathBuf, Failure> {
+    let name = snapshot::file_name(topology);
     Ok(folder.join(name.map_err(|error| Failure::invalid(format!("error: {error}")))?))
 }
 
-/// The text that was accepted for a cell, if any was.
-pub fn accepted(folder: &Path, topology: &str, kernel: &str) -> Result<Option<String>, Failure> {
-    let path = snapshot_path(folder, topology, kernel)?;
+/// What was accepted for a topology; of no kernel where there is no file.
+pub fn accepted(folder: &Path, topology: &str) -> Result<snapshot::Accepted, Failure> {
+    let path = snapshot_path(folder, topology)?;
     let content = match file::read_text(&path, TEXT_BYTES_MAX) {
         Ok(content) => content,
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(snapshot::Accepted::default());
+        }
         Err(error) => return Err(Failure::unreadable(&error)),
     };
-    match snapshot::from_file(&content) {
-        Some(text) => Ok(Some(clean::lines(text).into_owned())),
-        None => Err(Failure::invalid(format!("error: {} is no snapshot: it has no header", path.display()))),
-    }
+    snapshot::Accepted::parse(&clean::lines(&content))
+        .map_err(|error| Failure::invalid(format!("error: {} is no snapshot: {error}", path.display())))
 }
 
 /// A machine that did not start, or nothing.

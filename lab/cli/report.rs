@@ -108,13 +108,10 @@ fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
     let kernels: Vec<String> = pins.pins().map(KernelPin::name).collect();
     let mut found = Vec::new();
     for source in matrix::read_all(&args.paths)? {
-        let mut seen = Vec::new();
-        for kernel in &kernels {
-            if let Some(text) = accepted(&args.snapshots, &source.topology.name, kernel)? {
-                // What a cause looks like from outside: links and features of a kernel are not of it.
-                seen.push((kernel.clone(), snapshot::of_frames(&text)));
-            }
-        }
+        let snapshot = accepted(&args.snapshots, &source.topology.name)?;
+        // What a cause looks like from outside: links and features of a kernel are not of it.
+        let text = |kernel: &String| Some((kernel.clone(), snapshot::of_frames(&snapshot.text(kernel)?)));
+        let seen = kernels.iter().filter_map(text).collect();
         found.push(Cause { topology: source.topology, file: source.file, seen });
     }
     let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
@@ -195,7 +192,7 @@ fn judged(mut document: Document, snapshots: &Path, pins: &Kernels) -> Result<Ce
         let pin = pins.pins().find(|pin| pin.release == document.kernel.release);
         document.kernel.id = pin.map_or_else(|| document.kernel.release.clone(), |pin| pin.id.clone());
     }
-    let accepted = accepted(snapshots, &document.topology, &document.kernel.id)?;
+    let accepted = accepted(snapshots, &document.topology)?.text(&document.kernel.id);
     if document.kernel.backend == HOST {
         document.kernel.id += " (host)";
     }

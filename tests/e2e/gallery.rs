@@ -1,7 +1,8 @@
 //! One cell of the matrix: a topology on a kernel, its verdict, its account, its snapshot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use lab::host::kernel::netdevsim;
 use lab::host::kernel::netdevsim::NETDEVSIM;
@@ -11,7 +12,7 @@ use lab::net::version::{KernelRanges, Running};
 use lab::plan;
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
-use lab::report::snapshot;
+use lab::report::snapshot::{self, Accepted};
 use lab::topology::Topology;
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -21,8 +22,7 @@ use crate::{lab_run, machine, topologies};
 /// Where `topology` meets the kernel of `pin`.
 pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
-    let file = snapshot::file_name(&stem(&topology), &id).unwrap().to_string();
-    let name = file.trim_end_matches(".snap").to_owned();
+    let name = format!("{}@{id}", stem(&topology));
     let needed = (topology.clone(), pin.clone());
     let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
     machine::trial_with(name.clone(), pin, provide, move |_, _| {
@@ -36,7 +36,11 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
         if result.outcome == Outcome::Skip {
             // What a kernel cannot do leaves nothing to compare, unless it could once.
-            assert!(!is_accepted(&file), "skipped, with a snapshot: {:?}", result.reason);
+            assert!(
+                accepted(&result.topology).text(&id).is_none(),
+                "skipped, with a snapshot: {:?}",
+                result.reason
+            );
             return eprintln!("{name}: skipped: {}", result.reason.expect("a skip says why"));
         }
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
@@ -48,7 +52,7 @@ pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         if result.fell_back {
             return eprintln!("{name}: compared with nothing: {}", result.stand_ins.join(", "));
         }
-        compare(&name, &snapshot::text(&result));
+        compare(&result.topology, &id, &snapshot::text(&result));
     })
 }
 
@@ -68,17 +72,20 @@ fn provided(bench: &machine::Bench, topology: &Topology, pin: &KernelPin) -> Res
 
 /// A snapshot that no cell reads any more would look as if it were tested.
 pub fn no_stray_snapshots() -> Trial {
-    Trial::test("snapshots: each belongs to a topology and a pinned kernel", || {
+    Trial::test("snapshots: each belongs to a topology and to pinned kernels", || {
         let kernels = Kernels::built_in().expect("a unit test reads it too");
-        let topologies = topologies();
-        let files = topologies.iter().flat_map(|topology| {
-            let topology = stem(topology);
-            kernels.pins().map(move |pin| snapshot::file_name(&topology, &pin.name()).unwrap().to_string())
-        });
-        let files: BTreeSet<String> = files.collect();
+        let kernels: BTreeSet<String> = kernels.pins().map(KernelPin::name).collect();
+        let topologies: BTreeSet<String> = topologies().iter().map(|topology| stem(topology)).collect();
         for entry in std::fs::read_dir(snapshots()).expect("the folder is there") {
-            let name = entry.expect("it can be read").file_name().to_string_lossy().into_owned();
-            assert!(files.contains(&name) || name.ends_with(".snap.new"), "{name} is no cell's snapshot");
+            let path = entry.expect("it can be read").path();
+            if path.extension().is_some_and(|extension| extension == "new") {
+                continue;
+            }
+            let topology = stem(&path);
+            assert!(topologies.contains(&topology), "{} is no topology's snapshot", path.display());
+            for kernel in accepted(&topology).kernels() {
+                assert!(kernels.contains(kernel), "{topology}: {kernel} is not pinned");
+            }
         }
         Ok(())
     })
@@ -88,8 +95,10 @@ fn snapshots() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots")
 }
 
-fn is_accepted(snapshot: &str) -> bool {
-    snapshots().join(snapshot).exists()
+fn accepted(topology: &str) -> Accepted {
+    let path = snapshots().join(snapshot::file_name(topology).expect("a topology's name"));
+    let Ok(content) = std::fs::read_to_string(&path) else { return Accepted::default() };
+    Accepted::parse(&content).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn parsed(topology: &Path) -> Topology {
@@ -161,17 +170,24 @@ pub fn ledger_closes(document: &Value) {
     }
 }
 
-fn compare(name: &str, text: &str) {
-    let stored = std::fs::read_to_string(snapshots().join(format!("{name}.snap"))).unwrap_or_default();
-    if let Some(accepted) = snapshot::from_file(&stored).filter(|accepted| snapshot::same(accepted, text)) {
-        if snapshot::is_older(accepted) {
-            eprintln!("{name}: {}", snapshot::OLDER);
+/// Files with what this run found on some kernels, by topology: insta writes a whole file, and cells end in any order.
+static CHANGED: Mutex<BTreeMap<String, Accepted>> = Mutex::new(BTreeMap::new());
+
+fn compare(topology: &str, kernel: &str, text: &str) {
+    let before = accepted(topology);
+    if let Some(accepted) = before.text(kernel).filter(|accepted| snapshot::same(accepted, text)) {
+        if snapshot::is_older(&accepted) {
+            eprintln!("{topology}@{kernel}: {}", snapshot::OLDER);
         }
         return;
     }
+    // A failed assertion in another cell poisons it, and leaves it whole.
+    let mut all = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let changed = all.entry(topology.to_owned()).or_insert(before);
+    changed.set(kernel, text).expect("a pinned kernel");
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
+    settings.bind(|| insta::assert_snapshot!(topology, changed.body()));
 }

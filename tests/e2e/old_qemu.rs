@@ -77,11 +77,13 @@ impl Place {
         let executable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(place.path().join("qemu"), executable).expect("it is ours");
         place.write("vf.toml", VF);
-        let accepted = snapshot::to_file("vf.toml", "lab matrix vf.toml", "outcome: fail");
+        let mut accepted = snapshot::Accepted::default();
+        accepted.set(KERNEL, "outcome: fail").expect("a name");
+        let accepted = accepted.to_file("vf.toml", "lab matrix vf.toml");
         for folder in ["cache", "snapshots"] {
             fs::create_dir(place.path().join(folder)).expect("a temporary directory");
         }
-        place.write(&format!("snapshots/vf@{KERNEL}.snap"), &accepted);
+        place.write("snapshots/vf.snap", &accepted);
         for name in SHARED {
             symlink(bench.cache.path(name), place.path().join("cache").join(name)).expect("a new name");
         }

@@ -35,6 +35,7 @@ const OUTCOMES: [Outcome; 8] = [
 pub fn render(matrix: &Matrix) -> String {
     let mut out = grid(matrix);
     out += &groups(matrix);
+    out += &features(matrix);
     out += &skips(matrix);
     out += &substitutes::paragraph(matrix);
     out += &problems(matrix);
@@ -190,7 +191,7 @@ fn groups(matrix: &Matrix) -> String {
         let mut cells = matrix.cells.iter().filter(|cell| cell.document.topology == topology);
         cells.any(|cell| cell.document.outcome != Outcome::Skip)
     };
-    for Behaviours { topology, groups, differences: lines } in &matrix.groups {
+    for Behaviours { topology, groups, differences: lines, .. } in &matrix.groups {
         let said = match &groups[..] {
             // Skips have paragraphs of their own.
             [] if !has_run(topology) => continue,
@@ -219,6 +220,25 @@ fn groups(matrix: &Matrix) -> String {
                 out += &wrap(several.iter().cloned(), ", ", "  ");
             }
         }
+    }
+    out
+}
+
+/// Kernels whose devices have other features: the ranges once for all topologies in which they are the same.
+fn features(matrix: &Matrix) -> String {
+    let mut by_ranges: IndexMap<Vec<&str>, Vec<String>> = IndexMap::new();
+    for one in matrix.groups.iter().filter(|one| one.features.len() > 1) {
+        let ranges = one.features.iter().map(|group| group.range.as_str()).collect();
+        by_ranges.entry(ranges).or_default().push(one.topology.clone());
+    }
+    let mut out = String::new();
+    for (ranges, topologies) in by_ranges {
+        let of = match &topologies[..] {
+            [only] => only.clone(),
+            several => format!("{} topologies", several.len()),
+        };
+        let _ = writeln!(out, "\n{of}: devices differ in features (--format json names them)");
+        out += &wrap(ranges.into_iter().map(str::to_owned), " | ", "  ");
     }
     out
 }

@@ -79,6 +79,12 @@ pub struct Behaviours {
     pub groups: Vec<BehaviourGroup>,
     /// The lines in which the groups differ.
     pub differences: Vec<Difference>,
+    /// Kernels by the features of their devices, which make no group of behaviour: offloads come with nearly each series.
+    #[serde(default)]
+    pub features: Vec<BehaviourGroup>,
+    /// In which devices and features these differ.
+    #[serde(default)]
+    pub feature_differences: Vec<Difference>,
 }
 
 /// Kernels that did the same.
@@ -274,16 +280,35 @@ fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours
         cells.find(|cell| cell.document.kernel.id == *kernel)
     };
     let order: Vec<String> = kernels.iter().filter(|kernel| on(kernel).is_some()).cloned().collect();
-    let texts = order.iter().filter_map(|kernel| Some((kernel.as_str(), on(kernel)?.text.as_str())));
-    let groups = behaviour::group(texts);
-    let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
-    let first = groups.iter().map(|group| group.kernels.first().and_then(on).map(|cell| &cell.document));
-    let differences = reached(behaviour::differences(&texts), &first.collect::<Vec<_>>());
-    let groups = groups.into_iter().map(|group| BehaviourGroup {
-        range: behaviour::ranges(&order, &group.kernels),
-        kernels: group.kernels,
+    let parts = order.iter().filter_map(|kernel| {
+        let (behaviour, features) = snapshot::split_features(&on(kernel)?.text);
+        Some((kernel.as_str(), behaviour, features))
     });
-    Behaviours { topology: topology.to_owned(), groups: groups.collect(), differences }
+    let parts: Vec<_> = parts.collect();
+    let groups = behaviour::group(parts.iter().map(|(kernel, behaviour, _)| (*kernel, *behaviour)));
+    let first = groups.iter().map(|group| group.kernels.first().and_then(on).map(|cell| &cell.document));
+    let differences = reached(differences(&groups), &first.collect::<Vec<_>>());
+    let features = parts.iter().filter_map(|(kernel, _, features)| Some((*kernel, (*features)?)));
+    let features = behaviour::group(features);
+    let with_ranges = |groups: Vec<behaviour::Group>| {
+        let group = |group: behaviour::Group| BehaviourGroup {
+            range: behaviour::ranges(&order, &group.kernels),
+            kernels: group.kernels,
+        };
+        groups.into_iter().map(group).collect()
+    };
+    Behaviours {
+        topology: topology.to_owned(),
+        differences,
+        groups: with_ranges(groups),
+        feature_differences: self::differences(&features),
+        features: with_ranges(features),
+    }
+}
+
+fn differences(groups: &[behaviour::Group]) -> Vec<Difference> {
+    let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
+    behaviour::differences(&texts)
 }
 
 #[cfg(test)]

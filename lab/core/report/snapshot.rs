@@ -5,14 +5,16 @@
 //! moved is taken off; where that is not known, the counter is `not compared`. Every line is `label: value`, or the heading of the
 //! lines indented below it: `behaviour` pairs the lines of two kernels by their labels.
 //!
-//! The files are insta's: metadata between two `---` lines, stored and not compared, then the text.
+//! The text ends with the features of devices, which are compared and make no group of their own; `by_topology` has the file.
 
+pub(crate) mod by_topology;
 pub(crate) mod comparison;
 pub(crate) mod end;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+pub use crate::report::snapshot::by_topology::{Accepted, SnapshotError};
 pub use crate::report::snapshot::comparison::{comparable, count as not_compared, is_older, of_frames, same};
 
 use crate::judge::outcome::Outcome;
@@ -37,32 +39,33 @@ const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"]
 /// Counters of a queueing discipline that tell of a loss, a wait, or a driver that said busy.
 const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
 
-/// What separates metadata from text in a file.
-const FENCE: &str = "---";
+/// The heading of what devices can offload; the last one of a text.
+pub(crate) const FEATURES: &str = "features";
 
-/// The name of the file that has the accepted text, within the folder of snapshots. insta writes `/` so, too.
+/// The name of the file that has what was accepted for a topology, within the folder of snapshots.
 ///
 /// # Errors
 /// When a result names a topology whose file would be in another folder.
-pub fn file_name(topology: &str, kernel: &str) -> Result<FileName, UnsafeName> {
-    FileName::parse(&format!("{topology}@{}.snap", kernel.replace('/', "__")))
+pub fn file_name(topology: &str) -> Result<FileName, UnsafeName> {
+    FileName::parse(&format!("{topology}.snap"))
 }
 
-/// The content of such a file. `source` and `expression` say where the text is from and how to get it again.
-pub fn to_file(source: &str, expression: &str, text: &str) -> String {
-    let quoted = |text: &str| format!("{text:?}");
-    format!("{FENCE}\nsource: {source}\nexpression: {}\n{FENCE}\n{}\n", quoted(expression), text.trim_end())
-}
-
-/// The text of such a file; `None` when it is no snapshot.
-pub fn from_file(content: &str) -> Option<&str> {
-    let rest = content.strip_prefix(FENCE)?.strip_prefix('\n')?;
-    let end = format!("\n{FENCE}\n");
-    // Without metadata the second line ends the header.
-    if let Some(text) = rest.strip_prefix(&end[1..]) {
-        return Some(text.trim_end());
+/// A text without the features of devices, and these.
+pub fn split_features(text: &str) -> (&str, Option<&str>) {
+    let heading = format!("\n{FEATURES}\n");
+    match text.split_once(heading.as_str()) {
+        Some((behaviour, features)) => (behaviour, Some(features)),
+        None => (text, None),
     }
-    rest.split_once(&end).map(|(_, text)| text.trim_end())
+}
+
+/// What `split_features` parted.
+pub(crate) fn join_features(behaviour: &str, features: Option<&str>) -> String {
+    let behaviour = behaviour.trim_end();
+    match features {
+        Some(features) => format!("{behaviour}\n\n{FEATURES}\n{}\n", features.trim_end()),
+        None => format!("{behaviour}\n"),
+    }
 }
 
 /// Whether two texts are the same but for the end of the last line: what one of them does not compare, the other does not
@@ -76,11 +79,13 @@ pub fn text(document: &Document) -> String {
     let mut out = round_text(document);
     if !document.trials.is_empty() {
         end::log(&mut out, document);
+        end::features(&mut out, document);
     }
     out
 }
 
-/// The same of one round of several, without the kernel's log: some lines a kernel prints only once.
+/// The same of one round of several, without the kernel's log, of which a kernel prints some lines only once, and without
+/// features, which no round changes.
 pub fn round_text(document: &Document) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "outcome: {}", document.outcome);
@@ -245,24 +250,6 @@ mod tests {
         Document::unfinished("t", kernel, outcome, reason.into(), Timing::default())
     }
 
-    #[test]
-    fn what_is_stored_comes_back_and_the_header_is_not_part_of_it() {
-        let text = "outcome: pass\n\ntrial main\n  flow f (udp): 1 asked\n";
-        let file = to_file("topologies/t.toml", "lab matrix t.toml --kernels 6.12.57", text);
-        assert!(same(from_file(&file).unwrap(), text));
-        let other = to_file("elsewhere", "another \"command\"", text);
-        assert_ne!(file, other);
-        assert_eq!(from_file(&file), from_file(&other));
-        for (content, expected) in [
-            ("---\nsource: a\n---\nx\n---\ny\n", Some("x\n---\ny")),
-            ("---\n---\nx\n", Some("x")),
-            ("x\n", None),
-            ("---\nsource: a\n", None),
-        ] {
-            assert_eq!(from_file(content), expected, "{content:?}");
-        }
-    }
-
     /// A failover of balance-tlb loses a frame or none: both are the same behaviour.
     #[test]
     fn a_paced_flow_is_told_alike_whatever_it_lost() {
@@ -307,10 +294,15 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_of_another_flavour_has_a_file_of_its_own() {
-        let name = |kernel| file_name("t", kernel).unwrap().to_string();
-        assert_eq!(name("6.12.57"), "t@6.12.57.snap");
-        assert_eq!(name("6.12.57/generic"), "t@6.12.57__generic.snap");
+    fn features_come_last_and_are_parted_from_behaviour() {
+        let text = "outcome: pass\n\nkernel log\n  a: printed\n\nfeatures\n  veth: gro\n";
+        let (behaviour, features) = split_features(text);
+        assert_eq!(
+            (behaviour, features),
+            ("outcome: pass\n\nkernel log\n  a: printed\n", Some("  veth: gro\n"))
+        );
+        assert_eq!(join_features(behaviour, features), text);
+        assert_eq!(split_features("outcome: pass\n"), ("outcome: pass\n", None));
     }
 
     #[test]

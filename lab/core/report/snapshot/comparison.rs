@@ -11,9 +11,9 @@ pub const NOT_COMPARED: &str = " not compared";
 /// not have it.
 pub const FORM: &str = "form: 2";
 /// Labels at the top of what such a text does not tell.
-const LATER: [&str; 2] = ["form", "kernel log"];
+const LATER: [&str; 3] = ["form", "kernel log", "features"];
 /// How labels of a trial begin that it does not tell.
-const LATER_OF_TRIAL: [&str; 5] = ["link ", "lacp ", "features of ", "capture ", "acknowledged with "];
+const LATER_OF_TRIAL: [&str; 4] = ["link ", "lacp ", "capture ", "acknowledged with "];
 
 /// Whether a text of trials was made before these lines were told.
 pub fn is_older(text: &str) -> bool {
@@ -144,8 +144,8 @@ mod tests {
     fn what_an_older_text_does_not_tell_is_not_compared() {
         let old = "outcome: pass\n\ntrial main\n  flow f: 9 sent\n\nhypotheses\n  h: fits\n";
         let new = "outcome: pass\nform: 2\n\ntrial main\n  flow f: 9 sent\n  capture c: 3\n  link a:v: operstate UP\n  lacp \
-                   a:v: actor none\n  features of veth: tso\n  acknowledged with x: 1 requests\n\nhypotheses\n  h: fits\n\nkernel \
-                   log\n  warning x: printed\n";
+                   a:v: actor none\n  acknowledged with x: 1 requests\n\nhypotheses\n  h: fits\n\nkernel \
+                   log\n  warning x: printed\n\nfeatures\n  veth: tso\n";
         assert!(is_older(old) && !is_older(new) && !is_older("outcome: panic\nreason: x\n"));
         assert!(same(old, new) && same(new, old));
         assert_eq!(of_frames(new), old.trim_end());

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use crate::net::link_state::LinkReport;
 use crate::report::document::{Document, TrialDocument};
+use crate::report::snapshot::FEATURES;
 use crate::report::snapshot::comparison::NOT_COMPARED;
 
 /// The trial that others are told against.
@@ -46,9 +47,6 @@ pub fn text(out: &mut String, trial: &TrialDocument, first: Option<&TrialDocumen
             let _ = writeln!(out, "  link {device}: gone");
         }
     }
-    if is_first {
-        features(out, trial);
-    }
     for (said, requests) in &trial.acknowledged {
         let _ = writeln!(out, "  acknowledged with {}: {requests} requests", label(said));
     }
@@ -79,7 +77,13 @@ fn lacp(report: &LinkReport) -> Option<String> {
     ))
 }
 
-fn features(out: &mut String, trial: &TrialDocument) {
+/// What devices of the first trial can offload.
+pub fn features(out: &mut String, document: &Document) {
+    let Some(trial) = first(document).filter(|trial| trial.links.values().any(|it| it.features.is_some()))
+    else {
+        return;
+    };
+    let _ = writeln!(out, "\n{FEATURES}");
     let mut kinds: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
     for (device, report) in &trial.links {
         let Some(features) = &report.features else { continue };
@@ -88,7 +92,7 @@ fn features(out: &mut String, trial: &TrialDocument) {
         let kind = if report.kind.is_empty() { device } else { &report.kind };
         let Some(known) = kinds.get(kind.as_str()) else {
             let told: Vec<&str> = here.iter().map(|name| name.as_str()).collect();
-            let _ = writeln!(out, "  features of {kind}: {}", told.join(", "));
+            let _ = writeln!(out, "  {kind}: {}", told.join(", "));
             kinds.insert(kind, here);
             continue;
         };
@@ -96,7 +100,7 @@ fn features(out: &mut String, trial: &TrialDocument) {
         let all: Vec<String> =
             more.chain(known.difference(&here).map(|name| format!("without {name}"))).collect();
         if !all.is_empty() {
-            let _ = writeln!(out, "  features of {device}: {}", all.join(", "));
+            let _ = writeln!(out, "  {device}: {}", all.join(", "));
         }
     }
 }
@@ -206,8 +210,8 @@ mod tests {
     #[test]
     fn features_are_told_once_a_kind_and_then_by_device() {
         assert_eq!(
-            lines(&document(), "features "),
-            ["features of veth: gro, tso", "features of a:y: with lro, without tso"]
+            snapshot::split_features(&snapshot::text(&document())).1.unwrap(),
+            "  veth: gro, tso\n  a:y: with lro, without tso\n"
         );
     }
 
@@ -238,18 +242,22 @@ mod tests {
 
     #[test]
     fn the_log_is_of_all_trials_and_only_where_all_of_them_have_one() {
+        let behaviour = |document: &Document| {
+            let text = snapshot::text(document);
+            format!("{}\n", snapshot::split_features(&text).0.trim_end())
+        };
         let mut document = document();
         let mut log = KernelLog::default();
         log.take("4,1,2,-;p0: late");
         document.trials.iter_mut().for_each(|trial| trial.kernel_log = Some(log.clone()));
-        assert!(snapshot::text(&document).ends_with("\nkernel log\n  warning p0 - late: printed\n"));
+        assert!(behaviour(&document).ends_with("\nkernel log\n  warning p0 - late: printed\n"));
         // Some lines a kernel prints once: rounds are compared without them.
         assert!(!snapshot::round_text(&document).contains("late"));
         document.trials[1].kernel_log = None;
-        let unread = snapshot::text(&document);
+        let unread = behaviour(&document);
         assert!(unread.ends_with("\nkernel log: not compared: it was not read\n"), "{unread}");
         log.is_cut = true;
         document.trials[1].kernel_log = Some(log);
-        assert!(snapshot::same(&unread, &snapshot::text(&document)));
+        assert!(snapshot::same(&unread, &behaviour(&document)));
     }
 }

@@ -1,0 +1,246 @@
+//! The file of a topology: what was accepted, as groups of kernels that say the same.
+//!
+//! The content is insta's: metadata between two `---` lines, then sections. A section is a heading, `behaviour of KERNELS` or
+//! `features of KERNELS`, and below it what all of these kernels say, indented. Features have sections of their own: the
+//! offloads of a device change with nearly every series, and its behaviour with few of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::net::version::KernelVersion;
+use crate::report::snapshot::{join_features, split_features};
+
+/// What separates metadata from text in a file.
+const FENCE: &str = "---";
+/// Begins the heading of what kernels did.
+const BEHAVIOUR: &str = "behaviour of ";
+/// Begins the heading of the features that devices of kernels have.
+const FEATURES_OF: &str = "features of ";
+/// By how much the lines of a section are indented.
+const INDENT: &str = "  ";
+
+/// A file that is no snapshot of a topology.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// Its metadata are missing.
+    #[error("it has no header; `lab accept` writes snapshots")]
+    NoHeader,
+    /// A line before the first section.
+    #[error("line {0}: expected `behaviour of KERNELS` or `features of KERNELS`")]
+    NoSection(usize),
+    /// Two sections of one sort have the same kernel.
+    #[error("line {line}: {kernel} has a section before this one")]
+    Twice {
+        /// Where the second one begins.
+        line: usize,
+        /// The kernel.
+        kernel: String,
+    },
+    /// A kernel's name that would be read as several, or as something else.
+    #[error("{0:?} is no kernel's name: it has white space in it, or nothing")]
+    Name(String),
+    /// Features of a kernel that has no behaviour.
+    #[error("{0} has features and no behaviour")]
+    OnlyFeatures(String),
+}
+
+/// What was accepted for a topology, by kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    behaviours: BTreeMap<Kernel, String>,
+    features: BTreeMap<Kernel, String>,
+}
+
+/// A kernel's name, in the order of versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kernel {
+    version: Option<KernelVersion>,
+    name: String,
+}
+
+impl Kernel {
+    fn new(name: &str) -> Self {
+        let version = name.split('/').next().and_then(|version| version.parse().ok());
+        Self { version, name: name.to_owned() }
+    }
+}
+
+impl Accepted {
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], with the line in the file.
+    pub fn parse(content: &str) -> Result<Self, SnapshotError> {
+        let mut lines = content.lines().enumerate();
+        if lines.next().is_none_or(|(_, line)| line != FENCE) || !lines.any(|(_, line)| line == FENCE) {
+            return Err(SnapshotError::NoHeader);
+        }
+        let mut accepted = Self::default();
+        // The section being read: its kernels, whether it is of features, its text.
+        let mut section: Option<(Vec<Kernel>, bool, String)> = None;
+        for (number, line) in lines {
+            let number = number + 1;
+            let heading = [(BEHAVIOUR, false), (FEATURES_OF, true)]
+                .into_iter()
+                .find_map(|(word, is_features)| Some((line.strip_prefix(word)?, is_features)));
+            if let Some((kernels, is_features)) = heading {
+                accepted.put(section.take());
+                let kernels: Vec<Kernel> = kernels.split(' ').map(Kernel::new).collect();
+                let known = if is_features { &accepted.features } else { &accepted.behaviours };
+                if let Some(twice) = kernels.iter().find(|kernel| known.contains_key(kernel)) {
+                    return Err(SnapshotError::Twice { line: number, kernel: twice.name.clone() });
+                }
+                section = Some((kernels, is_features, String::new()));
+            } else if let Some((_, _, text)) = &mut section {
+                text.push_str(line.strip_prefix(INDENT).unwrap_or(line));
+                text.push('\n');
+            } else if !line.is_empty() {
+                return Err(SnapshotError::NoSection(number));
+            }
+        }
+        accepted.put(section);
+        match accepted.features.keys().find(|kernel| !accepted.behaviours.contains_key(kernel)) {
+            Some(kernel) => Err(SnapshotError::OnlyFeatures(kernel.name.clone())),
+            None => Ok(accepted),
+        }
+    }
+
+    fn put(&mut self, section: Option<(Vec<Kernel>, bool, String)>) {
+        let Some((kernels, is_features, text)) = section else { return };
+        let all = if is_features { &mut self.features } else { &mut self.behaviours };
+        all.extend(kernels.into_iter().map(|kernel| (kernel, text.trim_end().to_owned())));
+    }
+
+    /// The kernels, in the order of versions.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.behaviours.keys().map(|kernel| kernel.name.as_str())
+    }
+
+    /// What was accepted for a kernel, as `snapshot::text` writes it.
+    pub fn text(&self, kernel: &str) -> Option<String> {
+        let kernel = Kernel::new(kernel);
+        let behaviour = self.behaviours.get(&kernel)?;
+        Some(join_features(behaviour, self.features.get(&kernel).map(String::as_str)))
+    }
+
+    /// Replaces what was accepted for a kernel by a text of `snapshot::text`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Name`].
+    pub fn set(&mut self, kernel: &str, text: &str) -> Result<(), SnapshotError> {
+        if kernel.is_empty() || kernel.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(SnapshotError::Name(kernel.to_owned()));
+        }
+        let kernel = Kernel::new(kernel);
+        let (behaviour, features) = split_features(text);
+        match features {
+            Some(features) => self.features.insert(kernel.clone(), features.trim_end().to_owned()),
+            None => self.features.remove(&kernel),
+        };
+        self.behaviours.insert(kernel, behaviour.trim_end().to_owned());
+        Ok(())
+    }
+
+    /// Below the metadata: each behaviour once, in the order of its first kernel, then the features.
+    pub fn body(&self) -> String {
+        let mut out = String::new();
+        for (word, of) in [(BEHAVIOUR, &self.behaviours), (FEATURES_OF, &self.features)] {
+            for (kernels, text) in grouped(of) {
+                let _ = writeln!(out, "{word}{}", kernels.join(" "));
+                for line in text.lines() {
+                    let indent = if line.is_empty() { "" } else { INDENT };
+                    let _ = writeln!(out, "{indent}{line}");
+                }
+                out.push('\n');
+            }
+        }
+        out.truncate(out.trim_end().len());
+        out
+    }
+
+    /// The content of a file. `source` and `expression` say where the topology is and how to run it again.
+    pub fn to_file(&self, source: &str, expression: &str) -> String {
+        format!("{FENCE}\nsource: {source}\nexpression: {expression:?}\n{FENCE}\n{}\n", self.body())
+    }
+}
+
+/// Kernels by what they say, in the order of the first of each.
+fn grouped(all: &BTreeMap<Kernel, String>) -> Vec<(Vec<&str>, &str)> {
+    let mut groups: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (kernel, text) in all {
+        match groups.iter_mut().find(|(_, known)| known == text) {
+            Some((kernels, _)) => kernels.push(&kernel.name),
+            None => groups.push((vec![&kernel.name], text)),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::snapshot::FEATURES;
+
+    fn text(delivered: u32, features: &str) -> String {
+        let behaviour = format!("outcome: pass\n\ntrial main\n  flow f (udp): {delivered} delivered\n");
+        if features.is_empty() { behaviour } else { format!("{behaviour}\n{FEATURES}\n  veth: {features}\n") }
+    }
+
+    #[test]
+    fn kernels_that_say_the_same_share_a_section_in_the_order_of_versions() {
+        let mut accepted = Accepted::default();
+        for (kernel, text) in [
+            ("6.12.57", text(9, "gro")),
+            ("6.12.57/generic", text(8, "")),
+            ("5.10.262", text(9, "gro")),
+            ("6.1.192", text(9, "gro, tso")),
+            ("7.3-rc7", text(1, "gro")),
+        ] {
+            accepted.set(kernel, &text).unwrap();
+        }
+        let file = accepted.to_file("topologies/t.toml", "lab matrix topologies/t.toml");
+        let headings: Vec<&str> = file.lines().filter(|line| line.contains(" of ")).collect();
+        let expected = [
+            "behaviour of 5.10.262 6.1.192 6.12.57",
+            "behaviour of 6.12.57/generic",
+            "behaviour of 7.3-rc7",
+            "features of 5.10.262 6.12.57 7.3-rc7",
+            "features of 6.1.192",
+        ];
+        assert_eq!(headings, expected);
+        let read = Accepted::parse(&file).unwrap();
+        assert_eq!(read, accepted);
+        assert_eq!(read.text("6.1.192").unwrap().trim_end(), text(9, "gro, tso").trim_end());
+        assert_eq!(read.text("6.12.57/generic").unwrap().trim_end(), text(8, "").trim_end());
+        assert_eq!(read.text("6.18"), None);
+    }
+
+    #[test]
+    fn a_changed_kernel_leaves_its_section() {
+        let mut accepted = Accepted::default();
+        accepted.set("6.1.192", &text(9, "gro")).unwrap();
+        accepted.set("6.12.57", &text(9, "gro")).unwrap();
+        accepted.set("6.12.57", &text(3, "")).unwrap();
+        assert_eq!(accepted.body().matches("behaviour of ").count(), 2);
+        assert!(accepted.body().ends_with("features of 6.1.192\n    veth: gro"), "{}", accepted.body());
+    }
+
+    #[test]
+    fn a_kernel_s_name_is_one_word() {
+        for name in ["", "6.1 6.2", "6.1\n", "6.1\u{1b}[2J"] {
+            let refused = Accepted::default().set(name, "outcome: pass");
+            assert_eq!(refused, Err(SnapshotError::Name(name.to_owned())));
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("outcome: pass\n", SnapshotError::NoHeader)]
+    #[case("---\nsource: x\n", SnapshotError::NoHeader)]
+    #[case("---\nsource: x\n---\noutcome: pass\n", SnapshotError::NoSection(4))]
+    #[case("---\n---\nbehaviour of 6.1 6.2\n  x\nbehaviour of 6.2\n  y\n",
+        SnapshotError::Twice { line: 5, kernel: "6.2".into() })]
+    #[case("---\n---\nfeatures of 6.1\n  x\n", SnapshotError::OnlyFeatures("6.1".into()))]
+    fn what_is_no_snapshot_is_refused(#[case] content: &str, #[case] error: SnapshotError) {
+        assert_eq!(Accepted::parse(content), Err(error));
+    }
+}
