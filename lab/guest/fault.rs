@@ -3,8 +3,10 @@
 pub mod backlog;
 pub mod hold;
 pub mod nft;
+pub mod nft_input;
 pub mod partner;
 pub mod restore;
+pub mod rules;
 pub mod taken;
 pub mod tcx;
 pub mod xdp;
@@ -46,6 +48,11 @@ pub async fn inject(
                 bed.held.insert(name.into(), Held::Descriptor(owner));
                 Ok(())
             }
+            FilterKind::NftInput => {
+                let owner = nft_input::drop_packets(bed, device)?;
+                bed.held.insert(name.into(), Held::Descriptor(owner));
+                Ok(())
+            }
             FilterKind::Xdp => xdp::put(bed, device, Action::Drop, XdpMode::Driver).await,
             FilterKind::XdpGeneric => xdp::put(bed, device, Action::Drop, XdpMode::Generic).await,
         },
@@ -75,7 +82,7 @@ pub async fn inject(
             Ok(())
         }
         // The trial has the receivers.
-        Fault::Rcvbuf { .. } => Ok(()),
+        Fault::Rcvbuf { .. } | Fault::Closed { .. } => Ok(()),
     }
 }
 
@@ -152,6 +159,6 @@ pub async fn clear(
             Ok(())
         }
         (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,
-        (Fault::Rcvbuf { .. }, _) => Ok(()),
+        (Fault::Rcvbuf { .. } | Fault::Closed { .. }, _) => Ok(()),
     }
 }

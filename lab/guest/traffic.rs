@@ -1,5 +1,6 @@
 //! Sends frames, and sees them arrive.
 
+pub mod elsewhere;
 pub mod flood;
 pub mod receiver;
 pub mod sender;

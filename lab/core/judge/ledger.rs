@@ -25,8 +25,6 @@
 //! - the order of frames, and whether an echo request in fragments arrives whole where it counts at the device: its first one
 //!   counts;
 //! - whether the ICMP layer finds an echo request's checksum right: it is looked at after the request counts as delivered;
-//! - where an echo request is that came by another device of the receiver's namespace and counts at the device: no socket has
-//!   it, and it is unattributed;
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
 //! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;

@@ -67,7 +67,7 @@ impl Need {
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
             Self::Driver(module) => vec![module.clone()],
-            Self::Hook { kind: FilterKind::Nft, .. } => vec!["nf_tables".into()],
+            Self::Hook { kind: FilterKind::Nft | FilterKind::NftInput, .. } => vec!["nf_tables".into()],
             Self::Hook { .. } | Self::Backlog => Vec::new(),
             // Chain types and expressions are asked for by name (nft_request_module()): no dependency tells.
             Self::Masquerade => ["nf_tables", "nft_chain_nat", "nft_masq"].map(String::from).into(),
@@ -102,6 +102,9 @@ impl Need {
             Self::Hook { kind: FilterKind::Nft, .. } => {
                 "CONFIG_NF_TABLES_NETDEV and owned tables of Linux 5.12; on the way out CONFIG_NETFILTER_EGRESS"
                     .into()
+            }
+            Self::Hook { kind: FilterKind::NftInput, .. } => {
+                "CONFIG_NF_TABLES_IPV4 and owned tables of Linux 5.12".into()
             }
             Self::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
             Self::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
@@ -217,6 +220,7 @@ fn of_fault(fault: &Fault) -> Vec<Need> {
         | Fault::Unlinked { .. }
         | Fault::Stall { .. }
         | Fault::Partner { .. }
+        | Fault::Closed { .. }
         | Fault::Rcvbuf { .. } => Vec::new(),
     }
 }

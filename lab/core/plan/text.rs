@@ -61,6 +61,9 @@ impl Display for Plan {
             if flow.connect_late {
                 writeln!(f, "  connects when it is sent")?;
             }
+            if let Some(mac) = &flow.destination_mac {
+                writeln!(f, "  addressed to {mac}")?;
+            }
             if flow.counts_at != flow.socket.counts_at() {
                 writeln!(f, "  counts at the {}", flow.counts_at.word())?;
             }
@@ -349,6 +352,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Unlinked { device, down } => write!(f, "down {}, for {device}", list(down)),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
         Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
+        Fault::Closed { device } => write!(f, "closed socket at {device}"),
         Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
         Fault::Backlog { device, limit } => write!(f, "backlog at {device} limit {limit}"),
     }

@@ -27,6 +27,8 @@ pub enum FilterKind {
     Tcx,
     /// A base chain of nftables, family netdev, with the policy drop; on the way out from Linux 5.16.
     Nft,
+    /// A rule of nftables at the input hook of IPv4, for packets to this host that came by the device: `iifname` and drop.
+    NftInput,
     /// An XDP program in the device's driver, on the way in: it runs before anything else sees the frame.
     Xdp,
     /// An XDP program that the kernel runs in the driver's place (generic mode), on the way in.
@@ -50,6 +52,7 @@ impl FilterKind {
             Self::Clsact => "clsact",
             Self::Tcx => "tcx",
             Self::Nft => "nft",
+            Self::NftInput => "nft-input",
             Self::Xdp => "xdp",
             Self::XdpGeneric => "xdp-generic",
         }
@@ -62,7 +65,7 @@ impl FilterKind {
 
     /// Whether it hangs on the way in only.
     pub fn is_ingress_only(self) -> bool {
-        matches!(self, Self::Xdp | Self::XdpGeneric)
+        matches!(self, Self::NftInput | Self::Xdp | Self::XdpGeneric)
     }
 }
 
@@ -93,6 +96,8 @@ pub enum Fault {
     Partner { device: DeviceRef, peer: DeviceRef },
     /// The receiving socket at a device has the smallest buffer there is, and nobody reads it.
     Rcvbuf { device: DeviceRef },
+    /// The receiving socket at a device is closed: nobody listens there.
+    Closed { device: DeviceRef },
     /// The queue between devices and their receiving processor shortened: net.core.netdev_max_backlog, which is the
     /// whole machine's. `device` is one that receives through it.
     Backlog { device: DeviceRef, limit: u32 },
@@ -112,6 +117,7 @@ impl Fault {
             | Self::Unlinked { device, .. }
             | Self::Stall { device, .. }
             | Self::Partner { device, .. }
+            | Self::Closed { device }
             | Self::Backlog { device, .. }
             | Self::Rcvbuf { device } => device,
         }

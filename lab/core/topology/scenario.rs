@@ -126,6 +126,9 @@ pub struct Flow {
     pub len: usize,
     /// A tag in the frame itself.
     pub tag: Option<VlanId>,
+    /// Of AF_PACKET: the destination's Ethernet address; the receiver's own without.
+    #[serde(default)]
+    pub destination_mac: Option<MacSource>,
     /// From one frame to the next, in microseconds; as fast as it goes without.
     pub interval_us: Option<u32>,
     /// Bound to no device and no address.

@@ -8,7 +8,7 @@ use netlink_packet_route::tc::{TcHandle, TcMessage};
 use crate::agent::testbed::netns_error;
 use crate::device::links::LOOPBACK_IFINDEX;
 use crate::device::{gadget, nat, netdevsim, nic, tap, tc};
-use crate::fault::{backlog, nft, tcx, xdp};
+use crate::fault::{backlog, nft, nft_input, tcx, xdp};
 use crate::pod::plugin;
 use crate::syscall::netns::{Namespace, Spares};
 use crate::syscall::rtnl::{Rtnl, RtnlError};
@@ -73,6 +73,9 @@ fn obstacle(need: &Need) -> Option<String> {
         }
         Need::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
             xdp::load(xdp::Action::Drop).err().map(|error| error.to_string())
+        }
+        Need::Hook { kind: FilterKind::NftInput, .. } => {
+            nft_input::attach("lo").err().map(|error| error.to_string())
         }
         Need::Hook { hook, .. } => nft::attach("lo", *hook).err().map(|error| error.to_string()),
         Need::Masquerade => nat::attach("lo").err().map(|error| error.to_string()),

@@ -20,6 +20,7 @@ use crate::observe::drain::ByFlow;
 use crate::observe::drop_log::DropBook;
 use crate::observe::{counters, drain, kernel_log, link_reports, states, tables};
 use crate::syscall::netns::Spares;
+use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::flood::{Flood, Watch};
 use crate::traffic::receiver::Receiver;
 use crate::traffic::sender::Sender;
@@ -57,12 +58,16 @@ pub struct Trial<'a> {
     drops: DropBook<'a>,
     /// By receiving device; open until the trial ends: what a queue holds may arrive long after its flow was sent.
     receivers: IndexMap<DeviceRef, Receiver>,
+    /// The ICMP layers of all namespaces, once echo requests are sent.
+    elsewhere: BTreeMap<NsName, Elsewhere>,
     /// By name.
     captures: IndexMap<String, Tap>,
     /// TCP connections by flow; open until the trial ends.
     streams: BTreeMap<u16, Stream>,
     /// Devices whose receiving sockets nobody reads.
     unread: BTreeSet<DeviceRef>,
+    /// Devices at which nobody listens.
+    closed: BTreeSet<DeviceRef>,
     /// What the kernel accepted, by flow; a TCP flow's is in its connection.
     accepted: ByFlow,
     /// Devices whose drivers have stopped, and who is to take their frames.
@@ -85,9 +90,11 @@ impl<'a> Trial<'a> {
             spares: &mut prepared.spares,
             drops: DropBook::new(&mut prepared.observer, number),
             receivers: IndexMap::new(),
+            elsewhere: BTreeMap::new(),
             captures: IndexMap::new(),
             streams: BTreeMap::new(),
             unread: BTreeSet::new(),
+            closed: BTreeSet::new(),
             accepted: ByFlow::new(),
             stalled: BTreeMap::new(),
             in_vain: false,
@@ -127,6 +134,7 @@ impl<'a> Trial<'a> {
                 fault::clear(bed, name, fault, standing.as_ref(), outside).await?;
                 self.restorer.restore(bed, name).await?;
                 self.set_reading(fault, true)?;
+                self.set_listening(fault, true)?;
                 if let Fault::Stall { device, .. } = fault {
                     self.stalled.remove(device);
                     self.come_out()?;
@@ -170,6 +178,7 @@ impl<'a> Trial<'a> {
             _ => fault::inject(&mut self.bed, name, fault, outside).await,
         }?;
         self.set_reading(fault, false)?;
+        self.set_listening(fault, false)?;
         if let Fault::Stall { device, peer } = fault {
             self.stalled.insert(device.clone(), peer.clone());
         }
@@ -231,6 +240,16 @@ impl<'a> Trial<'a> {
         set.map_err(|error| failed(&format!("set the receive buffer at {device}"), &error))
     }
 
+    /// A receiver at which nobody listens has no socket; also one that is opened later.
+    fn set_listening(&mut self, fault: &Fault, listening: bool) -> Result<(), OpError> {
+        let Fault::Closed { device } = fault else { return Ok(()) };
+        let _ = if listening { self.closed.remove(device) } else { self.closed.insert(device.clone()) };
+        let Some(receiver) = self.receivers.get_mut(device) else { return Ok(()) };
+        let what = format!("open or close the socket at {device}");
+        let set = self.bed.namespaces.enter(&device.ns, || receiver.set_listening(listening));
+        set.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))
+    }
+
     async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
         let index = self.bed.index(&capture.device).await?;
         let what = format!("capture {}", capture.name);
@@ -285,7 +304,12 @@ impl<'a> Trial<'a> {
         let mut flood = Flood::new(plan, (self.number, number), sender);
         let gave_up = |error| failed(&what, &error);
         if let Some(Broken { at_frame, name, fault }) = broken {
-            let mut watch = watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops);
+            let mut watch = watch(
+                self.number,
+                (&mut self.receivers, &mut self.elsewhere),
+                &mut self.streams,
+                &mut self.drops,
+            );
             flood.send(*at_frame, &mut watch).map_err(gave_up)?;
             flood.rest(&mut watch).map_err(gave_up)?;
             if let (Fault::Down { device }, Some(_)) = (fault, &self.bed.home) {
@@ -317,13 +341,18 @@ impl<'a> Trial<'a> {
         let flow = &plan.flow;
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
         let source = addresses::mac_of(&self.bed, &flow.from).await?;
-        let next_hop = addresses::mac_of(&self.bed, &flow.to).await?;
+        let next_hop = match &flow.destination_mac {
+            Some(mac) => addresses::mac_from(&self.bed, mac).await?,
+            None => addresses::mac_of(&self.bed, &flow.to).await?,
+        };
         let enter = |error| netns_error(what, &error);
         if !self.receivers.contains_key(&flow.to) {
             let open = || Receiver::open(self.number, plan.destination, to_index);
             let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
             let mut receiver = receiver.map_err(|error| failed(what, &error))?;
-            if self.unread.contains(&flow.to) {
+            if self.closed.contains(&flow.to) {
+                receiver.set_listening(false).map_err(|error| failed(what, &error))?;
+            } else if self.unread.contains(&flow.to) {
                 receiver.set_reading(false).map_err(|error| failed(what, &error))?;
             }
             self.receivers.insert(flow.to.clone(), receiver);
@@ -332,6 +361,12 @@ impl<'a> Trial<'a> {
             let expected =
                 self.bed.namespaces.enter(&flow.to.ns, || receiver.expect(number, flow)).map_err(enter)?;
             expected.map_err(|error| failed(what, &error))?;
+        }
+        if flow.socket == Socket::Ping && self.elsewhere.is_empty() {
+            for (name, namespace) in self.bed.namespaces.iter() {
+                let opened = namespace.enter(|| Elsewhere::open(self.number)).map_err(enter)?;
+                self.elsewhere.insert(name.clone(), opened.map_err(|error| failed(what, &error))?);
+            }
         }
         let open = || Sender::open(plan, from_index, source, next_hop);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
@@ -426,15 +461,22 @@ impl<'a> Trial<'a> {
         missing: &ByFlow,
         counted: &IndexMap<DeviceRef, DeviceState>,
     ) -> Vec<(u16, Frames, DeviceRef)> {
+        let at_receivers = self.receivers.iter().flat_map(|(at, receiver)| {
+            receiver.astray().map(|(flow, index, frames)| (&at.ns, flow, index, frames))
+        });
+        let elsewhere = self.elsewhere.iter().flat_map(|(ns, elsewhere)| {
+            elsewhere.seen().map(move |(flow, index, frames)| (ns, flow, index, frames))
+        });
+        let mut left = missing.clone();
         let mut found = Vec::new();
-        for (at, receiver) in &self.receivers {
-            for (flow, index, frames) in receiver.astray() {
-                let here = missing.get(&flow).map(|missing| missing.intersection(frames)).unwrap_or_default();
-                let is_it =
-                    |(device, state): &(&DeviceRef, &DeviceState)| device.ns == at.ns && state.index == index;
-                if let Some((device, _)) = counted.iter().find(is_it).filter(|_| !here.is_empty()) {
-                    found.push((flow, here, device.clone()));
-                }
+        for (ns, flow, index, frames) in at_receivers.chain(elsewhere) {
+            let Some(left) = left.get_mut(&flow) else { continue };
+            let here = left.intersection(frames);
+            let is_it =
+                |(device, state): &(&DeviceRef, &DeviceState)| device.ns == *ns && state.index == index;
+            if let Some((device, _)) = counted.iter().find(is_it).filter(|_| !here.is_empty()) {
+                *left = left.difference(&here);
+                found.push((flow, here, device.clone()));
             }
         }
         found
@@ -457,7 +499,7 @@ impl<'a> Trial<'a> {
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {
-        watch(self.number, &mut self.receivers, &mut self.streams, &mut self.drops)
+        watch(self.number, (&mut self.receivers, &mut self.elsewhere), &mut self.streams, &mut self.drops)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.
@@ -467,6 +509,10 @@ impl<'a> Trial<'a> {
         // What is in a tap's ring is on no counter: it is seen when the ring is emptied.
         tap::let_all_go(&mut self.bed);
         self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
+        let mut devices = self.count().await?;
+        self.drops.end_counting();
+        // What a queue has let go of before it was counted has arrived by now, or was dropped.
+        self.watch().drain().map_err(|error| failed(what, &error))?;
         let mut records = Vec::new();
         for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
             if let Some(stream) = self.streams.get(&number) {
@@ -503,8 +549,6 @@ impl<'a> Trial<'a> {
             overrun: tap.overrun(),
         }));
         records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
-        let mut devices = self.count().await?;
-        self.drops.end_counting();
         let plan = &self.plan.trials[usize::from(self.number)];
         let is_first = matches!(plan.role, Role::Main | Role::Control);
         for (device, report) in link_reports::read(&self.bed, is_first, !plan.lacp_waits().is_empty()).await?
@@ -523,11 +567,11 @@ impl<'a> Trial<'a> {
 /// All that frames may show up at.
 fn watch<'w, 'o>(
     trial: u16,
-    receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    (receivers, elsewhere): (&'w mut IndexMap<DeviceRef, Receiver>, &'w mut BTreeMap<NsName, Elsewhere>),
     streams: &'w mut BTreeMap<u16, Stream>,
     drops: &'w mut DropBook<'o>,
 ) -> Watch<'w, 'o> {
-    Watch { receivers, streams, trial, drops }
+    Watch { receivers, elsewhere, streams, trial, drops }
 }
 
 /// Lets time pass: waits for what never comes.

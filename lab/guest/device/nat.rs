@@ -8,34 +8,16 @@ use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, N
 
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::tc::options::attribute;
-use crate::fault::nft;
-use crate::fault::nft::{NFNL_SUBSYS_NFTABLES, message};
+use crate::fault::nft::message;
+use crate::fault::{nft, rules};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 
 // Keep in sync with include/uapi/linux/netfilter/nf_tables.h.
-const NFT_MSG_NEWRULE: u16 = NFNL_SUBSYS_NFTABLES << 8 | 6;
-const NFTA_RULE_TABLE: u16 = 1;
-const NFTA_RULE_CHAIN: u16 = 2;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_LIST_ELEM: u16 = 1;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
-const NFTA_META_DREG: u16 = 1;
-const NFTA_META_KEY: u16 = 2;
 const NFT_META_OIFNAME: u32 = 7;
-const NFT_REG_1: u32 = 1;
-const NFTA_CMP_SREG: u16 = 1;
-const NFTA_CMP_OP: u16 = 2;
-const NFTA_CMP_DATA: u16 = 3;
-const NFT_CMP_EQ: u32 = 0;
-const NFTA_DATA_VALUE: u16 = 1;
 // Keep in sync with include/uapi/linux/netfilter.h and netfilter_ipv4.h.
-const NFPROTO_IPV4: u8 = 2;
 const NF_INET_POST_ROUTING: u32 = 4;
 const NF_IP_PRI_NAT_SRC: u32 = 100;
-/// A register holds a device's name whole.
-const IFNAMSIZ: usize = 16;
 /// Table, chain and rule.
 const ACKNOWLEDGED: u32 = 3;
 
@@ -78,34 +60,14 @@ fn rule_set(device: &str) -> Vec<Vec<u8>> {
         nested(nft::NFTA_CHAIN_HOOK, &hook),
         text(nft::NFTA_CHAIN_TYPE, "nat"),
     ];
-    let expression = |name: &str, data: &[Vec<u8>]| {
-        nested(NFTA_LIST_ELEM, &[text(NFTA_EXPR_NAME, name), nested(NFTA_EXPR_DATA, data)])
-    };
-    let mut name = device.as_bytes().to_vec();
-    name.resize(IFNAMSIZ, 0);
-    let expressions = [
-        expression("meta", &[number(NFTA_META_KEY, NFT_META_OIFNAME), number(NFTA_META_DREG, NFT_REG_1)]),
-        expression(
-            "cmp",
-            &[
-                number(NFTA_CMP_SREG, NFT_REG_1),
-                number(NFTA_CMP_OP, NFT_CMP_EQ),
-                nested(NFTA_CMP_DATA, &[attribute(NFTA_DATA_VALUE, &name)]),
-            ],
-        ),
-        expression("masq", &[]),
-    ];
-    let new_rule = [
-        text(NFTA_RULE_TABLE, &table),
-        text(NFTA_RULE_CHAIN, "leave"),
-        nested(NFTA_RULE_EXPRESSIONS, &expressions),
-    ];
+    let [meta, cmp] = rules::of_device(NFT_META_OIFNAME, device);
+    let new_rule = rules::rule(&table, "leave", &[meta, cmp, rules::expression("masq", &[])]);
     let create = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
     let append = NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK;
     vec![
-        message(nft::NFT_MSG_NEWTABLE, create, NFPROTO_IPV4, 0, &new_table),
-        message(nft::NFT_MSG_NEWCHAIN, create, NFPROTO_IPV4, 0, &new_chain.concat()),
-        message(NFT_MSG_NEWRULE, append, NFPROTO_IPV4, 0, &new_rule.concat()),
+        message(nft::NFT_MSG_NEWTABLE, create, rules::NFPROTO_IPV4, 0, &new_table),
+        message(nft::NFT_MSG_NEWCHAIN, create, rules::NFPROTO_IPV4, 0, &new_chain.concat()),
+        message(rules::NFT_MSG_NEWRULE, append, rules::NFPROTO_IPV4, 0, &new_rule),
     ]
 }
 

@@ -9,12 +9,13 @@ use indexmap::IndexMap;
 use crate::agent::wait;
 use crate::observe::drop_log::DropBook;
 use crate::observe::drops::ObserveError;
+use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::receiver;
 use crate::traffic::receiver::Receiver;
 use crate::traffic::sender::{SendError, Sender};
 use crate::traffic::stream::{ANSWER_TIMEOUT, Stream};
 use bondlab_core::net::frame_set::Frames;
-use bondlab_core::net::name::DeviceRef;
+use bondlab_core::net::name::{DeviceRef, NsName};
 use bondlab_core::net::probe::Probe;
 use bondlab_core::plan::FlowPlan;
 use bondlab_core::plan::record::Record;
@@ -44,6 +45,14 @@ pub enum FloodError {
         /// Where.
         device: DeviceRef,
         /// What the tap said.
+        source: io::Error,
+    },
+    /// The ICMP layer of a namespace.
+    #[error("watch the ICMP layer of {ns}: {source}")]
+    Elsewhere {
+        /// Which.
+        ns: NsName,
+        /// What the raw socket said.
         source: io::Error,
     },
     /// The receiving end of a connection.
@@ -181,6 +190,8 @@ fn finish_stream(
 pub struct Watch<'w, 'o> {
     /// By device.
     pub receivers: &'w mut IndexMap<DeviceRef, Receiver>,
+    /// The ICMP layers of namespaces.
+    pub elsewhere: &'w mut BTreeMap<NsName, Elsewhere>,
     /// TCP connections, by flow.
     pub streams: &'w mut BTreeMap<u16, Stream>,
     /// The trial's number.
@@ -191,13 +202,19 @@ pub struct Watch<'w, 'o> {
 
 impl Watch<'_, '_> {
     /// Takes in what has happened; returns how many of the lab's frames have shown up.
-    fn drain(&mut self) -> Result<u32, FloodError> {
+    ///
+    /// # Errors
+    /// When a receiver or the observer fails.
+    pub fn drain(&mut self) -> Result<u32, FloodError> {
         let mut news = self.drops.drain()?;
         for (device, receiver) in &mut *self.receivers {
             news +=
                 receiver.drain().map_err(|source| FloodError::Receive { device: device.clone(), source })?;
         }
         receiver::share(self.receivers);
+        for (ns, elsewhere) in &mut *self.elsewhere {
+            elsewhere.drain().map_err(|source| FloodError::Elsewhere { ns: ns.clone(), source })?;
+        }
         for (number, stream) in &mut *self.streams {
             let failed = |source| FloodError::Stream { flow: *number, source };
             news += stream.drain(self.trial).map_err(failed)?;

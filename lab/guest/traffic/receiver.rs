@@ -34,6 +34,7 @@ pub struct Receiver {
     tap: OwnedFd,
     /// Takes the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP.
     sink: Option<UdpSocket>,
+    address: Ipv4Addr,
     /// What IP hands to a protocol, where a flow counts there.
     raw: BTreeMap<Protocol, OwnedFd>,
     trial: u16,
@@ -85,20 +86,10 @@ impl Receiver {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
-        // Another device of the namespace may have the same address: its receiver reads the socket for both.
-        let sink = match UdpSocket::bind((address, PROBE_PORT)) {
-            Ok(sink) => {
-                sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
-                sink.set_nonblocking(true)?;
-                sockopt::tell_devices(&sink)?;
-                Some(sink)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
-            Err(error) => return Err(error),
-        };
         Ok(Self {
             tap,
-            sink,
+            sink: sink(address)?,
+            address,
             raw: BTreeMap::new(),
             trial,
             ifindex,
@@ -144,6 +135,15 @@ impl Receiver {
             sockopt::smallest_receive_buffer(sink)?;
         }
         self.reading = reading;
+        Ok(())
+    }
+
+    /// Closes the socket, so that nobody listens; or opens it again. Must run in the receiver's namespace.
+    ///
+    /// # Errors
+    /// The address or the port is not to be had.
+    pub fn set_listening(&mut self, listening: bool) -> io::Result<()> {
+        self.sink = if listening { sink(self.address)? } else { None };
         Ok(())
     }
 
@@ -195,6 +195,7 @@ impl Receiver {
                 Some((CountsAt::Stack, _)) if arrival.ifindex == self.ifindex => {
                     news += self.note(probe, arrival.source);
                 }
+                // UDP; of an echo request `elsewhere` tells.
                 Some((CountsAt::Stack, _)) => self.stray(probe, arrival.ifindex),
                 _ => {}
             }
@@ -211,7 +212,12 @@ impl Receiver {
         match self.expected.get(&probe.flow) {
             Some((CountsAt::Socket, _)) => self.note(probe, arrival.source),
             Some((CountsAt::Stack, _)) => 0,
-            Some((CountsAt::Device, _)) | None => {
+            // It was sent to another device, or to another host.
+            None => {
+                self.stray(probe, arrival.ifindex);
+                1
+            }
+            Some((CountsAt::Device, _)) => {
                 self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
                 0
             }
@@ -304,6 +310,20 @@ impl Receiver {
     /// The kernel does not tell.
     pub fn overrun(&self) -> io::Result<u32> {
         self.raw.values().try_fold(self.overrun, |all, socket| Ok(all + sockopt::drops(socket)?))
+    }
+}
+
+/// The socket of an address. Another device of the namespace may have the same: its receiver reads the socket for both.
+fn sink(address: Ipv4Addr) -> io::Result<Option<UdpSocket>> {
+    match UdpSocket::bind((address, PROBE_PORT)) {
+        Ok(sink) => {
+            sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
+            sink.set_nonblocking(true)?;
+            sockopt::tell_devices(&sink)?;
+            Ok(Some(sink))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

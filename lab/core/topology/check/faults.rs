@@ -87,6 +87,10 @@ fn of_each_kind<'f>(
         checker.device(&table.device);
         found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
     }
+    for (name, table) in &tables.closed {
+        checker.device(&table.device);
+        found.push((name, Some(Fault::Closed { device: table.device.value.clone() })));
+    }
     for (name, table) in &tables.backlog {
         checker.device(&table.device);
         found.push((name, Some(backlog(table, checker))));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::net::address::MacSource;
 use crate::net::name::DeviceRef;
 use crate::net::probe::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 use crate::topology::Topology;
@@ -114,6 +115,7 @@ fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mu
         frames: table.frames.value,
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
+        destination_mac: table.destination_mac.as_ref().map(|mac| addressed_to(mac, socket, checker)),
         interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
         unbound: table.unbound.as_ref().is_some_and(|unbound| unbound_by(unbound, socket, checker)),
         keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
@@ -128,6 +130,16 @@ fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> 
         checker.problem(&unbound.span, message, hint);
     }
     unbound.value
+}
+
+fn addressed_to(mac: &At<MacSource>, socket: Socket, checker: &mut Checker<'_>) -> MacSource {
+    checker.mac(mac);
+    if !matches!(socket, Socket::Packet | Socket::PacketBypass) {
+        let message = format!("a {socket} socket does not write Ethernet addresses");
+        let hint = "give its namespace a neighbour with that `mac`, or use socket = \"packet\"";
+        checker.problem(&mac.span, message, hint);
+    }
+    mac.value.clone()
 }
 
 fn counted_at(at: &At<CountsAt>, socket: Socket, checker: &mut Checker<'_>) -> CountsAt {

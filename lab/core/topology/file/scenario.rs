@@ -38,6 +38,9 @@ pub struct FlowTable {
     pub unbound: Option<At<bool>>,
     /// A tag in the frame itself, as a sender without VLAN device writes it.
     pub tag: Option<At<VlanId>>,
+    /// With a packet socket: the destination's Ethernet address, written out or another device's (`node:bond0`). The
+    /// receiver's own unless you say so.
+    pub destination_mac: Option<At<MacSource>>,
     /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
     pub interval_us: Option<At<u32>>,
     /// With a TCP socket: after so many seconds of silence it asks whether the other end is there, and gives the
@@ -82,6 +85,9 @@ pub struct FaultTables {
     /// A receiving socket whose buffer is full.
     #[serde(default, deserialize_with = "in_file_order")]
     pub rcvbuf: Named<RcvbufFaultTable>,
+    /// A receiving socket that is closed.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub closed: Named<ClosedFaultTable>,
     /// A short queue between devices and the receiving processor.
     #[serde(default, deserialize_with = "in_file_order")]
     pub backlog: Named<BacklogFaultTable>,
@@ -90,11 +96,12 @@ pub struct FaultTables {
 impl FaultTables {
     /// The names of all, kind by kind.
     pub fn names(&self) -> Vec<&At<String>> {
-        let Self { qdisc, filter, down, release, mtu, hold, unplug, stall, partner, rcvbuf, backlog } = self;
+        let Self { qdisc, filter, down, release, mtu, hold, unplug, stall, partner, rcvbuf, closed, backlog } =
+            self;
         let mut names: Vec<&At<String>> = Vec::new();
         names.extend(qdisc.keys().chain(filter.keys()).chain(down.keys()).chain(release.keys()));
         names.extend(mtu.keys().chain(hold.keys()).chain(unplug.keys()).chain(stall.keys()));
-        names.extend(partner.keys().chain(rcvbuf.keys()).chain(backlog.keys()));
+        names.extend(partner.keys().chain(rcvbuf.keys()).chain(closed.keys()).chain(backlog.keys()));
         names
     }
 }
@@ -119,7 +126,7 @@ pub struct FilterFaultTable {
     pub hook: At<Hook>,
     /// Drop only frames whose VLAN tag is this (clsact, tcx).
     pub vlan: Option<At<VlanId>>,
-    /// `clsact` unless you say `tcx`, `nft`, `xdp` or `xdp-generic`; the last two on ingress.
+    /// `clsact` unless you say `tcx`, `nft`, `nft-input`, `xdp` or `xdp-generic`; the last three on ingress.
     pub kind: Option<FilterKind>,
 }
 
@@ -188,6 +195,15 @@ pub struct PartnerFaultTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RcvbufFaultTable {
+    /// Where flows are received.
+    pub device: At<DeviceRef>,
+}
+
+/// Nobody listens at this device's address until the fault is cleared: a UDP datagram has no socket. To the sender IP answers
+/// with ICMP (port unreachable), for some of the datagrams (net.ipv4.icmp_ratelimit).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClosedFaultTable {
     /// Where flows are received.
     pub device: At<DeviceRef>,
 }
