@@ -1,5 +1,8 @@
-//! The catalogue of causes: what the page in docs says is what the accepted results say, and each cause was seen on
-//! enough kernels.
+//! Pages made of accepted results (causes, and obstacles on the way in) say what those say, and each topology of them was
+//! seen on enough kernels.
+
+#[path = "causes/delivery.rs"]
+mod delivery;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,26 +22,31 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn causes() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join(CAUSES)).expect("the catalogue is there");
+fn files_of(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
     files.sort();
     files
 }
 
+/// What the command makes of the accepted results, which the page in docs has to be.
+fn assert_page(report: &str, folder: &str, page: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
+    let output = command.current_dir(root()).args(["report", report, folder]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept = fs::read_to_string(root().join(page)).expect("the page is there");
+    let made = String::from_utf8(output.stdout).expect("text");
+    let differs = kept.lines().zip(made.lines()).position(|(kept, made)| kept != made);
+    assert!(
+        kept == made,
+        "{page} differs from the accepted results, first in line {}; `lab report {report} {folder} > {page}`",
+        differs.unwrap_or(kept.lines().count().min(made.lines().count())) + 1
+    );
+}
+
 #[test]
 fn the_page_says_what_the_accepted_results_say() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
-    let output = command.current_dir(root()).args(["report", "causes", CAUSES]).output().expect("it starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let page = fs::read_to_string(root().join("docs/causes.md")).expect("the page is there");
-    let made = String::from_utf8(output.stdout).expect("text");
-    let differs = page.lines().zip(made.lines()).position(|(kept, made)| kept != made);
-    assert!(
-        page == made,
-        "docs/causes.md differs from the accepted results, first in line {}; `lab report causes {CAUSES} > docs/causes.md`",
-        differs.unwrap_or(page.lines().count().min(made.lines().count())) + 1
-    );
+    assert_page("causes", CAUSES, "docs/causes.md");
 }
 
 /// Whether a cause needs a hook that Linux 5.10 has not: then that kernel says so, and has no result.
@@ -53,7 +61,7 @@ fn needs_a_newer_hook(cause: &Path) -> bool {
 fn each_cause_was_seen_from_5_10_to_7_3() {
     let kernels = Kernels::built_in().expect("a unit test reads it too");
     let names: Vec<String> = kernels.pins().map(|pin| pin.name()).collect();
-    let causes = causes();
+    let causes = files_of(CAUSES);
     assert!(causes.len() >= CAUSES_MIN, "{} causes", causes.len());
     for cause in causes {
         let stem = cause.file_stem().expect("it has a name").to_string_lossy().into_owned();

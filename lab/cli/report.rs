@@ -16,7 +16,7 @@ use lab::report::document::Document;
 use lab::report::failover::Failover;
 use lab::report::matrix::Cell;
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
-use lab::report::{causes, failover, snapshot};
+use lab::report::{causes, delivery, failover, snapshot};
 
 /// `kernel.backend` of a run on the running kernel.
 const HOST: &str = "host";
@@ -36,6 +36,9 @@ enum ReportCommand {
     /// The catalogue of causes: what each looks like on which kernels, from what was accepted
     #[command(after_help = "Example:\n  lab report causes topologies/causes > docs/causes.md")]
     Causes(CausesArgs),
+    /// What comes in against each obstacle: which sockets get it, and where the rest is lost, from what was accepted
+    #[command(after_help = "Example:\n  lab report delivery topologies/delivery > docs/delivery.md")]
+    Delivery(CausesArgs),
     /// Failover by mode and monitor: frames lost, silence, announcements
     #[command(
         after_help = "Example:\n  lab matrix topologies/failover --kernels quick --format json > results.json\n  \
@@ -64,7 +67,7 @@ enum Shape {
     Svg,
 }
 
-/// Arguments of `lab report causes`.
+/// Arguments of `lab report causes` and `lab report delivery`.
 #[derive(Debug, Args)]
 struct CausesArgs {
     /// Topology files, or folders of them
@@ -97,12 +100,13 @@ struct MergeArgs {
 pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         ReportCommand::Merge(args) => merge(args),
-        ReportCommand::Causes(args) => catalogue(args),
+        ReportCommand::Causes(args) => catalogue(args, causes::render),
+        ReportCommand::Delivery(args) => catalogue(args, delivery::render),
         ReportCommand::Failover(args) => failovers(args),
     }
 }
 
-fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
+fn catalogue(args: &CausesArgs, render: fn(&[Cause], &[String]) -> String) -> Result<ExitCode, Failure> {
     matrix::is_there(&args.snapshots)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let kernels: Vec<String> = pins.pins().map(KernelPin::name).collect();
@@ -116,7 +120,7 @@ fn catalogue(args: &CausesArgs) -> Result<ExitCode, Failure> {
     }
     let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
     let seen: Vec<String> = kernels.into_iter().filter(is_seen).collect();
-    print!("{}", causes::render(&found, &seen));
+    print!("{}", render(&found, &seen));
     Ok(ExitCode::SUCCESS)
 }
 

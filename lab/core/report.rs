@@ -3,6 +3,7 @@
 pub mod behaviour;
 pub mod bisect;
 pub mod causes;
+pub mod delivery;
 pub mod document;
 pub mod failover;
 pub mod grid;
