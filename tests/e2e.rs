@@ -1,8 +1,10 @@
 //! End to end: each topology of the gallery on each kernel asked for, compared with its snapshot; and the claims of the
 //! reports, looked up in the result as a user's script would.
 //!
-//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. A snapshot says
-//! what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI never does.
+//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. Without it a topology that
+//! behaves alike on all kernels of the set, by what was accepted, runs on its own kernel and on the newest; `LAB_FULL=1`, for
+//! the night, runs every cell. A snapshot says what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI
+//! never does.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ mod verdicts;
 
 /// Which kernels the gallery runs on.
 const KERNELS_VARIABLE: &str = "LAB_KERNELS";
+/// Whether every cell runs.
+const FULL_VARIABLE: &str = "LAB_FULL";
 /// The report's own kernel, for what is not about differences between kernels.
 const KERNEL: &str = "6.12.57";
 
@@ -43,11 +47,11 @@ fn main() -> ExitCode {
     // Half of a run is waiting: for the carrier of a NIC, for LACP, for a monitor to look.
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     arguments.test_threads.get_or_insert(2 * processors);
-    let kernels = std::env::var(KERNELS_VARIABLE).unwrap_or_else(|_| "quick".to_owned());
+    let kernels = std::env::var(KERNELS_VARIABLE);
+    let runs_all = kernels.is_ok() || machine::is_set(FULL_VARIABLE);
+    let pins = machine::pins(kernels.as_deref().unwrap_or("quick"));
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
-    for pin in machine::pins(&kernels) {
-        trials.extend(topologies().into_iter().map(|topology| gallery::cell(topology, pin.clone())));
-    }
+    trials.extend(gallery::cells(topologies(), &pins, runs_all));
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(plugins::trials());

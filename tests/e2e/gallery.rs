@@ -10,6 +10,7 @@ use lab::host::kernel::pins::{KernelPin, Kernels};
 use lab::judge::outcome::Outcome;
 use lab::net::version::{KernelRanges, Running};
 use lab::plan;
+use lab::report::behaviour;
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
 use lab::report::snapshot::{self, Accepted};
@@ -19,8 +20,47 @@ use serde_json::Value;
 
 use crate::{lab_run, machine, topologies};
 
+/// The cells of a run, kernel by kernel: all, or of topologies that behave alike on all of `pins` those of their own kernel and of
+/// the newest.
+pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Vec<Trial> {
+    let alike: BTreeSet<&PathBuf> = match runs_all {
+        true => BTreeSet::new(),
+        false => topologies.iter().filter(|topology| behaves_alike(topology, pins)).collect(),
+    };
+    let newest = pins.last().map(KernelPin::name);
+    let mut trials = Vec::new();
+    let mut left_out = 0;
+    for pin in pins {
+        for topology in &topologies {
+            let id = pin.name();
+            if alike.contains(topology) && newest.as_ref() != Some(&id) && !is_kernel_of(topology, &id) {
+                left_out += 1;
+            } else {
+                trials.push(cell(topology.clone(), pin.clone()));
+            }
+        }
+    }
+    if left_out > 0 {
+        eprintln!(
+            "{} topologies behave alike on {} kernels and run on two of them: {left_out} cells are left to LAB_FULL=1",
+            alike.len(),
+            pins.len()
+        );
+    }
+    trials
+}
+
+/// Whether the same behaviour was accepted on each of these kernels.
+fn behaves_alike(topology: &Path, pins: &[KernelPin]) -> bool {
+    let accepted = accepted(&stem(topology));
+    let texts = pins.iter().map(|pin| Some((pin.name(), accepted.text(&pin.name())?)));
+    let Some(texts) = texts.collect::<Option<Vec<_>>>() else { return false };
+    let behaviours = texts.iter().map(|(name, text)| (name.as_str(), snapshot::split_features(text).0));
+    behaviour::group(behaviours).len() == 1
+}
+
 /// Where `topology` meets the kernel of `pin`.
-pub fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
+fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
     let id = pin.name();
     let name = format!("{}@{id}", stem(&topology));
     let needed = (topology.clone(), pin.clone());

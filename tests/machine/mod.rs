@@ -66,7 +66,7 @@ pub fn trial_with(
                 run(bench, &kernel);
                 Ok(Completion::Completed)
             }
-            Err(reason) if std::env::var("CI").is_ok_and(|ci| !matches!(&*ci, "" | "0" | "false")) => {
+            Err(reason) if is_set("CI") => {
                 Err(Failed::from(format!("not to be skipped where CI is set: {reason}")))
             }
             Err(reason) => Ok(Completion::ignored_with(format!("not run: {reason}"))),
@@ -113,6 +113,11 @@ pub fn say(event: DownloadEvent<'_>) {
         DownloadEvent::Unpacking { kernel } => eprintln!("unpacking kernel {kernel}"),
         DownloadEvent::Progress { .. } => {}
     }
+}
+
+/// Whether a variable of the environment is set to any value but an empty one, `0` and `false`.
+pub fn is_set(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| !matches!(&*value, "" | "0" | "false"))
 }
 
 pub fn is_root() -> bool {
