@@ -35,6 +35,26 @@ pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
     plan
 }
 
+/// Lowers a checked topology to what makes it stand, and nothing that happens in it. Only that is needed of the kernel.
+pub fn lower_standing(topology: &Topology) -> Plan {
+    let mut topology = topology.clone();
+    let scenario = &mut topology.scenario;
+    scenario.faults.clear();
+    scenario.contraries.clear();
+    scenario.mitigations.clear();
+    Plan {
+        topology: topology.name.clone(),
+        needs: needs(&topology),
+        slots: nic::slots(&topology.links),
+        ipv6: topology.uses_ipv6(),
+        unobserved: true,
+        flows: Vec::new(),
+        trials: vec![Trial { role: Role::Main, ops: build(&topology) }],
+        repetitions: repeat::once(),
+        to_break: Vec::new(),
+    }
+}
+
 pub(crate) fn plan(
     topology: &Topology,
     wanted: impl Fn(&Hypothesis) -> bool,

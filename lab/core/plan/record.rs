@@ -16,6 +16,7 @@ use crate::net::link_state::{LinkReport, LinkState};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::plan::Plan;
+use crate::plan::exec::ExecRequest;
 use crate::plan::moment::When;
 
 /// Host to guest.
@@ -24,6 +25,8 @@ use crate::plan::moment::When;
 pub enum Request {
     /// Carry out a plan, then finish.
     Run(Plan),
+    /// Run a command, then finish.
+    Exec(ExecRequest),
     /// What the guest asked for is done; or why not.
     Answer(Option<String>),
 }
