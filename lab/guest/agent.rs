@@ -17,6 +17,7 @@ use crate::agent::host_control::Outside;
 use crate::agent::testbed::Testbed;
 use crate::agent::trial::Trial;
 use crate::device::nic;
+use crate::exec;
 use crate::observe::drops::DropObserver;
 use crate::syscall::netns::{Namespace, Spares};
 use bondlab_core::net::name::DeviceRef;
@@ -59,7 +60,7 @@ impl<R: BufRead, W: Write> Outside for Scribe<R, W> {
             self.reader.read_line(&mut line)?;
             match serde_json::from_str(&line)? {
                 Request::Answer(why_not) => Ok(why_not),
-                Request::Run(_) => Ok(Some("the host asked for something else".into())),
+                Request::Run(_) | Request::Exec(_) => Ok(Some("the host asked for something else".into())),
             }
         };
         let failed = |text| Err(OpError { what: what.clone(), errno: None, text: Some(text) });
@@ -116,7 +117,22 @@ pub fn serve_machine(
     let mut prepared = prepare();
     prepared.spares = Spares::make(SPARES)?;
     channel::say_ready(&mut writer, ready)?;
-    Ok(serve(prepared, reader, writer, order)?)
+    let mut reader = reader;
+    match read_request(&mut reader)? {
+        Request::Exec(request) => Ok(exec::serve(&request, prepared)?),
+        Request::Run(plan) => Ok(carry_out(&plan, prepared, reader, writer, order)?),
+        Request::Answer(_) => Err(unexpected().into()),
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> Result<Request, AgentError> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+fn unexpected() -> AgentError {
+    io::Error::other("a request that does not belong here").into()
 }
 
 /// Reads one request, carries it out, and writes its records; the last one counts the others. `order` chooses the mutants.
@@ -124,16 +140,24 @@ pub fn serve_machine(
 /// # Errors
 /// When the line to the host breaks, or carries something else than a request.
 pub fn serve(
-    mut prepared: Prepared,
+    prepared: Prepared,
     mut reader: impl BufRead,
     writer: impl Write,
     order: OrderMutants,
 ) -> Result<(), AgentError> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let Request::Run(plan) = serde_json::from_str(&line)? else {
-        return Err(io::Error::other("an answer that was not asked for").into());
-    };
+    match read_request(&mut reader)? {
+        Request::Run(plan) => carry_out(&plan, prepared, reader, writer, order),
+        Request::Exec(_) | Request::Answer(_) => Err(unexpected()),
+    }
+}
+
+fn carry_out(
+    plan: &Plan,
+    mut prepared: Prepared,
+    reader: impl BufRead,
+    writer: impl Write,
+    order: OrderMutants,
+) -> Result<(), AgentError> {
     if plan.unobserved {
         // It ends with its file descriptors.
         prepared.observer = Err("switched off with --no-observer".to_owned());
@@ -141,12 +165,33 @@ pub fn serve(
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let mut scribe = Scribe { reader, line: writer, records: 0, kept: Vec::new() };
-    let standing = runtime.block_on(run(&plan, &mut prepared, &mut scribe, order))?;
+    let standing = runtime.block_on(run(plan, &mut prepared, &mut scribe, order))?;
     let records = scribe.records;
     scribe.write(&Record::Finished { records })?;
     // They end with the process, or the machine, and not before it.
     std::mem::forget(standing);
     Ok(())
+}
+
+/// Makes a topology stand, for a command that runs in it.
+///
+/// # Errors
+/// What the kernel lacks or refused, in words.
+pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbed, String> {
+    let (needs, mut missing) = safe_modules::load(&plan.needs);
+    let (lacks, _scratch) =
+        probe::missing(&needs, &mut prepared.spares).await.map_err(|error| error.to_string())?;
+    missing.extend(lacks);
+    if !missing.is_empty() {
+        return Err(format!("this kernel lacks: {}", missing.join("; ")));
+    }
+    let mut scribe = Scribe { reader: io::empty(), line: io::sink(), records: 0, kept: Vec::new() };
+    let bed = run_trial(plan, 0, prepared, &mut scribe).await.map_err(|error| error.to_string())?;
+    let failed = scribe.kept.iter().find_map(|record| match record {
+        Record::OpFailed { error, .. } => Some(error.to_string()),
+        _ => None,
+    });
+    failed.map_or(Ok(bed), Err)
 }
 
 /// Says, instead of serving, what keeps this machine from running anything.

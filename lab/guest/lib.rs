@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod device;
+pub mod exec;
 pub mod fault;
 pub mod init;
 pub mod observe;

@@ -25,8 +25,8 @@ const PORTS: &str = "/sys/class/virtio-ports";
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// No port of that name.
-    #[error("no virtio-serial port named {PORT_NAME} after {}s: is virtio_console loaded?", PORT_TIMEOUT.as_secs())]
-    NoPort,
+    #[error("no virtio-serial port named {0} after {timeout}s: is virtio_console loaded?", timeout = PORT_TIMEOUT.as_secs())]
+    NoPort(&'static str),
     /// The port is there but cannot be used.
     #[error("{path}: {source}")]
     Port {
@@ -42,14 +42,22 @@ pub enum ChannelError {
 /// # Errors
 /// When no such port appears, or it cannot be opened.
 pub fn open() -> Result<(Reader, Writer), ChannelError> {
+    let writer = open_port(PORT_NAME)?;
+    let reader = writer.try_clone();
+    let reader = reader.map_err(|source| ChannelError::Port { path: PORT_NAME.into(), source })?;
+    Ok((BufReader::new(reader), writer))
+}
+
+/// Opens the port that QEMU gave `name`. The kernel lets nobody open it a second time (`port_fops_open()`).
+///
+/// # Errors
+/// When no such port appears, or it cannot be opened.
+pub fn open_port(name: &'static str) -> Result<File, ChannelError> {
     let deadline = Instant::now() + PORT_TIMEOUT;
-    let path = wait::until(deadline, PORT_INTERVAL, find_port).ok_or(ChannelError::NoPort)?;
-    let open = || {
-        let reader = File::options().read(true).write(true).open(&path)?;
-        let writer = reader.try_clone()?;
-        Ok((BufReader::new(reader), writer))
-    };
-    open().map_err(|source| ChannelError::Port { path: path.clone(), source })
+    let found = wait::until(deadline, PORT_INTERVAL, || find_port(name));
+    let path = found.ok_or(ChannelError::NoPort(name))?;
+    let open = File::options().read(true).write(true).open(&path);
+    open.map_err(|source| ChannelError::Port { path, source })
 }
 
 /// Says that the guest waits for work.
@@ -62,10 +70,10 @@ pub fn say_ready(writer: &mut Writer, ready: Ready) -> io::Result<()> {
     writer.write_all(&line)
 }
 
-fn find_port() -> Option<PathBuf> {
+fn find_port(wanted: &str) -> Option<PathBuf> {
     fs::read_dir(PORTS).ok()?.flatten().find_map(|port| {
         let name = fs::read_to_string(port.path().join("name")).ok()?;
         let node = PathBuf::from("/dev").join(port.file_name());
-        (name.trim_end() == PORT_NAME && node.exists()).then_some(node)
+        (name.trim_end() == wanted && node.exists()).then_some(node)
     })
 }
