@@ -7,11 +7,13 @@
 
 pub mod cache;
 pub mod child;
+pub mod exec;
 pub mod file;
 pub mod install;
 pub mod kernel;
 pub mod prune;
 pub mod run;
+pub mod terminal;
 pub mod vm;
 pub mod wait;
 

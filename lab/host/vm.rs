@@ -15,6 +15,7 @@ pub mod warm;
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -287,8 +288,26 @@ impl Vm {
         }
     }
 
+    /// The host's ends of the machine's further ports; each is given away once.
+    pub(crate) fn take_ports(&mut self) -> Vec<UnixStream> {
+        std::mem::take(&mut self.process.ports)
+    }
+
+    /// Waits until one of `others` is ready, or anything else happens, or `deadline` has passed. Reads meanwhile what the
+    /// machine says by itself. Returns whether
+    /// the machine's own line is open, which it is until the machine ends, and what the others are ready for.
+    pub(crate) fn wait_with(&mut self, others: &[PollFd<'_>], deadline: Instant) -> (bool, Vec<PollFlags>) {
+        let (_, events) = self.wait(deadline, false, others);
+        (self.inbox_open, events)
+    }
+
     /// Waits for something to read (or to write), and reads it. False when `deadline` passed first.
     fn pump(&mut self, deadline: Instant, to_write: bool) -> bool {
+        self.wait(deadline, to_write, &[]).0
+    }
+
+    /// As [`Vm::pump`], and what each of `others` is ready for.
+    fn wait(&mut self, deadline: Instant, to_write: bool, others: &[PollFd<'_>]) -> (bool, Vec<PollFlags>) {
         let left = deadline.saturating_duration_since(Instant::now());
         // Rounded up, or the last millisecond would be a busy loop.
         let left_ms = u32::try_from(left.as_millis() + 1).unwrap_or(u32::MAX);
@@ -299,12 +318,16 @@ impl Vm {
             (self.console_open, self.process.console.as_fd(), PollFlags::POLLIN),
         ];
         let open = streams.into_iter().filter(|(is_open, ..)| *is_open);
-        let mut fds: Vec<PollFd<'_>> = open.map(|(_, fd, events)| PollFd::new(fd, events)).collect();
-        match poll(&mut fds, timeout) {
-            Ok(0) => return Instant::now() < deadline,
+        let mut fds: Vec<PollFd<'_>> = others.to_vec();
+        fds.extend(open.map(|(_, fd, events)| PollFd::new(fd, events)));
+        let polled = poll(&mut fds, timeout);
+        let events =
+            fds.iter().take(others.len()).map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        match polled {
+            Ok(0) => return (Instant::now() < deadline, events),
             Ok(_) | Err(Errno::EINTR) => {}
             // Only a broken descriptor is left as a reason: a programmer error.
-            Err(errno) => panic!("poll on two open sockets: {errno}"),
+            Err(errno) => panic!("poll on open sockets: {errno}"),
         }
         if self.console_open {
             let console = &mut self.console;
@@ -314,7 +337,7 @@ impl Vm {
             let inbox = &mut self.inbox;
             self.inbox_open = drain(&mut &self.process.agent, |bytes| inbox.push(bytes));
         }
-        true
+        (true, events)
     }
 
     fn die(&mut self) -> Death {

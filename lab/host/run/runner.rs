@@ -29,7 +29,7 @@ use crate::report::rounds;
 use crate::topology::Topology;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
-const STANDARD_MODULES: &[&str] = &[
+pub(crate) const STANDARD_MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_console",
     "bonding",
@@ -177,7 +177,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
 }
 
 /// Why a guest is not the kernel that was to be tested, if it is not.
-fn another_release(asked: &str, runs: &str) -> Option<String> {
+pub(crate) fn another_release(asked: &str, runs: &str) -> Option<String> {
     (asked != runs).then(|| {
         format!(
             "the guest runs {runs:?}, and {asked:?} was to be tested\nnext: `lab kernels verify`, or name the modules \
@@ -202,9 +202,10 @@ fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), D
     Ok(())
 }
 
-type ReleaseAndNotes = (String, Vec<String>);
+/// `uname -r` of a guest, and what the user should know about its start.
+pub(crate) type ReleaseAndNotes = (String, Vec<String>);
 
-fn start(
+pub(crate) fn start(
     machine: &Machine<'_>,
     timeouts: Timeouts,
     spec: &VmSpec,

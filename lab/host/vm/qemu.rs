@@ -144,6 +144,8 @@ pub struct VmSpec {
     pub netdevs: Vec<String>,
     /// Additional `-device` arguments, in order.
     pub devices: Vec<String>,
+    /// Names of virtio-serial ports besides the agent's, in order.
+    pub ports: Vec<&'static str>,
     /// Words after the lab's own on the kernel command line.
     pub cmdline_extra: Vec<String>,
     /// Who runs it.
@@ -162,6 +164,7 @@ impl VmSpec {
             memory_mib: MEMORY_MIB,
             netdevs: Vec::new(),
             devices: Vec::new(),
+            ports: Vec::new(),
             cmdline_extra: Vec::new(),
             accelerator: Accelerator::Tcg,
             clock: Clock::Real,
@@ -192,8 +195,12 @@ impl VmSpec {
         push(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         push(&["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")]);
         push(&["-device", "isa-serial,chardev=console,index=0"]);
-        push(&["-device", "virtio-serial-pci,max_ports=2"]);
+        // Port 0 is reserved for a console (hw/char/virtio-serial-bus.c).
+        push(&["-device", &format!("virtio-serial-pci,max_ports={}", 2 + self.ports.len())]);
         push(&["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
+        for (number, name) in self.ports.iter().enumerate() {
+            push(&["-device", &format!("virtserialport,chardev=port{number},name={name}")]);
+        }
         for netdev in &self.netdevs {
             push(&["-netdev", netdev]);
         }
@@ -311,9 +318,14 @@ impl Qemu {
         let (console, console_peer) = UnixStream::pair()?;
         let (agent, agent_peer) = UnixStream::pair()?;
         let (qmp, qmp_peer) = UnixStream::pair()?;
-        let peers = [&console_peer, &agent_peer, &qmp_peer].map(AsRawFd::as_raw_fd);
+        let pairs = spec.ports.iter().map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>()?;
+        let (ports, port_peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let own = [&console_peer, &agent_peer, &qmp_peer];
+        let peers: Vec<RawFd> = own.into_iter().chain(&port_peers).map(AsRawFd::as_raw_fd).collect();
+        let names = ["console", "agent", "qmp"].map(str::to_owned);
+        let port_names = (0..spec.ports.len()).map(|number| format!("port{number}"));
         let mut command = Command::new(&self.path);
-        for (name, fd) in ["console", "agent", "qmp"].into_iter().zip(peers) {
+        for (name, fd) in names.into_iter().chain(port_names).zip(&peers) {
             command.arg("-chardev").arg(format!("socket,id={name},fd={fd}"));
         }
         command.args(["-mon", "chardev=qmp,mode=control"]);
@@ -331,7 +343,7 @@ impl Qemu {
         let mut child = command.spawn()?;
         let stderr = child.stderr.take().map(|pipe| Drain::start(pipe, STDERR_BYTES_MAX, Keep::First));
         let stderr = Stderr { reading: stderr, said: String::new() };
-        Ok(Process { child, console, agent, qmp: Qmp::new(qmp), stderr })
+        Ok(Process { child, console, agent, qmp: Qmp::new(qmp), ports, stderr })
     }
 }
 
@@ -351,7 +363,7 @@ fn die_with_parent_and_inherit(parent: u32, fds: &[RawFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// A running QEMU and the host's ends of its three sockets. Killed when dropped.
+/// A running QEMU and the host's ends of its sockets. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -361,6 +373,8 @@ pub struct Process {
     pub agent: UnixStream,
     /// QEMU's own control.
     pub qmp: Qmp,
+    /// Further ports, as [`VmSpec::ports`] has them.
+    pub ports: Vec<UnixStream>,
     stderr: Stderr,
 }
 
@@ -450,6 +464,13 @@ mod tests {
         let mut other = spec.clone();
         other.devices.push("pcie-root-port,id=rp0,slot=1".to_owned());
         assert_ne!(spec.shape(), other.shape());
+        other = VmSpec { ports: vec!["org.example.a"], ..spec.clone() };
+        assert_ne!(spec.shape(), other.shape());
+        let plain = spec.shape();
+        assert!(
+            plain.contains(&"virtio-serial-pci,max_ports=2".into()),
+            "machines without them stay as they are"
+        );
         other = VmSpec { clock: Clock::Virtual, ..spec.clone() };
         assert_ne!(spec.shape(), other.shape(), "neither can be restored as the other");
     }
