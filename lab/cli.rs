@@ -8,6 +8,7 @@ mod bisect;
 mod ci;
 mod doctor;
 mod drivers;
+mod exec;
 mod failure;
 mod kernels;
 mod matrix;
@@ -53,6 +54,9 @@ enum Command {
     /// Find the kernel versions between which a topology's behaviour changes
     #[command(after_help = bisect::EXAMPLES)]
     Bisect(bisect::BisectArgs),
+    /// Run a program of this host in a guest with another kernel, as root, with its streams and its exit status
+    #[command(after_help = exec::EXAMPLES)]
+    Exec(exec::ExecArgs),
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Matrix(args) => matrix::matrix(&args),
         Command::Accept(args) => accept::accept(&args),
         Command::Bisect(args) => bisect::bisect(&args),
+        Command::Exec(args) => exec::exec(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 use lab::host::kernel::pins::KernelPin;
 use libtest_mimic::{Arguments, Trial};
 
+#[path = "e2e/exec.rs"]
+mod exec;
 #[path = "e2e/full_disk.rs"]
 mod full_disk;
 #[path = "e2e/gallery.rs"]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let pins = machine::pins(kernels.as_deref().unwrap_or("quick"));
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     trials.extend(gallery::cells(topologies(), &pins, runs_all));
+    trials.extend(exec::trials());
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(plugins::trials());

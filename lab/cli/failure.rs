@@ -74,6 +74,11 @@ impl Failure {
         Self { text: error.to_string(), ..Self::because(INTERNAL, error) }
     }
 
+    /// What was asked for has no known result.
+    pub fn no_result(text: impl fmt::Display) -> Self {
+        Self { code: INTERNAL, text: format!("error: {text}") }
+    }
+
     /// A shortage of this machine's is nobody's fault else, whatever could not be done for want of it.
     fn because(code: u8, error: &(dyn Error + 'static)) -> Self {
         let code = if is_shortage(error) { IO_ERROR } else { code };

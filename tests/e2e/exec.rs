@@ -1,0 +1,161 @@
+//! `lab exec`: programs of this host in a guest, their streams, and how they ended.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::machine::{self, LAB, trial};
+use crate::{KERNEL, flagship};
+
+/// The oldest kernel, whose FUSE and overlay are modules.
+const OLD_KERNEL: &str = "5.10.262";
+
+/// The trials.
+pub fn trials() -> Vec<Trial> {
+    let pin = |kernel| machine::pins(kernel).remove(0);
+    let mut trials = Vec::new();
+    for kernel in [KERNEL, OLD_KERNEL] {
+        trials.push(trial(format!("exec/streams and status/{kernel}"), pin(kernel), move |_, _| {
+            streams(kernel)
+        }));
+        trials.push(trial(format!("exec/in a topology/{kernel}"), pin(kernel), move |_, _| {
+            in_a_topology(kernel)
+        }));
+    }
+    let tests: [(&str, fn()); 8] = [
+        ("a signal", a_signal),
+        ("a command that is not there", not_there),
+        ("a time-out", timed_out),
+        ("standard input", standard_input),
+        ("writes stay in the guest", writes_stay),
+        ("files that are asked for", files_come_out),
+        ("a guest that dies", a_guest_that_dies),
+        ("Ctrl-C", interrupted),
+    ];
+    trials.extend(tests.map(|(name, test)| trial(format!("exec/{name}"), pin(KERNEL), move |_, _| test())));
+    trials
+}
+
+fn lab(kernel: &str, more: &[&str], command: &[&str]) -> Command {
+    let mut lab = Command::new(LAB);
+    lab.args(["exec", "--no-install", "--kernel", kernel]).args(more).arg("--").args(command);
+    lab.stdin(Stdio::null());
+    lab
+}
+
+fn output(kernel: &str, more: &[&str], command: &[&str]) -> Output {
+    lab(kernel, more, command).output().expect("cargo has built it")
+}
+
+fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn streams(kernel: &str) {
+    let script = "uname -r; echo to stderr >&2; test \"$A\" = 'one two'; echo $? \"$0\" \"$1\"; exit 42";
+    let output = output(kernel, &["--env", "A=one two"], &["sh", "-c", script, "zero", "a  b"]);
+    let (code, stdout, stderr) = texts(&output);
+    assert_eq!((code, stderr.as_str()), (Some(42), "to stderr\n"), "{stdout}");
+    let (release, rest) = stdout.split_once('\n').expect("two lines");
+    assert_eq!(rest, "0 zero a  b\n");
+    let version = kernel.rsplit_once('.').map_or(kernel, |(version, _)| version);
+    assert!(release.starts_with(version), "{release}");
+}
+
+fn in_a_topology(kernel: &str) {
+    let topology = flagship();
+    let topology = topology.to_str().expect("a path of the project");
+    let script =
+        "cat /sys/class/net/bond0/bonding/mode && test -e /run/netns/node && cat /proc/net/vlan/config";
+    let (code, stdout, stderr) =
+        texts(&output(kernel, &["--topology", topology, "--ns", "node"], &["sh", "-c", script]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("active-backup 1\n"), "{stdout}");
+    assert!(stdout.contains("bond0.70"), "{stdout}");
+}
+
+fn a_signal() {
+    let (code, _, stderr) = texts(&output(KERNEL, &[], &["sh", "-c", "kill -USR1 $$"]));
+    assert_eq!(code, Some(128 + 10), "{stderr}");
+}
+
+fn not_there() {
+    let (code, stdout, stderr) = texts(&output(KERNEL, &[], &["lab-test-no-such-program"]));
+    assert_eq!((code, stdout.as_str()), (Some(127), ""));
+    assert!(stderr.contains("lab-test-no-such-program: No such file or directory"), "{stderr}");
+    let (code, _, stderr) = texts(&output(KERNEL, &[], &["/etc/passwd"]));
+    assert_eq!(code, Some(126), "{stderr}");
+}
+
+fn timed_out() {
+    // One that heeds SIGTERM, and one that does not.
+    for script in ["echo begun; exec sleep 1000", "trap '' TERM; echo begun; while :; do sleep 1; done"] {
+        let (code, stdout, stderr) = texts(&output(KERNEL, &["--timeout", "1"], &["sh", "-c", script]));
+        assert_eq!((code, stdout.as_str()), (Some(124), "begun\n"), "{stderr}");
+        assert!(stderr.contains("--timeout"), "{stderr}");
+    }
+}
+
+fn standard_input() {
+    // More than the guest grants at once, and more than a pipe holds.
+    let sent: Vec<u8> = (0..1_000_000_u32).flat_map(|number| number.to_le_bytes()).take(3_000_000).collect();
+    let mut child = lab(KERNEL, &[], &["cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cargo has built it");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    let bytes = sent.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("no panic").expect("all of it was read");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stdout == sent, "{} bytes came back of {}", output.stdout.len(), sent.len());
+}
+
+fn writes_stay() {
+    let dir = tempfile::tempdir().expect("there is a temporary folder");
+    let there = dir.path().join("there");
+    std::fs::write(&there, "before").expect("it is new");
+    let path = there.to_str().expect("a plain path");
+    let script = format!("echo after > {path} && touch {path}.new && cat {path} && ls {path}.new");
+    let (code, stdout, stderr) = texts(&output(KERNEL, &[], &["sh", "-c", &script]));
+    assert_eq!((code, stdout), (Some(0), format!("after\n{path}.new\n")), "{stderr}");
+    assert_eq!(std::fs::read_to_string(&there).expect("it is there"), "before");
+    assert!(!Path::new(&format!("{path}.new")).exists());
+}
+
+fn files_come_out() {
+    let dir = tempfile::tempdir().expect("there is a temporary folder");
+    let out = dir.path().join("out");
+    let script = "cd $LAB_OUT && mkdir logs && echo one > logs/a && ln -s /etc/passwd link && exit 5";
+    let (code, _, stderr) =
+        texts(&output(KERNEL, &["--out", out.to_str().expect("a plain path")], &["sh", "-c", script]));
+    assert_eq!(code, Some(5), "{stderr}");
+    assert_eq!(std::fs::read_to_string(out.join("logs/a")).expect("it came out"), "one\n");
+    assert!(!out.join("link").exists(), "links stay in the guest");
+}
+
+fn a_guest_that_dies() {
+    let script = "echo begun; echo c > /proc/sysrq-trigger; sleep 100";
+    let (code, _, stderr) = texts(&output(KERNEL, &[], &["sh", "-c", script]));
+    assert_eq!(code, Some(70), "{stderr}");
+    assert!(stderr.contains("error:") && stderr.contains("panic"), "{stderr}");
+}
+
+fn interrupted() {
+    let script = "trap 'echo caught; exit 9' INT; echo begun; while :; do sleep 0.1; done";
+    let mut child =
+        lab(KERNEL, &[], &["sh", "-c", script]).stdout(Stdio::piped()).spawn().expect("cargo has built it");
+    let mut stdout = child.stdout.take().expect("it was asked for");
+    let mut begun = [0; 6];
+    std::io::Read::read_exact(&mut stdout, &mut begun).expect("the command says so");
+    let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut stdout, &mut rest).expect("it is text");
+    assert_eq!((child.wait().expect("it ends").code(), rest.as_str()), (Some(9), "caught\n"));
+}
