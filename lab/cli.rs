@@ -5,11 +5,13 @@ mod output;
 mod accept;
 pub mod allocator;
 mod bisect;
+mod catalogue;
 mod ci;
 mod doctor;
 mod drivers;
 mod exec;
 mod failure;
+mod import;
 mod kernels;
 mod matrix;
 mod progress;
@@ -60,6 +62,9 @@ enum Command {
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
+    /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with prose between them
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::ImportArgs),
     /// Results of several machines as one grid
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Exec(args) => exec::exec(&args),
         Command::Kernels(args) => kernels::kernels(&args),
+        Command::Import(args) => import::import(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Schema => {

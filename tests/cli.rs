@@ -211,3 +211,47 @@ fn a_proof_of_nothing_and_a_folder_that_is_not_there_are_invalid_input() {
         );
     }
 }
+
+/// A command with a text on its standard input.
+fn fed(command: &mut Command, text: &str) -> Said {
+    let piped = std::process::Stdio::piped;
+    let mut child =
+        command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().expect("cargo has built it");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    std::io::Write::write_all(&mut stdin, text.as_bytes()).expect("it reads its input");
+    drop(stdin);
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// `lab import - | lab run -`: what one prints is what the other reads, until there is no QEMU.
+#[test]
+fn an_imported_topology_goes_through_a_pipe() {
+    let bare = Bare::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import/vlan-drops-post.txt");
+    let text = std::fs::read_to_string(path).expect("the fixture is there");
+    let imported = fed(&mut bare.command(&["import", "-"]), &text);
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(imported.stdout.contains("[hypothesis.filter-on-bond-by-tag]"), "{imported:?}");
+    assert!(
+        imported.stderr.contains("recognised: counters of ip -s link (standard input, line "),
+        "{imported:?}"
+    );
+    let run = fed(&mut bare.command(&["run", "-", "--no-install"]), &imported.stdout);
+    assert_eq!(run.code, Some(69), "{run:?}");
+}
+
+/// What is no report is refused, and nothing is on standard output.
+#[rstest]
+#[case(&["import", "-"], "It rains.", "shows a network device")]
+#[case(&["run", "-"], "", "standard input")]
+fn a_text_that_is_none_of_that_kind_is_refused(
+    #[case] arguments: &[&str],
+    #[case] text: &str,
+    #[case] message: &str,
+) {
+    let said = fed(&mut Bare::new().command(arguments), text);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+    assert!(said.stderr.contains(message), "{said:?}");
+}

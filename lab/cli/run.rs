@@ -31,17 +31,20 @@ Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
   lab run topologies/vlan-over-bond-tx-drop.toml --prove
   lab run topologies/vlan-over-bond-tx-drop.toml --repeat 20
+  lab import - < report.md | lab run -
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
 /// The kernel for a topology that names none.
 const DEFAULT_KERNELS: &str = "default";
+/// A topology from standard input.
+const STDIN: &str = "-";
 /// `--kernel host`.
 const THIS_KERNEL: &str = "host";
 
 /// Arguments of `lab run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A topology file
+    /// A topology file, or `-` for standard input
     topology: PathBuf,
     /// A version of kernels.toml, `host` for the running kernel, or `host-image` for the one in /boot, in a
     /// machine; else the topology's own
@@ -259,8 +262,16 @@ impl Boot {
     }
 }
 
-/// Reads and checks a topology file.
+/// Reads and checks a topology file; `-` is standard input.
 pub fn read(path: &Path) -> Result<Topology, Failure> {
+    if path == Path::new(STDIN) {
+        let bytes =
+            file::read_stdin(file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::invalid("error: standard input is no UTF-8 text"))?;
+        return Topology::parse("stdin", "standard input", &text)
+            .map_err(|errors| Failure::topology(&errors));
+    }
     let text =
         file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
     let name = path

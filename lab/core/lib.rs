@@ -2,6 +2,7 @@
 //!
 //! No files, sockets, processes, threads or clocks. Each room depends on those before it, and on no other.
 
+pub mod import;
 pub mod judge;
 pub mod net;
 pub mod plan;

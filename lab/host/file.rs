@@ -70,6 +70,34 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
+/// Reads at most so many bytes from standard input.
+///
+/// # Errors
+/// When it cannot be read, or is larger.
+pub fn read_stdin(bytes_max: u64) -> Result<Vec<u8>, FileError> {
+    let path = Path::new("standard input");
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > bytes_max {
+        let limit = format!("it has more than {bytes_max} bytes, which is the limit here");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit)).at("read", path);
+    }
+    Ok(bytes)
+}
+
+/// What is in a folder, by name.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).at("read", folder)? {
+        all.push(entry.at("read", folder)?.path());
+    }
+    all.sort();
+    Ok(all)
+}
+
 /// As [`read`], of a text.
 ///
 /// # Errors

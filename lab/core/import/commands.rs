@@ -1,0 +1,194 @@
+//! Commands that somebody typed: `ip link add`, `ip addr add`, `ping`, and what they said.
+
+use std::net::Ipv4Addr;
+
+use crate::import::model::{Kind, Model, Route, Seen};
+use crate::import::text::{Line, after};
+use crate::import::{options, routes};
+use crate::net::address::Cidr;
+use crate::net::name::IfName;
+
+/// What a ping is about.
+#[derive(Default)]
+struct Ping {
+    /// By which device, if that is known.
+    device: Option<IfName>,
+}
+
+/// Reads all that is there.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let mut ping: Option<Ping> = None;
+    let mut given: Vec<(Cidr, IfName)> = Vec::new();
+    let mut adding: Option<String> = None;
+    for line in lines {
+        errnos(line, ping.as_ref(), model);
+        let text = line.text.trim().trim_start_matches(['$', '#', '%', ' ']);
+        let text = text.strip_prefix("sudo ").unwrap_or(text);
+        let words: Vec<&str> = text.split_whitespace().take(64).collect();
+        if let Some(bond) = adding.take() {
+            adding = continued(&bond, &words, model).then_some(bond);
+        }
+        match words[..] {
+            ["ip", "link", "add", ..] if has_variable(text) => {
+                model.note(format!("line {}: a command with variables: {text}", line.number));
+            }
+            ["ip", "link", "add", ref rest @ ..] => {
+                model.found("ip commands", line.number);
+                adding = add(rest, model);
+            }
+            ["ip", "link", "set", ref rest @ ..] if !has_variable(text) => set(rest, model),
+            ["ip", "addr" | "address" | "a", "add", cidr, ref rest @ ..] if !has_variable(text) => {
+                let dev = after_word(rest, "dev");
+                if let (Ok(cidr), Some(dev)) =
+                    (cidr.parse::<Cidr>(), dev.and_then(|dev| dev.parse::<IfName>().ok()))
+                {
+                    model.address(dev.as_str(), &cidr.to_string());
+                    given.push((cidr, dev));
+                }
+            }
+            ["ip", "route", "add", ref rest @ ..] if !has_variable(text) => {
+                if let Some(route @ Route { .. }) = routes::route(rest) {
+                    model.route(route);
+                }
+            }
+            ["ping", ref rest @ ..] => {
+                let device = pinged(rest, &given);
+                outcome_of_comment(text, device.as_ref(), model);
+                ping = Some(Ping { device });
+            }
+            ["ifenslave", bond, ref ports @ ..] if !has_variable(text) => {
+                ports.iter().for_each(|port| model.port(bond, port));
+                model.kind(bond, Kind::Bond);
+            }
+            _ => statistics(text, ping.as_ref(), model),
+        }
+    }
+}
+
+fn has_variable(text: &str) -> bool {
+    text.contains(['$', '<', '{'])
+}
+
+fn after_word<'t>(words: &[&'t str], word: &str) -> Option<&'t str> {
+    let at = words.iter().position(|is| *is == word)?;
+    words.get(at + 1).copied()
+}
+
+/// `ip link add link bond0 name bond0.70 type vlan id 70`; the name of a bond whose options may be on the next lines.
+fn add(words: &[&str], model: &mut Model) -> Option<String> {
+    let parent = after_word(words, "link").and_then(|parent| parent.parse::<IfName>().ok());
+    let first = words.first().filter(|word| !["link", "name", "dev"].contains(word)).copied();
+    let name = after_word(words, "name").or_else(|| after_word(words, "dev")).or(first)?;
+    let kind = after_word(words, "type")?;
+    let link = model.link(name)?;
+    link.parent = parent.or(link.parent.take());
+    match kind {
+        "vlan" => {
+            link.kind = Kind::Vlan;
+            link.vlan_id = after_word(words, "id").and_then(|id| id.parse().ok());
+            link.is_service_tag =
+                after_word(words, "protocol").is_some_and(|is| is.eq_ignore_ascii_case("802.1ad"));
+        }
+        "ipvlan" | "macvlan" => {
+            link.kind = if kind == "ipvlan" { Kind::Ipvlan } else { Kind::Macvlan };
+            link.mode = after_word(words, "mode").map(str::to_owned);
+        }
+        "bridge" => link.kind = Kind::Bridge,
+        "dummy" => link.kind = Kind::Dummy,
+        "bond" => {
+            link.kind = Kind::Bond;
+            link.is_configuration = true;
+            let at = words.iter().position(|word| *word == "bond").map_or(words.len(), |at| at + 1);
+            continued(name, &words[at..], model);
+            return Some(name.to_owned());
+        }
+        _ => {
+            link.kind = Kind::Other;
+            kind.clone_into(&mut link.kind_word);
+        }
+    }
+    None
+}
+
+/// Options of a bond, on the command's own line or on those after it; whether there were any.
+fn continued(bond: &str, words: &[&str], model: &mut Model) -> bool {
+    let is_option = words.first().is_some_and(|name| options::spec(name).is_some());
+    if is_option {
+        for pair in words.chunks_exact(2).filter(|pair| options::spec(pair[0]).is_some()) {
+            options::set(model, bond, pair[0], pair[1]);
+        }
+    }
+    is_option || words.is_empty()
+}
+
+fn set(words: &[&str], model: &mut Model) {
+    let words = if words.first() == Some(&"dev") { &words[1..] } else { words };
+    let Some((name, rest)) = words.split_first() else { return };
+    if let Some(controller) = after_word(rest, "master") {
+        model.port(controller, name);
+    }
+    if let Some(mtu) = after_word(rest, "mtu").and_then(|mtu| mtu.parse().ok())
+        && let Some(link) = model.link(name)
+    {
+        link.mtu = Some(mtu);
+    }
+}
+
+/// The device a ping leaves by: `-I`, or the one that was given an address of the target's network.
+fn pinged(words: &[&str], given: &[(Cidr, IfName)]) -> Option<IfName> {
+    if let Some(device) = after_word(words, "-I").and_then(|device| device.parse::<IfName>().ok()) {
+        return Some(device);
+    }
+    let target: Ipv4Addr = words.iter().find_map(|word| word.parse().ok())?;
+    let is_near = |(cidr, _): &&(Cidr, IfName)| cidr.contains(target.into());
+    given.iter().rev().find(is_near).map(|(_, device)| device.clone())
+}
+
+/// `# 5/5 success` behind the command.
+fn outcome_of_comment(text: &str, device: Option<&IfName>, model: &mut Model) {
+    let (Some((_, comment)), Some(device)) = (text.split_once('#'), device) else { return };
+    let counted = comment.split_whitespace().find_map(|word| {
+        let (got, sent) = word.split_once('/')?;
+        Some((got.parse::<u32>().ok()?, sent.parse::<u32>().ok()?))
+    });
+    match counted {
+        Some((got, sent)) if got == sent && sent > 0 => model.saw(Seen::Works(device.clone())),
+        Some((0, _)) => model.saw(Seen::Silent(device.clone())),
+        _ => {}
+    }
+}
+
+/// `5 packets transmitted, 5 received, 0% packet loss`.
+fn statistics(text: &str, ping: Option<&Ping>, model: &mut Model) {
+    let Some(device) = ping.and_then(|ping| ping.device.clone()) else { return };
+    if !text.contains("packets transmitted") {
+        return;
+    }
+    model.found("ping", 0);
+    if text.contains(" 0% packet loss") {
+        model.saw(Seen::Works(device));
+    } else if text.contains("100% packet loss") {
+        model.saw(Seen::Silent(device));
+    }
+}
+
+/// What senders were told.
+const ERRNOS: [(&str, &str); 5] = [
+    ("no buffer space available", "ENOBUFS"),
+    ("network is down", "ENETDOWN"),
+    ("network is unreachable", "ENETUNREACH"),
+    ("no route to host", "EHOSTUNREACH"),
+    ("message too long", "EMSGSIZE"),
+];
+
+fn errnos(line: &Line<'_>, ping: Option<&Ping>, model: &mut Model) {
+    let lower = line.text.to_lowercase();
+    for (words, errno) in ERRNOS {
+        if lower.contains(words) && (lower.contains("send") || lower.contains("ping")) {
+            model.found("errors of senders", line.number);
+            let device = ping.and_then(|ping| ping.device.clone());
+            let named = after(line.text, "dev").and_then(|dev| dev.parse().ok());
+            model.saw(Seen::Errno(errno, device.or(named)));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The other end, which no report shows: a switch, a partner for each bond, and a gateway with the VLANs and addresses that
+//! make traffic possible. All of it is made up, and marked so in the file.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::import::draft::{Draft, Section, texts};
+use crate::import::model::{Kind, Link, Model, Place};
+use crate::import::settle::{DEPTH_MAX, below};
+use crate::net::address::Cidr;
+use crate::net::name::IfName;
+
+/// What stands in for the rest of the network.
+#[derive(Debug, Default)]
+pub struct FarEnd {
+    /// The switch's port for each NIC.
+    pub ports: BTreeMap<IfName, String>,
+    /// The switch's port towards the gateway, for each bond or NIC that is cabled.
+    pub ups: BTreeMap<IfName, String>,
+    /// The gateway's device for each bond or NIC that is cabled.
+    pub cards: BTreeMap<IfName, String>,
+    /// The switch's bond, for bonds that need a partner.
+    pub partners: BTreeMap<IfName, String>,
+    /// VLANs of the gateway: name, parent, number, whether its tag is 802.1ad's.
+    vlans: BTreeMap<String, (String, u16, bool)>,
+    /// Addresses of the gateway's devices.
+    addresses: BTreeMap<String, Cidr>,
+}
+
+/// What leaves by cables of its own: bonds, and NICs that are no port of one.
+pub fn uplinks(model: &Model) -> Vec<IfName> {
+    let is_port_of_bond = |link: &Link| {
+        let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
+        owner.is_some_and(|owner| owner.kind == Kind::Bond)
+    };
+    let is_uplink = |link: &Link| matches!(link.kind, Kind::Bond | Kind::Nic) && !is_port_of_bond(link);
+    let first =
+        model.links.iter().find(|(_, link)| link.is_pooled && is_uplink(link)).map(|(name, _)| name.clone());
+    let is_one =
+        |name: &IfName, link: &Link| is_uplink(link) && (!link.is_pooled || Some(name) == first.as_ref());
+    model.links.iter().filter(|(name, link)| is_one(name, link)).map(|(name, _)| name.clone()).collect()
+}
+
+/// NICs of an uplink. Those that go into pods are cabled together.
+pub fn nics(model: &Model, uplink: &IfName) -> Vec<IfName> {
+    match model.links.get(uplink) {
+        // A VLAN or bridge may be a port, too: it has a cable of its own below.
+        Some(link) if link.kind == Kind::Bond => {
+            model.ports(uplink).into_iter().filter(|port| model.links[port].kind == Kind::Nic).collect()
+        }
+        Some(link) if link.is_pooled => {
+            let pooled = model.links.iter().filter(|(_, link)| link.is_pooled && link.controller.is_none());
+            pooled.map(|(name, _)| name.clone()).collect()
+        }
+        _ => vec![uplink.clone()],
+    }
+}
+
+impl FarEnd {
+    /// Makes one for a model.
+    pub fn new(model: &Model) -> Self {
+        let mut far = Self::default();
+        for (number, uplink) in uplinks(model).into_iter().enumerate() {
+            for nic in nics(model, &uplink) {
+                let port = format!("p{}", far.ports.len() + 1);
+                far.ports.insert(nic, port);
+            }
+            if needs_partner(&model.links[&uplink]) {
+                far.partners.insert(uplink.clone(), format!("lag{number}"));
+            }
+            far.ups.insert(uplink.clone(), format!("up{number}"));
+            far.cards.insert(uplink, format!("eth{number}"));
+        }
+        let names: Vec<IfName> = model.links.keys().cloned().collect();
+        for name in &names {
+            // A NIC that is on no way to the gateway has a cable all the same.
+            if model.links[name].kind == Kind::Nic && !far.ports.contains_key(name) {
+                far.ports.insert(name.clone(), format!("p{}", far.ports.len() + 1));
+            }
+            far.opposite(model, name, 0);
+        }
+        far.give_addresses(model, &names);
+        far
+    }
+
+    /// The gateway's device opposite one of the node's or pod's: on the same VLAN of the same cable.
+    pub fn opposite(&mut self, model: &Model, name: &IfName, depth: usize) -> Option<String> {
+        if let Some(card) = self.cards.get(name) {
+            return Some(card.clone());
+        }
+        let link = model.links.get(name).filter(|_| depth < DEPTH_MAX)?;
+        // A bond's port is cabled to where its bond is.
+        let owner = link.controller.clone().filter(|_| link.kind == Kind::Nic);
+        let lower = below(model, name).into_iter().next().or(owner)?;
+        let lower = self.opposite(model, &lower, depth + 1)?;
+        match (link.kind, link.vlan_id) {
+            (Kind::Vlan, Some(id)) => {
+                let vlan = format!("{lower}.{id}");
+                vlan.parse::<IfName>().ok()?;
+                self.vlans.insert(vlan.clone(), (lower, id, link.is_service_tag));
+                Some(vlan)
+            }
+            _ => Some(lower),
+        }
+    }
+
+    /// As [`FarEnd::opposite`], once all are there.
+    pub fn opposite_of(&self, model: &Model, name: &IfName) -> Option<String> {
+        let mut copy = Self { cards: self.cards.clone(), ..Self::default() };
+        copy.opposite(model, name, 0)
+    }
+
+    /// The IPv4 address of the gateway's device.
+    pub fn address(&self, device: &str) -> Option<Cidr> {
+        self.addresses.get(device).copied()
+    }
+
+    /// By the routes, else by the neighbours, else made up: in the network of the device opposite.
+    fn give_addresses(&mut self, model: &Model, names: &[IfName]) {
+        for (name, cidr) in &model.gateways {
+            if let Some(device) = self.opposite_of(model, name) {
+                self.addresses.entry(device).or_insert(*cidr);
+            }
+        }
+        for name in names {
+            let Some(device) = self.opposite_of(model, name) else { continue };
+            if self.addresses.contains_key(&device) {
+                continue;
+            }
+            let networks = model.links[name].addresses.iter().filter(|cidr| cidr.address.is_ipv4());
+            let chosen = networks.filter_map(|own| gateway_in(model, own)).next();
+            if let Some(cidr) =
+                chosen.filter(|cidr| !self.addresses.values().any(|is| is.address == cidr.address))
+            {
+                self.addresses.insert(device, cidr);
+            }
+        }
+        let devices: Vec<String> = self.cards.values().chain(self.vlans.keys()).cloned().collect();
+        for (number, device) in devices.into_iter().enumerate() {
+            // 198.18.0.0/15 is for benchmarks (RFC 2544): no report has it.
+            let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+            let made_up = Ipv4Addr::new(198, 18 + (high & 1), low, 1);
+            let cidr = Cidr { address: made_up.into(), prefix: 24 };
+            self.addresses.entry(device).or_insert(cidr);
+        }
+    }
+
+    /// Writes its tables.
+    pub fn write(&self, model: &Model, draft: &mut Draft) {
+        let mut is_first = true;
+        for uplink in uplinks(model) {
+            self.write_segment(model, &uplink, is_first, draft);
+            is_first = false;
+        }
+        for (name, (parent, id, is_service_tag)) in &self.vlans {
+            let section = Section::table(&["ns", "gateway", "vlan", name]).comment("Made up.");
+            let section = section.with("parent", parent.as_str()).with("id", i64::from(*id));
+            let section = section.maybe("protocol", is_service_tag.then_some("802.1ad"));
+            draft.push(section.maybe("addresses", self.address(name).map(|cidr| texts([cidr]))));
+        }
+    }
+
+    fn write_segment(&self, model: &Model, uplink: &IfName, is_first: bool, draft: &mut Draft) {
+        let (up, card) = (&self.ups[uplink], &self.cards[uplink]);
+        let is_partner = self.partners.contains_key(uplink);
+        // A port of the partner cannot stay down: one without carrier is none of its ports.
+        let cabled = nics(model, uplink).into_iter().filter(|nic| !is_partner || !is_dead(&model.links[nic]));
+        let mut ports: Vec<String> = cabled.filter_map(|nic| self.ports.get(&nic)).cloned().collect();
+        let mtu = model.links[uplink].mtu.filter(|mtu| (1501..=65535).contains(mtu)).map(i64::from);
+        for nic in nics(model, uplink) {
+            let is_dead = is_dead(&model.links[&nic]);
+            if mtu.is_none() && !is_dead {
+                continue;
+            }
+            let mut section = Section::table(&["ns", "switch", "veth", &self.ports[&nic]]);
+            section = section.comment(if is_dead {
+                "Made up: down, because the text shows the NIC at the other end without carrier."
+            } else {
+                "Made up: as large as the other end."
+            });
+            section = section.with("peer", format!("{}:{nic}", place(&model.links[&nic]))).maybe("mtu", mtu);
+            draft.push(section.maybe("up", is_dead.then_some(false)));
+        }
+        if let Some(partner) = self.partners.get(uplink).filter(|_| !ports.is_empty()) {
+            draft.push(partner_of(&model.links[uplink], partner, &ports, mtu));
+            ports = vec![partner.clone()];
+        }
+        ports.push(up.clone());
+        let mut bridge =
+            Section::table(&["ns", "switch", "bridge", &format!("br{}", up.trim_start_matches("up"))]);
+        if is_first {
+            bridge = bridge
+                .comment("Everything in `switch` and `gateway` is made up: no report shows the other end.");
+        }
+        draft.push(bridge.with("ports", texts(ports)).maybe("mtu", mtu));
+        let section = Section::table(&["ns", "switch", "veth", up]).comment("Made up.");
+        draft.push(section.with("peer", format!("gateway:{card}")).maybe("mtu", mtu));
+        let section = Section::table(&["ns", "gateway", "veth", card]).comment("Made up.");
+        let section = section.with("peer", format!("switch:{up}")).maybe("mtu", mtu);
+        draft.push(section.maybe("addresses", self.address(card).map(|cidr| texts([cidr]))));
+    }
+}
+
+/// Whether a NIC was seen without carrier.
+pub fn is_dead(nic: &Link) -> bool {
+    nic.carrier == Some(false)
+}
+
+/// Modes that send by several ports want one at the switch that takes them together; LACP wants a partner, unless the report
+/// shows that there was none.
+fn needs_partner(link: &Link) -> bool {
+    match link.options.get("mode").map(String::as_str).filter(|_| link.kind == Kind::Bond) {
+        Some("802.3ad") => link.has_partner != Some(false),
+        Some("balance-rr" | "balance-xor" | "broadcast") => true,
+        _ => false,
+    }
+}
+
+fn partner_of(link: &Link, name: &str, ports: &[String], mtu: Option<i64>) -> Section {
+    let section = Section::table(&["ns", "switch", "bond", name]);
+    let section = if link.options.get("mode").is_some_and(|mode| mode == "802.3ad") {
+        let section = section.comment("Made up: an LACP partner, fast, so that it is there soon.");
+        section.with("mode", "802.3ad").with("lacp_rate", "fast")
+    } else {
+        section.comment("Made up: a static channel, as this mode wants it.").with("mode", "balance-xor")
+    };
+    section.with("miimon", 100).with("ports", texts(ports)).maybe("mtu", mtu)
+}
+
+/// The gateway's address in a network of the node's.
+fn gateway_in(model: &Model, own: &Cidr) -> Option<Cidr> {
+    let IpAddr::V4(address) = own.address else { return None };
+    if own.prefix > 31 {
+        return None;
+    }
+    let is_fit = |candidate: &Ipv4Addr| *candidate != address && own.contains((*candidate).into());
+    let by_route = model.routes.iter().filter_map(|route| route.via);
+    let by_neighbour = model.neighbours.iter().map(|(address, _)| *address);
+    let known = by_route.chain(by_neighbour).find(is_fit);
+    let network = u32::from(address) & u32::MAX.checked_shl(32 - u32::from(own.prefix)).unwrap_or(0);
+    // The first host of the network, or the other end of a pair.
+    let hosts = if own.prefix == 31 { 0..=1 } else { 1..=2 };
+    let made_up = hosts.map(|host| Ipv4Addr::from(network.saturating_add(host))).find(is_fit);
+    Some(Cidr { address: known.or(made_up)?.into(), prefix: own.prefix })
+}
+
+/// Whether a device is the pod's.
+pub fn place(link: &Link) -> &'static str {
+    match link.place {
+        Place::Node => "node",
+        Place::Pod => "pod",
+    }
+}

@@ -1,0 +1,183 @@
+//! Frames to send: from each device that a user of the machine would send by, to the one opposite.
+
+use crate::import::draft::{Draft, Section};
+use crate::import::far_end::{self, FarEnd, is_dead, place};
+use crate::import::model::{Kind, Link, Model};
+use crate::import::settle::{DEPTH_MAX, below};
+use crate::net::name::IfName;
+
+/// Flows of one file.
+const FLOWS_MAX: usize = 48;
+/// Frames of each.
+const FRAMES: i64 = 50;
+/// For LACP to come to an end, in ms of the guest's time.
+const WITHIN_MS: i64 = 20_000;
+
+/// One flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// Its name.
+    pub name: String,
+    /// `node:bond0`.
+    pub from: String,
+    /// `gateway:eth0`.
+    pub to: String,
+    /// Whether the sender can ping: it has an address in the receiver's network.
+    pub can_ping: bool,
+}
+
+impl Flow {
+    /// By a device to the one opposite.
+    pub fn by(model: &Model, far: &FarEnd, name: &IfName) -> Option<Self> {
+        let link = model.links.get(name)?;
+        let opposite = far.opposite_of(model, name)?;
+        let address = far.address(&opposite)?;
+        let can_ping = link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
+        let name_of_flow = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
+        Some(Self {
+            name: name_of_flow,
+            from: format!("{}:{name}", place(link)),
+            to: format!("gateway:{opposite}"),
+            can_ping,
+        })
+    }
+
+    /// Its table; `socket` unless it is the usual one.
+    pub fn table(&self, name: &str, socket: Option<&str>, frames: i64) -> Section {
+        let section =
+            Section::table(&["flow", name]).with("from", self.from.as_str()).with("to", self.to.as_str());
+        section.maybe("socket", socket).with("frames", frames)
+    }
+}
+
+/// Whether frames can leave by a device, as far as the text shows it: it is up, and a cable below has carrier.
+fn is_alive(model: &Model, name: &IfName, depth: usize) -> bool {
+    let Some(link) = model.links.get(name).filter(|_| depth < DEPTH_MAX) else { return false };
+    if link.up == Some(false) && link.controller.is_none() {
+        return false;
+    }
+    match link.kind {
+        Kind::Nic => !is_dead(link),
+        Kind::Dummy => false,
+        Kind::Bond => {
+            let alive = model.ports(name).iter().filter(|port| !is_dead(&model.links[*port])).count();
+            let least = link.options.get("min_links").and_then(|links| links.parse().ok()).unwrap_or(0);
+            alive >= usize::max(1, least)
+        }
+        _ => below(model, name).iter().any(|lower| is_alive(model, lower, depth + 1)),
+    }
+}
+
+/// Whether a device is one that somebody sends by: it has an address, or nothing stands on it.
+fn is_sender(model: &Model, name: &IfName, link: &Link) -> bool {
+    let is_covered = |other: &Link| other.parent.as_ref() == Some(name);
+    let has_above = model.links.values().any(is_covered);
+    link.controller.is_none()
+        && !link.is_pooled
+        && link.kind != Kind::Dummy
+        && (!link.addresses.is_empty() || !has_above)
+}
+
+/// Writes flows, waits and expectations: everything that is alive sends, and all of it arrives.
+pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
+    let mut flows = Vec::new();
+    let senders: Vec<IfName> = model
+        .links
+        .iter()
+        .filter(|(name, link)| is_sender(model, name, link))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in senders {
+        if !is_alive(model, &name, 0) {
+            model.note(format!("nothing is sent by {name}: the text shows it, or what it stands on, down"));
+        } else if flows.len() == FLOWS_MAX {
+            model.note(format!("nothing is sent by {name}: there are {FLOWS_MAX} flows already"));
+        } else {
+            flows.extend(Flow::by(model, far, &name));
+        }
+    }
+    for flow in &flows {
+        let socket = flow.can_ping.then_some("ping");
+        draft.push(
+            flow.table(&flow.name, socket, FRAMES).comment("Made up: what this device sends has to arrive."),
+        );
+    }
+    let before = draft.sections.len();
+    waits(model, far, draft);
+    for flow in &flows {
+        draft.push(Section::item(&["step"]).with("flood", flow.name.as_str()));
+    }
+    if draft.sections.len() == before && model.pods.is_empty() {
+        draft.push(
+            Section::item(&["step"])
+                .comment("Nothing can be sent: the links are made, and looked at.")
+                .with("pause_ms", 100),
+        );
+    }
+    for flow in &flows {
+        let section = Section::item(&["expect"]).with("name", format!("what {} sends arrives", flow.from));
+        draft
+            .push(section.with("flow", flow.name.as_str()).with("field", "delivered").with("equals", FRAMES));
+    }
+    states(model, draft);
+}
+
+/// Until bonds have carrier, and LACP has chosen.
+fn waits(model: &Model, far: &FarEnd, draft: &mut Draft) {
+    let wait = |device: String, state: &str, equals: usize| {
+        let mut until = toml::Table::new();
+        until.insert("device".into(), device.into());
+        until.insert("state".into(), state.into());
+        until.insert("equals".into(), i64::try_from(equals).unwrap_or(0).into());
+        Section::item(&["step"]).with("wait", until).with("within_ms", WITHIN_MS)
+    };
+    for bond in model.bonds().into_iter().filter(|bond| is_alive(model, bond, 0)) {
+        draft.push(wait(format!("node:{bond}"), "carrier", 1));
+        let alive: Vec<IfName> =
+            far_end::nics(model, &bond).into_iter().filter(|port| !is_dead(&model.links[port])).collect();
+        let is_lacp = model.links[&bond].options.get("mode").is_some_and(|mode| mode == "802.3ad");
+        let Some(partner) = far.partners.get(&bond).filter(|_| is_lacp && !alive.is_empty()) else {
+            continue;
+        };
+        draft.push(wait(format!("node:{bond}"), "aggregator_ports", alive.len()));
+        draft.push(wait(format!("switch:{partner}"), "aggregator_ports", alive.len()));
+        for port in alive {
+            draft.push(wait(format!("switch:{}", far.ports[&port]), "active", 1));
+            draft.push(wait(format!("node:{port}"), "active", 1));
+        }
+    }
+}
+
+/// What the text shows of bonds, and the topology has to have too.
+fn states(model: &Model, draft: &mut Draft) {
+    for bond in model.bonds() {
+        let link = &model.links[&bond];
+        let expect = |name: String, state: &str, equals: i64| {
+            let section =
+                Section::item(&["expect"]).with("name", name).with("device", format!("node:{bond}"));
+            section.with("state", state).with("equals", equals)
+        };
+        let ports = i64::try_from(model.ports(&bond).len()).unwrap_or(0);
+        draft.push(expect(format!("{bond} has its ports"), "ports", ports));
+        let is_lacp = link.options.get("mode").is_some_and(|mode| mode == "802.3ad");
+        if let Some(has_partner) = link.has_partner.filter(|_| is_lacp && is_alive(model, &bond, 0)) {
+            let name =
+                format!("as in the text: {bond} has {} LACP partner", if has_partner { "a" } else { "no" });
+            draft.push(expect(name, "partner", i64::from(has_partner)));
+        }
+    }
+}
+
+/// The bond or NIC by which a device's frames leave.
+pub fn uplink_of(model: &Model, name: &IfName) -> Option<IfName> {
+    let uplinks = far_end::uplinks(model);
+    let mut at = name.clone();
+    for _ in 0..DEPTH_MAX {
+        if uplinks.contains(&at) {
+            return Some(at);
+        }
+        let owner = model.links.get(&at).and_then(|link| link.controller.clone());
+        at = below(model, &at).into_iter().next().or(owner)?;
+    }
+    None
+}

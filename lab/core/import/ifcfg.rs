@@ -1,0 +1,105 @@
+//! `ifcfg-NAME` of Red Hat's and SUSE's network scripts.
+
+use crate::import::cloud_init::prefix;
+use crate::import::model::{Kind, Model};
+use crate::import::options;
+use crate::import::talos::add_route;
+use crate::import::text::Line;
+
+/// One file's variables.
+type Variables<'t> = Vec<(&'t str, &'t str)>;
+
+/// Reads all files that stand in the text: each is a run of assignments with a device.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let mut run: Variables<'_> = Vec::new();
+    let mut first = 1;
+    for line in lines {
+        match assignment(line.text.trim()) {
+            // A second device is that of the next file.
+            Some((key, value)) if key != "DEVICE" || !run.iter().any(|(known, _)| *known == "DEVICE") => {
+                if run.is_empty() {
+                    first = line.number;
+                }
+                if run.len() < 200 {
+                    run.push((key, value));
+                }
+            }
+            Some(pair) => {
+                file(&std::mem::replace(&mut run, vec![pair]), first, model);
+                first = line.number;
+            }
+            None if line.text.trim().starts_with('#') => {}
+            None => file(&std::mem::take(&mut run), first, model),
+        }
+    }
+    file(&run, first, model);
+}
+
+fn assignment(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once('=')?;
+    let is_key =
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    is_key.then(|| (key, value.trim().trim_matches(['"', '\''])))
+}
+
+fn file(variables: &Variables<'_>, line: usize, model: &mut Model) {
+    let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    let says_yes = |key: &str| value(key).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
+    let is_interface = ["BOOTPROTO", "ONBOOT", "BONDING_OPTS", "MASTER", "IPADDR", "TYPE", "VLAN"]
+        .iter()
+        .any(|key| value(key).is_some());
+    let Some(name) = value("DEVICE").filter(|_| is_interface) else { return };
+    if name == "lo" || model.link(name).is_none() {
+        return;
+    }
+    model.found("ifcfg", line);
+    if let Some(options) = value("BONDING_OPTS") {
+        model.kind(name, Kind::Bond);
+        if let Some(link) = model.link(name) {
+            link.is_configuration = true;
+        }
+        for (key, option) in options.split_whitespace().filter_map(|option| option.split_once('=')) {
+            options::set(model, name, key, option);
+        }
+    }
+    match value("TYPE").map(str::to_lowercase).as_deref() {
+        Some("bond") => model.kind(name, Kind::Bond),
+        Some("bridge") => model.kind(name, Kind::Bridge),
+        _ => {}
+    }
+    if let Some(bond) = value("MASTER") {
+        model.port(bond, name);
+        model.kind(bond, Kind::Bond);
+    }
+    if let Some(bridge) = value("BRIDGE") {
+        model.port(bridge, name);
+        model.kind(bridge, Kind::Bridge);
+    }
+    if says_yes("VLAN") {
+        let id = value("VLAN_ID")
+            .and_then(|id| id.parse().ok())
+            .or_else(|| crate::import::ip_text::vlan_of_name(name));
+        let stem = name.split_once('.').map(|(stem, _)| stem);
+        let parent = value("PHYSDEV").or(stem).and_then(|parent| parent.parse().ok());
+        if let Some(link) = model.link(name) {
+            (link.kind, link.vlan_id) = (Kind::Vlan, id);
+            link.parent = parent.or(link.parent.take());
+        }
+    }
+    if let Some(address) = value("IPADDR") {
+        let length = value("PREFIX").map(str::to_owned).or_else(|| value("NETMASK").map(prefix));
+        let cidr = length.map_or_else(|| address.to_owned(), |length| format!("{address}/{length}"));
+        model.address(name, &cidr);
+    }
+    if let Some(gateway) = value("GATEWAY") {
+        add_route("default", Some(gateway), name, model);
+    }
+    if let Some(link) = model.link(name) {
+        link.mtu = value("MTU").and_then(|mtu| mtu.parse().ok()).or(link.mtu);
+        link.permanent_mac =
+            value("HWADDR").and_then(|mac| mac.to_lowercase().parse().ok()).or(link.permanent_mac);
+    }
+    if value("BOOTPROTO") == Some("dhcp") {
+        model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
+    }
+}

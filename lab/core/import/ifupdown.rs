@@ -1,0 +1,100 @@
+//! `/etc/network/interfaces` of ifupdown, ifupdown2 and Proxmox.
+
+use crate::import::cloud_init::prefix;
+use crate::import::ip_text::vlan_of_name;
+use crate::import::model::{Kind, Model};
+use crate::import::options;
+use crate::import::talos::add_route;
+use crate::import::text::Line;
+
+/// Reads all stanzas that stand in the text.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let mut stanza: Option<(String, Vec<(&str, String)>)> = None;
+    for line in lines {
+        let mut words = line.words();
+        let first = words.next().unwrap_or_default();
+        let ends = first.is_empty() || ["auto", "allow-hotplug", "source", "iface"].contains(&first);
+        if ends && let Some((name, options)) = stanza.take() {
+            self::stanza(&name, &options, model);
+        }
+        if first == "iface" {
+            let (name, family) = (words.next().unwrap_or_default(), words.next().unwrap_or("inet"));
+            let is_one = ["inet", "inet6"].contains(&family) && name != "lo" && model.link(name).is_some();
+            if is_one {
+                model.found("/etc/network/interfaces", line.number);
+                if words.next() == Some("dhcp") {
+                    model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
+                }
+                stanza = Some((name.to_owned(), Vec::new()));
+            }
+        } else if let Some((_, options)) = &mut stanza
+            && !first.starts_with('#')
+            && options.len() < 200
+        {
+            options.push((first, words.collect::<Vec<_>>().join(" ")));
+        }
+    }
+    if let Some((name, options)) = stanza {
+        self::stanza(&name, &options, model);
+    }
+}
+
+fn stanza(name: &str, entries: &[(&str, String)], model: &mut Model) {
+    let value =
+        |keys: &[&str]| entries.iter().find(|(key, _)| keys.contains(key)).map(|(_, value)| value.as_str());
+    let ports = |keys: &[&str]| -> Vec<String> {
+        let all = value(keys).unwrap_or_default().split_whitespace().filter(|port| *port != "none");
+        all.map(str::to_owned).collect()
+    };
+    for port in ports(&["bond-slaves", "bond_slaves", "slaves", "bond-ports"]) {
+        model.port(name, &port);
+    }
+    for (key, option) in entries.iter().filter(|(key, _)| key.starts_with("bond")) {
+        let is_relation = ["slaves", "ports", "master"].iter().any(|word| key.ends_with(word));
+        if !is_relation {
+            options::set(model, name, key, option);
+        }
+    }
+    let is_bond =
+        value(&["bond-slaves", "bond_slaves", "slaves", "bond-ports", "bond-mode", "bond_mode"]).is_some();
+    if is_bond {
+        model.kind(name, Kind::Bond);
+        if let Some(link) = model.link(name) {
+            link.is_configuration = true;
+        }
+    }
+    if let Some(bond) = value(&["bond-master"]) {
+        model.port(bond, name);
+        model.kind(bond, Kind::Bond);
+    }
+    if value(&["bridge-ports", "bridge_ports"]).is_some() {
+        model.kind(name, Kind::Bridge);
+        ports(&["bridge-ports", "bridge_ports"]).iter().for_each(|port| model.port(name, port));
+    }
+    if value(&["bridge-vlan-aware", "bridge_vlan_aware"]) == Some("yes") {
+        model.note(format!("{name}: a vlan-aware bridge; its VLAN table is not carried over"));
+    }
+    vlan(name, value(&["vlan-raw-device", "vlan_raw_device"]), value(&["vlan-id"]), model);
+    if let Some(address) = value(&["address"]) {
+        let mask = value(&["netmask"]).filter(|_| !address.contains('/')).map(prefix);
+        let cidr = mask.map_or_else(|| address.to_owned(), |mask| format!("{address}/{mask}"));
+        model.address(name, &cidr);
+    }
+    if let Some(gateway) = value(&["gateway"]) {
+        add_route("default", Some(gateway), name, model);
+    }
+    if let Some(link) = model.link(name) {
+        link.mtu = value(&["mtu"]).and_then(|mtu| mtu.parse().ok()).or(link.mtu);
+    }
+}
+
+/// By its name `bond0.70`, or by its raw device.
+fn vlan(name: &str, raw: Option<&str>, id: Option<&str>, model: &mut Model) {
+    let stem = name.split_once('.').map(|(stem, _)| stem);
+    let Some(id) = id.and_then(|id| id.parse().ok()).or_else(|| vlan_of_name(name)) else { return };
+    if let Some(parent) = raw.or(stem).and_then(|parent| parent.parse().ok())
+        && let Some(link) = model.link(name)
+    {
+        (link.kind, link.vlan_id, link.parent) = (Kind::Vlan, Some(id), Some(parent));
+    }
+}

@@ -1,0 +1,63 @@
+//! Sections of `KEY=VALUE`, wherever they stand in a text: systemd-networkd's and NetworkManager's files.
+
+use crate::import::text::Line;
+
+/// One section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Of its heading, from 1.
+    pub line: usize,
+    /// Its name.
+    pub name: String,
+    /// Keys and values, in order; keys may be there more than once.
+    pub entries: Vec<(String, String)>,
+}
+
+impl Section {
+    /// The first value of a key.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a key.
+    pub fn values<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s str> {
+        self.entries.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A file: its sections.
+pub type File = Vec<Section>;
+
+/// Files of a text: each begins with one of these sections.
+pub fn files(lines: &[Line<'_>], first: &[&str]) -> Vec<File> {
+    let mut files: Vec<File> = Vec::new();
+    let mut is_open = false;
+    for line in lines {
+        let text = line.text.trim();
+        let heading = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let heading = heading.filter(|name| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b' '))
+        });
+        if let Some(name) = heading {
+            if first.contains(&name) && files.len() < 200 {
+                files.push(File::new());
+            }
+            let section = Section { line: line.number, name: name.to_owned(), entries: Vec::new() };
+            is_open = files.last_mut().map(|file| file.push(section)).is_some();
+        } else if let Some((key, value)) =
+            text.split_once('=').filter(|_| is_open && !text.starts_with(['#', ';']))
+        {
+            let section = files.last_mut().and_then(|file| file.last_mut());
+            if let Some(section) = section.filter(|section| section.entries.len() < 200) {
+                section.entries.push((key.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+    }
+    files
+}
+
+/// The section of a name.
+pub fn section<'f>(file: &'f File, name: &str) -> Option<&'f Section> {
+    file.iter().find(|section| section.name == name)
+}

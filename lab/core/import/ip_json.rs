@@ -1,0 +1,138 @@
+//! `ip -j link`, `ip -j address` and `ip -j route`, with `-s` and `-d` or without.
+
+use crate::import::ip_text::{above, is_elsewhere, partner};
+use crate::import::model::{Kind, Model};
+use crate::import::options;
+use crate::import::talos::add_route;
+use crate::import::value::Value;
+
+/// Whether a document is of this format.
+pub fn is_known(value: &Value) -> bool {
+    value.items().iter().any(|item| is_link(item) || is_route(item))
+}
+
+fn is_link(item: &Value) -> bool {
+    item.get("ifname").is_some() && item.get("flags").is_some()
+}
+
+fn is_route(item: &Value) -> bool {
+    item.get("dst").is_some() && item.get("dev").is_some() && item.get("flags").is_some()
+}
+
+/// Reads a document.
+pub fn read(value: &Value, line: usize, model: &mut Model) {
+    model.found("ip -j", line);
+    for item in value.items() {
+        if is_link(item) {
+            link(item, model);
+        } else if is_route(item) && item.text_of("protocol") != Some("kernel") {
+            let to = item.text_of("dst").unwrap_or_default();
+            add_route(to, item.text_of("gateway"), item.text_of("dev").unwrap_or_default(), model);
+        }
+    }
+}
+
+fn link(item: &Value, model: &mut Model) {
+    let flags: Vec<&str> = item.texts_of("flags").collect();
+    let Some(name) = item.text_of("ifname").filter(|_| !flags.contains(&"LOOPBACK")) else { return };
+    let controller = item.text_of("master");
+    let kind = item.at(&["linkinfo", "info_kind"]).and_then(Value::text);
+    let is_port_of_bond = flags.contains(&"SLAVE");
+    {
+        let Some(link) = model.link(name) else { return };
+        link.up = Some(flags.contains(&"UP"));
+        if flags.contains(&"UP") {
+            link.carrier = Some(flags.contains(&"LOWER_UP"));
+        }
+        link.mtu = item.number_of("mtu").or(link.mtu);
+        link.qdisc = item.text_of("qdisc").map(str::to_owned).or(link.qdisc.take());
+        link.mac = item.text_of("address").and_then(|mac| mac.parse().ok()).or(link.mac);
+        link.permanent_mac = item.text_of("permaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
+    }
+    if let Some(controller) = controller {
+        model.port(controller, name);
+        model.kind(controller, if is_port_of_bond { Kind::Bond } else { Kind::Bridge });
+    }
+    match item.text_of("link") {
+        Some(parent) if kind.is_none_or(|kind| kind == "vlan") => above(name, parent, model),
+        Some(parent) => {
+            if let Some(link) = model.link(name) {
+                link.parent = parent.parse().ok().or(link.parent.take());
+            }
+        }
+        None if item.get("link_index").is_some() => is_elsewhere(name, model),
+        None => {}
+    }
+    info(name, kind, item, model);
+    counters(name, item, model);
+    for address in item.items_of("addr_info") {
+        let (ip, prefix) = (address.text_of("local"), address.text_of("prefixlen"));
+        if let (Some(ip), Some(prefix), false) = (ip, prefix, address.text_of("scope") == Some("link")) {
+            model.address(name, &format!("{ip}/{prefix}"));
+        }
+    }
+}
+
+/// What `-d` adds.
+fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
+    let data = item.at(&["linkinfo", "info_data"]);
+    if let Some(port) = item.at(&["linkinfo", "info_slave_data"])
+        && let Some(link) = model.link(name)
+    {
+        link.is_active = port.text_of("state").map(|state| state == "ACTIVE").or(link.is_active);
+        link.failures = port.number_of("link_failure_count").or(link.failures);
+        link.permanent_mac =
+            port.text_of("perm_hwaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
+        link.carrier = port.text_of("mii_status").map(|status| status == "UP").or(link.carrier);
+    }
+    let is_nic = kind.is_none() && item.get("parentbus").is_some();
+    let Some(link) = model.link(name) else { return };
+    match kind {
+        Some("bond") => {
+            (link.kind, link.is_configuration) = (Kind::Bond, true);
+            for (key, option) in data.map_or(&[][..], Value::entries) {
+                match key.as_str() {
+                    "ad_info" => partner(name, option.text_of("partner_mac").unwrap_or_default(), model),
+                    _ => options::set(model, name, key, &option.joined()),
+                }
+            }
+        }
+        Some("vlan") => {
+            link.kind = Kind::Vlan;
+            link.vlan_id = data.and_then(|data| data.number_of("id")).or(link.vlan_id);
+            link.is_service_tag = data.and_then(|data| data.text_of("protocol")) == Some("802.1ad");
+        }
+        Some("ipvlan" | "macvlan") => {
+            link.kind = if kind == Some("ipvlan") { Kind::Ipvlan } else { Kind::Macvlan };
+            link.mode = data.and_then(|data| data.text_of("mode")).map(str::to_owned);
+        }
+        Some("bridge") => link.kind = link.kind.max(Kind::Bridge),
+        Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
+        Some(other) => {
+            link.kind = Kind::Other;
+            other.clone_into(&mut link.kind_word);
+        }
+        None if is_nic => link.kind = link.kind.max(Kind::Nic),
+        None => {}
+    }
+}
+
+fn counters(name: &str, item: &Value, model: &mut Model) {
+    let Some(stats) = item.get("stats64").or_else(|| item.get("stats")) else { return };
+    let names = [
+        ("tx", "bytes", "tx_bytes"),
+        ("tx", "packets", "tx_packets"),
+        ("tx", "errors", "tx_errors"),
+        ("tx", "dropped", "tx_dropped"),
+        ("rx", "bytes", "rx_bytes"),
+        ("rx", "packets", "rx_packets"),
+        ("rx", "errors", "rx_errors"),
+        ("rx", "dropped", "rx_dropped"),
+    ];
+    let Some(link) = model.link(name) else { return };
+    for (side, key, counter) in names {
+        if let Some(value) = stats.get(side).and_then(|stats| stats.number_of(key)) {
+            link.counters.insert(counter, value);
+        }
+    }
+}

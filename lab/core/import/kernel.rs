@@ -1,0 +1,177 @@
+//! Kernels that a text mentions, and the pinned ones next to them.
+
+use crate::import::text::Line;
+use crate::net::version::{KernelVersion, Running, Series};
+
+/// The kernel of a topology, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// An id of kernels.toml.
+    pub id: String,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What marks a word as a kernel's release, whatever stands before it.
+const MARKS: [&str; 14] = [
+    "-talos", "-generic", "-pve", "-flatcar", ".el7", ".el8", ".el9", ".el10", "-amd64", "-cloud",
+    "-default", "-zen", "-lts", "-arch",
+];
+
+/// Series of distributions' releases, for texts that name no kernel. From their release notes.
+const DISTRIBUTIONS: [(&str, &str, u32, u32); 17] = [
+    ("talos", "1.4.", 6, 1),
+    ("talos", "1.5.", 6, 1),
+    ("talos", "1.6.", 6, 1),
+    ("talos", "1.7.", 6, 6),
+    ("talos", "1.8.", 6, 6),
+    ("talos", "1.9.", 6, 12),
+    ("talos", "1.10.", 6, 12),
+    ("talos", "1.11.", 6, 12),
+    ("talos", "1.12.", 6, 18),
+    ("ubuntu", "20.04", 5, 4),
+    ("ubuntu", "22.04", 5, 15),
+    ("ubuntu", "24.04", 6, 8),
+    ("rhel", "8.", 4, 18),
+    ("rhel", "9.", 5, 14),
+    ("rhel", "10.", 6, 12),
+    ("debian", "12", 6, 1),
+    ("debian", "13", 6, 12),
+];
+
+/// Releases that the text mentions, in its order.
+pub fn mentioned(lines: &[Line<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in lines {
+        let words: Vec<&str> = line.words().map(trimmed).take(200).collect();
+        for (at, word) in words.iter().enumerate() {
+            let before = at.checked_sub(1).map_or("", |at| words[at]);
+            let is_uname =
+                words[0] == "Linux" && at == 2 && words.iter().any(|word| word.starts_with("x86_64"));
+            if is_release(word, before, is_uname) && found.len() < 20 {
+                found.push(word.trim_start_matches('v').to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The characters of a release, without what stands around them.
+fn trimmed(word: &str) -> &str {
+    let word = word.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_')));
+    word[..end.unwrap_or(word.len())].trim_end_matches(['.', '-'])
+}
+
+fn is_release(word: &str, before: &str, is_uname: bool) -> bool {
+    let word = word.strip_prefix('v').unwrap_or(word);
+    let Some((major, rest)) = word.split_once('.') else { return false };
+    let minor = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+    let is_number = major.parse().is_ok_and(|major: u32| (2..=9).contains(&major))
+        && minor.parse().is_ok_and(|minor: u32| minor < 100);
+    // Four numbers are an address.
+    let dots = word.split(['-', '+']).next().unwrap_or_default().matches('.').count();
+    let is_before = ["kernel", "linux", "release"].contains(&before.to_ascii_lowercase().as_str());
+    let is_marked = MARKS.iter().any(|mark| word.contains(mark));
+    is_number && (is_marked || (dots <= 2 && (is_uname || (is_before && dots >= 1))))
+}
+
+/// The kernel's series by the distribution's release that a text mentions.
+pub fn of_distribution(lines: &[Line<'_>]) -> Option<(String, Series)> {
+    for line in lines {
+        let lower = line.text.to_lowercase();
+        for (name, release, major, minor) in DISTRIBUTIONS {
+            let Some(at) = lower.find(name) else { continue };
+            let near = lower[at..].split_whitespace().take(4);
+            let mut near = near.map(|word| word.trim_matches(['v', ',', '(', ')', '.', ';', ':']));
+            if let Some(word) = near.find(|word| word.starts_with(release)) {
+                return Some((format!("{name} {word}"), Series::new(major, minor)));
+            }
+        }
+    }
+    None
+}
+
+/// The pinned kernel nearest to a release, and its neighbours.
+pub fn choose(release: &str, pins: &[KernelVersion]) -> Option<Choice> {
+    let running = Running::of("", release)?;
+    let shown = crate::net::clean::line(release).into_owned();
+    match running {
+        Running::Version(version) if pins.contains(&version) => {
+            Some(Choice { id: version.to_string(), why: format!("the text names {shown}, which is pinned") })
+        }
+        Running::Version(version) => nearest(&shown, version, true, pins),
+        Running::Series(series) => nearest(&shown, series.first(), false, pins),
+    }
+}
+
+/// As [`choose`], for a series that a distribution's release stands for.
+pub fn choose_series(said: &str, series: Series, pins: &[KernelVersion]) -> Option<Choice> {
+    nearest(&format!("{said} (its kernel is of series {series})"), series.first(), false, pins)
+}
+
+fn nearest(shown: &str, version: KernelVersion, is_exact: bool, pins: &[KernelVersion]) -> Option<Choice> {
+    let below = pins.iter().filter(|pin| **pin < version).max();
+    let above = pins.iter().filter(|pin| **pin > version).min();
+    let same = |pin: &&&KernelVersion| pin.series() == version.series();
+    let distance = |pin: &KernelVersion| place(pin.series()).abs_diff(place(version.series()));
+    let chosen = match (below, above) {
+        (Some(below), Some(above))
+            if above.series() == version.series() && below.series() != above.series() =>
+        {
+            above
+        }
+        (Some(below), Some(above)) if distance(above) < distance(below) => above,
+        (Some(below), _) => below,
+        (None, above) => above?,
+    };
+    // Of a series without a patch level, its last pinned release has the most of what a distribution has taken over.
+    let chosen = if is_exact { chosen } else { pins.iter().filter(|pin| same(&pin)).max().unwrap_or(chosen) };
+    let sides: Vec<String> = [below, above].into_iter().flatten().map(ToString::to_string).collect();
+    let abi = if is_exact || shown.contains("series") {
+        ""
+    } else {
+        "; the number after its series is a build of the distribution, with patches of later kernels"
+    };
+    let why =
+        format!("the text names {shown}; the pinned kernels next to it are {}{abi}", sides.join(" and "));
+    Some(Choice { id: chosen.to_string(), why })
+}
+
+/// A series on one scale: 5.19 is followed by 6.0, and 6.19 by 7.0.
+fn place(series: Series) -> u32 {
+    let text = series.to_string();
+    let (major, minor) = text.split_once('.').unwrap_or(("0", "0"));
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    number(major).saturating_mul(20).saturating_add(number(minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::text;
+
+    #[rstest::rstest]
+    #[case("6.12.57-talos", "6.12.57")]
+    #[case("5.15.35-core2", "5.10.262")]
+    #[case("6.18.9-talos", "6.18.5")]
+    #[case("5.15.0-91-generic", "5.10.262")]
+    #[case("6.8.12-4-pve", "6.12.43")]
+    #[case("5.14.0-427.13.1.el9_4.x86_64", "5.10.262")]
+    #[case("6.12.0-55.el10.x86_64", "6.12.117")]
+    #[case("6.6.54-flatcar", "6.1.192")]
+    #[case("4.18.0-553.el8.x86_64", "5.10.262")]
+    fn the_nearest_pinned_kernel_is_taken(#[case] release: &str, #[case] id: &str) {
+        let pins = ["5.10.262", "6.1.192", "6.12.43", "6.12.57", "6.12.117", "6.18.5", "6.18.15", "7.3.4"];
+        let pins: Vec<KernelVersion> = pins.iter().map(|pin| pin.parse().unwrap()).collect();
+        let choice = choose(release, &pins).unwrap();
+        assert_eq!(choice.id, id, "{choice:?}");
+    }
+
+    #[test]
+    fn releases_are_told_from_addresses_and_other_versions() {
+        let text = "Talos Linux v1.11.5, kernel 6.12.57-talos at 10.4.5.6\nLinux box 5.15.0-91-generic #101 SMP x86_64 GNU/Linux\n\
+            iproute2 6.1.0, kernel 5.4.3.2\n";
+        assert_eq!(mentioned(&text::lines(text)), ["6.12.57-talos", "5.15.0-91-generic"]);
+    }
+}

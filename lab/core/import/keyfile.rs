@@ -1,0 +1,92 @@
+//! NetworkManager's keyfiles.
+
+use crate::import::ini::{self, File};
+use crate::import::model::{Kind, Model};
+use crate::import::options;
+use crate::import::talos::add_route;
+use crate::import::text::Line;
+
+/// Reads all files that stand in the text. Controllers may be named by the UUID or the name of their connection.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let files = ini::files(lines, &["connection"]);
+    let named: Vec<(Vec<String>, String)> = files.iter().filter_map(names).collect();
+    let device = |said: &str| {
+        let known = named.iter().find(|(names, _)| names.iter().any(|name| name == said));
+        known.map_or_else(|| said.to_owned(), |(_, device)| device.clone())
+    };
+    files.iter().for_each(|file| connection(file, device, model));
+}
+
+/// What a connection may be called by, and its device.
+fn names(file: &File) -> Option<(Vec<String>, String)> {
+    let connection = ini::section(file, "connection")?;
+    let device = connection.value("interface-name")?.to_owned();
+    let names =
+        ["uuid", "id"].into_iter().filter_map(|key| connection.value(key)).map(str::to_owned).collect();
+    Some((names, device))
+}
+
+fn connection(file: &File, device: impl Fn(&str) -> String, model: &mut Model) {
+    let Some(connection) = ini::section(file, "connection") else { return };
+    let (Some(kind), Some(name)) = (connection.value("type"), connection.value("interface-name")) else {
+        return;
+    };
+    model.found("NetworkManager keyfile", connection.line);
+    let kind = match kind {
+        "ethernet" | "802-3-ethernet" => Kind::Nic,
+        "bond" => Kind::Bond,
+        "vlan" => Kind::Vlan,
+        "bridge" => Kind::Bridge,
+        "dummy" => Kind::Dummy,
+        other => {
+            model.note(format!("{name}: type {other} of NetworkManager"));
+            return;
+        }
+    };
+    if model.link(name).is_none() {
+        return;
+    }
+    model.kind(name, kind);
+    if let Some(controller) = connection.value("controller").or_else(|| connection.value("master")) {
+        let controller = device(controller);
+        model.port(&controller, name);
+        let is_bond =
+            connection.value("port-type").or_else(|| connection.value("slave-type")) == Some("bond");
+        model.kind(&controller, if is_bond { Kind::Bond } else { Kind::Unknown });
+    }
+    let value = |section: &str, key: &str| ini::section(file, section)?.value(key).map(str::to_owned);
+    if let Some(link) = model.link(name) {
+        link.is_configuration |= kind == Kind::Bond;
+        link.vlan_id = value("vlan", "id").and_then(|id| id.parse().ok()).or(link.vlan_id);
+        link.parent =
+            value("vlan", "parent").and_then(|parent| device(&parent).parse().ok()).or(link.parent.take());
+        link.mtu =
+            value("ethernet", "mtu").and_then(|mtu| mtu.parse().ok()).filter(|mtu| *mtu > 0).or(link.mtu);
+    }
+    for (key, option) in ini::section(file, "bond").map_or(&[][..], |bond| &bond.entries) {
+        if key != "interface-name" {
+            options::set(model, name, key, option);
+        }
+    }
+    addresses(name, file, model);
+}
+
+/// `address1=192.0.2.5/24,192.0.2.1`, `route1=198.51.100.0/24,192.0.2.254`.
+fn addresses(name: &str, file: &File, model: &mut Model) {
+    for (key, value) in ini::section(file, "ipv4").map_or(&[][..], |section| &section.entries) {
+        let mut parts = value.split([',', ';']).map(str::trim).filter(|part| !part.is_empty());
+        let first = parts.next().unwrap_or_default();
+        if key.starts_with("address") {
+            model.address(name, first);
+            if let Some(gateway) = parts.next() {
+                add_route("default", Some(gateway), name, model);
+            }
+        } else if key == "gateway" {
+            add_route("default", Some(first), name, model);
+        } else if key.starts_with("route") && key[5..].bytes().all(|byte| byte.is_ascii_digit()) {
+            add_route(first, parts.next(), name, model);
+        } else if key == "method" && first == "auto" {
+            model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
+        }
+    }
+}

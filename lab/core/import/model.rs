@@ -1,0 +1,303 @@
+//! What was read of one machine, whatever format it was in: links with their options and counters, routes, what the
+//! reporter tried and saw, and what could not be carried over.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use crate::net::address::{Cidr, Mac};
+use crate::net::name::IfName;
+
+/// As many links as one import may have; a topology takes 2048, and the other end needs some.
+pub const LINKS_MAX: usize = 512;
+
+/// Notes beyond these are counted only.
+const NOTES_MAX: usize = 200;
+
+/// What a link is. The order is that of what is known: a reader that knows more wins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Only its name was mentioned.
+    #[default]
+    Unknown,
+    /// A NIC.
+    Nic,
+    /// `dummy`.
+    Dummy,
+    /// A bridge.
+    Bridge,
+    /// A VLAN.
+    Vlan,
+    /// `ipvlan`.
+    Ipvlan,
+    /// `macvlan`.
+    Macvlan,
+    /// A bond.
+    Bond,
+    /// A kind that topologies do not have.
+    Other,
+}
+
+/// Where a link is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On the machine itself.
+    #[default]
+    Node,
+    /// In a pod that runs on it.
+    Pod,
+}
+
+/// Counters of one link, by the names that topologies have for them.
+pub type Counters = BTreeMap<&'static str, u64>;
+
+/// What is known of one link.
+#[derive(Debug, Clone, Default)]
+pub struct Link {
+    /// What it is.
+    pub kind: Kind,
+    /// The word for it where it is [`Kind::Other`].
+    pub kind_word: String,
+    /// Where it is.
+    pub place: Place,
+    /// The device that it is made on.
+    pub parent: Option<IfName>,
+    /// The VLAN's number.
+    pub vlan_id: Option<u16>,
+    /// Whether the tag is 802.1ad's.
+    pub is_service_tag: bool,
+    /// Mode of an ipvlan or macvlan.
+    pub mode: Option<String>,
+    /// The bond or bridge that it is a port of.
+    pub controller: Option<IfName>,
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
+    /// The address it was made with, where it has another one now.
+    pub permanent_mac: Option<Mac>,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// Whether it is set up.
+    pub up: Option<bool>,
+    /// Whether it has carrier.
+    pub carrier: Option<bool>,
+    /// In the order they were read.
+    pub addresses: Vec<Cidr>,
+    /// The root queueing discipline's name.
+    pub qdisc: Option<String>,
+    /// Options of a bond, by the words of a topology.
+    pub options: IndexMap<&'static str, String>,
+    /// Whether what was read is the bond's whole configuration: what is missing is the kernel's default.
+    pub is_configuration: bool,
+    /// Whether the other end answered LACP: from the partner's address.
+    pub has_partner: Option<bool>,
+    /// Whether it sends and receives for its bond.
+    pub is_active: Option<bool>,
+    /// `Link Failure Count`.
+    pub failures: Option<u64>,
+    /// The driver's name.
+    pub driver: Option<String>,
+    /// Whether it goes into a pod, together with others: they are cabled to one switch.
+    pub is_pooled: bool,
+    /// A PF that was made up: the network that its VF is for, and the VF's number.
+    pub function_of: Option<(String, usize)>,
+    /// As far as they were in the text.
+    pub counters: Counters,
+}
+
+/// A route of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `None` is the default route.
+    pub to: Option<Cidr>,
+    /// The next hop.
+    pub via: Option<std::net::Ipv4Addr>,
+    /// The device.
+    pub dev: Option<IfName>,
+}
+
+/// Something that the reporter observed, beside counters of links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A sender was told this errno; on this device, if that was said.
+    Errno(&'static str, Option<IfName>),
+    /// A device's own drop counter does not move.
+    NoDrops(IfName),
+    /// Frames sent by this device arrive.
+    Works(IfName),
+    /// Untagged frames of this device arrive.
+    UntaggedWorks(IfName),
+    /// Frames of this VLAN of this device arrive.
+    VlanWorks(IfName, u16),
+    /// Frames of this VLAN arrive if the sender writes the tag itself.
+    TagInBandWorks(IfName, u16),
+    /// Nothing gets an answer through this device.
+    Silent(IfName),
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was done.
+    pub change: Change,
+    /// Whether it was said that it did not help.
+    pub in_vain: bool,
+    /// In the reporter's words.
+    pub words: String,
+}
+
+/// A change that a mitigation can make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Down and up.
+    Bounce(IfName),
+    /// Deleted and made again.
+    Recreate(IfName),
+    /// Another queueing discipline at the root.
+    Qdisc(IfName, String),
+    /// An offload switched; without a device it is that of the NICs.
+    Offload(Option<IfName>, &'static str, bool),
+}
+
+/// A network configuration of CNI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// As an annotation names it.
+    pub name: String,
+    /// Its JSON.
+    pub config: String,
+}
+
+/// A pod's annotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodRequest {
+    /// The pod's name.
+    pub pod: String,
+    /// Networks and the interfaces in the pod.
+    pub networks: Vec<(String, Option<String>)>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// By name; each machine has one of each, and the pod's are kept apart by their place.
+    pub links: IndexMap<IfName, Link>,
+    /// IPv4 routes.
+    pub routes: Vec<Route>,
+    /// Neighbours' addresses and the devices they are reached by.
+    pub neighbours: Vec<(std::net::Ipv4Addr, IfName)>,
+    /// Kernel releases that were mentioned, as written.
+    pub releases: Vec<String>,
+    /// Observations, in the order of the text.
+    pub seen: Vec<Seen>,
+    /// What was tried.
+    pub tried: Vec<Attempt>,
+    /// What a pod's interface is, and on which VLAN.
+    pub attached: Option<(Kind, Option<u16>)>,
+    /// CNI configurations.
+    pub networks: Vec<Network>,
+    /// Pods' annotations.
+    pub pods: Vec<PodRequest>,
+    /// Addresses that the gateway has to have opposite a device.
+    pub gateways: Vec<(IfName, Cidr)>,
+    /// What was not carried over, and why.
+    pub notes: Vec<String>,
+    /// Notes that were too many.
+    pub notes_more: usize,
+    /// Formats that were found, with the line of the first.
+    pub found: Vec<(&'static str, usize)>,
+}
+
+impl Model {
+    /// The link of this name, made if it is not there; `None` where the name is no device's, or there are too many.
+    pub fn link(&mut self, name: &str) -> Option<&mut Link> {
+        let name: IfName = name.parse().ok()?;
+        if !self.links.contains_key(&name) && self.links.len() >= LINKS_MAX {
+            self.note(format!("more than {LINKS_MAX} links: {name} and others are left out"));
+            return None;
+        }
+        Some(self.links.entry(name).or_default())
+    }
+
+    /// Says what a link is, unless more is known already.
+    pub fn kind(&mut self, name: &str, kind: Kind) {
+        if let Some(link) = self.link(name) {
+            link.kind = link.kind.max(kind);
+        }
+    }
+
+    /// Makes a link a port of another one.
+    pub fn port(&mut self, controller: &str, port: &str) {
+        let Ok(owner) = controller.parse::<IfName>() else { return };
+        if controller == port || self.link(controller).is_none() {
+            return;
+        }
+        if let Some(link) = self.link(port) {
+            link.controller = Some(owner);
+        }
+    }
+
+    /// Gives a link an address, once.
+    pub fn address(&mut self, name: &str, cidr: &str) {
+        let Ok(cidr) = cidr.parse::<Cidr>() else {
+            self.note(format!("address {cidr} of {name}: it has no prefix length, or is none"));
+            return;
+        };
+        let Some(link) = self.link(name) else { return };
+        if !link.addresses.contains(&cidr) && link.addresses.len() < 16 {
+            link.addresses.push(cidr);
+        }
+    }
+
+    /// Says that something is not carried over.
+    pub fn note(&mut self, text: impl Into<String>) {
+        let text = crate::net::clean::line(&text.into()).into_owned();
+        let text = shortened(&text, 200);
+        if self.notes.contains(&text) {
+        } else if self.notes.len() < NOTES_MAX {
+            self.notes.push(text);
+        } else {
+            self.notes_more += 1;
+        }
+    }
+
+    /// Says that a format was recognised, from this line on.
+    pub fn found(&mut self, format: &'static str, line: usize) {
+        if !self.found.iter().any(|(known, _)| *known == format) {
+            self.found.push((format, line));
+        }
+    }
+
+    /// Adds an observation, once.
+    pub fn saw(&mut self, seen: Seen) {
+        if !self.seen.contains(&seen) && self.seen.len() < 200 {
+            self.seen.push(seen);
+        }
+    }
+
+    /// Adds a route, once.
+    pub fn route(&mut self, route: Route) {
+        if !self.routes.contains(&route) && self.routes.len() < 200 {
+            self.routes.push(route);
+        }
+    }
+
+    /// The ports of a bond or bridge, in the order they were read.
+    pub fn ports(&self, controller: &IfName) -> Vec<IfName> {
+        let is_port = |link: &Link| link.controller.as_ref() == Some(controller);
+        self.links.iter().filter(|(_, link)| is_port(link)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Names of all bonds.
+    pub fn bonds(&self) -> Vec<IfName> {
+        let bonds = self.links.iter().filter(|(_, link)| link.kind == Kind::Bond);
+        bonds.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// At most so many characters of a text.
+pub fn shortened(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{} ...", text[..at].trim_end()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The machine itself: its links, routes and addresses as tables.
+
+use std::net::IpAddr;
+
+use toml::Value;
+
+use crate::import::draft::{Draft, Section, texts};
+use crate::import::far_end::{FarEnd, place};
+use crate::import::model::{Kind, Link, Model, Place};
+use crate::import::options::{self, SPECS};
+use crate::net::name::IfName;
+
+/// Writes them.
+pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
+    let order = [Kind::Nic, Kind::Dummy, Kind::Bond, Kind::Vlan, Kind::Bridge, Kind::Macvlan, Kind::Ipvlan];
+    for kind in order {
+        let of_kind: Vec<IfName> =
+            model.links.iter().filter(|(_, link)| link.kind == kind).map(|(name, _)| name.clone()).collect();
+        for name in of_kind {
+            let section = match &model.links[&name].function_of {
+                Some((_, number)) => function(far, &name, *number, draft),
+                None => table(model, far, &name),
+            };
+            draft.push(section);
+        }
+    }
+    routes(model, draft);
+}
+
+fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
+    let link = &model.links[name];
+    let word = match link.kind {
+        Kind::Nic => "veth",
+        Kind::Bond => "bond",
+        Kind::Vlan => "vlan",
+        Kind::Bridge => "bridge",
+        Kind::Macvlan => "macvlan",
+        Kind::Ipvlan => "ipvlan",
+        Kind::Dummy | Kind::Unknown | Kind::Other => "dummy",
+    };
+    let mut section = Section::table(&["ns", place(link), word, name.as_str()]);
+    match link.kind {
+        Kind::Nic => {
+            let driver = link.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
+            section = section.comment(format!("A NIC{driver}; a cable's end plays it."));
+            let mut queue = toml::Table::new();
+            queue.insert("kind".into(), "fq_codel".into());
+            // Of the queues that the text may show (mq, pfifo_fast), it is what NICs have by default from 6.1 on.
+            section = section.with("peer", format!("switch:{}", far.ports[name])).with("qdisc", queue);
+        }
+        Kind::Bond => section = bond(model, name, link, section),
+        Kind::Vlan => {
+            section = section.with("parent", parent(link)).with("id", i64::from(link.vlan_id.unwrap_or(1)));
+            section = section.maybe("protocol", link.is_service_tag.then_some("802.1ad"));
+        }
+        Kind::Bridge => section = section.with("ports", texts(model.ports(name))),
+        Kind::Macvlan => {
+            let known = ["private", "vepa", "bridge", "passthru"];
+            let mode = link.mode.as_deref().filter(|mode| known.contains(mode));
+            section = section.with("parent", parent(link)).maybe("mode", mode);
+        }
+        Kind::Ipvlan => {
+            let mode = link.mode.as_deref().filter(|mode| ["l2", "l3", "l3s"].contains(mode));
+            section = section.with("parent", parent(link)).maybe("mode", mode);
+        }
+        Kind::Dummy | Kind::Unknown | Kind::Other => {}
+    }
+    common(link, section)
+}
+
+/// A made-up PF; its VF's table comes after it.
+fn function(far: &FarEnd, name: &IfName, number: usize, draft: &mut Draft) -> Section {
+    let section = Section::table(&["ns", "node", "pf", name.as_str()]);
+    let section = section.comment("Made up: a PF, with a switch in its place.").with("driver", "igb");
+    let section =
+        section.with("backing", "switch").with("vfs", 1).with("peer", format!("switch:{}", far.ports[name]));
+    draft.push(section);
+    let section = Section::table(&["ns", "node", "vf", &format!("vf{number}")]);
+    section.with("of", format!("node:{name}")).with("index", 0)
+}
+
+/// As a topology names a parent: with its namespace where that is another one.
+fn parent(link: &Link) -> String {
+    let parent = link.parent.as_ref().map(ToString::to_string).unwrap_or_default();
+    if link.place == Place::Pod { format!("node:{parent}") } else { parent }
+}
+
+fn common(link: &Link, section: Section) -> Section {
+    let is_port = link.controller.is_some();
+    // A port has its bond's address now, and a bond that of a port: only what NICs were made with is worth keeping.
+    let own = if is_port { link.permanent_mac } else { link.mac.or(link.permanent_mac) };
+    let mac = own.filter(|mac| link.kind == Kind::Nic && mac.0[0] & 1 == 0 && mac.0 != [0; 6]);
+    let section = section.maybe("mac", mac.map(|mac| mac.to_string()));
+    let mtu = link.mtu.filter(|mtu| *mtu != 1500 && (68..=65535).contains(mtu)).map(i64::from);
+    let is_down = link.up == Some(false) && !is_port;
+    let section = section.maybe("mtu", mtu).maybe("up", is_down.then_some(false));
+    section.maybe("addresses", (!link.addresses.is_empty()).then(|| texts(&link.addresses)))
+}
+
+fn bond(model: &Model, name: &IfName, link: &Link, mut section: Section) -> Section {
+    for (option, value) in &link.options {
+        let Some(spec) = SPECS.iter().find(|spec| spec.name == *option) else { continue };
+        section = section.with(spec.name, typed(spec.value, value));
+    }
+    section.with("ports", texts(model.ports(name)))
+}
+
+fn typed(kind: options::Value, value: &str) -> Value {
+    match kind {
+        options::Value::Number => Value::Integer(value.parse().unwrap_or(0)),
+        options::Value::Bool => Value::Boolean(value == "true"),
+        options::Value::Word(_) | options::Value::Device => Value::from(value),
+        options::Value::Addresses => texts(value.split(',')),
+    }
+}
+
+/// Routes whose next hop one of the machine's networks has, one for each destination.
+fn routes(model: &mut Model, draft: &mut Draft) {
+    let mut written = Vec::new();
+    for route in model.routes.clone() {
+        let to = route.to.map_or_else(|| "default".to_owned(), |to| to.to_string());
+        let has_network = |link: &Link| {
+            link.place == Place::Node
+                && link.up != Some(false)
+                && link.addresses.iter().any(|cidr| {
+                    route.via.is_some_and(|via| cidr.prefix < 32 && cidr.contains(IpAddr::V4(via)))
+                })
+        };
+        let dev = model
+            .links
+            .iter()
+            .find(|(name, link)| has_network(link) && route.dev.as_ref().is_none_or(|dev| dev == *name));
+        let dev = dev.map(|(name, _)| name.clone());
+        let why = match (&dev, route.to.is_none_or(|to| to.address.is_ipv4())) {
+            _ if written.contains(&to) => "there is another one to the same destination",
+            (_, false) => "IPv6 routes are not carried over",
+            (None, _) => "no address that is carried over is in the network of its next hop",
+            (Some(_), true) => "",
+        };
+        let (Some(dev), "") = (dev, why) else {
+            model.note(format!("route to {to}: {why}"));
+            continue;
+        };
+        let section = Section::item(&["ns", "node", "routes"]).with("to", to.as_str());
+        let section = section.maybe("via", route.via.map(|via| via.to_string()));
+        draft.push(section.with("dev", dev.as_str()));
+        written.push(to);
+    }
+}

@@ -1,0 +1,143 @@
+//! `/proc/net/bonding/NAME` (`bond_info_show_master()` and `bond_info_show_slave()` of bond_procfs.c).
+
+use crate::import::ip_text::partner;
+use crate::import::model::{Kind, Model};
+use crate::import::options;
+use crate::import::text::Line;
+use crate::net::name::IfName;
+
+/// What is being read.
+#[derive(Default)]
+struct Reader {
+    /// The name that the last command or path said.
+    named: Option<String>,
+    /// The bond.
+    bond: Option<String>,
+    /// The port whose lines these are.
+    port: Option<String>,
+    /// The port that the heading names as active.
+    active: Option<String>,
+}
+
+/// Reads all that is there.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let mut reader = Reader::default();
+    for line in lines {
+        if let Some(name) = path(line.text) {
+            reader = Reader { named: Some(name), ..Reader::default() };
+            continue;
+        }
+        let Some((key, value)) = line.text.trim().split_once(':') else { continue };
+        reader.line(key.trim(), value.trim(), line.number, model);
+    }
+}
+
+/// The bond's name in a path, as a command or a heading has it.
+fn path(text: &str) -> Option<String> {
+    let at = text.find("/proc/net/bonding/").or_else(|| text.find("proc/net/bonding/"))?;
+    let rest = &text[at..].rsplit_once("bonding/")?.1;
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
+    let name = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
+    name.parse::<IfName>().is_ok().then(|| name.to_owned())
+}
+
+impl Reader {
+    fn line(&mut self, key: &str, value: &str, number: usize, model: &mut Model) {
+        match (key, &self.bond) {
+            ("Ethernet Channel Bonding Driver", _) => {
+                self.bond = None;
+                release(value, model);
+            }
+            ("Bonding Mode", _) => self.begin(value, number, model),
+            (_, None) => {}
+            ("Slave Interface", Some(bond)) => {
+                model.port(bond, value);
+                model.kind(value, Kind::Nic);
+                self.port = Some(value.to_owned());
+                let is_active = self.active.as_ref().map(|active| active == value);
+                if let Some(link) = model.link(value) {
+                    link.is_active = is_active.or(link.is_active);
+                }
+            }
+            (_, Some(bond)) => match &self.port {
+                Some(port) => of_port(port, key, value, model),
+                None => {
+                    if key == "Currently Active Slave" {
+                        self.active = Some(value.to_owned());
+                    }
+                    of_bond(bond, key, value, model);
+                }
+            },
+        }
+    }
+
+    fn begin(&mut self, mode: &str, number: usize, model: &mut Model) {
+        model.found("/proc/net/bonding", number);
+        let name = self.named.take().unwrap_or_else(|| {
+            let name = if self.bond.is_some() { "bond1" } else { "bond0" };
+            model
+                .note(format!("the name of the bond of line {number} is not in the text: {name} is made up"));
+            name.to_owned()
+        });
+        (self.port, self.active) = (None, None);
+        options::set(model, &name, "mode", mode);
+        if let Some((_, rest)) = mode.split_once("(fail_over_mac ") {
+            options::set(model, &name, "fail_over_mac", rest.trim_end_matches(')'));
+        }
+        if let Some(link) = model.link(&name) {
+            link.is_configuration = true;
+            link.kind = Kind::Bond;
+        }
+        self.bond = Some(name);
+    }
+}
+
+/// From 5.8 on the driver's version is that of the kernel (`UTS_RELEASE`); before that it was its own.
+fn release(value: &str, model: &mut Model) {
+    let Some(version) = value.strip_prefix('v') else { return };
+    if !version.contains('(') {
+        model.releases.push(version.trim().to_owned());
+    }
+}
+
+fn of_bond(bond: &str, key: &str, value: &str, model: &mut Model) {
+    let name = key.trim_end_matches("(ms)").trim();
+    match name {
+        "Transmit Hash Policy"
+        | "MII Polling Interval"
+        | "Up Delay"
+        | "Down Delay"
+        | "LACP rate"
+        | "Min links"
+        | "Aggregator selection policy (ad_select)"
+        | "ARP Polling Interval"
+        | "LACP active"
+        | "ARP Missed Max" => {
+            options::set(model, bond, name, value.trim_end_matches(" ms"));
+        }
+        "Primary Slave" => {
+            options::set(model, bond, name, value);
+            if let Some((_, rest)) = value.split_once("(primary_reselect ") {
+                options::set(model, bond, "primary_reselect", rest.trim_end_matches(')'));
+            }
+        }
+        "ARP IP target/s (n.n.n.n form)" => options::set(model, bond, "arp_ip_target", value),
+        "Partner Mac Address" => partner(bond, value, model),
+        "MII Status" => {
+            if let Some(link) = model.link(bond) {
+                link.carrier = Some(value == "up");
+            }
+        }
+        _ => {}
+    }
+}
+
+fn of_port(port: &str, key: &str, value: &str, model: &mut Model) {
+    let Some(link) = model.link(port) else { return };
+    match key {
+        "MII Status" => link.carrier = Some(value == "up"),
+        "Link Failure Count" => link.failures = value.parse().ok(),
+        "Permanent HW addr" => link.permanent_mac = value.parse().ok().or(link.permanent_mac),
+        _ => {}
+    }
+}

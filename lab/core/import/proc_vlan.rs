@@ -1,0 +1,50 @@
+//! `/proc/net/vlan/config` and `/proc/net/vlan/NAME` (net/8021q/vlanproc.c).
+
+use crate::import::model::{Kind, Model};
+use crate::import::text::{Line, after};
+
+/// Reads all that is there.
+pub fn read(lines: &[Line<'_>], model: &mut Model) {
+    let mut current: Option<String> = None;
+    for line in lines {
+        let text = line.text.trim();
+        let columns: Vec<&str> = text.split('|').map(str::trim).collect();
+        if let [name, id, parent] = columns[..]
+            && let Ok(id) = id.parse()
+            && !name.contains(' ')
+        {
+            model.found("/proc/net/vlan", line.number);
+            vlan(name, id, Some(parent), model);
+        } else if let Some(id) = after(text, "VID:").and_then(|id| id.parse().ok()) {
+            model.found("/proc/net/vlan", line.number);
+            current = text.split_whitespace().next().map(str::to_owned);
+            if let Some(name) = &current {
+                vlan(name, id, None, model);
+            }
+        } else if let Some(name) = &current {
+            of_device(name, text, model);
+        }
+    }
+}
+
+fn vlan(name: &str, id: u16, parent: Option<&str>, model: &mut Model) {
+    let Some(link) = model.link(name) else { return };
+    link.kind = Kind::Vlan;
+    link.vlan_id = Some(id);
+    if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
+        link.parent = Some(parent);
+    }
+}
+
+fn of_device(name: &str, text: &str, model: &mut Model) {
+    if let Some(parent) = text.strip_prefix("Device:").and_then(|parent| parent.trim().parse().ok()) {
+        if let Some(link) = model.link(name) {
+            link.parent = Some(parent);
+        }
+    } else if let Some(sent) =
+        text.strip_prefix("total frames transmitted").and_then(|n| n.trim().parse().ok())
+        && let Some(link) = model.link(name)
+    {
+        link.counters.insert("tx_packets", sent);
+    }
+}

@@ -1,0 +1,167 @@
+//! A pasted text as lines: quoting of mails, prompts and Markdown taken off, blocks of code found.
+
+use crate::net::clean;
+
+/// What the lab reads of one source at the most, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What is read of one line, in bytes. `ip -d link` prints lines of 1 KB.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// One line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'t> {
+    /// From 1.
+    pub number: usize,
+    /// Without quoting and line end; white space at its beginning is kept.
+    pub text: &'t str,
+    /// Whether it stands in a block of code, or the whole text has none.
+    pub is_code: bool,
+}
+
+impl<'t> Line<'t> {
+    /// Its words.
+    pub fn words(&self) -> impl Iterator<Item = &'t str> {
+        self.text.split_whitespace()
+    }
+}
+
+/// A run of lines that belongs together: a block of code, a here-document, or all of the text.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Of its first line, from 1.
+    pub line: usize,
+    /// Its text, with the common indentation taken off.
+    pub text: String,
+}
+
+/// The lines of a text.
+pub fn lines(text: &str) -> Vec<Line<'_>> {
+    let has_code = text.lines().any(|line| fence(unquoted(line)).is_some());
+    let mut is_inside = false;
+    let mut all = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = unquoted(bounded(line));
+        if fence(line).is_some() {
+            is_inside = !is_inside;
+            continue;
+        }
+        all.push(Line { number: at + 1, text: line, is_code: is_inside || !has_code });
+    }
+    all
+}
+
+/// Whether a line opens or closes a block of code: Markdown's fence, AsciiDoc's, or a short code of Hugo.
+fn fence(line: &str) -> Option<()> {
+    let line = line.trim();
+    let is_fence = line.starts_with("```")
+        || line.starts_with("~~~")
+        || line == "----"
+        || (line.starts_with("{{<") && line.contains("highlight") && line.ends_with(">}}"));
+    is_fence.then_some(())
+}
+
+/// Without the marks of quoted mail. Lines of YAML that fold a text (`>`) have something before it.
+fn unquoted(line: &str) -> &str {
+    let mut rest = line;
+    while let Some(inner) = rest.strip_prefix('>') {
+        rest = inner.strip_prefix(' ').unwrap_or(inner);
+    }
+    rest.trim_end()
+}
+
+fn bounded(line: &str) -> &str {
+    let mut end = line.len().min(LINE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    &line[..end]
+}
+
+/// Blocks in which a document of its own may stand: those between fences, here-documents, and the whole text first.
+pub fn blocks(text: &str) -> Vec<Block> {
+    let whole: Vec<(usize, &str)> =
+        text.lines().enumerate().map(|(at, line)| (at + 1, unquoted(bounded(line)))).collect();
+    let mut all = vec![block(&whole)];
+    let mut open: Option<Vec<(usize, &str)>> = None;
+    for &(number, line) in &whole {
+        if fence(line).is_some() {
+            match open.take() {
+                Some(inside) => all.push(block(&inside)),
+                None => open = Some(Vec::new()),
+            }
+        } else if let Some(inside) = &mut open {
+            inside.push((number, line));
+        }
+    }
+    all.extend(open.map(|inside| block(&inside)));
+    all.extend(here_documents(&whole));
+    all.retain(|block| !block.text.trim().is_empty());
+    all.truncate(200);
+    all
+}
+
+/// `cat <<EOF > FILE` up to its end.
+fn here_documents(lines: &[(usize, &str)]) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut rest = lines;
+    while let Some(at) = rest.iter().position(|(_, line)| line.contains("<<")) {
+        let word = rest[at].1.split("<<").nth(1).unwrap_or_default();
+        let word = word.trim_start_matches(['-', ' ']).split_whitespace().next().unwrap_or_default();
+        let word = word.trim_matches(['\'', '"']);
+        rest = &rest[at + 1..];
+        let is_word =
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_word && let Some(end) = rest.iter().position(|(_, line)| line.trim() == word) {
+            found.push(block(&rest[..end]));
+        }
+    }
+    found
+}
+
+fn block(lines: &[(usize, &str)]) -> Block {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let filled = lines.iter().filter(|(_, line)| !line.trim().is_empty());
+    let common = filled.map(|(_, line)| indent(line)).min().unwrap_or(0);
+    let texts: Vec<&str> = lines.iter().map(|(_, line)| line.get(common..).unwrap_or_default()).collect();
+    Block { line: lines.first().map_or(1, |(number, _)| *number), text: texts.join("\n") }
+}
+
+/// A text as it may be read: bounded, with what is no text spelt out.
+///
+/// # Errors
+/// When it is longer than [`SOURCE_BYTES_MAX`]; the number of bytes it has.
+pub fn prepared(text: &str) -> Result<String, usize> {
+    if text.len() > SOURCE_BYTES_MAX {
+        return Err(text.len());
+    }
+    // Fixtures of parsers write tabs as escapes.
+    Ok(clean::lines(text).replace("\\t", "\t"))
+}
+
+/// The value behind a word: `master` in `mtu 1500 master bond0`.
+pub fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let mut words = text.split_whitespace();
+    words.find(|is| *is == word)?;
+    words.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_of_mails_and_fences_are_taken_off() {
+        let text = "> > a\n```\n> b\n```\nc\n";
+        let lines: Vec<_> = lines(text).iter().map(|line| (line.number, line.text, line.is_code)).collect();
+        assert_eq!(lines, [(1, "a", false), (3, "b", true), (5, "c", false)]);
+    }
+
+    #[test]
+    fn blocks_are_found_with_their_lines() {
+        let text = "x\n    ```yaml\n    a:\n      b: 1\n    ```\ncat << EOF > f\nc: 2\nEOF\n";
+        let blocks = blocks(text);
+        let found: Vec<_> = blocks.iter().skip(1).map(|block| (block.line, block.text.as_str())).collect();
+        assert_eq!(found, [(3, "a:\n  b: 1"), (7, "c: 2")]);
+    }
+}

@@ -1,0 +1,176 @@
+//! `lab import`: each case is a text and the topology that is made of it; and no text makes it panic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lab::import::{self, ImportError, Imported, Known, Source};
+use lab::net::version::KernelVersion;
+use lab::topology::Topology;
+use rstest::rstest;
+
+/// Set to write what is imported now into the `.expected` files; look at the difference before you commit it.
+const UPDATE: &str = "UPDATE_EXPECTED";
+
+/// The kernels that cases are about: those of kernels.toml come and go.
+const KERNELS: [&str; 8] =
+    ["5.10.262", "6.1.192", "6.12.43", "6.12.57", "6.12.117", "6.18.5", "6.18.15", "7.3.4"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    all.retain(|path| path.extension().is_some_and(|is| is == ending));
+    all.sort();
+    all
+}
+
+/// Two causes are enough for cases; the catalogue changes.
+fn causes() -> Vec<(String, String)> {
+    let names = ["filter-on-bond-by-tag", "lacp-partner-out-of-sync", "port-carrier-lost", "port-queue-full"];
+    let path = |name: &str| folder("topologies/causes").join(format!("{name}.toml"));
+    names.iter().map(|name| ((*name).to_owned(), read(&path(name)))).collect()
+}
+
+fn imported(text: &str) -> Result<Imported, ImportError> {
+    let causes = causes();
+    let causes: Vec<_> = causes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let kernels: Vec<KernelVersion> =
+        KERNELS.iter().map(|version| version.parse().expect("a version")).collect();
+    let source = Source { name: "report".into(), text: text.to_owned() };
+    import::import("imported", &[source], &Known { kernels: &kernels, causes: &causes })
+}
+
+/// A case is a file: of `x.txt` exactly `x.expected` is made, or it is refused with its words.
+#[rstest]
+fn case(#[files("tests/import/*.txt")] path: PathBuf) {
+    let said = match imported(&read(&path)) {
+        Ok(imported) => imported.toml,
+        Err(error) => format!("error: {error}\n"),
+    };
+    let expected = path.with_extension("expected");
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&expected, &said).unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
+    }
+    let expected = fs::read_to_string(&expected).unwrap_or_default();
+    assert_eq!(said, expected, "\nsaid:\n{said}\nexpected:\n{expected}\n{UPDATE}=1 writes what is said now");
+}
+
+/// The gallery's first report, as text: what its own topology states by hand is found in the words.
+#[test]
+fn a_report_in_prose_has_the_evidence_of_a_topology_by_hand() {
+    let imported = imported(&read(&folder("tests/import/vlan-drops-post.txt"))).expect("it is a report");
+    let topology = Topology::parse("x", "x", &imported.toml).expect("it is valid");
+    let report = topology.scenario.report.expect("there is evidence");
+    let names: Vec<&str> = report.evidence.iter().map(|item| item.condition.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "bond0.200 counts drops",
+            "bond0 counts none",
+            "the sender is told ENOBUFS",
+            "what eno1.200 sends arrives",
+            "untagged frames of bond0 arrive",
+            "fq_codel-on-bond0 does not help: still ENOBUFS"
+        ]
+    );
+    let filter = topology.scenario.hypotheses.iter().find(|one| one.name == "filter-on-bond-by-tag");
+    assert!(filter.is_some(), "{:?}", topology.scenario.hypotheses);
+}
+
+/// A small fixed generator: the same texts in each run.
+struct Generator(u64);
+
+impl Generator {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % below.max(1)
+    }
+}
+
+/// What readers look for, and what breaks them.
+const PIECES: [&str; 24] = [
+    "\n",
+    "    ",
+    "- ",
+    ": ",
+    "&a ",
+    "*a",
+    "{{ x }}",
+    "[",
+    "]",
+    "\0",
+    "\u{202e}",
+    "4294967296",
+    "-1",
+    "bond0",
+    "bond0.70@bond0",
+    "```\n",
+    "> ",
+    "<<: *a\n",
+    "type: bond\n",
+    "apiVersion: v1alpha1\n",
+    "2: a@a: <UP> mtu 1",
+    "\"",
+    "'",
+    "ä",
+];
+
+/// A text with some lines lost, doubled, exchanged or spoilt.
+fn mutated(text: &str, random: &mut Generator) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for _ in 0..=random.next(6) {
+        let at = random.next(lines.len());
+        let other = random.next(lines.len());
+        match random.next(5) {
+            0 if lines.len() > 1 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[other].clone()),
+            2 => lines.swap(at, other),
+            3 => {
+                let line = &mut lines[at];
+                let mut place = random.next(line.len() + 1);
+                while !line.is_char_boundary(place) {
+                    place -= 1;
+                }
+                line.insert_str(place, PIECES[random.next(PIECES.len())]);
+            }
+            _ => {
+                let mut place = random.next(lines[at].len() + 1);
+                while !lines[at].is_char_boundary(place) {
+                    place -= 1;
+                }
+                lines[at].truncate(place);
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// Whatever comes in: a topology that the checker takes, or an error with words, and never a panic.
+#[test]
+fn mutated_texts_are_imported_or_refused() {
+    let texts: Vec<String> = files(&folder("tests/import"), "txt").iter().map(|path| read(path)).collect();
+    let mut random = Generator(14);
+    let (mut made, mut refused) = (0, 0);
+    for round in 0..600 {
+        let text = mutated(&texts[round % texts.len()], &mut random);
+        match imported(&text) {
+            Ok(imported) => {
+                made += 1;
+                assert!(Topology::parse("x", "x", &imported.toml).is_ok(), "{}", imported.toml);
+            }
+            Err(ImportError::Invalid(errors)) => panic!("{errors}\nof\n{text}"),
+            Err(error) => {
+                refused += 1;
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    assert!(made > 100, "{made} made, {refused} refused: the mutations leave nothing to read");
+}
