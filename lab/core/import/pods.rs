@@ -97,8 +97,15 @@ fn inner_links(request: &PodRequest, model: &mut Model) {
                     "network {network}: no network brings {name} into the pod; it is made up as a NIC there"
                 ));
                 model.kind(name, Kind::Nic);
-                if let Some(link) = model.link(name) {
-                    (link.place, link.is_pooled) = (Place::Pod, true);
+                let Some(link) = model.link(name) else { continue };
+                (link.place, link.is_pooled) = (Place::Pod, true);
+                if let Some(bond) = link.controller.take() {
+                    // What was shown is the pod's own bond: the network makes it.
+                    model.note(format!("{bond}: it is the bond that network {network} makes in the pod"));
+                    model.links.shift_remove(&bond);
+                    model.links.values_mut().for_each(|link| {
+                        link.controller = link.controller.take().filter(|controller| *controller != bond);
+                    });
                 }
             }
         }
@@ -143,6 +150,11 @@ fn interface(at: usize, asked: Option<&String>) -> String {
 
 /// Writes networks, and the pod's own interfaces that a bond in it wants and nobody gives it.
 pub fn write_networks(model: &Model, draft: &mut Draft) {
+    if !model.pods.is_empty() && !model.links.values().any(|link| link.place == Place::Node) {
+        draft.push(
+            Section::table(&["ns", "node"]).comment("The pod's node; the text shows none of its links."),
+        );
+    }
     for request in &model.pods {
         let mut written: Vec<&str> = Vec::new();
         for (name, _) in &request.networks {
