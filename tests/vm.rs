@@ -11,6 +11,8 @@ use libtest_mimic::{Arguments, Trial};
 use machine::{Bench, LAB};
 
 // Below a folder, or cargo would build each as a test program of its own.
+#[path = "vm/cache.rs"]
+mod cache;
 #[path = "vm/deaths.rs"]
 mod deaths;
 mod machine;
@@ -44,7 +46,9 @@ fn main() -> ExitCode {
         })
     };
     let deaths = deaths::TESTS.into_iter().map(|test| trial("deaths", test));
-    let trials: Vec<Trial> = deaths.chain(warm::TESTS.into_iter().map(|test| trial("warm", test))).collect();
+    let warm = warm::TESTS.into_iter().map(|test| trial("warm", test));
+    let cache = cache::TESTS.into_iter().map(|test| trial("cache", test));
+    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

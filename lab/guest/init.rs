@@ -21,7 +21,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::agent::channel;
 use crate::agent::channel::{Reader, Writer};
 use crate::selftest;
-use bondlab_core::plan::handshake::{CONSOLE_MARK, GuestExit, PROTOCOL, Ready};
+use bondlab_core::plan::handshake::{CONSOLE_MARK, GuestExit, INITRAMFS_END, PROTOCOL, Ready};
 
 /// The agent's work: prepares itself, says that it is ready, reads requests, writes records, returns when there is no
 /// more to do. What it prepares before it is ready is part of a saved machine.
@@ -73,8 +73,19 @@ enum SetupError {
     Mount { kind: &'static str, at: &'static str, errno: Errno },
     #[error("{MODULE_LIST}: {0}")]
     ModuleList(#[source] io::Error),
+    #[error("the kernel did not unpack all of the initramfs")]
+    NotUnpacked,
     #[error("start the agent: {0}")]
     Fork(#[source] Errno),
+}
+
+impl SetupError {
+    fn exit(&self) -> GuestExit {
+        match self {
+            Self::NotUnpacked => GuestExit::NotUnpacked,
+            Self::Mount { .. } | Self::ModuleList(_) | Self::Fork(_) => GuestExit::SetupFailed,
+        }
+    }
 }
 
 /// Whether this process is PID 1 of a guest that the lab made; PID 1 of a container is not.
@@ -102,13 +113,16 @@ pub fn run(serve: Serve) -> ! {
         Ok(agent) => reap_until(agent),
         Err(error) => {
             say(&format!("setup: {error}"));
-            GuestExit::SetupFailed
+            error.exit()
         }
     };
     power::end_machine(exit)
 }
 
 fn prepare() -> Result<Ready, SetupError> {
+    if !Path::new("/").join(INITRAMFS_END).exists() {
+        return Err(SetupError::NotUnpacked);
+    }
     for mount in &MOUNTS {
         mount_one(mount)?;
     }

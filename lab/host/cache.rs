@@ -1,19 +1,37 @@
-//! The lab's directory of things that can be had again: kernels, initramfs images.
+//! The lab's directory of things that can be had again: kernels, initramfs images, saved machines.
 //!
 //! Nothing half made is ever at its final name. Work is done in a [`Scratch`] directory, which its owner
 //! holds a flock(2) on, and moved into place by rename(2). A killed process leaves only a scratch directory
-//! that nobody holds; the next one that needs a scratch directory removes it.
+//! and locks that no process holds; the next lab removes them when it starts.
+//!
+//! A cache that cannot be written to is used for what is in it. What a run needs beside that is made in a temporary
+//! directory, and gone with the process.
+
+mod owner;
+mod scratch;
+
+pub use scratch::Scratch;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{AccessFlags, access};
+use tempfile::TempDir;
 
 use crate::host::file::{At, FileError};
 use crate::net::inner_path::FileName;
+
+/// The directories of a cache.
+const PARTS: [&str; 7] = ["kernels", "modules", "images", "initramfs", "machines", LOCKS, SCRATCH];
+const LOCKS: &str = "locks";
+const SCRATCH: &str = "scratch";
 
 /// What was used this recently may be about to be opened by a running lab: it is not evicted.
 const IN_USE: Duration = Duration::from_secs(3600);
@@ -26,6 +44,33 @@ pub enum CacheError {
         "no place for the cache: none of LAB_CACHE, XDG_CACHE_HOME and HOME is set; set LAB_CACHE to a directory"
     )]
     NoPlace,
+    /// Another user owns a part of it.
+    #[error(
+        "{} belongs to user {owner}, who could change what is booted; you are user {user}\nhint: `chown -R {user} {root}` makes it yours; or set LAB_CACHE to a directory of your own", path.display()
+    )]
+    Foreign {
+        /// The part.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who is asking.
+        user: u32,
+        /// The cache, as a word of the shell.
+        root: String,
+    },
+    /// Everyone may write to a part of it.
+    #[error(
+        "everyone may write to {}, and so change what is booted\nhint: `chmod -R o-w {root}` ends that, and `lab kernels verify` says whether someone did", path.display()
+    )]
+    Open {
+        /// The part.
+        path: PathBuf,
+        /// The cache, as a word of the shell.
+        root: String,
+    },
+    /// Something is to be put into or taken out of a cache that cannot be written to.
+    #[error("cannot change {}: the cache is read-only; set LAB_CACHE to a directory that can be written to", .0.display())]
+    ReadOnly(PathBuf),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
@@ -35,37 +80,53 @@ pub enum CacheError {
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// Where things are made instead when `root` cannot be written to.
+    spare: Option<Arc<TempDir>>,
 }
 
 /// A lock on a name in the cache, held until dropped or until the process dies.
 #[derive(Debug)]
 #[must_use = "the lock is held only as long as this value lives"]
 pub struct CacheLock {
-    _held: Flock<File>,
-}
-
-/// A private directory on the cache's file system, removed when dropped.
-#[derive(Debug)]
-pub struct Scratch {
-    dir: PathBuf,
-    _held: Flock<File>,
+    /// None in a cache that cannot be written to: there is nothing to exclude others from.
+    _held: Option<Flock<File>>,
 }
 
 impl Cache {
-    /// Opens `$LAB_CACHE`, else `$XDG_CACHE_HOME/bondlab`, else `$HOME/.cache/bondlab`.
+    /// Opens `$LAB_CACHE`, else `$XDG_CACHE_HOME/bondlab`, else `$HOME/.cache/bondlab`, and removes what labs left there
+    /// that were killed.
     pub fn open() -> Result<Cache, CacheError> {
-        Cache::at(root_from(|name| std::env::var_os(name)).ok_or(CacheError::NoPlace)?)
+        // Nothing that this process makes may be writable by all, or it would be refused the next time.
+        umask(umask(Mode::empty()) | Mode::S_IWOTH);
+        let cache = Cache::at(root_from(|name| std::env::var_os(name)).ok_or(CacheError::NoPlace)?)?;
+        cache.sweep()?;
+        Ok(cache)
     }
 
     /// Opens the cache in `root`, which is made if it is not there.
     pub fn at(root: impl Into<PathBuf>) -> Result<Cache, CacheError> {
         let root = root.into();
-        for part in ["", "kernels", "modules", "images", "initramfs", "locks", "scratch"] {
-            let dir = root.join(part);
-            fs::create_dir_all(&dir).at("create", &dir)?;
-        }
+        create_dir(&root)?;
         let root = fs::canonicalize(&root).at("resolve", &root)?;
-        Ok(Cache { root })
+        owner::check(&root, &PARTS)?;
+        let spare = if is_writable(&root) {
+            None
+        } else {
+            let temporary = std::env::temp_dir();
+            let made = tempfile::Builder::new().prefix("bondlab-").tempdir_in(&temporary);
+            Some(Arc::new(made.at("create a directory in", &temporary)?))
+        };
+        let cache = Cache { root, spare };
+        for part in PARTS {
+            create_dir(&cache.writable().join(part))?;
+        }
+        Ok(cache)
+    }
+
+    /// Whether nothing can be put into it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.spare.is_some()
     }
 
     /// A path inside the cache.
@@ -73,39 +134,71 @@ impl Cache {
         self.root.join(relative)
     }
 
-    fn lock_file(&self, name: &str) -> Result<(PathBuf, File), FileError> {
-        let dir = self.path("locks");
-        let name = FileName::parse(name).map_err(io::Error::other).at("make a lock in", &dir)?;
-        let path = dir.join(name);
-        let file = File::create(&path).at("create", &path)?;
-        Ok((path, file))
+    /// Where the entry `relative` is, or is to be made: in the cache, unless that is read-only and has no good one.
+    pub fn place(&self, relative: impl AsRef<Path>, is_good: impl Fn(&Path) -> bool) -> PathBuf {
+        let inside = self.path(&relative);
+        match &self.spare {
+            Some(spare) if !is_good(&inside) => spare.path().join(relative),
+            _ => inside,
+        }
     }
 
-    /// Takes the lock `name` if nobody holds it.
-    pub fn try_lock(&self, name: &str) -> Result<Option<CacheLock>, CacheError> {
-        let (path, file) = self.lock_file(name)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => Ok(Some(CacheLock { _held: held })),
-            Err((_, nix::Error::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno).at("lock", &path)?,
+    /// Where scratch directories and locks are, and new entries.
+    fn writable(&self) -> &Path {
+        self.spare.as_ref().map_or(&self.root, |spare| spare.path())
+    }
+
+    /// Refuses to change an entry of a read-only cache.
+    fn changeable(&self, path: &Path) -> Result<(), CacheError> {
+        let is_fixed = self.is_read_only() && path.starts_with(&self.root);
+        if is_fixed { Err(CacheError::ReadOnly(path.to_owned())) } else { Ok(()) }
+    }
+
+    fn lock_as(&self, name: &str, how: FlockArg) -> Result<Option<CacheLock>, CacheError> {
+        if self.is_read_only() {
+            return Ok(Some(CacheLock { _held: None }));
         }
+        let dir = self.path(LOCKS);
+        let name = FileName::parse(name).map_err(io::Error::other).at("make a lock in", &dir)?;
+        let path = dir.join(name);
+        loop {
+            let options = File::options().write(true).create(true).truncate(false).clone();
+            let file = options.clone().custom_flags(libc::O_NONBLOCK).open(&path).at("create", &path)?;
+            match Flock::lock(file, how) {
+                // A lock file that was swept before it was held excludes no other process.
+                Ok(held) if !scratch::is_at(&held, &path) => {}
+                Ok(held) => return Ok(Some(CacheLock { _held: Some(held) })),
+                Err((_, nix::Error::EWOULDBLOCK)) => return Ok(None),
+                Err((_, nix::Error::EINTR)) => {}
+                Err((_, errno)) => Err(errno).at("lock", &path)?,
+            }
+        }
+    }
+
+    /// Takes the lock `name` if no process holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<CacheLock>, CacheError> {
+        self.lock_as(name, FlockArg::LockExclusiveNonblock)
     }
 
     /// Takes the lock `name`, waiting for as long as a live process holds it.
     pub fn lock(&self, name: &str) -> Result<CacheLock, CacheError> {
-        let (path, file) = self.lock_file(name)?;
-        let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
-        Ok(CacheLock { _held: held.at("lock", &path)? })
+        let lock = self.lock_as(name, FlockArg::LockExclusive)?;
+        Ok(lock.expect("only a lock that is not waited for may be refused"))
     }
 
     /// Notes that the file or directory `path` is used now.
     pub fn touch(&self, path: &Path) -> Result<(), FileError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
         let now = SystemTime::now();
-        File::open(path).and_then(|file| file.set_modified(now)).at("mark as used", path)
+        let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        open.and_then(|file| file.set_modified(now)).at("mark as used", path)
     }
 
     /// Takes a file or directory out of the cache, if it is there.
     pub fn remove(&self, path: &Path) -> Result<(), CacheError> {
+        self.changeable(path)?;
         // Renamed first, so that a directory is gone at once; the scratch directory's end removes it.
         let scratch = self.scratch()?;
         match fs::rename(path, scratch.path("removed")) {
@@ -116,6 +209,9 @@ impl Cache {
 
     /// Removes what has not been used for longest from the directory `part`, down to `bytes_max`.
     pub fn evict(&self, part: &str, bytes_max: u64) -> Result<(), CacheError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
         let dir = self.path(part);
         let mut entries = Vec::new();
         for entry in fs::read_dir(&dir).at("read", &dir)? {
@@ -141,50 +237,31 @@ impl Cache {
     /// Makes a scratch directory, and removes those whose owner has died.
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         // Without this lock a sweep could take the directory made here before it is held.
-        let _sweeping = self.lock("scratch")?;
-        let all = self.path("scratch");
-        for entry in fs::read_dir(&all).at("read", &all)? {
-            let dir = entry.at("read", &all)?.path();
-            let handle = File::open(&dir).at("open", &dir)?;
-            if Flock::lock(handle, FlockArg::LockExclusiveNonblock).is_ok() {
-                fs::remove_dir_all(&dir).at("remove", &dir)?;
-            }
+        let _sweeping = self.lock(SCRATCH)?;
+        let all = self.writable().join(SCRATCH);
+        scratch::sweep(&all)?;
+        Scratch::new_in(&all)
+    }
+
+    /// Removes what killed labs left: scratch directories and locks that no living process holds.
+    pub fn sweep(&self) -> Result<(), CacheError> {
+        if self.is_read_only() {
+            return Ok(());
         }
-        let dir = tempfile::Builder::new().prefix("").tempdir_in(&all).at("create", &all)?.keep();
-        let handle = File::open(&dir).at("open", &dir)?;
-        let held = Flock::lock(handle, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
-        Ok(Scratch { _held: held.at("lock", &dir)?, dir })
+        let _sweeping = self.lock(SCRATCH)?;
+        scratch::sweep(&self.path(SCRATCH))?;
+        Ok(scratch::sweep_locks(&self.path(LOCKS))?)
     }
 }
 
-impl Scratch {
-    /// A path inside the directory.
-    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
-        self.dir.join(relative)
-    }
-
-    /// Moves the finished file or directory `from` to its final name, durably.
-    ///
-    /// syncfs(2), not fsync(2), because a module tree has a thousand files; and it has to come before the
-    /// rename, or a power cut could leave a tree of the right name with empty files in it.
-    pub fn publish(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        let source = File::open(from).at("open", from)?;
-        if source.metadata().at("read", from)?.is_dir() {
-            nix::unistd::syncfs(&source).at("sync", from)?;
-        } else {
-            source.sync_all().at("sync", from)?;
-        }
-        fs::rename(from, to).at("rename into place", to)?;
-        let parent = to.parent().ok_or(io::ErrorKind::InvalidInput).at("rename into place", to)?;
-        File::open(parent).and_then(|dir| dir.sync_all()).at("sync", parent)
-    }
+/// Whether entries can be made in the cache and in each of its directories.
+fn is_writable(root: &Path) -> bool {
+    let parts = PARTS.iter().map(|part| root.join(part)).filter(|part| part.exists());
+    parts.chain([root.to_owned()]).all(|dir| access(&dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next sweep.
-        let _ = fs::remove_dir_all(&self.dir);
-    }
+fn create_dir(dir: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o755).create(dir).at("create", dir)
 }
 
 /// Bytes of a file, or of the files in a directory.
@@ -233,6 +310,61 @@ mod tests {
         let gone = next.path("");
         drop(next);
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn a_start_sweeps_what_killed_labs_left_and_no_lock_that_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let held = cache.lock("held").unwrap();
+        for left in ["locks/left", "scratch/file"] {
+            fs::write(cache.path(left), "").unwrap();
+        }
+        nix::unistd::mkfifo(&cache.path("scratch/fifo"), Mode::S_IRUSR).unwrap();
+        cache.sweep().unwrap();
+        let exists = |name: &str| cache.path(name).exists();
+        assert!(exists("locks/held") && !exists("locks/left"));
+        assert!(!exists("scratch/file") && !exists("scratch/fifo"));
+        assert!(cache.try_lock("held").unwrap().is_none());
+        drop(held);
+    }
+
+    /// What a lab makes and removes, another one sweeps at the same time: none of that is an error to either.
+    #[test]
+    fn labs_at_once_do_not_meet_in_scratch() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = || {
+            let cache = Cache::at(dir.path()).unwrap();
+            for n in 0..200 {
+                let scratch = cache.scratch().unwrap();
+                let (made, place) = (scratch.path("x"), cache.path(format!("initramfs/{}", n % 3)));
+                fs::write(&made, "x").unwrap();
+                scratch.publish_checked(&made, &place).unwrap();
+                assert!(scratch.path("").exists());
+                drop(scratch);
+                cache.sweep().unwrap();
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+        assert_eq!(fs::read_dir(dir.path().join(SCRATCH)).unwrap().count(), 0);
+    }
+
+    /// Two holders of one lock would both count here.
+    #[test]
+    fn a_lock_that_is_swept_while_it_is_waited_for_is_still_one_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            let cache = Cache::at(dir.path()).unwrap();
+            for _ in 0..200 {
+                let held = cache.lock("one").unwrap();
+                assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                drop(held);
+                cache.sweep().unwrap();
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     }
 
     #[test]

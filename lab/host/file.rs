@@ -26,6 +26,13 @@ pub struct FileError {
     pub source: io::Error,
 }
 
+impl FileError {
+    /// An error with the operation and the file that it is about.
+    pub fn from_parts(doing: &'static str, path: &Path, source: io::Error) -> FileError {
+        FileError { doing, path: path.to_owned(), source }
+    }
+}
+
 /// Names the operation and the file of an [`io::Error`].
 pub trait At<T> {
     /// Turns the error into a [`FileError`].

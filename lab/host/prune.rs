@@ -97,7 +97,6 @@ mod tests {
 
     fn cache(dir: &Path) -> Cache {
         let cache = Cache::at(dir).unwrap();
-        fs::create_dir(cache.path("machines")).unwrap();
         let old = SystemTime::now() - 10 * DAY;
         for (path, is_old) in [
             ("kernels/pinned", true),

@@ -80,8 +80,7 @@ fn run_in(bench: &Bench, mut spec: VmSpec, before: &[&str], mut ask: Value) -> V
     spec.cmdline_extra.push(selftest::WORD.to_owned());
     // A whole run passes between the question and the answer.
     let timeouts = Timeouts { idle: Duration::from_secs(180), ..Timeouts::default() };
-    let Started { mut vm, .. } =
-        warm::start(&bench.qemu, &spec, timeouts, &bench.cache.path("machines")).expect("a guest");
+    let Started { mut vm, .. } = warm::start(&bench.qemu, &spec, timeouts, &bench.cache).expect("a guest");
     for word in before {
         vm.send(word).expect("it waits for work");
         assert!(matches!(vm.next_line(), Next::Line(_)), "{word}");

@@ -35,8 +35,8 @@ pub const TESTS: [(&str, Test); 15] = tests![
 
 /// A guest that waits for work. Restored, as most are: a cold boot for each death would take minutes.
 fn waiting(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts) -> Vm {
-    let states = Cache::open().unwrap().path("machines");
-    warm::start(qemu, spec, timeouts, &states).unwrap().vm
+    let cache = Cache::open().unwrap();
+    warm::start(qemu, spec, timeouts, &cache).unwrap().vm
 }
 
 /// Makes one request, reads to the end.

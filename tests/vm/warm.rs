@@ -2,21 +2,25 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lab::host::cache::Cache;
 use lab::host::vm::accel::Choice;
 use lab::host::vm::death::{Cause, Exit};
 use lab::host::vm::qemu::{Accelerator, Qemu, Version, VmSpec};
-use lab::host::vm::warm::{Note, Started};
+use lab::host::vm::warm::{Note, StartError, Started};
 use lab::host::vm::{Next, Timeouts, Vm, accel, warm};
+
+use tempfile::TempDir;
 
 use crate::{Test, ask, booted, tests};
 
 /// What is provoked, by name.
-pub const TESTS: [(&str, Test); 7] = tests![
+pub const TESTS: [(&str, Test); 9] = tests![
     a_warm_start_is_a_copy_of_the_first_boot,
     a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead,
+    a_guest_that_could_not_unpack_its_initramfs_is_an_error_and_not_saved,
+    a_machine_of_another_name_is_not_restored,
     a_crash_after_a_warm_start_is_the_same_crash,
     an_accelerator_is_used_only_where_a_guest_boots_with_it,
     no_boot_and_no_restore_in_a_row_hangs,
@@ -24,16 +28,22 @@ pub const TESTS: [(&str, Test); 7] = tests![
     a_machine_with_emulated_nics_is_saved_and_restored,
 ];
 
-fn started(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Started {
+fn empty_cache() -> (TempDir, Cache) {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::at(dir.path()).unwrap();
+    (dir, cache)
+}
+
+fn started(qemu: &Qemu, spec: &VmSpec, cache: &Cache) -> Started {
     warm::start(qemu, spec, Timeouts::default(), cache).unwrap()
 }
 
 fn a_warm_start_is_a_copy_of_the_first_boot(qemu: Qemu, spec: VmSpec) {
-    let cache = tempfile::tempdir().unwrap();
+    let (_dir, cache) = empty_cache();
     let mut answers = Vec::new();
     for _ in 0..3 {
         let start = Instant::now();
-        let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, cache.path());
+        let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, &cache);
         let waits = start.elapsed();
         assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
         assert_eq!(ready.protocol, lab::plan::handshake::PROTOCOL);
@@ -45,10 +55,8 @@ fn a_warm_start_is_a_copy_of_the_first_boot(qemu: Qemu, spec: VmSpec) {
         assert!(matches!(vm.finish(), Exit::Finished { .. }));
     }
     if qemu.has_mapped_ram() {
-        let entries = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
-        let left: Vec<_> =
-            entries.filter(|path| path.extension().is_none_or(|ending| ending != "lock")).collect();
-        assert_eq!(left.len(), 1, "one saved machine and nothing half made: {left:?}");
+        let left = ["machines", "scratch"].map(|part| fs::read_dir(cache.path(part)).unwrap().count());
+        assert_eq!(left, [1, 0], "one saved machine and nothing half made");
     }
 }
 
@@ -56,10 +64,10 @@ fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead(qemu: Qemu, sp
     if !qemu.has_mapped_ram() {
         return;
     }
-    let cache = tempfile::tempdir().unwrap();
-    let path = warm::state_path(&qemu, &spec, cache.path()).unwrap();
+    let (_dir, cache) = empty_cache();
+    let path = warm::state_path(&qemu, &spec, &cache).unwrap();
     type Damage = fn(&File);
-    let damages: [(&str, Damage); 4] = [
+    let damages: [(&str, Damage); 5] = [
         ("one bit of the guest's memory", |file| {
             let at = file.metadata().unwrap().len() / 16;
             let mut byte = [0];
@@ -69,11 +77,12 @@ fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead(qemu: Qemu, sp
         ("its end", |file| file.set_len(file.metadata().unwrap().len() / 2).unwrap()),
         ("its device state", |file| file.write_all_at(&[0xff; 64], 1024 * 1024).unwrap()),
         ("its header", |file| file.write_all_at(b"#", 0).unwrap()),
+        ("all of it", |file| file.set_len(0).unwrap()),
     ];
     for (what, damage) in damages {
-        drop(started(&qemu, &spec, cache.path()));
+        drop(started(&qemu, &spec, &cache));
         damage(&File::options().read(true).write(true).open(&path).unwrap());
-        let mut cold = started(&qemu, &spec, cache.path());
+        let mut cold = started(&qemu, &spec, &cache);
         assert!(matches!(&cold.note, Some(Note::Discarded { .. })), "{what}: {:?}", cold.note);
         eprintln!("{what}: {}", cold.note.unwrap());
         assert!(!cold.is_warm && !path.exists(), "{what}");
@@ -81,9 +90,42 @@ fn a_damaged_saved_machine_is_deleted_and_a_cold_one_runs_instead(qemu: Qemu, sp
     }
 }
 
+/// Of an entry in the format `newc` (cpio(5)), before its name.
+const CPIO_HEADER_BYTES: usize = 110;
+
+/// The kernel would run, and lack whatever was not unpacked.
+fn a_guest_that_could_not_unpack_its_initramfs_is_an_error_and_not_saved(qemu: Qemu, mut spec: VmSpec) {
+    let (dir, cache) = empty_cache();
+    // The kernel stops at what is no entry, and boots with what it has.
+    let mut bytes = fs::read(&spec.initramfs).unwrap();
+    let name = bytes.windows(7).rposition(|window| window == b"lab/end").unwrap();
+    bytes[name - CPIO_HEADER_BYTES..][..6].copy_from_slice(b"070700");
+    spec.initramfs = dir.path().join("cut.cpio");
+    fs::write(&spec.initramfs, bytes).unwrap();
+
+    let error = warm::start(&qemu, &spec, Timeouts::default(), &cache).unwrap_err();
+    let StartError::Death(death) = error else { panic!("{error}") };
+    assert_eq!(death.cause, Cause::NotUnpacked, "{death}");
+    assert_eq!(fs::read_dir(cache.path("machines")).unwrap().count(), 0);
+}
+
+fn a_machine_of_another_name_is_not_restored(qemu: Qemu, spec: VmSpec) {
+    if !qemu.has_mapped_ram() {
+        return;
+    }
+    let (_dir, cache) = empty_cache();
+    drop(started(&qemu, &spec, &cache));
+    let path = warm::state_path(&qemu, &spec, &cache).unwrap();
+    let other = VmSpec { memory_mib: spec.memory_mib + 16, ..spec };
+    fs::rename(path, warm::state_path(&qemu, &other, &cache).unwrap()).unwrap();
+    let cold = started(&qemu, &other, &cache);
+    let note = cold.note.expect("it is not used").to_string();
+    assert!(!cold.is_warm && note.contains("it was saved as another machine"), "{note}");
+}
+
 fn a_crash_after_a_warm_start_is_the_same_crash(qemu: Qemu, spec: VmSpec) {
-    let cache = tempfile::tempdir().unwrap();
-    let mut vm = started(&qemu, &spec, cache.path()).vm;
+    let (_dir, cache) = empty_cache();
+    let mut vm = started(&qemu, &spec, &cache).vm;
     vm.send("kernel-panic").unwrap();
     assert_eq!(vm.next_line(), Next::Closed);
     let Exit::Died(death) = vm.finish() else { panic!("finished") };
@@ -93,15 +135,15 @@ fn a_crash_after_a_warm_start_is_the_same_crash(qemu: Qemu, spec: VmSpec) {
 }
 
 fn an_accelerator_is_used_only_where_a_guest_boots_with_it(qemu: Qemu, mut spec: VmSpec) {
-    let cache = tempfile::tempdir().unwrap();
-    let decision = accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap();
+    let (_dir, cache) = empty_cache();
+    let decision = accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap();
     eprintln!("{decision:?}");
     let start = Instant::now();
-    assert_eq!(accel::decide(Choice::Auto, &qemu, &spec, cache.path()).unwrap(), decision);
+    assert_eq!(accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap(), decision);
     assert!(start.elapsed() < Duration::from_secs(2), "the answer is remembered");
     assert_eq!(decision.note.is_some(), decision.accelerator == Accelerator::Tcg, "{decision:?}");
     if decision.accelerator == Accelerator::Tcg {
-        let error = accel::decide(Choice::Kvm, &qemu, &spec, cache.path()).unwrap_err().to_string();
+        let error = accel::decide(Choice::Kvm, &qemu, &spec, &cache.path("")).unwrap_err().to_string();
         assert!(error.contains("--accel tcg"), "{error}");
     }
     spec.accelerator = decision.accelerator;
@@ -144,12 +186,12 @@ fn no_boot_and_no_restore_in_a_row_hangs(qemu: Qemu, spec: VmSpec) {
     report("cold boot to ready", ready);
     report("cold boot to the end", ended);
 
-    let cache = tempfile::tempdir().unwrap();
-    drop(started(&qemu, &spec, cache.path()));
+    let (_dir, cache) = empty_cache();
+    drop(started(&qemu, &spec, &cache));
     let (mut restored, mut answered, mut ended) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..restores {
         let start = Instant::now();
-        let mut copy = started(&qemu, &spec, cache.path());
+        let mut copy = started(&qemu, &spec, &cache);
         assert!(copy.is_warm || !qemu.has_mapped_ram(), "{:?}", copy.note);
         restored.push(start.elapsed());
         assert_eq!(ask(&mut copy.vm, "hello"), "hello");
@@ -163,13 +205,14 @@ fn no_boot_and_no_restore_in_a_row_hangs(qemu: Qemu, spec: VmSpec) {
 }
 
 fn where_nothing_can_be_saved_runs_are_cold_and_say_so(qemu: Qemu, spec: VmSpec) {
-    let cache = tempfile::tempdir().unwrap();
+    let (_dir, cache) = empty_cache();
     let old = Qemu { version: Version { major: 7, minor: 2 }, ..qemu.clone() };
-    let mut cold = started(&old, &spec, cache.path());
+    let mut cold = started(&old, &spec, &cache);
     assert!(matches!(cold.note, Some(Note::NoMappedRam { .. })), "{:?}", cold.note);
     assert_eq!(ask(&mut cold.vm, "hello"), "hello");
 
-    let mut cold = started(&qemu, &spec, Path::new("/proc/no/such/cache"));
+    fs::remove_dir(cache.path("scratch")).unwrap();
+    let mut cold = started(&qemu, &spec, &cache);
     assert!(matches!(cold.note, Some(Note::NotSaved { .. })), "{:?}", cold.note);
     assert_eq!(ask(&mut cold.vm, "hello"), "hello");
 }
@@ -183,10 +226,10 @@ fn a_machine_with_emulated_nics_is_saved_and_restored(qemu: Qemu, mut spec: VmSp
         spec.devices.push(format!("pcie-root-port,id=rp{n},slot={n}"));
         spec.devices.push(format!("igb,bus=rp{n}"));
     }
-    let cache = tempfile::tempdir().unwrap();
+    let (_dir, cache) = empty_cache();
     for _ in 0..2 {
         let start = Instant::now();
-        let mut copy = started(&qemu, &spec, cache.path());
+        let mut copy = started(&qemu, &spec, &cache);
         assert!(copy.is_warm || !qemu.has_mapped_ram(), "{:?}", copy.note);
         assert_eq!(ask(&mut copy.vm, "hello"), "hello");
         eprintln!("first line after {:?}", start.elapsed());

@@ -11,6 +11,10 @@ pub const PROTOCOL: u32 = 1;
 /// What every line starts with that PID 1 or the agent writes to the console, to tell it from the kernel's.
 pub const CONSOLE_MARK: &str = "lab: ";
 
+/// The last file of a guest's initramfs. The kernel goes on with what it could unpack (init/initramfs.c,
+/// `do_populate_rootfs()` only logs "Initramfs unpacking failed"), so a guest has all files only if it has this one.
+pub const INITRAMFS_END: &str = "lab/end";
+
 /// I/O port of QEMU's `isa-debug-exit`: a byte written there ends the machine at once, without a shutdown.
 pub const EXIT_PORT: u16 = 0xf4;
 
@@ -24,11 +28,13 @@ pub enum GuestExit {
     AgentDied = 0x2b,
     /// PID 1 could not prepare the guest; the console says what was missing.
     SetupFailed = 0x2c,
+    /// The kernel did not unpack all of the initramfs.
+    NotUnpacked = 0x2d,
 }
 
 impl GuestExit {
     /// Every way for a guest to end its machine.
-    pub const ALL: [Self; 3] = [Self::Finished, Self::AgentDied, Self::SetupFailed];
+    pub const ALL: [Self; 4] = [Self::Finished, Self::AgentDied, Self::SetupFailed, Self::NotUnpacked];
 
     /// The status QEMU exits with: `isa-debug-exit` shifts the byte and sets the lowest bit (hw/misc/debugexit.c).
     #[must_use]

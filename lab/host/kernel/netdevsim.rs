@@ -139,7 +139,7 @@ pub fn ensure(
     on_event: &mut dyn FnMut(DownloadEvent),
 ) -> Result<PathBuf, NetdevsimError> {
     let key = key(kernel, module);
-    let tree = cache.path("modules").join(&key);
+    let tree = cache.place(format!("modules/{key}"), is_whole);
     if !is_whole(&tree) {
         if policy == InstallPolicy::CachedOnly {
             let (title, size) = (module.title(), module.size());

@@ -141,7 +141,14 @@ impl Store {
             }
         }
         self.cache.touch(&tree)?;
-        Ok(Kernel {
+        Ok(self.kernel(pin))
+    }
+
+    /// The pinned kernel as it is, or would be, in the cache.
+    #[must_use]
+    pub fn kernel(&self, pin: &KernelPin) -> Kernel {
+        let tree = self.tree(pin);
+        Kernel {
             id: pin.name(),
             release: pin.release.clone(),
             key: pin.key(),
@@ -153,7 +160,7 @@ impl Store {
                 index: tree.join("modules.index"),
                 built: Vec::new(),
             },
-        })
+        }
     }
 
     /// Reads every file of a cached kernel. A damaged one is removed, so that nothing boots it.
@@ -194,7 +201,7 @@ impl Store {
         let image = fs::canonicalize(image).at("find", image)?;
         let modules = modules.map(|dir| fs::canonicalize(dir).at("find", dir)).transpose()?;
         let key = image_key(&image, modules.as_deref())?;
-        let tree = self.cache.path("images").join(&key);
+        let tree = self.cache.place(format!("images/{key}"), |tree| touched(tree).is_none());
         if touched(&tree).is_some() {
             let _held = self.cache.lock(&key)?;
             if touched(&tree).is_some() {
@@ -246,7 +253,7 @@ impl Store {
         let now = Manifest::of(tree)?;
         let damages =
             Manifest::read(tree).map_or_else(|| vec![Damage::no_manifest()], |was| was.differences(&now));
-        if damages.is_empty() && touched(tree).is_some() {
+        if damages.is_empty() && touched(tree).is_some() && !self.cache.is_read_only() {
             // The whole cache was copied, and not the times: the content is what counts.
             let scratch = self.cache.scratch()?;
             now.write(&scratch.path(""))?;

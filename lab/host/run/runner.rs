@@ -215,8 +215,7 @@ pub(crate) fn start(
         let ready = vm.wait_ready().map_err(Box::new)?;
         return Ok((vm, (ready.release, Vec::new())));
     }
-    let states = machine.cache.path("machines");
-    let started = warm::start(machine.qemu, spec, timeouts, &states)?;
+    let started = warm::start(machine.qemu, spec, timeouts, machine.cache)?;
     let notes = started.note.iter().map(Note::to_string).collect();
     Ok((started.vm, (started.ready.release, notes)))
 }
@@ -322,8 +321,7 @@ pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<Stri
     if machine.cold || warm_check::is_distrusted(machine) {
         return Ok(None);
     }
-    let states = machine.cache.path("machines");
-    match warm::prepare(machine.qemu, &spec, machine.timeouts, &states) {
+    match warm::prepare(machine.qemu, &spec, machine.timeouts, machine.cache) {
         Ok(note) => Ok(note.map(|note| note.to_string())),
         Err(StartError::Qemu(error)) => Err(RunError::from(error).into()),
         Err(StartError::Death(death)) => Err(Unstarted::Died(death)),
@@ -527,7 +525,8 @@ fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timi
         Cause::Panic { .. } => Outcome::Panic,
         Cause::Hang { .. } => Outcome::Hang,
         Cause::BootFail { .. } => Outcome::BootFail,
-        Cause::AgentDied { .. }
+        Cause::NotUnpacked
+        | Cause::AgentDied { .. }
         | Cause::Garbage { .. }
         | Cause::QemuKilled { .. }
         | Cause::QemuExited { .. } => Outcome::Error,

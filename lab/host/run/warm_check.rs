@@ -4,13 +4,13 @@
 //! The first run with KVM finds out: it is carried out on a booted machine and on a restored one, and the canonical texts
 //! are compared. The answer is kept for this QEMU, this host's kernel and processor.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::file;
 use crate::host::run::runner::{Machine, Run, RunError};
 use crate::host::vm::accel;
 use crate::host::vm::qemu::Accelerator;
@@ -21,6 +21,9 @@ use crate::report::snapshot;
 pub const CHECK_VARIABLE: &str = "LAB_CHECK_WARM";
 
 const ANSWER_FILE: &str = "warm-check.json";
+
+/// An answer is a line or two.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Cells of a matrix that run at the same time wait for the first answer.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -169,8 +172,8 @@ fn question(machine: &Machine<'_>) -> Answer {
     }
 }
 
-fn recall(file: &Path, question: &Answer) -> Option<Answer> {
-    let remembered: Answer = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+fn recall(path: &Path, question: &Answer) -> Option<Answer> {
+    let remembered: Answer = serde_json::from_slice(&file::read(path, ANSWER_BYTES_MAX).ok()?).ok()?;
     let asked = Answer { difference: remembered.difference.clone(), ..question.clone() };
     (remembered == asked).then_some(remembered)
 }
@@ -185,6 +188,8 @@ fn remember(file: &Path, answer: &Answer) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::report::document::{Document, FlowDocument, KernelDocument, Timing, TrialDocument};
 

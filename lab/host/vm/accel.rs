@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::file;
 use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use crate::host::vm::{Timeouts, Vm};
 
@@ -25,6 +26,9 @@ const KVM_DEVICE: &str = "/dev/kvm";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ANSWER_FILE: &str = "accelerator.json";
+
+/// An answer is a line or two.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,8 +150,8 @@ fn question(qemu: &Qemu) -> Answer {
     Answer { host_release: host_release(), host_cpu: host_cpu(), qemu: qemu.release.clone(), failure: None }
 }
 
-fn recall(file: &Path, question: &Answer) -> Option<Answer> {
-    let remembered: Answer = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+fn recall(path: &Path, question: &Answer) -> Option<Answer> {
+    let remembered: Answer = serde_json::from_slice(&file::read(path, ANSWER_BYTES_MAX).ok()?).ok()?;
     let asked = Answer { failure: remembered.failure.clone(), ..question.clone() };
     (remembered == asked).then_some(remembered)
 }

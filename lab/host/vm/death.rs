@@ -74,6 +74,8 @@ pub enum Cause {
         /// What it said.
         reason: String,
     },
+    /// The kernel did not unpack all of the initramfs. What it left away it would seem to lack.
+    NotUnpacked,
     /// The kernel is well; the agent in it is not.
     AgentDied {
         /// Its last words.
@@ -111,6 +113,10 @@ impl Cause {
             Self::BootFail { .. } => {
                 "`lab kernels verify` says whether the cached kernel is whole; of your own image, see that its modules are of its version"
             }
+            Self::NotUnpacked => {
+                "`lab kernels verify` removes its initramfs, which may be damaged; or its binary is too large for the \
+                 guest's memory: build it with --release, or strip(1) it"
+            }
             Self::AgentDied { .. } => {
                 "this is a fault of the lab, not of the kernel: report it with these lines"
             }
@@ -137,6 +143,7 @@ impl fmt::Display for Cause {
                 write!(f, "the guest hung {phase}: {notice} ({fingerprint})")
             }
             Self::BootFail { reason } => write!(f, "the guest did not boot: {reason}"),
+            Self::NotUnpacked => f.write_str("the guest did not unpack all of its initramfs"),
             Self::AgentDied { reason } => write!(f, "the agent died: {reason}"),
             Self::Garbage { what } => write!(f, "garbage on the channel: {what}"),
             Self::QemuKilled { signal } => write!(f, "qemu was killed by signal {signal}"),
@@ -202,6 +209,7 @@ fn judge_guest_exit(exit: GuestExit, phase: Phase, lines: &[String]) -> Result<(
     };
     match exit {
         GuestExit::SetupFailed => Err(Cause::BootFail { reason: reason() }),
+        GuestExit::NotUnpacked => Err(Cause::NotUnpacked),
         GuestExit::AgentDied if phase == Phase::Boot => Err(Cause::BootFail { reason: reason() }),
         GuestExit::AgentDied => Err(Cause::AgentDied { reason: reason() }),
         GuestExit::Finished if phase == Phase::Boot => {
@@ -267,7 +275,9 @@ mod tests {
         let finished = exited(GuestExit::Finished.qemu_status());
         let agent_died = exited(GuestExit::AgentDied.qemu_status());
         let setup_failed = exited(GuestExit::SetupFailed.qemu_status());
-        let cases: [(ExitStatus, &str, Phase, &[&str], &str); 15] = [
+        let not_unpacked = exited(GuestExit::NotUnpacked.qemu_status());
+        let cases: [(ExitStatus, &str, Phase, &[&str], &str); 16] = [
+            (not_unpacked, "", Phase::Boot, &["lab: setup: x"], "did not unpack all of its initramfs"),
             (finished, "", Phase::End, &["WARNING: at x"], "finished with 1 warnings"),
             (finished, "", Phase::Boot, &[], "did not boot: it ended before"),
             (finished, "", Phase::End, &["BUG: scheduling while atomic"], "kernel panicked: BUG: scheduling"),

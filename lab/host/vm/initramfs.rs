@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use object::elf::{FileHeader64, PT_INTERP};
@@ -13,16 +13,19 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use sha2::{Digest, Sha256};
 
 use crate::host::cache::{Cache, CacheError};
+use crate::host::file;
 use crate::host::file::{At, FileError};
 use crate::host::kernel::modules::{ModuleFile, ModulesError};
 use crate::host::kernel::pins::hex;
 use crate::host::kernel::store::Kernel;
+use crate::host::vm::checksum;
+use crate::plan::handshake::INITRAMFS_END;
 
 /// Room for packed images, of 10 to 30 MB each; every rebuild of the lab makes new ones.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
 
 /// Part of every image's name: a new number where the content changes for the same inputs.
-const IMAGE_FORMAT: u32 = 1;
+const IMAGE_FORMAT: u32 = 2;
 
 /// Without these the modules make devices of their own at load: bond0 in the first namespace, for one,
 /// which turns a later "create bond0" into EEXIST.
@@ -78,20 +81,35 @@ pub fn build(
     modules: &[&str],
     extras: &[Extra],
 ) -> Result<PathBuf, InitramfsError> {
-    let path = cache.path("initramfs").join(format!("{}.cpio", key(kernel, init, modules, extras)?));
-    if !path.exists() {
+    let path = cache.place(format!("initramfs/{}.cpio", key(kernel, init, modules, extras)?), is_whole);
+    if !is_whole(&path) {
         let bytes = fs::read(init).at("read", init)?;
         check_static(init, &bytes)?;
         let files = kernel.modules.closure(modules)?;
         let scratch = cache.scratch()?;
         let partial = scratch.path("cpio");
-        let file = File::create(&partial).at("create", &partial)?;
-        pack(BufWriter::new(file), bytes, (&files, extras), &partial)?;
-        scratch.publish(&partial, &path)?;
+        pack(&partial, bytes, (&files, extras))?;
+        if path.exists() {
+            cache.remove(&path)?;
+        }
+        scratch.publish_checked(&partial, &path)?;
         cache.evict("initramfs", IMAGES_BYTES_MAX)?;
     }
     cache.touch(&path)?;
     Ok(path)
+}
+
+/// Whether an image is as it was packed: its last entry has the checksum of all before it.
+fn is_whole(path: &Path) -> bool {
+    let end = cpio_end(&[0; 32]);
+    let checked = || -> io::Result<bool> {
+        let file = file::open(path).map_err(|error| error.source)?;
+        let Some(length) = file.metadata()?.len().checked_sub(end.len() as u64) else { return Ok(false) };
+        let mut found = vec![0; end.len()];
+        file.read_exact_at(&mut found, length)?;
+        Ok(found == cpio_end(&checksum::once(&file, 0..length)?))
+    };
+    checked().unwrap_or(false)
 }
 
 /// Removes the images made of the kernel `release`, which are packed again when they are needed.
@@ -155,10 +173,9 @@ fn check_static(path: &Path, bytes: &[u8]) -> Result<(), InitramfsError> {
 type Entry = (u32, (u32, u32), Vec<u8>);
 
 fn pack(
-    out: impl Write,
+    path: &Path,
     init: Vec<u8>,
     (modules, extras): (&[ModuleFile], &[Extra]),
-    path: &Path,
 ) -> Result<(), InitramfsError> {
     // In the order of their names a directory comes before what is in it.
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
@@ -182,8 +199,19 @@ fn pack(
         let content = fs::read(file).at("read", file)?;
         entries.insert(name.clone(), (S_IFREG | 0o755, (0, 0), content));
     }
-    write_cpio(out, &entries).at("write", path)?;
+    write_whole(path, &entries).at("write", path)?;
     Ok(())
+}
+
+/// Writes the entries, and the end that vouches for them.
+fn write_whole(path: &Path, entries: &BTreeMap<String, Entry>) -> io::Result<()> {
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    let mut out = BufWriter::new(&file);
+    write_cpio(&mut out, entries)?;
+    out.flush()?;
+    drop(out);
+    let body = checksum::from(&file, 0)?;
+    file.write_all_at(&cpio_end(&checksum::of(&file, body.clone())?), body.end)
 }
 
 fn load_line(module: &ModuleFile) -> String {
@@ -200,7 +228,17 @@ fn write_cpio(mut out: impl Write, entries: &BTreeMap<String, Entry>) -> io::Res
         entry.write_all(content)?;
         entry.finish()?;
     }
-    cpio::newc::trailer(&mut out)?.flush()
+    Ok(())
+}
+
+/// The last entry, which has the checksum of all bytes before it, and the archive's trailer.
+fn cpio_end(sum: &[u8; 32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let content = (S_IFREG | 0o644, (0, 0), hex(sum).into_bytes());
+    write_cpio(&mut bytes, &BTreeMap::from([(INITRAMFS_END.to_owned(), content)]))
+        .and_then(|()| cpio::newc::trailer(&mut bytes).map(drop))
+        .expect("a write to memory does not fail");
+    bytes
 }
 
 #[cfg(test)]
@@ -269,7 +307,7 @@ mod tests {
         assert_eq!(
             listed.join(" "),
             "dev dev/console dev/null init lab lab/modules lab/modules.load lab/modules/bonding.ko \
-             lab/modules/tls.ko proc sys tmp"
+             lab/modules/tls.ko proc sys tmp lab/end"
         );
         let load = entries.iter().find(|(name, ..)| name == "lab/modules.load").unwrap();
         assert_eq!(load.2, "bonding.ko max_bonds=0\ntls.ko\n");
@@ -279,6 +317,51 @@ mod tests {
         assert_eq!(build(&cache, &kernel, &init, &["bonding", "tls"], &[]).unwrap(), path);
         assert_eq!(fs::read(&path).unwrap(), bytes);
         assert_ne!(build(&cache, &kernel, &init, &["tls"], &[]).unwrap(), path);
+    }
+
+    #[test]
+    fn a_damaged_image_is_packed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache")).unwrap();
+        let init = dir.path().join("lab");
+        fs::write(&init, elf(1)).unwrap();
+        let kernel = kernel(dir.path());
+        let build = || build(&cache, &kernel, &init, &["bonding"], &[]).unwrap();
+        let path = build();
+        let whole = fs::read(&path).unwrap();
+        type Damage = fn(&Path, usize);
+        let damages: [(&str, Damage); 6] = [
+            ("another bit", |path, length| {
+                let file = File::options().read(true).write(true).open(path).unwrap();
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, length as u64 / 2).unwrap();
+                file.write_all_at(&[byte[0] ^ 1], length as u64 / 2).unwrap();
+            }),
+            ("a lost end", |path, length| {
+                File::options().write(true).open(path).unwrap().set_len(length as u64 - 200).unwrap();
+            }),
+            ("nothing in it", |path, _| drop(File::create(path).unwrap())),
+            ("more in it", |path, length| {
+                let file = File::options().write(true).open(path).unwrap();
+                file.write_all_at(b"0707", length as u64).unwrap();
+            }),
+            ("a FIFO", |path, _| {
+                fs::remove_file(path).unwrap();
+                nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+            }),
+            ("a directory", |path, _| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir_all(path.join("x")).unwrap();
+            }),
+        ];
+        for (what, damage) in damages {
+            damage(&path, whole.len());
+            assert_eq!(build(), path);
+            assert!(fs::read(&path).unwrap() == whole, "{what}");
+        }
+        let made = fs::metadata(&path).unwrap().ino();
+        build();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), made, "a whole one stays");
     }
 
     #[test]

@@ -6,16 +6,18 @@
 //! talks to nobody outside who could be fooled by them; so no seed is sent.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::host::cache::{Cache, CacheError};
+use crate::host::file;
+use crate::host::file::FileError;
 use crate::host::vm::death::Death;
 use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use crate::host::vm::qmp::QmpError;
@@ -34,17 +36,13 @@ const HEADER_BYTES: u64 = 1024 * 1024;
 /// How many states stay that nobody has used of late. 75 MB each.
 const STATES_MAX: usize = 40;
 const STATE_SUFFIX: &str = "machine";
-const LOCK_SUFFIX: &str = "lock";
-const UNFINISHED_PREFIX: &str = "unfinished-";
-/// Saving takes seconds: what is older was left by a lab that was killed.
-const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(3600);
 
 const USE_MARK_INTERVAL: Duration = Duration::from_secs(3600);
 /// A matrix of the whole gallery has more machines than [`STATES_MAX`], and none of them may go before its cells ran.
 const IN_USE_AGE_MAX: Duration = Duration::from_secs(2 * USE_MARK_INTERVAL.as_secs());
 
 /// Raised when the header or the way to save changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why there is no guest that waits for work.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +70,9 @@ pub enum Note {
         /// What was wrong with it.
         why: String,
     },
+    /// There is no such machine in a cache that cannot be written to.
+    #[error("the cache is read-only and has no saved machine for this: this run booted cold")]
+    ReadOnly,
     /// The machine could not be saved.
     #[error("the machine could not be saved ({why}): this run booted cold")]
     NotSaved {
@@ -93,12 +94,32 @@ pub struct Started {
     pub note: Option<Note>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What is before the machine in its file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    format: u32,
-    ready: Ready,
+    saved: Saved,
+    /// Checksum of `saved`.
     sha256: String,
+}
+
+/// What a file says of the machine in it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    format: u32,
+    /// The name it was saved under, see [`state_path`].
+    key: String,
+    ready: Ready,
+    /// Checksum of the machine.
+    sha256: String,
+}
+
+impl Saved {
+    fn sealed(self) -> Header {
+        let text = serde_json::to_vec(&self).expect("plain data");
+        Header { sha256: checksum::hex(&Sha256::digest(&text)), saved: self }
+    }
 }
 
 /// What keeps a saved machine from being restored.
@@ -112,8 +133,14 @@ enum RestoreError {
     File(#[from] io::Error),
     #[error("no header of format {FORMAT}")]
     Header,
+    #[error("it was saved as another machine")]
+    Key,
     #[error("its checksum does not match")]
     Checksum,
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Named(#[from] FileError),
 }
 
 /// Gives a guest that waits for work: restored from `cache` where possible, saved there first where not, booted cold
@@ -121,7 +148,7 @@ enum RestoreError {
 ///
 /// # Errors
 /// When a cold boot fails as well.
-pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Result<Started, StartError> {
+pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Cache) -> Result<Started, StartError> {
     if !qemu.has_mapped_ram() {
         let note = Note::NoMappedRam { release: qemu.release.clone() };
         return cold(qemu, spec, timeouts, Some(note));
@@ -132,14 +159,14 @@ pub fn start(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, cache: &Path) -> Re
             return cold(qemu, spec, timeouts, Some(Note::NotSaved { why: error.to_string() }));
         }
     };
-    if let Err(unsaved) = ensure(qemu, spec, timeouts, &path)? {
+    if let Err(unsaved) = ensure(qemu, spec, timeouts, (cache, &path))? {
         return cold(qemu, spec, timeouts, Some(unsaved));
     }
     match restore(qemu, spec, timeouts, &path) {
         Ok((vm, ready)) => Ok(Started { vm, ready, is_warm: true, note: None }),
         Err(RestoreError::Qemu(error)) => Err(error.into()),
         Err(error) => {
-            let _ = fs::remove_file(&path);
+            let _ = cache.remove(&path);
             cold(qemu, spec, timeouts, Some(Note::Discarded { why: error.to_string() }))
         }
     }
@@ -153,13 +180,13 @@ pub fn prepare(
     qemu: &Qemu,
     spec: &VmSpec,
     timeouts: Timeouts,
-    cache: &Path,
+    cache: &Cache,
 ) -> Result<Option<Note>, StartError> {
     if !qemu.has_mapped_ram() {
         return Ok(Some(Note::NoMappedRam { release: qemu.release.clone() }));
     }
     match state_path(qemu, spec, cache) {
-        Ok(path) => Ok(ensure(qemu, spec, timeouts, &path)?.err()),
+        Ok(path) => Ok(ensure(qemu, spec, timeouts, (cache, &path))?.err()),
         Err(error) => Ok(Some(Note::NotSaved { why: error.to_string() })),
     }
 }
@@ -169,29 +196,25 @@ fn ensure(
     qemu: &Qemu,
     spec: &VmSpec,
     timeouts: Timeouts,
-    path: &Path,
+    (cache, path): (&Cache, &Path),
 ) -> Result<Result<(), Note>, StartError> {
     if path.exists() {
         return Ok(Ok(()));
     }
+    if cache.is_read_only() {
+        return Ok(Err(Note::ReadOnly));
+    }
     // Two that want the same machine do not both boot it. Without the lock they would, and be right all the same.
-    let _held = lock(path).ok();
+    let _held = cache.lock(&format!("{}.{STATE_SUFFIX}", key_of(path))).ok();
     if path.exists() {
         return Ok(Ok(()));
     }
     let Started { mut vm, ready, .. } = cold(qemu, spec, timeouts, None)?;
-    if let Err(error) = save(&mut vm, ready, path) {
+    if let Err(error) = save(&mut vm, ready, cache, path) {
         return Ok(Err(Note::NotSaved { why: error.to_string() }));
     }
     prune(path.parent().unwrap_or(Path::new(".")));
     Ok(Ok(()))
-}
-
-/// Waits for as long as another lab, or another thread of this one, makes the machine of that name.
-fn lock(path: &Path) -> io::Result<Flock<File>> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let file = File::create(path.with_extension(LOCK_SUFFIX))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 fn cold(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, note: Option<Note>) -> Result<Started, StartError> {
@@ -205,7 +228,7 @@ fn cold(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, note: Option<Note>) -> R
 ///
 /// # Errors
 /// When kernel or initramfs cannot be read.
-pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> io::Result<PathBuf> {
+pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Cache) -> io::Result<PathBuf> {
     let mut key = Sha256::new();
     let mut add = |bytes: &[u8]| {
         key.update((bytes.len() as u64).to_le_bytes());
@@ -223,7 +246,8 @@ pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> io::Result<PathBu
         add(&meta.mtime_nsec().to_le_bytes());
     }
     // By content: it is built again for each lab binary, and often comes out the same.
-    add(&checksum::of_file(&File::open(&spec.initramfs)?, 0)?);
+    let initramfs = file::open(&spec.initramfs).map_err(|error| error.source)?;
+    add(&checksum::once(&initramfs, checksum::from(&initramfs, 0)?)?);
     for word in spec.shape() {
         add(word.as_encoded_bytes());
     }
@@ -231,24 +255,28 @@ pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> io::Result<PathBu
         // -cpu host: the guest has seen this processor.
         add(accel::host_cpu().as_bytes());
     }
-    Ok(cache.join(format!("{}.{STATE_SUFFIX}", checksum::hex(&key.finalize()))))
+    Ok(cache.path(format!("machines/{}.{STATE_SUFFIX}", checksum::hex(&key.finalize()))))
+}
+
+/// The name of a saved machine without its ending.
+fn key_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Stops the machine and writes it to `path`, which appears only when it is whole.
-fn save(vm: &mut Vm, ready: Ready, path: &Path) -> Result<(), RestoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(dir)?;
+fn save(vm: &mut Vm, ready: Ready, cache: &Cache, path: &Path) -> Result<(), RestoreError> {
+    let scratch = cache.scratch()?;
+    let unfinished = scratch.path("machine");
+    let file = File::options().read(true).write(true).create_new(true).open(&unfinished)?;
     let qmp = &mut vm.process.qmp;
     qmp.execute("stop", json!({}))?;
-    qmp.migrate("migrate", &uri(unfinished.path()), SAVE_TIMEOUT)?;
-    let sha256 = checksum::hex(&checksum::of_file(unfinished.as_file(), HEADER_BYTES)?);
-    let mut header =
-        serde_json::to_vec(&Header { format: FORMAT, ready, sha256 }).map_err(io::Error::from)?;
+    qmp.migrate("migrate", &uri(&unfinished), SAVE_TIMEOUT)?;
+    let sha256 = checksum::hex(&checksum::of(&file, checksum::from(&file, HEADER_BYTES)?)?);
+    let saved = Saved { format: FORMAT, key: key_of(path), ready, sha256 };
+    let mut header = serde_json::to_vec(&saved.sealed()).map_err(io::Error::from)?;
     header.push(b'\n');
-    io::Seek::rewind(&mut unfinished)?;
-    unfinished.write_all(&header)?;
-    unfinished.persist(path).map_err(|error| error.error)?;
+    file.write_all_at(&header, 0)?;
+    scratch.publish_checked(&unfinished, path)?;
     Ok(())
 }
 
@@ -257,18 +285,18 @@ fn uri(path: &Path) -> String {
 }
 
 fn restore(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, path: &Path) -> Result<(Vm, Ready), RestoreError> {
-    let file = File::open(path)?;
-    let header = read_header(&file)?;
+    let file = file::open(path)?;
+    let saved = read_header(&file, &key_of(path))?;
     mark_use(&file);
     let mut vm = Vm::start(qemu, spec, timeouts, true)?;
     // QEMU reads the pages while this process checks them; nothing runs before both are done.
     let checked = std::thread::scope(|scope| {
-        let check = scope.spawn(|| checksum::matches(&file, HEADER_BYTES, &header.sha256));
+        let check = scope.spawn(|| checksum::once(&file, checksum::from(&file, HEADER_BYTES)?));
         let qmp = &mut vm.process.qmp;
         let loaded = qmp.migrate("migrate-incoming", &uri(path), RESTORE_TIMEOUT);
-        let matches = check.join().expect("reading a file does not panic")?;
+        let sum = check.join().expect("reading a file does not panic")?;
         // A damaged file fails to load as well, for a reason that says less.
-        if !matches {
+        if checksum::hex(&sum) != saved.sha256 {
             return Err(RestoreError::Checksum);
         }
         loaded?;
@@ -277,7 +305,7 @@ fn restore(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, path: &Path) -> Resul
     });
     checked?;
     vm.set_ready();
-    Ok((vm, header.ready))
+    Ok((vm, saved.ready))
 }
 
 /// Least recently used states are pruned first. Not at every use: a changed time has the file checked again.
@@ -288,34 +316,38 @@ fn mark_use(file: &File) {
     }
 }
 
-fn read_header(file: &File) -> Result<Header, RestoreError> {
+/// The header of the machine that was saved under this key.
+fn read_header(file: &File, key: &str) -> Result<Saved, RestoreError> {
     let mut bytes = Vec::new();
     file.take(HEADER_BYTES).read_to_end(&mut bytes)?;
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let header: Header = serde_json::from_str(&clean::json(&line, &[])).map_err(|_| RestoreError::Header)?;
-    (header.format == FORMAT).then_some(header).ok_or(RestoreError::Header)
+    let Header { saved, sha256 } = header;
+    if saved.format != FORMAT {
+        return Err(RestoreError::Header);
+    }
+    let header = saved.sealed();
+    if header.sha256 != sha256 {
+        return Err(RestoreError::Checksum);
+    }
+    if header.saved.key == key { Ok(header.saved) } else { Err(RestoreError::Key) }
 }
 
-/// Deletes the least recently used states beyond [`STATES_MAX`] that are not in use, and what killed labs left. A state
-/// that another lab is restoring stays with it: the file is open.
-fn prune(cache: &Path) {
-    let Ok(entries) = fs::read_dir(cache) else {
+/// Deletes the least recently used states beyond [`STATES_MAX`] that are not in use. A state that another lab is
+/// restoring stays with it: the file is open.
+fn prune(machines: &Path) {
+    let Ok(entries) = fs::read_dir(machines) else {
         return;
     };
     let mut states: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in entries.flatten() {
-        let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else {
-            continue;
-        };
         let path = entry.path();
-        let age = modified.elapsed().unwrap_or_default();
-        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED_PREFIX.as_bytes()) {
-            if age > UNFINISHED_AGE_MAX {
-                let _ = fs::remove_file(&path);
-            }
-        } else if path.extension().is_some_and(|extension| extension == STATE_SUFFIX) {
-            states.push((modified, path));
+        let used = entry.metadata().and_then(|meta| meta.modified());
+        if let Ok(used) = used
+            && path.extension().is_some_and(|extension| extension == STATE_SUFFIX)
+        {
+            states.push((used, path));
         }
     }
     states.sort();
@@ -328,6 +360,8 @@ fn prune(cache: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn spec(dir: &Path) -> (Qemu, VmSpec) {
@@ -343,7 +377,8 @@ mod tests {
     fn whatever_changes_the_machine_changes_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let (qemu, base) = spec(dir.path());
-        let name = |qemu: &Qemu, spec: &VmSpec| state_path(qemu, spec, dir.path()).unwrap();
+        let cache = Cache::at(dir.path().join("cache")).unwrap();
+        let name = |qemu: &Qemu, spec: &VmSpec| state_path(qemu, spec, &cache).unwrap();
         let first = name(&qemu, &base);
         assert_eq!(first, name(&qemu, &base));
 
@@ -364,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_go_first_and_leftovers_of_a_killed_lab_with_them() {
+    fn the_least_recently_used_go_first() {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let touch = |name: &str, age_s: u64| {
@@ -375,8 +410,6 @@ mod tests {
             touch(&format!("{n}.{STATE_SUFFIX}"), IN_USE_AGE_MAX.as_secs() + 100 + n);
         }
         touch(&format!("in-use.{STATE_SUFFIX}"), 100);
-        touch("unfinished-old", 2 * 3600);
-        touch("unfinished-new", 10);
         prune(dir.path());
         let exists = |name: &str| dir.path().join(name).exists();
         assert!(exists("0.machine") && exists(&format!("{}.machine", STATES_MAX - 2)));
@@ -386,7 +419,35 @@ mod tests {
         }
         prune(dir.path());
         assert!(exists("in-use.machine") && !exists("0.machine"), "a matrix may need more at a time");
-        assert!(!exists("unfinished-old") && exists("unfinished-new"));
+    }
+
+    fn header(key: &str) -> Header {
+        let ready =
+            Ready { protocol: PROTOCOL, release: "6.12.57".into(), modules: 3, refused_modules: Vec::new() };
+        Saved { format: FORMAT, key: key.into(), ready, sha256: "0".repeat(64) }.sealed()
+    }
+
+    fn read(text: &str) -> Result<Saved, RestoreError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        read_header(&file, "abc")
+    }
+
+    #[test]
+    fn a_header_belongs_to_its_key_and_each_change_of_it_is_seen() {
+        let text = serde_json::to_string(&header("abc")).unwrap();
+        assert_eq!(read(&format!("{text}\n")).unwrap(), header("abc").saved);
+        let other = serde_json::to_string(&header("abd")).unwrap();
+        assert!(matches!(read(&other), Err(RestoreError::Key)));
+        for (from, to) in [("6.12.57", "6.12.58"), (":3", ":4"), ("abc", "abd"), ("\"0", "\"1")] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text);
+            assert!(matches!(read(&changed), Err(RestoreError::Checksum)), "{changed}");
+        }
+        for cut in [0, 1, text.len() / 2, text.len() - 1] {
+            assert!(matches!(read(&text[..cut]), Err(RestoreError::Header)), "{cut}");
+        }
     }
 
     #[test]
