@@ -1,6 +1,9 @@
 //! A matrix for people: the grid, what the kernels did differently, what is not as expected, and what it cost.
 
+pub(crate) mod problems;
 pub(crate) mod substitutes;
+
+pub use problems::problem;
 
 use std::fmt::Write;
 
@@ -9,7 +12,8 @@ use indexmap::IndexMap;
 use crate::judge::outcome::Outcome;
 use crate::report::behaviour;
 use crate::report::behaviour::Difference;
-use crate::report::matrix::{Behaviours, Cell, Matrix, Measures, Standing};
+use crate::report::grid::problems::problems;
+use crate::report::matrix::{Behaviours, Matrix, Measures, Standing};
 
 /// Lines are kept within this many columns.
 const WIDTH: usize = 100;
@@ -335,63 +339,6 @@ fn skips(matrix: &Matrix) -> String {
     out
 }
 
-/// What is not as expected, cell by cell, with what to do next.
-fn problems(matrix: &Matrix) -> String {
-    let mut out = String::new();
-    for cell in &matrix.cells {
-        let outcome = cell.document.outcome;
-        if !outcome.is_expected() && outcome != Outcome::Skip {
-            let _ = write!(out, "\n{}", problem(cell));
-        }
-    }
-    out
-}
-
-/// One cell that is not as expected: its verdict and why.
-pub fn problem(cell: &Cell) -> String {
-    let document = &cell.document;
-    let outcome = document.outcome;
-    let mut out =
-        format!("{} {} on {}", outcome.word().to_uppercase(), document.topology, document.kernel.id);
-    match (&document.reason, cell.snapshot.standing) {
-        (Some(reason), _) if outcome == Outcome::Skip => {
-            let _ = writeln!(out, ": {}", in_a_line(reason));
-        }
-        (Some(reason), standing) => {
-            let _ = writeln!(out, ": {}", in_a_line(reason));
-            for line in reason.lines().filter(|line| line.starts_with("next: ")) {
-                let _ = writeln!(out, "  {line}");
-            }
-            if standing == Standing::Differs {
-                out += "  another behaviour was accepted\n";
-            }
-        }
-        (None, Standing::Differs) => {
-            out += ": differs from what was accepted (accepted | now)\n";
-            out += &differences(&cell.snapshot.differences, "    ");
-        }
-        (None, _) if crate::report::matrix::unattributed(document) > 0 => {
-            let frames = crate::report::matrix::unattributed(document);
-            let _ = writeln!(out, ": {frames} frames are unaccounted for, which no snapshot covers");
-        }
-        (None, Standing::New) if cell.ran == Outcome::Pass => {
-            out += ": no snapshot is accepted for it, and CI accepts none\n";
-            out += "  next: run the same where you can review it, then `lab accept`\n";
-        }
-        (None, _) => {
-            out += ": the topology's own conditions do not hold\n";
-            for check in
-                document.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Pass | Outcome::Skip))
-            {
-                let line =
-                    format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
-                out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
-            }
-        }
-    }
-    out
-}
-
 /// The line of a reason that says what happened. A skip's further lines say what the kernel lacks.
 fn in_a_line(reason: &str) -> String {
     let mut lines = reason.lines().map(str::trim);
@@ -570,6 +517,27 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} in {text}");
         }
         assert!(!text.contains("no kernel"), "{text}");
+    }
+
+    #[test]
+    fn cells_that_fail_alike_are_told_once() {
+        let names = ["t".to_owned(), "u".to_owned()];
+        let kernels = ["6.1.1", "6.6.6", "6.12.2", "6.18.3"].map(str::to_owned);
+        let lost = [3, 3, 4, 3];
+        let cells = names.iter().flat_map(|name| {
+            kernels.iter().zip(lost).map(move |(kernel, lost)| {
+                judge(finished(name, kernel, Outcome::Fail, lost, 0), "t.toml", None, LOCAL)
+            })
+        });
+        let text = render(&Matrix::new(cells.collect(), &names, &kernels, Measures::default()));
+        is_narrow(&text);
+        for name in &names {
+            for kernels in ["6.1.1, 6.6.6, 6.18.3", "6.12.2"] {
+                let head = format!("FAIL {name} on {kernels}: the topology's own conditions do not hold\n");
+                assert!(text.contains(&head), "{head:?} in {text}");
+            }
+        }
+        assert_eq!(text.matches("expected 0, observed 3").count(), 2, "{text}");
     }
 
     #[test]

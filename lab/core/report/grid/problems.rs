@@ -1,0 +1,78 @@
+//! What of a matrix is not as expected, and why.
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+
+use crate::judge::outcome::Outcome;
+use crate::report::behaviour;
+use crate::report::document::Document;
+use crate::report::grid::{differences, in_a_line, wrap};
+use crate::report::matrix::{Cell, Matrix, Standing};
+
+/// What is not as expected, with what to do next: cells of one topology that say the same are told once.
+pub(super) fn problems(matrix: &Matrix) -> String {
+    let mut alike: IndexMap<(&str, &str, String), Vec<String>> = IndexMap::new();
+    for cell in &matrix.cells {
+        let Document { topology, kernel, outcome, .. } = &cell.document;
+        if !outcome.is_expected() && *outcome != Outcome::Skip {
+            alike.entry((topology, outcome.word(), why(cell))).or_default().push(kernel.id.clone());
+        }
+    }
+    let mut out = String::new();
+    for ((topology, outcome, why), kernels) in alike {
+        let range = behaviour::ranges(&matrix.grid.kernels, &kernels);
+        let _ = write!(out, "\n{} {topology} on {range}{why}", outcome.to_uppercase());
+    }
+    out
+}
+
+/// One cell that is not as expected: its verdict and why.
+pub fn problem(cell: &Cell) -> String {
+    let Document { topology, kernel, outcome, .. } = &cell.document;
+    format!("{} {topology} on {}{}", outcome.word().to_uppercase(), kernel.id, why(cell))
+}
+
+/// Why a cell is not as expected, from the colon on.
+fn why(cell: &Cell) -> String {
+    let document = &cell.document;
+    let outcome = document.outcome;
+    let mut out = String::new();
+    match (&document.reason, cell.snapshot.standing) {
+        (Some(reason), _) if outcome == Outcome::Skip => {
+            let _ = writeln!(out, ": {}", in_a_line(reason));
+        }
+        (Some(reason), standing) => {
+            let _ = writeln!(out, ": {}", in_a_line(reason));
+            for line in reason.lines().filter(|line| line.starts_with("next: ")) {
+                let _ = writeln!(out, "  {line}");
+            }
+            if standing == Standing::Differs {
+                out += "  another behaviour was accepted\n";
+            }
+        }
+        (None, Standing::Differs) => {
+            out += ": differs from what was accepted (accepted | now)\n";
+            out += &differences(&cell.snapshot.differences, "    ");
+        }
+        (None, _) if crate::report::matrix::unattributed(document) > 0 => {
+            let frames = crate::report::matrix::unattributed(document);
+            let _ = writeln!(out, ": {frames} frames are unaccounted for, which no snapshot covers");
+        }
+        (None, Standing::New) if cell.ran == Outcome::Pass => {
+            out += ": no snapshot is accepted for it, and CI accepts none\n";
+            out += "  next: run the same where you can review it, then `lab accept`\n";
+        }
+        (None, _) => {
+            out += ": the topology's own conditions do not hold\n";
+            for check in
+                document.checks.iter().filter(|check| !matches!(check.outcome, Outcome::Pass | Outcome::Skip))
+            {
+                let line =
+                    format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
+                out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
+            }
+        }
+    }
+    out
+}
