@@ -1,5 +1,7 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
+mod absent;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -135,8 +137,11 @@ struct Shared {
     bench: Bench,
     sources: Vec<Source>,
     kernels: Vec<Kernel>,
-    /// The build with drivers of each kernel, where one is pinned and some topology needs it; under the kernel's name.
-    with_drivers: Vec<Option<Kernel>>,
+    /// Why a kernel is not to be had, for each that is not.
+    absent: Vec<Option<String>>,
+    /// The build with drivers of each kernel, where one is pinned and some topology needs it, or why it is not to be had;
+    /// under the kernel's name.
+    with_drivers: Vec<Option<Result<Kernel, String>>>,
     pins: Vec<KernelPin>,
     all_pins: Kernels,
     repeat: u16,
@@ -150,11 +155,24 @@ impl Shared {
         stood_in.unwrap_or(topology)
     }
 
+    /// The build with drivers, for a topology that needs it.
+    fn with_drivers(&self, source: usize, kernel: usize) -> Option<&Result<Kernel, String>> {
+        let with_drivers = self.with_drivers[kernel].as_ref();
+        with_drivers.filter(|_| plan::needs_drivers(self.topology(source, kernel)))
+    }
+
     /// The kernel that a topology runs on.
     fn kernel(&self, source: usize, kernel: usize) -> &Kernel {
-        let with_drivers = self.with_drivers[kernel].as_ref();
-        let wanted = with_drivers.filter(|_| plan::needs_drivers(self.topology(source, kernel)));
+        let wanted = self.with_drivers(source, kernel).and_then(|wanted| wanted.as_ref().ok());
         wanted.unwrap_or(&self.kernels[kernel])
+    }
+
+    /// Why a cell is skipped: its kernel is not on this machine, and may not be downloaded.
+    fn why_not(&self, source: usize, kernel: usize) -> Option<&str> {
+        match self.with_drivers(source, kernel) {
+            Some(wanted) => wanted.as_ref().err().map(String::as_str),
+            None => self.absent[kernel].as_deref(),
+        }
     }
 }
 
@@ -173,13 +191,16 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     // In the order of versions, whatever the order they are named in: ranges are told over it.
     let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
     let cache = provision::cache()?;
-    let mut kernels = fetch_all(&chosen, &args.provision, &cache)?;
+    let (mut kernels, absent) = absent::fetch_all(&chosen, &args.provision, &cache)?;
     if sources.iter().any(|source| plan::needs_netdevsim(&source.topology)) {
-        for (kernel, pin) in kernels.iter_mut().zip(&chosen) {
+        for ((kernel, pin), _) in
+            kernels.iter_mut().zip(&chosen).zip(&absent).filter(|(_, why)| why.is_none())
+        {
             drivers::add_netdevsim(kernel, pin, &pins, &args.provision, &cache);
         }
     }
-    let first = kernels.first().ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
+    let first = kernels.iter().zip(&absent).find(|(_, why)| why.is_none());
+    let (first, _) = first.ok_or_else(|| Failure::usage("error: no kernel is selected"))?;
     let bench = Bench::new(args.accel, args.cold, first, &args.provision, cache.clone())?;
     if let Some(note) = &bench.note {
         eprintln!("note: {note}");
@@ -195,7 +216,10 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let accepted = Accepted::of(args, &sources)?;
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
     let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
-        (Some(topology), Some(_)) => drivers::kernel(topology, pin, &pins, &args.provision, &cache).map(Some),
+        (Some(topology), Some(generic)) => match absent::why(generic, &args.provision, &cache) {
+            Some(why) => Ok(Some(Err(why))),
+            None => drivers::kernel(topology, pin, &pins, &args.provision, &cache).map(|it| Some(Ok(it))),
+        },
         _ => Ok(None),
     };
     let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
@@ -204,6 +228,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         bench,
         sources,
         kernels,
+        absent,
         with_drivers,
         pins: chosen,
         all_pins: pins.clone(),
@@ -216,19 +241,6 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("to go on: {command}");
     }
     Ok(exit_code(&matrix))
-}
-
-/// All kernels; those that are not to be had are all named at once.
-fn fetch_all(pins: &[&KernelPin], args: &ProvisionArgs, cache: &Cache) -> Result<Vec<Kernel>, Failure> {
-    let mut kernels = Vec::new();
-    let mut failures = Vec::new();
-    for pin in pins {
-        match provision::kernel(pin, args, cache) {
-            Ok(kernel) => kernels.push(kernel),
-            Err(failure) => failures.push(failure.to_string()),
-        }
-    }
-    if failures.is_empty() { Ok(kernels) } else { Err(Failure::unavailable(failures.join("\n"))) }
 }
 
 /// The topologies of files and folders, each once, by name.
@@ -294,7 +306,11 @@ impl Accepted {
         Ok(Self { policy, snapshots })
     }
 
-    fn judge(&self, document: Document, file: &str) -> Cell {
+    /// A cell that was not run has nothing to compare.
+    fn judge(&self, document: Document, file: &str, was_run: bool) -> Cell {
+        if !was_run {
+            return judge(document, file, None, Policy { compare: false, new_fails: false });
+        }
         let snapshot = self.snapshots.get(&document.topology);
         let text = snapshot.and_then(|snapshot| snapshot.text(&document.kernel.id));
         judge(document, file, text.as_deref(), self.policy)
@@ -360,7 +376,8 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
                     let machine = shared.bench.machine(shared.kernel(source, kernel));
                     runner::failed(shared.topology(source, kernel), &machine, &panic)
                 });
-                let cell = accepted.judge(document, &sources[source].file);
+                let was_run = shared.why_not(source, kernel).is_none();
+                let cell = accepted.judge(document, &sources[source].file, was_run);
                 let outcome = cell.document.outcome;
                 let seconds = cell.document.timing_ms.total as f64 / 1000.0;
                 let is_good = outcome.is_expected() || outcome == Outcome::Skip;
@@ -427,6 +444,9 @@ fn prepare(
     let mut begun: BTreeMap<usize, Instant> = BTreeMap::new();
     let worker = Arc::clone(shared);
     let work = move |&(kernel, source): &(usize, usize)| {
+        if worker.why_not(source, kernel).is_some() {
+            return Ok(None);
+        }
         let machine = worker.bench.machine(worker.kernel(source, kernel));
         runner::prepare(worker.topology(source, kernel), &machine).map_err(Arc::new)
     };
@@ -462,6 +482,9 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
     let begun = Instant::now();
     let topology = shared.topology(*source, *kernel);
     let machine = shared.bench.machine(shared.kernel(*source, *kernel));
+    if let Some(why) = shared.why_not(*source, *kernel) {
+        return runner::skipped(topology, &machine, why);
+    }
     if let Err(why) = ready {
         return runner::unstarted(topology, &machine, why);
     }
@@ -520,6 +543,10 @@ fn measures(cells: &[Cell], wall: Duration, prepared: Duration, jobs: usize, pea
 
 /// Keeps the result for `lab accept`.
 fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
+    if cache.is_read_only() {
+        eprintln!("note: the cache is read-only: `lab accept` does not know this result");
+        return Ok(());
+    }
     let path = cache.path(LAST);
     let folder = path.parent().expect("the name has a folder in it");
     let write = || -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! `lab run`: one topology on one kernel.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, substitutes};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
+use lab::host::file::At;
 use lab::host::kernel::pins::{KernelPin, Kernels};
 use lab::host::kernel::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::run::runner::{Machine, Run};
@@ -81,6 +83,9 @@ pub struct RunArgs {
     /// Leave the drop tracepoint alone and go by counters: to measure what watching costs
     #[arg(long, hide = true)]
     no_observer: bool,
+    /// Write the records that the agent sent to FILE, a line each: what the tests of the ledger are made of
+    #[arg(long, hide = true, value_name = "FILE")]
+    records: Option<PathBuf>,
     /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
     #[arg(long, value_name = "DIR")]
     cni_plugins: Option<PathBuf>,
@@ -147,6 +152,9 @@ pub fn carry_out(
         in_machine(args, &topology, &plan, &kernel)?
     };
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if let Some(path) = &args.records {
+        write_records(path, &run).map_err(|error| Failure::unavailable_for(&error))?;
+    }
     match args.format {
         Format::Text => print!("{}", text(&topology, &run)),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
@@ -162,6 +170,11 @@ pub fn carry_out(
         }
     }
     Ok(exit_code(&run))
+}
+
+fn write_records(path: &Path, run: &Run) -> Result<(), file::FileError> {
+    let line = |record| serde_json::to_string(record).expect("plain data") + "\n";
+    fs::write(path, run.records.iter().map(line).collect::<String>()).at("write", path)
 }
 
 /// With what must break each expectation; there has to be one.

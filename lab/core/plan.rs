@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod attach_bond;
+pub mod bounds;
 pub(crate) mod build;
 pub(crate) mod cni_calls;
 pub mod exec;

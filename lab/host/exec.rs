@@ -165,8 +165,7 @@ pub fn prepare(machine: &Machine<'_>, command: &ExecCommand) -> Result<(), ExecE
     if machine.cold {
         return Ok(());
     }
-    let states = machine.cache.path("machines");
-    match warm::prepare(machine.qemu, &spec, machine.timeouts, &states) {
+    match warm::prepare(machine.qemu, &spec, machine.timeouts, machine.cache) {
         Ok(_) => Ok(()),
         Err(StartError::Qemu(error)) => Err(ExecError::Qemu(error)),
         Err(StartError::Death(death)) => Err(ExecError::Died(death)),

@@ -214,6 +214,13 @@ impl Vm {
         Ok(())
     }
 
+    /// Ends a machine that says what it should not.
+    #[must_use]
+    pub fn refuse(&mut self, what: String) -> Death {
+        self.fault = Some(Cause::Garbage { what });
+        self.die()
+    }
+
     /// Puts the cable of a NIC in, or pulls it out; the NIC tells its driver.
     ///
     /// # Errors

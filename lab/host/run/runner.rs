@@ -1,6 +1,10 @@
 //! One topology on one kernel: starts the agent, hands it the plan, collects its records, judges them.
 
 mod collected;
+mod here;
+mod shortage;
+
+pub use here::carry_out_here;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,9 +12,8 @@ use std::time::{Duration, Instant};
 use crate::host::cache::Cache;
 use crate::host::kernel::modules::ModulesError;
 use crate::host::kernel::store::Kernel;
-use crate::host::run::local::LocalAgent;
 use crate::host::run::runner::collected::{Asked, Collected};
-use crate::host::run::{local, plugins, warm_check};
+use crate::host::run::{plugins, warm_check};
 use crate::host::vm::death::{Cause, Death, Exit};
 use crate::host::vm::initramfs::InitramfsError;
 use crate::host::vm::qemu::{Accelerator, Clock, Qemu, QemuError, VmSpec};
@@ -22,6 +25,7 @@ use crate::judge::{ledger, verdict};
 use crate::net::version::Running;
 use crate::plan;
 use crate::plan::Plan;
+use crate::plan::bounds::Bounds;
 use crate::plan::lower::lower;
 use crate::plan::record::{Record, Request};
 use crate::report::document::{Document, KernelDocument, Timing};
@@ -87,6 +91,8 @@ pub struct Run {
     pub missing: Vec<String>,
     /// What the user should know about how it was run.
     pub notes: Vec<String>,
+    /// What the agent said, where it came to its end.
+    pub records: Vec<Record>,
 }
 
 /// Why there was no run at all.
@@ -161,7 +167,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
         return Ok(unfinished(topology, kernel, Outcome::Error, why, timing));
     }
     let started = Instant::now();
-    let mut collected = Collected::new();
+    let mut collected = Collected::new(Bounds::of(plan));
     let exit = match converse(&mut vm, plan, &mut collected) {
         Ok(()) => vm.finish(),
         Err(death) => Exit::Died(death),
@@ -190,7 +196,11 @@ pub(crate) fn another_release(asked: &str, runs: &str) -> Option<String> {
 fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), Death> {
     vm.send(&request(plan))?;
     while let Next::Line(line) = vm.next_line() {
-        let Some(Asked { slot, is_in }) = collected.line(&line) else { continue };
+        let asked = collected.line(&line);
+        if let Some(excess) = collected.excess() {
+            return Err(vm.refuse(excess));
+        }
+        let Some(Asked { slot, is_in }) = asked else { continue };
         let ends = plan.slots.get(slot).map(|near| [slot, near.peer]);
         let plugged = ends.ok_or_else(|| format!("the machine has no slot {slot}")).and_then(|ends| {
             let plug = |end| vm.plug(&nics::name(end), is_in).map_err(|error| error.to_string());
@@ -352,6 +362,12 @@ pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) ->
     }
 }
 
+/// The result for a topology whose kernel is not to be had.
+pub fn skipped(topology: &Topology, machine: &Machine<'_>, why: &str) -> Document {
+    let kernel = kernel_document(&lower(topology), machine);
+    unfinished(topology, kernel, Outcome::Skip, why.to_owned(), Timing::default()).document
+}
+
 /// The result for a topology at which the lab itself failed.
 pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
     let reason = format!("the lab failed: {what}\nnext: report it with the topology");
@@ -367,75 +383,6 @@ fn kernel_document(plan: &Plan, machine: &Machine<'_>) -> KernelDocument {
         accelerator: machine.accelerator.name().into(),
         clock: clock(plan, machine.accelerator).word().into(),
     }
-}
-
-/// Carries out a plan of a topology on this kernel, in namespaces of its own.
-///
-/// # Errors
-/// When the agent could not be started.
-pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> Result<Run, RunError> {
-    let begun = Instant::now();
-    let begun_here = Timing { total: millis(begun), ..Timing::default() };
-    let release = nix::sys::utsname::uname()
-        .map(|name| name.release().to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let kernel = KernelDocument {
-        id: "host".into(),
-        release,
-        backend: "host".into(),
-        accelerator: "none".into(),
-        clock: Clock::Real.word().into(),
-    };
-    if !plan.slots.is_empty() {
-        let reason = "this kernel cannot run this topology; it lacks:\n  emulated NICs, which a microVM has \
-                      (--kernel VERSION)";
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason.into(), begun_here));
-    }
-    if let Some(reason) = plugins_here(&plugin_names(plan)) {
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, begun_here));
-    }
-    let timeouts = timeouts.allowing(plan);
-    let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
-    let started = Instant::now();
-    let mut collected = Collected::new();
-    agent.send(&request(plan)).map_err(RunError::Agent)?;
-    let hung = loop {
-        match agent.next_line() {
-            // Only a machine has cables to ask for.
-            local::Next::Line(line) => drop(collected.line(&line)),
-            local::Next::Closed => break false,
-            local::Next::TimedOut => break true,
-        }
-    };
-    let (status, last_words) = agent.finish(hung).map_err(RunError::Agent)?;
-    let timing = timing(begun, started, &collected);
-    if hung || !status.success() {
-        let outcome = if hung { Outcome::Hang } else { Outcome::Error };
-        let what = if hung {
-            "the agent hung and was ended".into()
-        } else {
-            format!("the agent ended with {status}")
-        };
-        let reason = format!(
-            "{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at",
-            last_words
-        );
-        return Ok(unfinished(topology, kernel, outcome, reason, timing));
-    }
-    Ok(conclude(topology, plan, kernel, collected, timing))
-}
-
-/// Why plugins' own programs are not run on this kernel. They run as root, keep leases under /var/lib/cni and sockets
-/// under /run, where this machine's own pods have theirs, and may start what outlives them.
-fn plugins_here(names: &[String]) -> Option<String> {
-    if names.is_empty() {
-        return None;
-    }
-    Some(format!(
-        "CNI plugins' own programs ({}) are not run on this machine: they would write to its /var/lib/cni and /run\n\
-         next: run it in a microVM (--kernel VERSION), or have the lab attach the pods (--cni own)",
-        names.join(", ")
-    ))
 }
 
 fn request(plan: &Plan) -> String {
@@ -476,6 +423,13 @@ fn conclude(
             format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
         return unfinished(topology, kernel, Outcome::Error, reason, timing);
     }
+    if let Some(what) = shortage::find(&kernel.backend, &collected.records) {
+        let reason = format!(
+            "the lab ran out of something of its own: {what}\nnext: raise the limit (`ulimit -n`), free some memory, or run it \
+             in a microVM (--kernel VERSION)"
+        );
+        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+    }
     if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
         return lacking(topology, kernel, what.clone(), timing);
     }
@@ -494,7 +448,8 @@ fn conclude(
             };
             let documents = rounds::rounds(&account, plan.repetitions).iter().map(finished).collect();
             let document = rounds::together(documents).expect("a plan has a round at least");
-            Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new() }
+            let records = collected.records;
+            Run { document, account: Some(account), missing: Vec::new(), notes: Vec::new(), records }
         }
         Err(error) => {
             let reason = format!("{error}\nnext: run it again; if it repeats, report it with the topology");
@@ -542,7 +497,7 @@ fn unfinished(
     timing: Timing,
 ) -> Run {
     let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).stood_in(topology);
-    Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
+    Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
 }
 
 #[cfg(test)]
@@ -552,7 +507,7 @@ mod tests {
 
     #[test]
     fn a_guests_words_are_one_line_each() {
-        let mut collected = Collected::new();
+        let mut collected = Collected::new(Bounds { records: 10, bytes: 10_000 });
         let said = r#"{"missing":{"what":["\u001b[2J\nok 1 - forged","\u202e\u0000\r"]}}"#;
         assert!(collected.line(said).is_none() && collected.garbage.is_none());
         let what = ["\\u{1b}[2J\\nok 1 - forged", "\\u{202e}\\u{0}\\r"].map(String::from).to_vec();

@@ -228,7 +228,7 @@ mod tests {
             flows: vec![flow],
             ..TrialDocument::default()
         });
-        Run { document, account: None, missing: Vec::new(), notes: Vec::new() }
+        Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
     }
 
     #[test]
