@@ -1,7 +1,8 @@
 //! How much a guest may say: a plan asks for so many things, and each has so many records.
 //!
-//! Only the places where frames are lost are not the plan's. Measured on 5.10.262, 6.12.57 and 7.3.4 with the gallery's
-//! topologies of most trials, flows and causes: see [`PLACES_MAX`] and [`RECORD_BYTES_MAX`].
+//! Only the places where frames are lost are not the plan's. Measured on 6.12.57 with twelve topologies, one for each layer:
+//! 41 to 52 records in a run, of 480 to 570 bytes on average, the largest 15 KB; frames of one flow were lost at no more than 2
+//! places of a trial. The limits are far above that, and far below what fills a host's memory.
 
 use crate::plan::Plan;
 use crate::plan::op::Op;
