@@ -122,13 +122,10 @@ fn a_matrix_that_may_not_install_skips_the_kernels_that_are_not_there(_: Qemu, s
         .as_array()
         .unwrap()
         .iter()
-        .map(|cell| {
-            let document = &cell["document"];
-            (document["kernel"]["id"].as_str().unwrap(), document["outcome"].as_str().unwrap())
-        })
+        .map(|cell| (cell["kernel"]["id"].as_str().unwrap(), cell["outcome"].as_str().unwrap()))
         .collect();
     assert_eq!(cells, [(KERNEL, "pass"), ("6.18.15", "skip")], "{stderr}");
-    let reason = &result["cells"][1]["document"]["reason"];
+    let reason = &result["cells"][1]["reason"];
     assert!(reason.as_str().unwrap().contains("`lab kernels fetch 6.18.15` downloads it"), "{reason}");
 
     let (code, stdout, stderr) = matrix("6.18.15");
