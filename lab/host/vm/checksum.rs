@@ -16,7 +16,8 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 /// Device, inode, size and times of a file: no write leaves all of them as they were. And what of it was read.
 type Identity = ([i64; 7], u64, u64);
 
-/// Files this process has read. A matrix restores the same machine many times: 40 MB of pages take 25 ms to 60 ms.
+/// Files this process has read. A matrix restores the same machine many times, and with the processor's SHA instructions a
+/// MB takes 0.8 ms: 100 ms for the 130 MB of a saved machine, 30 ms for an initramfs.
 static READ: Mutex<BTreeMap<Identity, [u8; 32]>> = Mutex::new(BTreeMap::new());
 
 /// As [`of`], reading the file at most once while it is unchanged.
