@@ -28,9 +28,9 @@ use crate::exec::output::Output;
 use crate::syscall::netns::Namespace;
 use crate::syscall::rtnl::Rtnl;
 
-/// From the last frame to its acknowledgement. The host may have to write megabytes to a slow reader first, and says so by
-/// not taking more; only a host that is gone is silent.
-const ACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(600);
+/// From the last frame to its acknowledgement. The host writes all output first, to a pager perhaps that nobody looks at; a
+/// host that is gone takes its machine with it.
+const ACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs the command of `request`, and returns when the host has acknowledged its end.
 ///

@@ -98,8 +98,11 @@ impl Verdict {
 /// Whenever it is not known how the command ended: no machine, a guest that died, a record that was lost.
 pub fn run(machine: &Machine<'_>, command: &ExecCommand) -> Result<Ended, ExecError> {
     let begun = Instant::now();
-    // From here on Ctrl-C is the command's.
-    let signals = Signals::start().map_err(ExecError::Signals)?;
+    // From here on Ctrl-C is the command's; where there are several it ends them all, as ever.
+    let signals = match command.output {
+        Output::Own => Some(Signals::start().map_err(ExecError::Signals)?),
+        Output::Kept(_) => None,
+    };
     let spec = machine::spec(machine, command)?;
     let mut timeouts = machine.timeouts;
     // The command's time is its own.

@@ -31,6 +31,9 @@ pub enum ExecError {
     /// The machine ended as if nothing were left to do.
     #[error("the machine ended before it sent the command's end")]
     Closed,
+    /// The user ended the machine from its terminal.
+    #[error("the machine was ended by Ctrl-]")]
+    Escaped,
     /// A frame that is none.
     #[error("the guest sent what is no frame: {0}")]
     Frame(#[from] FrameError),

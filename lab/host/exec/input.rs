@@ -1,7 +1,7 @@
 //! The frames to a guest: standard input as far as the guest has granted room for it, and signals before it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -10,6 +10,8 @@ use crate::plan::exec::INPUT_WINDOW;
 use crate::plan::exec_frame::{Kind, encode};
 
 const READ_BYTES: usize = 32 * 1024;
+/// Ctrl-], which telnet(1) has for the same purpose.
+const ESCAPE: u8 = 0x1d;
 
 /// The port to a guest, and the stream that is read for it.
 pub(super) struct Input {
@@ -17,16 +19,21 @@ pub(super) struct Input {
     waiting: Vec<u8>,
     stdin: Option<File>,
     granted: u32,
+    /// Whether a key may end the machine.
+    has_keys: bool,
+    has_escaped: bool,
 }
 
 impl Input {
-    /// Sends this process's standard input, or that there is none.
-    pub(super) fn new(port: UnixStream, wants_stdin: bool) -> io::Result<Self> {
+    /// Sends this process's standard input, or that there is none. Of a terminal Ctrl-] ends the machine.
+    pub(super) fn new(port: UnixStream, wants_stdin: bool, is_terminal: bool) -> io::Result<Self> {
         port.set_nonblocking(true)?;
         // A process may have been started without standard input.
         let stdin = if wants_stdin { io::stdin().as_fd().try_clone_to_owned().ok() } else { None };
         let stdin = stdin.map(|fd: OwnedFd| File::from(fd));
-        let mut input = Self { port, waiting: Vec::new(), stdin, granted: INPUT_WINDOW };
+        let has_keys = is_terminal && stdin.as_ref().is_some_and(IsTerminal::is_terminal);
+        let mut input =
+            Self { port, waiting: Vec::new(), stdin, granted: INPUT_WINDOW, has_keys, has_escaped: false };
         if input.stdin.is_none() {
             input.queue(Kind::InputEnd, &[]);
         }
@@ -59,6 +66,7 @@ impl Input {
         match stdin.read(&mut chunk) {
             Ok(0) => self.end(),
             Ok(length) => {
+                self.has_escaped |= self.has_keys && chunk[..length].contains(&ESCAPE);
                 self.granted -= u32::try_from(length).unwrap_or(self.granted);
                 self.queue(Kind::Input, &chunk[..length]);
             }
@@ -71,6 +79,11 @@ impl Input {
     fn end(&mut self) {
         self.stdin = None;
         self.queue(Kind::InputEnd, &[]);
+    }
+
+    /// Whether the user has typed Ctrl-].
+    pub(super) fn has_escaped(&self) -> bool {
+        self.has_escaped
     }
 
     pub(super) fn has_waiting(&self) -> bool {

@@ -26,6 +26,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// From the first signal of a time-out to the end of the machine.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 64 * 1024;
+/// So much is read at once, so that a flood does not keep signals and the time-out from being looked at.
+const CHUNKS_MAX: usize = 16;
+/// From the request to the start of the command: mounts, and a topology. It takes 0.3 s, and many times that where
+/// everything is busy.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A command under way in a machine.
 pub(super) struct Session<'a> {
@@ -38,9 +43,10 @@ pub(super) struct Session<'a> {
     kept: Vec<u8>,
     kept_max: usize,
     counts: [u64; 2],
-    signals: Signals,
+    signals: Option<Signals>,
     server: Option<JoinHandle<Result<(), ServeError>>>,
     timeout: Option<Duration>,
+    asked: Instant,
     started: Option<Instant>,
     /// When the machine is ended that did not heed the time-out's signal.
     killed_at: Option<Instant>,
@@ -49,7 +55,11 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Starts to serve the host's files.
-    pub(super) fn new(vm: &'a mut Vm, command: &ExecCommand, signals: Signals) -> Result<Self, ExecError> {
+    pub(super) fn new(
+        vm: &'a mut Vm,
+        command: &ExecCommand,
+        signals: Option<Signals>,
+    ) -> Result<Self, ExecError> {
         let files = Files::new(command.out.as_deref())?;
         let ports: Result<[UnixStream; 3], _> = vm.take_ports().try_into();
         let [root, input, output] =
@@ -66,7 +76,8 @@ impl<'a> Session<'a> {
         Ok(Self {
             vm,
             files,
-            input: Input::new(input, command.stdin).map_err(ExecError::Output)?,
+            input: Input::new(input, command.stdin, command.request.terminal.is_some())
+                .map_err(ExecError::Output)?,
             output,
             frames: Frames::default(),
             sinks,
@@ -76,6 +87,7 @@ impl<'a> Session<'a> {
             signals,
             server: Some(server),
             timeout: command.timeout,
+            asked: Instant::now(),
             started: None,
             killed_at: None,
             end: None,
@@ -93,7 +105,16 @@ impl<'a> Session<'a> {
                 // It ends without an error when the machine does, which is noticed below.
                 server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
+            if self.started.is_none() && self.end.is_none() && self.asked.elapsed() > PREPARE_TIMEOUT {
+                let seconds = PREPARE_TIMEOUT.as_secs();
+                return Err(ExecError::NotPrepared(format!(
+                    "the guest was not ready for it after {seconds} s"
+                )));
+            }
             let is_open = self.wait();
+            if self.input.has_escaped() {
+                return Err(ExecError::Escaped);
+            }
             for sink in self.sinks.iter_mut().flatten() {
                 sink.write_some().map_err(ExecError::Output)?;
             }
@@ -159,7 +180,10 @@ impl<'a> Session<'a> {
 
     fn receive(&mut self) -> Result<(), ExecError> {
         let mut chunk = vec![0; READ_BYTES];
-        while !self.is_blocked() {
+        for _ in 0..CHUNKS_MAX {
+            if self.is_blocked() {
+                break;
+            }
             match self.output.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(length) => self.frames.push(&chunk[..length]),
@@ -215,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     fn pass_signals_on(&mut self) {
-        for signal in self.signals.take() {
+        for signal in self.signals.map(Signals::take).unwrap_or_default() {
             if signal == Signal::SIGWINCH {
                 if let Some((rows, columns)) = terminal::size() {
                     let content = [rows.to_le_bytes(), columns.to_le_bytes()].concat();
