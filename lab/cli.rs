@@ -18,6 +18,7 @@ mod progress;
 mod provision;
 mod report;
 mod run;
+mod shell;
 mod substitutes;
 mod testbench;
 mod try_mitigations;
@@ -59,6 +60,9 @@ enum Command {
     /// Run a program of this host in a guest with another kernel, as root, with its streams and its exit status
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::ExecArgs),
+    /// A shell of this host in a guest with another kernel, with a topology up
+    #[command(after_help = shell::EXAMPLES)]
+    Shell(shell::ShellArgs),
     /// The pinned kernels: list, fetch, add, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Accept(args) => accept::accept(&args),
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Exec(args) => exec::exec(&args),
+        Command::Shell(args) => shell::shell(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Import(args) => import::import(&args),
         Command::Report(args) => report::report(&args),

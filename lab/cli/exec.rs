@@ -1,18 +1,22 @@
 //! `lab exec`: a program of this host's in a guest with another kernel.
 
+mod table;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use lab::host::exec;
 use lab::host::exec::error::ExecError;
-use lab::host::exec::{ExecCommand, Output, Verdict};
+use lab::host::exec::{Ended, ExecCommand, Output, Verdict};
 use lab::host::kernel::pins::{KernelPin, Kernels};
 use lab::host::kernel::store::Kernel;
+use lab::host::terminal;
 use lab::host::vm::accel::Choice;
+use lab::net::clean;
 use lab::net::name::NsName;
 use lab::plan::exec::{COMMAND_BYTES_MAX, ExecRequest, How, OUT_DIR, OUT_VARIABLE};
 use lab::plan::lower::lower_standing;
@@ -27,6 +31,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   lab exec --kernel 6.12.57 -- ip -d link
   lab exec --kernel 6.12.57 --topology topologies/vlan-over-bond-tx-drop.toml --ns node -- cat /proc/net/bonding/bond0
+  lab exec --kernels quick -- sh -c 'grep . /sys/module/bonding/version /proc/version'
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='lab exec --kernel 6.12.57 --env LD_LIBRARY_PATH --' cargo test
 
 Exit status: the command's own; 128 and the number of the signal that ended it; 124 when it was ended by --timeout; 127
@@ -36,6 +41,8 @@ something needed is missing, 70 when the guest died or output was lost; `error:`
 /// The kernel of a user who names none.
 const DEFAULT_KERNEL: &str = "default";
 const MEMORY_MIB: u32 = 512;
+/// Rows and columns where this process has no terminal.
+const TERMINAL: (u16, u16) = (24, 80);
 
 /// What every environment has that names nothing else.
 const ENVIRONMENT: [(&str, &str); 5] = [
@@ -49,9 +56,15 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 /// Arguments of `lab exec`.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
-    /// A version of kernels.toml
-    #[arg(long, value_name = "VERSION", default_value = DEFAULT_KERNEL)]
-    kernel: String,
+    /// A version of kernels.toml; else the topology's own
+    #[arg(long, value_name = "VERSION", conflicts_with = "kernels")]
+    kernel: Option<String>,
+    /// Several kernels, as in 6.12.57,quick,6.12..6.18: a table, and the end of each output that ended otherwise than with 0
+    #[arg(long, value_name = "SET", conflicts_with_all = ["out", "tty"])]
+    kernels: Option<String>,
+    /// Guests at a time with --kernels; else one for each core, as far as memory goes
+    #[arg(short, long, value_name = "N", requires = "kernels")]
+    jobs: Option<usize>,
     /// A topology that is up while the command runs; its namespaces are in /run/netns
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
@@ -61,6 +74,19 @@ pub struct ExecArgs {
     /// End the command after so many seconds; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
+    /// Give the command a terminal: standard error is part of standard output then
+    #[arg(long)]
+    tty: bool,
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// The guest that a command runs in.
+#[derive(Debug, Args)]
+pub struct GuestArgs {
     /// A variable for the command: NAME=VALUE, or NAME for its value here, or PREFIX* for all of them; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
@@ -86,128 +112,173 @@ pub struct ExecArgs {
     pins: PinsArgs,
     #[command(flatten)]
     provision: ProvisionArgs,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
-/// Runs a command in a guest.
+/// Runs a command in a guest, or in several.
 pub fn exec(args: &ExecArgs) -> Result<ExitCode, Failure> {
     let topology = args.topology.as_deref().map(run::read).transpose()?;
-    let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
-    let command = command(args, topology.as_ref())?;
-    match &provision::select(&kernels, &args.kernel)?[..] {
-        [pin] => on_one(args, topology.as_ref(), pin, &kernels, &command),
-        pins => Err(Failure::usage(format!(
-            "error: `{}` is {} kernels; `lab exec` takes one",
-            args.kernel,
+    let kernels = args.guest.kernels()?;
+    let mut command = args.guest.command(topology.as_ref(), args.ns.as_deref(), &args.command)?;
+    command.timeout = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+    if args.tty {
+        command.request.terminal = Some(terminal::size().unwrap_or(TERMINAL));
+    }
+    if let Some(set) = &args.kernels {
+        let pins = provision::select(&kernels, set)?;
+        return table::on_each(&args.guest, topology.as_ref(), &pins, &kernels, (command, args.jobs));
+    }
+    let pin = one(args.kernel.as_deref(), topology.as_ref(), &kernels)?;
+    let ended = args.guest.run(topology.as_ref(), pin, &kernels, &command)?;
+    Ok(report(&ended, &command))
+}
+
+/// The kernel that is named, else the topology's own.
+pub fn one<'a>(
+    wanted: Option<&str>,
+    topology: Option<&Topology>,
+    kernels: &'a Kernels,
+) -> Result<&'a KernelPin, Failure> {
+    let own = topology.and_then(|topology| topology.kernel.as_deref());
+    let wanted = wanted.or(own).unwrap_or(DEFAULT_KERNEL);
+    match provision::select(kernels, wanted)?[..] {
+        [pin] => Ok(pin),
+        ref pins => Err(Failure::usage(format!(
+            "error: `{wanted}` is {} kernels\nhint: `lab exec --kernels {wanted}` runs a command on each",
             pins.len()
         ))),
     }
 }
 
-fn on_one(
-    args: &ExecArgs,
-    topology: Option<&Topology>,
-    pin: &KernelPin,
-    kernels: &Kernels,
-    command: &ExecCommand,
-) -> Result<ExitCode, Failure> {
-    let cache = provision::cache()?;
-    let kernel = kernel(args, topology, pin, kernels)?;
-    let bench = Bench::new(args.accel, args.cold, &kernel, &args.provision, cache)?;
-    let ended = exec::run(&bench.machine(&kernel), command)?;
+/// Says on standard error what the exit status alone does not.
+pub fn report(ended: &Ended, command: &ExecCommand) -> ExitCode {
     for note in &ended.notes {
         eprintln!("note: {note}");
     }
-    match &ended.verdict {
+    if let Some(why) = why(&ended.verdict, command) {
+        eprintln!("error: {why}");
+    }
+    ExitCode::from(ended.verdict.status())
+}
+
+fn why(verdict: &Verdict, command: &ExecCommand) -> Option<String> {
+    match verdict {
         Verdict::Ended(How::NotStarted { text, .. }) => {
-            eprintln!("error: {}: {text}", Path::new(&args.command[0]).display());
+            let program =
+                command.request.args.first().map(|word| String::from_utf8_lossy(word)).unwrap_or_default();
+            Some(clean::line(&format!("{program}: {text}")).into_owned())
         }
         Verdict::TimedOut => {
-            eprintln!("error: the command was ended: it took longer than {} s (--timeout)", args.timeout)
+            let limit = command.timeout.unwrap_or_default().as_secs();
+            Some(format!("the command was ended: it took longer than {limit} s (--timeout)"))
         }
-        Verdict::Ended(_) => {}
-    }
-    Ok(ExitCode::from(ended.verdict.status()))
-}
-
-fn kernel(
-    args: &ExecArgs,
-    topology: Option<&Topology>,
-    pin: &KernelPin,
-    kernels: &Kernels,
-) -> Result<Kernel, Failure> {
-    let cache = provision::cache()?;
-    match topology {
-        Some(topology) => drivers::kernel(topology, pin, kernels, &args.provision, &cache),
-        None => provision::kernel(pin, &args.provision, &cache),
+        Verdict::Ended(_) => None,
     }
 }
 
-fn command(args: &ExecArgs, topology: Option<&Topology>) -> Result<ExecCommand, Failure> {
-    let dir = match &args.dir {
-        Some(dir) => std::path::absolute(dir),
-        None => std::env::current_dir(),
-    };
-    let dir = dir.map_err(|error| Failure::unavailable(format!("error: the working directory: {error}")))?;
-    let mut env = environment(&args.env)?;
-    if args.out.is_some() {
-        env.push((OUT_VARIABLE.into(), OUT_DIR.into()));
+impl GuestArgs {
+    /// The pinned kernels.
+    pub fn kernels(&self) -> Result<Kernels, Failure> {
+        provision::kernels(self.pins.kernels_file.as_deref())
     }
-    let bytes = |text: &OsString| text.clone().into_vec();
-    let words: Vec<Vec<u8>> = args.command.iter().map(bytes).collect();
-    let env: Vec<(Vec<u8>, Vec<u8>)> = env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
-    let size: usize =
-        words.iter().chain(env.iter().flat_map(|(name, value)| [name, value])).map(|it| it.len() + 1).sum();
-    if size > COMMAND_BYTES_MAX {
-        return Err(Failure::usage(format!(
-            "error: arguments and environment of {size} bytes; {COMMAND_BYTES_MAX} are the most"
-        )));
+
+    /// Runs a command on one kernel.
+    pub fn run(
+        &self,
+        topology: Option<&Topology>,
+        pin: &KernelPin,
+        kernels: &Kernels,
+        command: &ExecCommand,
+    ) -> Result<Ended, Failure> {
+        let kernel = self.kernel(topology, pin, kernels)?;
+        let bench = self.bench(&kernel)?;
+        Ok(exec::run(&bench.machine(&kernel), command)?)
     }
-    let ns = topology.map(|topology| namespace(args.ns.as_deref(), topology)).transpose()?;
-    Ok(ExecCommand {
-        request: ExecRequest {
-            args: words,
-            env,
-            dir: dir.into_os_string().into_vec(),
-            plan: topology.map(lower_standing),
-            ns,
-            now_ns: 0,
-            entropy: Vec::new(),
-            terminal: None,
-            out: args.out.is_some(),
-        },
-        timeout: (args.timeout > 0).then(|| Duration::from_secs(args.timeout)),
-        modules: args.modules.clone(),
-        memory_mib: args.memory,
-        out: args.out.clone(),
-        stdin: true,
-        output: Output::Own,
-    })
+
+    fn bench(&self, kernel: &Kernel) -> Result<Bench, Failure> {
+        Bench::new(self.accel, self.cold, kernel, &self.provision, provision::cache()?)
+    }
+
+    fn kernel(
+        &self,
+        topology: Option<&Topology>,
+        pin: &KernelPin,
+        kernels: &Kernels,
+    ) -> Result<Kernel, Failure> {
+        let cache = provision::cache()?;
+        match topology {
+            Some(topology) => drivers::kernel(topology, pin, kernels, &self.provision, &cache),
+            None => provision::kernel(pin, &self.provision, &cache),
+        }
+    }
+
+    /// The command with its surroundings.
+    pub fn command(
+        &self,
+        topology: Option<&Topology>,
+        ns: Option<&str>,
+        words: &[OsString],
+    ) -> Result<ExecCommand, Failure> {
+        let dir = match &self.dir {
+            Some(dir) => std::path::absolute(dir),
+            None => std::env::current_dir(),
+        };
+        let dir =
+            dir.map_err(|error| Failure::unavailable(format!("error: the working directory: {error}")))?;
+        let mut env = environment(&self.env)?;
+        if self.out.is_some() {
+            env.push((OUT_VARIABLE.into(), OUT_DIR.into()));
+        }
+        let bytes = |text: &OsString| text.clone().into_vec();
+        let words: Vec<Vec<u8>> = words.iter().map(bytes).collect();
+        let env: Vec<(Vec<u8>, Vec<u8>)> =
+            env.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        let variables = env.iter().flat_map(|(name, value)| [name, value]);
+        let size: usize = words.iter().chain(variables).map(|word| word.len() + 1).sum();
+        if size > COMMAND_BYTES_MAX {
+            return Err(Failure::usage(format!(
+                "error: arguments and environment of {size} bytes; {COMMAND_BYTES_MAX} are the most"
+            )));
+        }
+        let ns = topology.map(|topology| namespace(ns, topology)).transpose()?;
+        Ok(ExecCommand {
+            request: ExecRequest {
+                args: words,
+                env,
+                dir: dir.into_os_string().into_vec(),
+                plan: topology.map(lower_standing),
+                ns,
+                now_ns: 0,
+                entropy: Vec::new(),
+                terminal: None,
+                out: self.out.is_some(),
+            },
+            timeout: None,
+            modules: self.modules.clone(),
+            memory_mib: self.memory,
+            out: self.out.clone(),
+            stdin: true,
+            output: Output::Own,
+        })
+    }
 }
 
 /// The namespace to run in: the one that is named, or the only one.
 fn namespace(wanted: Option<&str>, topology: &Topology) -> Result<NsName, Failure> {
     let names: Vec<&NsName> = topology.namespaces.keys().collect();
     let list = || names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match (wanted, names.as_slice()) {
-        (None, [only]) => Ok((*only).clone()),
-        (None, _) => Err(Failure::usage(format!(
-            "error: the topology has several namespaces\nhint: choose one with --ns: {}",
-            list()
-        ))),
-        (Some(wanted), _) => {
-            names.iter().find(|name| name.to_string() == wanted).map(|name| (*name).clone()).ok_or_else(
-                || {
-                    Failure::usage(format!(
-                        "error: the topology has no namespace `{wanted}`\nhint: it has {}",
-                        list()
-                    ))
-                },
-            )
-        }
-    }
+    let Some(wanted) = wanted else {
+        return match names.as_slice() {
+            [only] => Ok((*only).clone()),
+            _ => Err(Failure::usage(format!(
+                "error: the topology has several namespaces\nhint: choose one with --ns: {}",
+                list()
+            ))),
+        };
+    };
+    let found = names.iter().find(|name| name.to_string() == wanted);
+    found.map(|name| (*name).clone()).ok_or_else(|| {
+        Failure::usage(format!("error: the topology has no namespace `{wanted}`\nhint: it has {}", list()))
+    })
 }
 
 type Variable = (OsString, OsString);

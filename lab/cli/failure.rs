@@ -21,7 +21,7 @@ const INVALID: u8 = 65;
 /// Something needed is not to be had: `EX_UNAVAILABLE`.
 pub const UNAVAILABLE: u8 = 69;
 /// The lab itself is at fault: `EX_SOFTWARE`.
-const INTERNAL: u8 = 70;
+pub const INTERNAL: u8 = 70;
 
 /// Ended by Ctrl-C: what shells say of it, 128 and the signal's number.
 pub const INTERRUPTED: u8 = 130;

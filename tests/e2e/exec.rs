@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
             in_a_topology(kernel)
         }));
     }
-    let tests: [(&str, fn()); 8] = [
+    let tests: [(&str, fn()); 12] = [
         ("a signal", a_signal),
         ("a command that is not there", not_there),
         ("a time-out", timed_out),
@@ -33,6 +33,10 @@ pub fn trials() -> Vec<Trial> {
         ("files that are asked for", files_come_out),
         ("a guest that dies", a_guest_that_dies),
         ("Ctrl-C", interrupted),
+        ("a terminal", a_terminal),
+        ("a shell", a_shell),
+        ("several kernels", several_kernels),
+        ("cargo's runner", cargo_runner),
     ];
     trials.extend(tests.map(|(name, test)| trial(format!("exec/{name}"), pin(KERNEL), move |_, _| test())));
     trials
@@ -158,4 +162,89 @@ fn interrupted() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut stdout, &mut rest).expect("it is text");
     assert_eq!((child.wait().expect("it ends").code(), rest.as_str()), (Some(9), "caught\n"));
+}
+
+fn a_terminal() {
+    let (code, stdout, stderr) =
+        texts(&output(KERNEL, &["--tty"], &["sh", "-c", "tty; stty size; kill -INT $$"]));
+    assert_eq!((code, stdout.as_str()), (Some(130), "/dev/pts/0\r\n24 80\r\n"), "{stderr}");
+    // The end of standard input is the terminal's end-of-file character.
+    let (code, _, stderr) = texts(&output(KERNEL, &["--tty"], &["cat"]));
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+fn a_shell() {
+    let mut shell = Command::new(LAB);
+    shell.arg("shell").arg(flagship()).args(["--no-install", "--kernel", KERNEL, "--ns", "node"]);
+    let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cargo has built it");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    stdin.write_all(b"cat /sys/class/net/bond0/bonding/active_slave\nexit 7\n").expect("it is read");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(7), &b"enp2s0\n"[..]));
+}
+
+fn several_kernels() {
+    let mut lab = Command::new(LAB);
+    lab.args(["exec", "--no-install", "-j", "1", "--kernels", "5.10.262,6.12.57", "--"]);
+    lab.args(["sh", "-c", "uname -r; case $(uname -r) in 5.*) exit 4;; esac"]);
+    let (code, stdout, stderr) = texts(&lab.output().expect("cargo has built it"));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    let line = |kernel: &str| {
+        let found = stdout.lines().find(|line| line.starts_with(kernel) && !line.ends_with(':'));
+        found
+            .unwrap_or_else(|| panic!("{kernel} is missing:\n{stdout}"))
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    let (old, new): (Vec<String>, Vec<String>) = (line("5.10.262"), line("6.12.57"));
+    assert_eq!((old[1].as_str(), new[1].as_str()), ("4", "0"), "{stdout}");
+    assert!(old[4].starts_with("5.10.") && new[4].starts_with("6.12."), "{stdout}");
+}
+
+/// Tests of a crate that knows nothing of the lab.
+const CRATE: [(&str, &str); 2] = [
+    ("Cargo.toml", "[package]\nname = \"there\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[workspace]\n"),
+    (
+        "src/lib.rs",
+        r#"
+#[test]
+fn runs_on_the_kernel_that_was_named() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert!(release.starts_with("6.12."), "{release}");
+    assert!(std::path::Path::new("Cargo.toml").exists());
+}
+
+#[test]
+fn fails() {
+    panic!("on purpose");
+}
+"#,
+    ),
+];
+
+fn cargo_runner() {
+    let dir = tempfile::tempdir().expect("there is a temporary folder");
+    for (name, text) in CRATE {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it is new");
+        std::fs::write(path, text).expect("it is new");
+    }
+    let test = |filter: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--offline", "--lib", filter]).current_dir(dir.path());
+        let runner = format!("{LAB} exec --no-install --kernel {KERNEL} --env LD_LIBRARY_PATH --");
+        cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+        for variable in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTFLAGS"] {
+            cargo.env_remove(variable);
+        }
+        texts(&cargo.output().expect("cargo runs this test"))
+    };
+    let (code, stdout, stderr) = test("runs_on");
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("1 passed"), "{stdout}");
+    let (code, stdout, stderr) = test("");
+    assert_eq!(code, Some(101), "{stdout}{stderr}");
+    assert!(stdout.contains("1 passed; 1 failed") && stdout.contains("on purpose"), "{stdout}");
 }

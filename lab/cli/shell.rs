@@ -1,0 +1,57 @@
+//! `lab shell`: a shell of this host's in a guest, with a topology up.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use lab::host::terminal;
+use lab::host::terminal::RawMode;
+
+use crate::cli::exec::{GuestArgs, one, report};
+use crate::cli::failure::Failure;
+use crate::cli::run;
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab shell topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57 --ns node
+  echo 'ip -br link' | lab shell topologies/vlan-over-bond-tx-drop.toml --ns node
+
+Every key goes to the guest; Ctrl-] ends the machine. Leaving the shell ends everything in it.";
+
+/// The first of these that is here.
+const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
+
+/// Arguments of `lab shell`.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// A topology file: it is up, without its steps and faults
+    topology: PathBuf,
+    /// A version of kernels.toml; else the topology's own
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<String>,
+    /// The namespace to be in; needed where there are several
+    #[arg(long, value_name = "NS")]
+    ns: Option<String>,
+    #[command(flatten)]
+    guest: GuestArgs,
+}
+
+/// Runs a shell: in a terminal where this process has one, else as any program.
+pub fn shell(args: &ShellArgs) -> Result<ExitCode, Failure> {
+    let topology = run::read(&args.topology)?;
+    let kernels = args.guest.kernels()?;
+    let pin = one(args.kernel.as_deref(), Some(&topology), &kernels)?;
+    let shell = SHELLS.iter().find(|shell| Path::new(shell).exists()).copied().unwrap_or(SHELLS[1]);
+    let mut command = args.guest.command(Some(&topology), args.ns.as_deref(), &[OsString::from(shell)])?;
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    command.request.terminal = terminal::size().filter(|_| is_terminal);
+    let ended = {
+        // What goes wrong is said when the terminal is as it was.
+        let _raw = command.request.terminal.map(|_| RawMode::begin()).transpose();
+        args.guest.run(Some(&topology), pin, &kernels, &command)
+    };
+    Ok(report(&ended?, &command))
+}
