@@ -67,6 +67,8 @@ fn cell(text: &str, flow: &str) -> String {
     };
     let places = lines.map_while(|line| line.strip_prefix("    lost at ")?.split_once(": "));
     for (place, lost) in places {
+        // A send that was refused is on no device.
+        let place = place.trim_end_matches(" of no device");
         let reasons = lost.split(", ").filter_map(|lost| Some(lost.split_once(' ')?.1));
         parts.push(format!("{place} ({})", reasons.collect::<Vec<_>>().join(", ")));
     }
@@ -89,7 +91,8 @@ peer = "a:x"
 "#;
     const NEW: &str = "outcome: pass\n\ntrial main\n  flow packet-device (packet): 9 asked, 9 sent, 9 delivered\n  \
                        flow udp (udp): 9 asked, 9 sent, 2 delivered\n    lost at ip of b:y: 7 IP_RPFILTER\n  \
-                       flow ping (ping): 9 asked, 9 sent, 0 delivered, 9 unattributed\n  b:y: rx_dropped 7\n";
+                       flow ping (ping): 9 asked, 9 sent, 0 delivered, 9 unattributed\n  \
+                       flow tcp (tcp): 9 asked, 0 sent, 0 delivered\n    lost at socket of no device: 9 EINPROGRESS\n  b:y: rx_dropped 7\n";
 
     fn page(old: &str) -> String {
         let seen = vec![("5.10".to_owned(), old.to_owned()), ("6.1".to_owned(), NEW.to_owned())];
@@ -102,7 +105,7 @@ peer = "a:x"
 
     #[test]
     fn a_cell_says_where_the_frames_of_its_flow_are_lost() {
-        let row = "| wall | all | delivered | - | - | 2 of 9 delivered; ip of b:y (IP_RPFILTER) | - | 9 unattributed | - |";
+        let row = "| wall | all | delivered | - | - | 2 of 9 delivered; ip of b:y (IP_RPFILTER) | - | 9 unattributed | socket (EINPROGRESS) |";
         let page = page(NEW);
         assert!(page.lines().any(|line| line == row), "{page}");
         assert!(page.contains("- [wall](../topologies/delivery/wall.toml): A wall.\n"), "{page}");
