@@ -90,6 +90,13 @@ pub async fn let_go(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
     links::set_xdp(bed, device, None, XdpMode::Driver).await
 }
 
+/// Whether a frame is the one that arms a held end: the lab's own, and none of the kernel's, which sends none of this protocol.
+/// `head` is what is left of it.
+pub(crate) fn is_arming_frame(protocol: u16, head: &[u8]) -> bool {
+    let is_from_us = || head.get(6..12) == Some(&ARMING_SOURCE[..]);
+    protocol == ARMING_ETHERTYPE || (head.starts_with(&ARMING_DESTINATION) && is_from_us())
+}
+
 fn set_timer(bed: &Testbed, device: &DeviceRef, what: &str, ns: &str, polls: &str) -> Result<(), OpError> {
     let namespace = bed.namespaces.get(&device.ns).map_err(|error| netns_error(what, &error))?;
     for (attribute, value) in [("gro_flush_timeout", ns), ("napi_defer_hard_irqs", polls)] {
@@ -118,4 +125,23 @@ fn send_arming_frame(ifindex: u32) -> io::Result<()> {
 
 fn told(what: &str, text: String) -> OpError {
     OpError { what: what.into(), errno: None, text: Some(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arming_frame_is_known_with_and_without_its_header() {
+        let mut frame = vec![0; ARMING_FRAME_BYTES];
+        frame[..6].copy_from_slice(&ARMING_DESTINATION);
+        frame[6..12].copy_from_slice(&ARMING_SOURCE);
+        // The protocol may not be set yet, and the header may be off.
+        assert!(is_arming_frame(0, &frame));
+        assert!(is_arming_frame(ARMING_ETHERTYPE, &frame[14..]));
+        frame[11] = 0;
+        assert!(!is_arming_frame(0, &frame));
+        assert!(!is_arming_frame(0x0806, &[0; 28]));
+        assert!(!is_arming_frame(0, &[]));
+    }
 }

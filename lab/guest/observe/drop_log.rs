@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
+use crate::fault::hold::is_arming_frame;
 use crate::observe::drops::{DropEvent, DropObserver, ObserveError};
 use crate::syscall::bpf::BpfError;
 use bondlab_core::net::frame_class::FrameClass;
@@ -81,6 +82,9 @@ impl<'a> DropBook<'a> {
                 }
                 None if self.emptied.is_none() && !self.counted && is_here => {
                     let DropEvent { protocol, head, head_has_mac, vlan_tci, .. } = &event;
+                    if is_arming_frame(*protocol, head) {
+                        continue;
+                    }
                     let (class, vlan) = FrameClass::of_dropped(*protocol, head, *head_has_mac, *vlan_tci);
                     *self.foreign.entry((class, vlan, place(&self.namespaces, &event))).or_default() += 1;
                 }
