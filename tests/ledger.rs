@@ -1,5 +1,8 @@
 //! The ledger against recordings: a whole one closes, a damaged one is noticed, a lost frame is never overlooked.
 
+#[path = "ledger/who.rs"]
+mod who;
+
 use lab::judge::ledger;
 use lab::judge::ledger::LedgerError;
 use lab::net::frame_set::Frames;

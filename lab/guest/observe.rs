@@ -7,5 +7,6 @@ pub mod drop_log;
 pub mod drops;
 pub mod kernel_log;
 pub mod link_reports;
+pub mod replaced;
 pub mod states;
 pub mod tables;

@@ -36,6 +36,8 @@ pub struct TrialAccount {
     pub devices: IndexMap<DeviceRef, BTreeMap<String, u64>>,
     /// Root queueing discipline of each device.
     pub qdiscs: IndexMap<DeviceRef, QdiscAccount>,
+    /// Root queueing disciplines that were replaced or removed in the run, with what they had counted by then.
+    pub replaced: Vec<(DeviceRef, QdiscAccount)>,
     /// clsact of each device that has one.
     pub hooks: IndexMap<DeviceRef, QdiscAccount>,
     /// All links after the last step.
@@ -100,6 +102,17 @@ pub struct QdiscAccount {
     pub kind: String,
     /// By name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// More packets or bytes than this are in no queue: the number has run below zero. `qlen` and `backlog` have 32 bits.
+const BACKLOG_MAX: u64 = i32::MAX as u64;
+
+impl QdiscAccount {
+    /// Backlogs of which the kernel has taken more off than there was: then nobody knows what it holds.
+    pub fn below_zero(&self) -> impl Iterator<Item = &str> {
+        let backlogs = ["backlog_packets", "backlog_bytes"].into_iter();
+        backlogs.filter(|name| self.counters.get(*name).is_some_and(|value| *value > BACKLOG_MAX))
+    }
 }
 
 /// The account of one flow.

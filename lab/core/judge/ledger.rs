@@ -15,6 +15,9 @@
 //!   were emptied, after everything was counted;
 //! - a frame is delivered when it has come to where its flow counts: UDP and TCP at the receiving socket, which has read it; an
 //!   echo request in the layer that would answer it; a frame of AF_PACKET at the device, or where the flow says;
+//! - a frame of which a port of a broadcast bond holds a copy is held there, whatever became of the other copies;
+//! - a dummy, and a netdevsim without a peer, have discarded what they count as sent and no event tells of;
+//! - a queue that was replaced or removed in the run has counted what is said of it just before;
 //! - a datagram in fragments has arrived when it is whole; one that has only begun to arrive waits for the rest;
 //! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
@@ -34,36 +37,45 @@
 //!   book of their own; they are not followed, and those that arrived are counted only where a capture asks for them;
 //! - what becomes of the frames of a stopped USB gadget that goes on in the midst of a run: they arrive, or are lost at a
 //!   VLAN of the other end that is not up yet, as time has it;
-//! - what a tbf with a cake inside holds on 6.12.57: its backlog is taken twice off, and runs below zero.
+//! - what a queue holds whose backlog the kernel counts below zero, unless a discipline inside it says so: the result names the
+//!   number as wrong.
 
+pub(crate) mod backlog;
+pub(crate) mod broadcast;
+pub(crate) mod discards;
 pub(crate) mod end;
 pub(crate) mod fates;
 pub(crate) mod held;
 pub(crate) mod ingress;
 pub(crate) mod moved;
+pub(crate) mod place;
+pub(crate) mod replaced;
 pub(crate) mod sockets;
 pub(crate) mod sound;
 pub(crate) mod steps;
 pub(crate) mod way;
 pub(crate) mod wires;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use thiserror::Error;
 
+use crate::judge::ledger::discards::Discards;
 use crate::judge::ledger::fates::{claim, fate};
 use crate::judge::ledger::ingress::IngressDrops;
+use crate::judge::ledger::place::Cables;
 use crate::judge::ledger::wires::Wires;
 use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::net::link_state::LinkStates;
 use crate::net::name::DeviceRef;
-use crate::plan::Plan;
 use crate::plan::moment::When;
 use crate::plan::op::Op;
 use crate::plan::record::{DeviceState, DropPlace, Record, Tables};
-use crate::topology::scenario::Flow;
+use crate::plan::{Plan, Trial};
+use crate::topology::scenario::{Flow, Socket};
 
 use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
 pub use crate::judge::ledger::end::End;
@@ -138,6 +150,7 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
         flows: Vec::new(),
         devices: IndexMap::new(),
         qdiscs: IndexMap::new(),
+        replaced: Vec::new(),
         hooks: IndexMap::new(),
         links: LinkStates::new(),
         tables: Tables::default(),
@@ -153,19 +166,46 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
     if account.refused.is_some() {
         return Ok(account);
     }
+    let settled = settle_places(trial, records);
+    let records: Vec<&Record> = settled.iter().map(|record| record.as_ref()).collect();
+    let records = records.as_slice();
     observers_lost_nothing(number, records, &mut account)?;
     count(number, records, &mut account)?;
     account.moved = moved::moved(trial, &account, records);
     sockets::agree(plan, number, records, &account)?;
     account.tables = steps::tables(number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
-    let (mut pools, mut wires) = (Pools::of(&account, records), Wires::of(trial, &account));
+    let (mut pools, mut wires) = (Pools::of(trial, &account, records), Wires::of(trial, &account));
     for op in &trial.ops {
         if let Op::Flood { flow, .. } = op {
             account.flows.push(close_flow(plan, number, *flow, records, (&mut pools, &mut wires))?);
         }
     }
     Ok(account)
+}
+
+/// The records, with the places of losses as [`place`] says, and without what is no frame.
+fn settle_places<'r>(trial: &Trial, records: &[&'r Record]) -> Vec<Cow<'r, Record>> {
+    let cables = Cables::of(trial);
+    let settle = |record: &&'r Record| {
+        let (Record::Dropped { place, .. } | Record::DroppedForeign { place, .. }) = record else {
+            return Cow::Borrowed(*record);
+        };
+        let settled = cables.settle(place);
+        if settled == *place {
+            return Cow::Borrowed(*record);
+        }
+        let mut record = (*record).clone();
+        if let Record::Dropped { place, .. } | Record::DroppedForeign { place, .. } = &mut record {
+            *place = settled;
+        }
+        Cow::Owned(record)
+    };
+    let is_frame = |record: &&&Record| match record {
+        Record::DroppedForeign { place, .. } => !place::is_no_frame(place),
+        _ => true,
+    };
+    records.iter().filter(is_frame).map(settle).collect()
 }
 
 fn observers_lost_nothing(
@@ -217,10 +257,10 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
         account.devices.insert(device.clone(), deltas);
         account.links.insert(device.clone(), state.link.clone());
         for qdisc in &state.qdiscs {
-            let same = earlier
-                .qdiscs
-                .iter()
-                .find(|q| q.parent == qdisc.parent && q.kind == qdisc.kind && q.handle == qdisc.handle);
+            let same = earlier.qdiscs.iter().find(|q| {
+                let is_parent = q.parent == replaced::former_parent(&qdisc.parent);
+                is_parent && q.kind == qdisc.kind && q.handle == qdisc.handle
+            });
             let nothing = BTreeMap::new();
             let earlier = same.map_or(&nothing, |q| &q.counters);
             let counters =
@@ -230,6 +270,10 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
                 })?;
             let entry = QdiscAccount { kind: qdisc.kind.clone(), counters };
             match qdisc.parent.as_str() {
+                replaced::PARENT => {
+                    replaced::add(account, device, entry);
+                    None
+                }
                 "root" => account.qdiscs.insert(device.clone(), entry),
                 "clsact" => account.hooks.insert(device.clone(), entry),
                 _ => None,
@@ -256,9 +300,6 @@ fn difference(
     Ok(deltas)
 }
 
-/// More packets than this are in no queue: the number has run below zero.
-const QUEUE_PACKETS_MAX: u64 = i32::MAX as u64;
-
 /// Counted packets that flows may claim as theirs; each is claimed once.
 struct Pools {
     /// Packets that queues hold at the end.
@@ -267,20 +308,18 @@ struct Pools {
     dropped: Vec<(Layer, DeviceRef, u64)>,
     /// What filters on the way in dropped, where the event alone does not say so.
     ingress: IngressDrops,
+    /// What devices took that discard everything.
+    discards: Discards,
 }
 
 impl Pools {
-    fn of(account: &TrialAccount, records: &[&Record]) -> Self {
+    fn of(trial: &Trial, account: &TrialAccount, records: &[&Record]) -> Self {
         let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
         let queues = || account.qdiscs.iter();
-        // `qlen` has 32 bits: a queue that has taken off more than it held (tbf with a cake inside on 6.12.57) is below
-        // zero, and holds nothing that could be claimed.
-        let held = queues().filter_map(|(device, qdisc)| {
-            let packets = value(&qdisc.counters, "backlog_packets");
-            (packets <= QUEUE_PACKETS_MAX).then(|| (device.clone(), packets))
-        });
-        let dropped_by_queues =
-            queues().map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
+        let replaced = account.replaced.iter().map(|(device, qdisc)| (device, qdisc));
+        let dropped_by_queues = queues()
+            .chain(replaced)
+            .map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
         let dropped_by_hooks = account
             .hooks
             .iter()
@@ -290,7 +329,12 @@ impl Pools {
         } else {
             Vec::new()
         };
-        Self { held: held.collect(), dropped, ingress: IngressDrops::of(account, records) }
+        Self {
+            held: backlog::held(account, records),
+            dropped,
+            ingress: IngressDrops::of(account, records),
+            discards: Discards::of(trial, account),
+        }
     }
 
     /// Gives frames of `rest` to the places whose counters say that they dropped some.
@@ -327,6 +371,14 @@ fn close_flow(
     let asked = Frames::first(flow.frames);
     let mut rest = asked.difference(&seen);
     let (mut fates, mut unknown) = (Vec::new(), Vec::new());
+    let trial_plan = &plan.trials[trial];
+    let way = way::of(trial_plan, &flow.from);
+    if flow.socket != Socket::Tcp {
+        let ports = broadcast::ports(trial_plan).into_iter().filter(|port| way.contains(port)).collect();
+        let drops: Vec<_> = drops(number, records).collect();
+        let cables = Cables::of(trial_plan);
+        broadcast::claim_held((&ports, &cables), &drops, &mut pools.held, &mut rest, &mut fates);
+    }
     for (place, frames) in drops(number, records) {
         let here = rest.intersection(frames);
         rest = rest.difference(&here);
@@ -350,7 +402,6 @@ fn close_flow(
     claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
     held::claim_emptied(number, records, &mut rest, &mut fates);
     // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
-    let way = way::of(&plan.trials[trial], &flow.from);
     for (device, packets) in pools.held.iter_mut().filter(|(device, _)| way.contains(device)) {
         let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
         claim(
@@ -359,6 +410,7 @@ fn close_flow(
         );
     }
     wires.claim(&mut rest, &mut fates);
+    pools.discards.claim(|device| way.contains(device), &mut rest, &mut fates);
     pools.claim_dropped(&mut rest, &mut fates);
     let account = FlowAccount {
         flow: flow.clone(),

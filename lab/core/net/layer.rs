@@ -30,7 +30,7 @@ pub enum Layer {
     Driver,
     /// Outside of the kernel: a NIC's cable, or the switch inside a NIC with VFs.
     Wire,
-    /// The other end of a veth pair does not take the frame.
+    /// The other end of a veth pair does not take the frame; the device is that end.
     Peer,
     /// The queue between a device and the receiving processor (`net.core.netdev_max_backlog`), or a veth's ring.
     Backlog,

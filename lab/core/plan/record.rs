@@ -227,13 +227,17 @@ pub struct DeviceState {
     pub report: Option<LinkReport>,
 }
 
+/// `parent` of a root discipline that was replaced or removed in the run.
+pub const REPLACED: &str = "replaced";
+
 /// A queueing discipline's counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QdiscState {
     /// `TCA_KIND`.
     pub kind: String,
-    /// Where it hangs: `root`, `clsact`, or a class as `1:2`.
+    /// Where it hangs: `root`, `clsact`, or a class as `1:2`; [`REPLACED`] where it was `root`, and what it had counted just
+    /// before it was replaced is told.
     pub parent: String,
     /// Its own handle: a replaced discipline starts to count anew, and its handle tells.
     pub handle: u32,

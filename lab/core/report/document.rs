@@ -19,7 +19,7 @@ use crate::net::kernel_log::KernelLog;
 use crate::net::link_state::LinkReport;
 use crate::net::switch_port::Substitute;
 use crate::plan::Role;
-use crate::report::document::account::{flow_document, kernel_frames, moved_document};
+use crate::report::document::account::{flow_document, kernel_frames, moved_document, replaced_document};
 use crate::report::rounds::Repetitions;
 use crate::topology::cni::{Attached, Attachment, Network};
 use crate::topology::scenario::{CountsAt, Socket, Step};
@@ -174,8 +174,22 @@ pub struct FateDocument {
 pub struct QdiscDocument {
     /// `TCA_KIND`.
     pub kind: String,
+    /// Counters that the kernel has run below zero, which is a fault of the kernel: their numbers are of 32 bits without sign.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below_zero: Vec<String>,
     /// By name.
     #[serde(flatten)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A root queueing discipline that was replaced or removed in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedDocument {
+    /// The device.
+    pub device: String,
+    /// `TCA_KIND`.
+    pub kind: String,
+    /// By name: what it had counted by then.
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -270,6 +284,9 @@ pub struct TrialDocument {
     pub devices: IndexMap<String, BTreeMap<String, u64>>,
     /// Root queueing disciplines.
     pub qdiscs: IndexMap<String, QdiscDocument>,
+    /// Root queueing disciplines that were replaced or removed in the run, in the order of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_qdiscs: Vec<ReplacedDocument>,
     /// clsact hooks.
     pub hooks: IndexMap<String, QdiscDocument>,
     /// Frames that captures counted, by name.
@@ -479,8 +496,9 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
     let qdiscs = |all: &IndexMap<crate::net::name::DeviceRef, QdiscAccount>| {
         all.iter()
             .map(|(device, qdisc)| {
-                let entry = QdiscDocument { kind: qdisc.kind.clone(), counters: qdisc.counters.clone() };
-                (device.to_string(), entry)
+                let below_zero = qdisc.below_zero().map(str::to_owned).collect();
+                let (kind, counters) = (qdisc.kind.clone(), qdisc.counters.clone());
+                (device.to_string(), QdiscDocument { kind, below_zero, counters })
             })
             .collect()
     };
@@ -494,6 +512,7 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
             .map(|(device, counters)| (device.to_string(), moved(counters)))
             .collect(),
         qdiscs: qdiscs(&trial.qdiscs),
+        replaced_qdiscs: trial.replaced.iter().map(replaced_document).collect(),
         hooks: qdiscs(&trial.hooks),
         captured: trial.captured.clone(),
         captured_by_timer: trial.end.by_timer.clone(),

@@ -19,7 +19,10 @@ pub use crate::report::snapshot::comparison::{comparable, count as not_compared,
 
 use crate::judge::outcome::Outcome;
 use crate::net::inner_path::{FileName, UnsafeName};
-use crate::report::document::{CheckDocument, Document, FlowDocument, MovedDocument, TrialDocument};
+use crate::report::document::{
+    CheckDocument, Document, FlowDocument, KernelFramesDocument, MovedDocument, ReplacedDocument,
+    TrialDocument,
+};
 use crate::report::snapshot::comparison::{FORM, NOT_COMPARED};
 use crate::topology::scenario::Socket;
 
@@ -167,6 +170,24 @@ fn trial_text(out: &mut String, trial: &TrialDocument) {
                 let _ = writeln!(out, "  {} of {device}: {}", qdisc.kind, moved.join(", "));
             }
         }
+    }
+    replaced_text(out, trial);
+}
+
+/// What disciplines that were replaced in the run had counted. Where the kernel's own frames were lost in a queue of the device
+/// too, nobody knows which of it the lab's have moved.
+fn replaced_text(out: &mut String, trial: &TrialDocument) {
+    for ReplacedDocument { device, kind, counters } in &trial.replaced_qdiscs {
+        let is_in_queue = |lost: &KernelFramesDocument| {
+            lost.layer.as_deref() == Some("qdisc") && lost.device.as_ref() == Some(device)
+        };
+        let Some(drops) = counters.get("drops").filter(|drops| **drops > 0) else { continue };
+        let counted = if trial.kernel_frames.iter().any(is_in_queue) {
+            format!("{NOT_COMPARED}: the kernel's own frames moved it")
+        } else {
+            format!(" {drops}")
+        };
+        let _ = writeln!(out, "  {kind} of {device}, replaced: drops{counted}");
     }
 }
 

@@ -9,7 +9,8 @@ use indexmap::IndexMap;
 
 use crate::judge::outcome::Outcome;
 use crate::report::document::{
-    AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, TrialDocument,
+    AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, QdiscDocument, ReplacedDocument,
+    TrialDocument,
 };
 use crate::topology::scenario::{CountsAt, Socket};
 
@@ -105,9 +106,16 @@ fn trial(out: &mut String, trial: &TrialDocument) {
             let drops = *qdisc.counters.get("drops")?;
             (drops > 0).then(|| format!("{} of {device} drops {drops}", qdisc.kind))
         }))
+        .chain(trial.replaced_qdiscs.iter().filter_map(|ReplacedDocument { device, kind, counters }| {
+            let drops = *counters.get("drops")?;
+            (drops > 0).then(|| format!("{kind} of {device}, which was replaced, drops {drops}"))
+        }))
         .collect();
     if !counted.is_empty() {
         out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
+    }
+    for (device, qdisc) in &trial.qdiscs {
+        out.push_str(&below_zero(device, qdisc));
     }
     let own = trial.kernel_frames.iter().map(|lost| {
         let place = [&lost.layer, &lost.device].map(|part| part.as_deref().unwrap_or("unknown"));
@@ -124,6 +132,25 @@ fn trial(out: &mut String, trial: &TrialDocument) {
             2,
         ));
     }
+}
+
+/// What is said of numbers that cannot be.
+fn below_zero(device: &str, qdisc: &QdiscDocument) -> String {
+    let signed = |name: &String| {
+        let value = qdisc.counters.get(name).and_then(|value| u32::try_from(*value).ok());
+        format!("{name} {}", value.unwrap_or(u32::MAX).cast_signed())
+    };
+    let all: Vec<String> = qdisc.below_zero.iter().map(signed).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let fault = format!(
+        "A fault of the kernel: it has taken more off the backlog of the {} of {device} than there was ({}), which is no number \
+         of packets.",
+        qdisc.kind,
+        all.join(", ")
+    );
+    wrap(&fault, 2)
 }
 
 /// Whether a counter of `struct rtnl_link_stats64` tells of frames that went no further.
@@ -186,6 +213,9 @@ fn fate_in_words(fate: &FateDocument) -> String {
     let device = fate.device.as_deref().unwrap_or("a device the kernel does not name");
     match (fate.layer.as_str(), fate.reason.as_str()) {
         ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
+        ("qdisc", reason @ ("QUEUE_PURGE" | "__rtnl_unlock")) => {
+            format!("in the queue of {device} when that was emptied ({reason})")
+        }
         ("qdisc", reason) if fate.queue.as_deref() == Some("noop") => {
             format!("dropped on {device}, which is down or has no carrier ({reason})")
         }
@@ -206,6 +236,8 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
         ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),
         ("receiver", "OTHER_DEVICE") => format!("arrived by {device} instead"),
+        ("driver", "DISCARDED") => format!("taken by {device}, which discards what it is given"),
+        ("peer", reason) => format!("not taken by {device}, the other end of the cable ({reason})"),
         ("driver", "HELD") => format!("still held by the stopped driver of {device}"),
         ("nft", reason) => format!("dropped by a packet filter on {device} ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),

@@ -1,7 +1,6 @@
 //! One trial: carries out its operations, and watches from the first step to the last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -18,7 +17,8 @@ use crate::fault::{partner, xdp};
 use crate::observe::capture::Tap;
 use crate::observe::drain::ByFlow;
 use crate::observe::drop_log::DropBook;
-use crate::observe::{counters, drain, kernel_log, link_reports, states, tables};
+use crate::observe::replaced::Replaced;
+use crate::observe::{capture, counters, drain, kernel_log, link_reports, states, tables};
 use crate::syscall::netns::Spares;
 use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::flood::{Flood, Watch};
@@ -78,6 +78,8 @@ pub struct Trial<'a> {
     log: Option<kernel_log::Reader>,
     /// What faults took.
     restorer: Restorer,
+    /// Queues that faults replaced.
+    replaced: Replaced,
 }
 
 impl<'a> Trial<'a> {
@@ -100,6 +102,7 @@ impl<'a> Trial<'a> {
             in_vain: false,
             log: kernel_log::Reader::start(),
             restorer: Restorer::default(),
+            replaced: Replaced::default(),
         }
     }
 
@@ -131,7 +134,9 @@ impl<'a> Trial<'a> {
             Op::Ready { devices } => ready::ready(bed, devices).await?,
             Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
             Op::Clear { name, fault, standing } => {
+                let before = Replaced::look(bed, fault).await?;
                 fault::clear(bed, name, fault, standing.as_ref(), outside).await?;
+                self.replaced.keep(bed, before).await?;
                 self.restorer.restore(bed, name).await?;
                 self.set_reading(fault, true)?;
                 self.set_listening(fault, true)?;
@@ -165,6 +170,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+        let before = Replaced::look(&self.bed, fault).await?;
         match fault {
             Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
                 let namespace = self.bed.namespaces.get(&device.ns);
@@ -177,6 +183,7 @@ impl<'a> Trial<'a> {
             }
             _ => fault::inject(&mut self.bed, name, fault, outside).await,
         }?;
+        self.replaced.keep(&self.bed, before).await?;
         self.set_reading(fault, false)?;
         self.set_listening(fault, false)?;
         if let Fault::Stall { device, peer } = fault {
@@ -272,7 +279,7 @@ impl<'a> Trial<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let captured = count_captures(&mut self.captures)?;
+            let captured = capture::count(&mut self.captures)?;
             let links = states::read(&self.bed).await?;
             let value = bondlab_core::topology::value::value_of(&until.subject, &links, &captured);
             let held = value.is_some_and(|value| until.bounds.hold(value));
@@ -510,6 +517,7 @@ impl<'a> Trial<'a> {
         tap::let_all_go(&mut self.bed);
         self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
         let mut devices = self.count().await?;
+        self.replaced.tell(&mut devices);
         self.drops.end_counting();
         // What a queue has let go of before it was counted has arrived by now, or was dropped.
         self.watch().drain().map_err(|error| failed(what, &error))?;
@@ -541,7 +549,7 @@ impl<'a> Trial<'a> {
                 });
             }
         }
-        count_captures(&mut self.captures)?;
+        capture::count(&mut self.captures)?;
         records.extend(self.captures.iter().map(|(name, tap)| Record::Captured {
             trial,
             capture: name.clone(),
@@ -577,14 +585,6 @@ fn watch<'w, 'o>(
 /// Lets time pass: waits for what never comes.
 fn pause(time: Duration) {
     wait::until(std::time::Instant::now() + time, time, || None::<()>);
-}
-
-fn count_captures(captures: &mut IndexMap<String, Tap>) -> Result<BTreeMap<String, u64>, OpError> {
-    let count = |(name, tap): (&String, &mut Tap)| -> io::Result<(String, u64)> {
-        tap.drain()?;
-        Ok((name.clone(), tap.count()))
-    };
-    captures.iter_mut().map(count).collect::<Result<_, _>>().map_err(|error| failed("read a capture", &error))
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> OpError {

@@ -1,10 +1,14 @@
 //! Counts frames of one kind that arrive at a device.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use indexmap::IndexMap;
+
 use crate::syscall::sockopt;
 use bondlab_core::net::frame_class::Filter;
+use bondlab_core::plan::record::OpError;
 
 /// Room for what arrives between two looks, the lab's own frames included.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
@@ -64,4 +68,20 @@ impl Tap {
     pub fn overrun(&self) -> u32 {
         self.overrun
     }
+}
+
+/// What all have counted so far, by name.
+///
+/// # Errors
+/// A tap cannot be read.
+pub fn count(captures: &mut IndexMap<String, Tap>) -> Result<BTreeMap<String, u64>, OpError> {
+    let count = |(name, tap): (&String, &mut Tap)| -> io::Result<(String, u64)> {
+        tap.drain()?;
+        Ok((name.clone(), tap.count()))
+    };
+    captures.iter_mut().map(count).collect::<Result<_, _>>().map_err(|error| OpError {
+        what: "read a capture".into(),
+        errno: None,
+        text: Some(error.to_string()),
+    })
 }

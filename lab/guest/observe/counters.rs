@@ -32,6 +32,17 @@ pub async fn count(bed: &Testbed) -> Result<IndexMap<DeviceRef, DeviceState>, Op
     Ok(all)
 }
 
+/// The root queueing discipline of a device; none where the device is gone.
+///
+/// # Errors
+/// No complete answer.
+pub async fn root(bed: &Testbed, device: &DeviceRef) -> Result<Option<QdiscState>, OpError> {
+    let counted = count_namespace(&device.ns, bed.rtnl(&device.ns)?).await;
+    let mut all = counted.map_err(|error| error.during(format!("read the queue of {device}")))?;
+    // The root comes first.
+    Ok(all.swap_remove(device).and_then(|state| state.qdiscs.into_iter().next()))
+}
+
 async fn count_namespace(ns: &NsName, rtnl: &Rtnl) -> Result<IndexMap<DeviceRef, DeviceState>, RtnlError> {
     let qdiscs = tc::dump(rtnl).await?;
     let links = rtnl.links().await?;

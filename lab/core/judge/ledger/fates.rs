@@ -1,6 +1,7 @@
 //! Fates of frames, one for each place.
 
 use crate::judge::account::Fate;
+use crate::judge::ledger::place::is_purge;
 use crate::net::layer::Layer;
 use crate::plan::record::DropPlace;
 
@@ -24,6 +25,7 @@ pub fn claim(fates: &mut Vec<Fate>, new: Fate) {
 /// The fate that an event tells of.
 pub fn fate(layer: Layer, place: &DropPlace, frames: u32) -> Fate {
     let reason = place.reason.clone().unwrap_or_else(|| place.location.clone());
-    let queue = if layer == Layer::Qdisc { place.qdisc.clone() } else { None };
+    // Of a queue that is emptied the event shows what came in its place.
+    let queue = if layer == Layer::Qdisc && !is_purge(place) { place.qdisc.clone() } else { None };
     Fate { layer, device: place.device.clone(), reason, queue, frames }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::judge::account::TrialAccount;
 use crate::judge::ledger::ingress;
+use crate::judge::ledger::place::is_purge;
 use crate::net::frame_class::FrameClass;
 use crate::net::layer::Layer;
 use crate::net::name::DeviceRef;
@@ -86,15 +87,6 @@ const STACK_FUNCTIONS_MAX: usize = 12;
 const REFUSING: [&str; 6] = ["pfifo", "bfifo", "pfifo_fast", "plug", "fq", "codel"];
 /// Disciplines that say NET_XMIT_CN at the most.
 const SILENT: [&str; 4] = ["noop", "fq_codel", "pfifo_head_drop", "sfq"];
-/// Functions through which a queue is emptied: its frames were taken, and were told to nobody as lost.
-const PURGES: [&str; 6] = [
-    "qdisc_reset",
-    "__qdisc_reset",
-    "dev_deactivate",
-    "__rtnl_unlock",
-    "rtnl_kfree_skbs",
-    "qdisc_purge_queue",
-];
 /// Beyond these nobody learns what became of a frame: `sch_direct_xmit()` keeps a driver's word to itself, a softirq is
 /// on the stack of whoever it interrupted, and a bridge does not ask.
 const UNTOLD: [&str; 9] = [
@@ -293,7 +285,7 @@ impl<'a> Stack<'a> {
         let Some(device) = &place.device else { return };
         let functions: Vec<&str> =
             std::iter::once(place.location.as_str()).chain(place.stack.iter().map(String::as_str)).collect();
-        if functions.iter().any(|function| PURGES.iter().any(|purge| function.starts_with(purge))) {
+        if is_purge(place) {
             return;
         }
         let queue = place.qdisc.as_deref().unwrap_or_default();
@@ -442,6 +434,7 @@ mod tests {
             flows: Vec::new(),
             devices: IndexMap::new(),
             qdiscs: IndexMap::new(),
+            replaced: Vec::new(),
             hooks: IndexMap::new(),
             links: IndexMap::new(),
             tables: Default::default(),

@@ -105,6 +105,7 @@ mod tests {
             flows: Vec::new(),
             devices: Default::default(),
             qdiscs: Default::default(),
+            replaced: Vec::new(),
             hooks: Default::default(),
             links: LinkStates::from([("a:x".parse().unwrap(), link)]),
             tables: Tables::default(),

@@ -1,8 +1,11 @@
 //! The parts of a document that say what became of frames, from the account.
 
-use crate::judge::account::{Fate, FlowAccount};
+use crate::judge::account::{Fate, FlowAccount, QdiscAccount};
 use crate::judge::ledger::{Counter, Foreign};
-use crate::report::document::{FateDocument, FlowDocument, KernelFramesDocument, MovedDocument};
+use crate::net::name::DeviceRef;
+use crate::report::document::{
+    FateDocument, FlowDocument, KernelFramesDocument, MovedDocument, ReplacedDocument,
+};
 
 /// Places that differ only in how the kernel got there are one.
 pub(crate) fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
@@ -25,6 +28,11 @@ pub(crate) fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
         }
     }
     all
+}
+
+pub(crate) fn replaced_document((device, qdisc): &(DeviceRef, QdiscAccount)) -> ReplacedDocument {
+    let QdiscAccount { kind, counters } = qdisc.clone();
+    ReplacedDocument { device: device.to_string(), kind, counters }
 }
 
 pub(crate) fn moved_document((counter, by): (&Counter, &Option<u64>)) -> MovedDocument {
