@@ -75,7 +75,7 @@ use crate::plan::moment::When;
 use crate::plan::op::Op;
 use crate::plan::record::{DeviceState, DropPlace, Record, Tables};
 use crate::plan::{Plan, Trial};
-use crate::topology::scenario::{Flow, Socket};
+use crate::topology::scenario::Flow;
 
 use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
 pub use crate::judge::ledger::end::End;
@@ -373,12 +373,8 @@ fn close_flow(
     let (mut fates, mut unknown) = (Vec::new(), Vec::new());
     let trial_plan = &plan.trials[trial];
     let way = way::of(trial_plan, &flow.from);
-    if flow.socket != Socket::Tcp {
-        let ports = broadcast::ports(trial_plan).into_iter().filter(|port| way.contains(port)).collect();
-        let drops: Vec<_> = drops(number, records).collect();
-        let cables = Cables::of(trial_plan);
-        broadcast::claim_held((&ports, &cables), &drops, &mut pools.held, &mut rest, &mut fates);
-    }
+    let copies: Vec<_> = drops(number, records).collect();
+    broadcast::claim_held((trial_plan, flow, &way), &copies, &mut pools.held, &mut rest, &mut fates);
     for (place, frames) in drops(number, records) {
         let here = rest.intersection(frames);
         rest = rest.difference(&here);

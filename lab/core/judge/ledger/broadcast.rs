@@ -18,9 +18,10 @@ use crate::net::name::DeviceRef;
 use crate::plan::Trial;
 use crate::plan::op::Op;
 use crate::plan::record::DropPlace;
+use crate::topology::scenario::{Flow, Socket};
 
 /// The ports of a trial's broadcast bonds.
-pub fn ports(trial: &Trial) -> BTreeSet<&DeviceRef> {
+fn ports(trial: &Trial) -> BTreeSet<&DeviceRef> {
     let acts = || {
         trial.ops.iter().flat_map(|op| match op {
             Op::Attach { parts, .. } => parts.iter().flat_map(|part| &part.ops).collect(),
@@ -43,13 +44,20 @@ pub fn ports(trial: &Trial) -> BTreeSet<&DeviceRef> {
 
 /// Gives frames of `rest` to the ports whose queues hold copies of them. A copy that was dropped at a port, or at the other
 /// end of its cable, is not in that port's queue; of the others those come first of which no copy was dropped.
+///
+/// Which segments of TCP a queue holds is not known.
 pub fn claim_held(
-    (ports, cables): (&BTreeSet<&DeviceRef>, &Cables<'_>),
+    (trial, flow, way): (&Trial, &Flow, &BTreeSet<&DeviceRef>),
     drops: &[(&DropPlace, &Frames)],
     held: &mut [(DeviceRef, u64)],
     rest: &mut Frames,
     fates: &mut Vec<Fate>,
 ) {
+    if flow.socket == Socket::Tcp {
+        return;
+    }
+    let (mut ports, cables) = (ports(trial), Cables::of(trial));
+    ports.retain(|port| way.contains(port));
     for (port, packets) in held.iter_mut().filter(|(device, packets)| *packets > 0 && ports.contains(device))
     {
         let is_here = |place: &DropPlace| {
