@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::net::bond_option::{BOND_OPTIONS, BOND_STATES, MODE, PORT_OPTIONS, PORT_STATES};
 use lab::net::link::LinkKind;
 use lab::net::name::DeviceRef;
 use lab::plan::lower::lower;
@@ -384,4 +385,37 @@ fn a_repeated_plan_has_its_trials_in_rounds() {
     assert_eq!(plan.round_len(), once.trials.len());
     assert!(plan.trials.chunks(plan.round_len()).all(|round| round == once.trials));
     assert_eq!(once.clone().repeated(1), once);
+}
+
+/// The newest kernel's attributes, each with its number: those of bonds or those of ports.
+fn attributes_of_the_header(prefix: &str) -> Vec<(u16, String)> {
+    let pins: toml::Value = toml::from_str(include_str!("../kernels.toml")).expect("it is TOML");
+    let quick = pins["sets"]["quick"].as_array().expect("a set is a list");
+    let newest = quick.last().and_then(toml::Value::as_str).expect("a set names kernels");
+    let name = format!("tests/data/bond-attributes-{newest}.txt");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&name))
+        .unwrap_or_else(|error| panic!("{name}: {error}; an older one says how it is made"));
+    let is_port = |name: &str| name.starts_with("IFLA_BOND_SLAVE_");
+    let names = text.lines().filter(|line| line.starts_with("IFLA_BOND_"));
+    let names = names.filter(|name| is_port(name) == is_port(prefix));
+    (1..).zip(names.map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_option_of_the_newest_kernel_has_a_row() {
+    let bond = std::iter::once(&MODE).chain(BOND_OPTIONS).collect::<Vec<_>>();
+    let port = PORT_OPTIONS.iter().collect::<Vec<_>>();
+    for (prefix, rows, states) in [("IFLA_BOND_", bond, BOND_STATES), ("IFLA_BOND_SLAVE_", port, PORT_STATES)]
+    {
+        let known = attributes_of_the_header(prefix);
+        assert_eq!(known.len(), states.len() + rows.len(), "of {prefix}*");
+        for (number, name) in &known {
+            let row = rows.iter().find(|row| row.attribute == name);
+            assert!(
+                row.is_some() || states.contains(&name.as_str()),
+                "the newest kernel has {name}, which is neither an option of the lab nor a state"
+            );
+            assert!(row.is_none_or(|row| row.number == *number), "{name} is {number} in the header");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 pub mod text_value;
 pub mod address;
 pub mod bond;
+pub mod bond_option;
 pub mod clean;
 pub mod dhcp;
 pub mod frame_class;
@@ -18,6 +19,7 @@ pub mod mode;
 pub mod name;
 pub mod nic;
 pub mod offload;
+pub mod option;
 pub mod probe;
 pub mod qdisc;
 pub mod route;

@@ -167,8 +167,12 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         return vec![Contrary::Named(fault.clone())];
     }
     if let Subject::Refused { device, .. } = &condition.subject {
-        // A bond's selectors took the device, in a step; or the kernel refused an option: without any it makes the device.
-        let is_taken = topology.scenario.steps.iter().any(|step| matches!(step, Step::Reconcile { .. }));
+        // A step took the device for a bond, or changed an option of it; or the kernel refused an option: without any it makes the device.
+        let is_taken = topology
+            .scenario
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Reconcile { .. } | Step::Set { .. }));
         return vec![if is_taken { Contrary::Undone } else { Contrary::Plain(device.clone()) }];
     }
     let mut found = from_the_start(topology);
@@ -441,7 +445,7 @@ qdisc = { kind = "pfifo", limit = 0 }
             _ => None,
         });
         let Some(LinkKind::Bond(bond)) = made.map(|link| link.kind) else { panic!("no bond1 is made") };
-        assert_eq!((bond.use_carrier, bond.miimon), (None, None));
+        assert_eq!((bond.options.use_carrier, bond.options.miimon), (None, None));
     }
 
     const VF: &str = r#"

@@ -19,6 +19,8 @@ macro_rules! words {
             pub fn number(self) -> $number {
                 self as $number
             }
+            /// All of them.
+            pub const WORDS: &[(u32, &str)] = &[$(($value, $word)),+];
             /// The word the kernel and iproute2 use.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
@@ -68,8 +70,8 @@ words! {
 }
 
 words! {
-    /// `BOND_AD_*`, include/uapi/linux/if_bonding.h.
-    AdSelect: u8 { Stable = 0 "stable", Bandwidth = 1 "bandwidth", Count = 2 "count" }
+    /// `enum ad_select`, include/net/bond_3ad.h.
+    AdSelect: u8 { Stable = 0 "stable", Bandwidth = 1 "bandwidth", Count = 2 "count", ActorPortPrio = 3 "actor_port_prio" }
 }
 
 words! {
@@ -83,6 +85,11 @@ words! {
         None = 0 "none", Active = 1 "active", Backup = 2 "backup", All = 3 "all",
         Filter = 4 "filter", FilterActive = 5 "filter_active", FilterBackup = 6 "filter_backup",
     }
+}
+
+words! {
+    /// `BOND_ARP_TARGETS_*`, include/net/bonding.h.
+    ArpAllTargets: u32 { Any = 0 "any", All = 1 "all" }
 }
 
 words! {

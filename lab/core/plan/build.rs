@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
+use crate::net::bond::BondChange;
+use crate::net::bond_option::BondOptions;
 use crate::net::link::{Link, LinkKind};
-use crate::net::name::DeviceRef;
+use crate::net::name::{DeviceRef, IfName};
 use crate::net::nic;
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
 use crate::plan::op::Op;
@@ -39,7 +41,11 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         ops.push(Op::Create { link: link.clone(), peer: None });
         // Ports join before anything stands on the controller: a VLAN takes its address from what is below.
         let ports = link.kind.ports().iter().map(|name| DeviceRef::new(&device.ns, name));
-        ops.extend(ports.map(|port| Op::Join { port, controller: device.clone() }));
+        for port in ports {
+            let asked = port_options(&link.kind, &port.name);
+            ops.push(Op::Join { port: port.clone(), controller: device.clone() });
+            ops.extend(asked.map(|change| Op::SetBond { device: port, change, read_back: false }));
+        }
     }
     let ports = topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports);
     ops.extend(ports.cloned().map(Op::SwitchPort));
@@ -69,6 +75,7 @@ pub fn build(topology: &Topology) -> Vec<Op> {
     if !devices.is_empty() {
         ops.push(Op::Ready { devices });
     }
+    ops.extend(links.values().filter_map(activate));
     ops.push(Op::Verify { links: links.values().cloned().collect() });
     ops
 }
@@ -138,6 +145,22 @@ fn adopt_vfs(links: &IndexMap<DeviceRef, Link>) -> Vec<Op> {
     ops
 }
 
+/// What is asked of a bond's port.
+fn port_options(kind: &LinkKind, port: &IfName) -> Option<BondChange> {
+    let LinkKind::Bond(bond) = kind else { return None };
+    bond.port_options.get(port).cloned().map(BondChange::Port)
+}
+
+/// The active port that is asked for: the kernel takes one that has joined and whose link is up
+/// (`bond_option_active_slave_set()`).
+fn activate(link: &Link) -> Option<Op> {
+    let LinkKind::Bond(bond) = &link.kind else { return None };
+    let active_slave = Some(bond.options.active_slave.clone()?);
+    let options = Box::new(BondOptions { active_slave, ..BondOptions::default() });
+    let change = BondChange::Bond { mode: None, options };
+    Some(Op::SetBond { device: link.device.clone(), change, read_back: false })
+}
+
 fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
     let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
     bonds.flat_map(Link::below).collect()
@@ -150,7 +173,7 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     }
     // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
     let fewest = match &link.kind {
-        LinkKind::Bond(bond) => bond.min_links.unwrap_or(0).max(1) as usize,
+        LinkKind::Bond(bond) => bond.options.min_links.unwrap_or(0).max(1) as usize,
         _ => 1,
     };
     match &link.kind {

@@ -119,6 +119,9 @@ pub(crate) fn act(topology: &Topology, step: &Step) -> Vec<Op> {
         Step::Wait { until, within_ms } => {
             Op::Wait { until: until.clone(), within_ms: *within_ms, unless_in_vain: false }
         }
+        Step::Set { device, change } => {
+            Op::SetBond { device: device.clone(), change: change.clone(), read_back: true }
+        }
         Step::Pause(for_ms) => Op::Pause(*for_ms),
         Step::Attach(attachment) => crate::plan::attach::add(attachment),
         Step::Detach(attachment) => crate::plan::attach::del(attachment),

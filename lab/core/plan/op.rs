@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::net::address::Mac;
+use crate::net::bond::BondChange;
 use crate::net::dhcp::Server;
 use crate::net::link::Link;
 use crate::net::name::{DeviceRef, NsName};
@@ -73,6 +74,15 @@ pub enum Op {
         port: DeviceRef,
         /// The bond or bridge.
         controller: DeviceRef,
+    },
+    /// Change options of a bond or of its port.
+    SetBond {
+        /// The bond or port.
+        device: DeviceRef,
+        /// What is asked of it.
+        change: BondChange,
+        /// Whether it is read back at once; what a topology is made with is read back when all of it is there.
+        read_back: bool,
     },
     /// Set a link up.
     Up(DeviceRef),
@@ -275,6 +285,7 @@ impl Op {
             Self::SetVf { pf, .. } => vec![pf],
             Self::SwitchPort(port) => vec![&port.device],
             Self::Join { port, controller } => vec![port, controller],
+            Self::SetBond { device, .. } => vec![device],
             Self::Move { from, to } => vec![from, to],
             Self::Up(device)
             | Self::Down(device)

@@ -17,6 +17,7 @@ impl Trial {
                     | Op::Attach { .. }
                     | Op::Detach { .. }
                     | Op::SetVf { .. }
+                    | Op::SetBond { .. }
             ) || matches!(op, Op::Flood { broken: Some(_), .. })
         };
         let last_change = self.ops.iter().rposition(changes).unwrap_or(0);

@@ -3,11 +3,12 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::net::address::MacSource;
-use crate::net::bond::Bond;
+use crate::net::bond::{Bond, BondChange};
 use crate::net::dhcp::Server;
 use crate::net::link::{Link, LinkKind};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::{Slot, VfSettings};
+use crate::net::option::{OptionRow, Value};
 use crate::net::route::{Neighbour, Route};
 use crate::net::switch_port::SwitchPort;
 use crate::plan::moment::When;
@@ -132,6 +133,7 @@ impl Display for Op {
             Self::AdoptVf { link, .. } => write_adopted(f, "", link),
             Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
             Self::SwitchPort(port) => write_port(f, port),
+            Self::SetBond { device, change, .. } => write_change(f, device, change),
             Self::Join { port, controller } => write!(f, "join {port} to {controller}"),
             Self::Up(device) => write!(f, "up {device}"),
             Self::TxQueueLen { device, len } => write!(f, "txqueuelen of {device} {len}"),
@@ -311,29 +313,20 @@ fn write_vf(f: &mut Formatter<'_>, pf: &DeviceRef, index: u8, settings: &VfSetti
 }
 
 fn write_bond(f: &mut Formatter<'_>, bond: &Bond) -> fmt::Result {
-    write!(f, " mode {}", bond.mode)?;
-    write_some(f, "miimon", bond.miimon)?;
-    write_some(f, "updelay", bond.updelay)?;
-    write_some(f, "downdelay", bond.downdelay)?;
-    write_some(f, "use_carrier", bond.use_carrier)?;
-    write_some(f, "arp_interval", bond.arp_interval)?;
-    let targets = (!bond.arp_ip_target.is_empty()).then(|| list(&bond.arp_ip_target));
-    write_some(f, "arp_ip_target", targets)?;
-    let targets = (!bond.ns_ip6_target.is_empty()).then(|| list(&bond.ns_ip6_target));
-    write_some(f, "ns_ip6_target", targets)?;
-    write_some(f, "missed_max", bond.missed_max)?;
-    write_some(f, "arp_validate", bond.arp_validate)?;
-    write_some(f, "primary", bond.primary.as_ref())?;
-    write_some(f, "primary_reselect", bond.primary_reselect)?;
-    write_some(f, "fail_over_mac", bond.fail_over_mac)?;
-    write_some(f, "xmit_hash_policy", bond.xmit_hash_policy)?;
-    write_some(f, "lacp_rate", bond.lacp_rate)?;
-    write_some(f, "lacp_active", bond.lacp_active)?;
-    write_some(f, "ad_select", bond.ad_select)?;
-    write_some(f, "min_links", bond.min_links)?;
-    write_some(f, "all_slaves_active", bond.all_slaves_active)?;
-    write_some(f, "tlb_dynamic_lb", bond.tlb_dynamic_lb)?;
-    write_some(f, "num_grat_arp", bond.num_grat_arp)
+    write_options(f, &bond.values())
+}
+
+fn write_options(f: &mut Formatter<'_>, values: &[(&OptionRow, Value)]) -> fmt::Result {
+    values.iter().try_for_each(|(row, value)| write!(f, " {} {}", row.key, row.wire.shown(value)))
+}
+
+fn write_change(f: &mut Formatter<'_>, device: &DeviceRef, change: &BondChange) -> fmt::Result {
+    let what = match change {
+        BondChange::Bond { .. } => "bond",
+        BondChange::Port(_) => "port",
+    };
+    write!(f, "set {what} {device}")?;
+    write_options(f, &change.values())
 }
 
 fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> fmt::Result {

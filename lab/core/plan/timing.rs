@@ -1,5 +1,6 @@
 //! Whether a plan is one of time: what it measures, what the kernel goes by, or most of what it takes.
 
+use crate::net::bond::BondChange;
 use crate::net::link::{Link, LinkKind};
 use crate::plan::Plan;
 use crate::plan::op::Op;
@@ -25,8 +26,13 @@ impl Plan {
 }
 
 fn has_arp_monitor(op: &Op) -> bool {
-    let Op::Create { link: Link { kind: LinkKind::Bond(bond), .. }, .. } = op else { return false };
-    bond.arp_interval.is_some()
+    match op {
+        Op::Create { link: Link { kind: LinkKind::Bond(bond), .. }, .. } => {
+            bond.options.arp_interval.is_some()
+        }
+        Op::SetBond { change: BondChange::Bond { options, .. }, .. } => options.arp_interval.is_some(),
+        _ => false,
+    }
 }
 
 fn pause_ms(op: &Op) -> u32 {

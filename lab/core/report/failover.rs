@@ -130,12 +130,12 @@ fn monitor(bond: &Bond) -> String {
     let mut word = |key: &str, value: Option<u32>| {
         words.extend(value.map(|value| format!("{key} {value}")));
     };
-    word("miimon", bond.miimon);
-    word("updelay", bond.updelay);
-    word("downdelay", bond.downdelay);
-    let kind = if bond.ns_ip6_target.is_empty() { "ARP" } else { "NS" };
-    word(kind, bond.arp_interval);
-    words.extend(bond.arp_validate.map(|validate| format!("arp_validate {validate}")));
+    word("miimon", bond.options.miimon);
+    word("updelay", bond.options.updelay);
+    word("downdelay", bond.options.downdelay);
+    let kind = if bond.options.ns_ip6_target.is_none() { "ARP" } else { "NS" };
+    word(kind, bond.options.arp_interval);
+    words.extend(bond.options.arp_validate.map(|validate| format!("arp_validate {validate}")));
     words.join(", ")
 }
 

@@ -1,5 +1,6 @@
 //! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake told.
 
+pub(crate) mod bonds;
 pub(crate) mod captures;
 pub(crate) mod conditions;
 pub(crate) mod dhcp;
@@ -17,6 +18,7 @@ pub(crate) mod shared_parent;
 pub(crate) mod stack;
 pub(crate) mod unused;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -42,6 +44,8 @@ pub struct Checker<'a> {
     pub lost: Lost,
     /// Every device of the topology with its place.
     pub devices: IndexMap<DeviceRef, Range<usize>>,
+    /// Devices of which the file expects the kernel to refuse something.
+    pub refusals: BTreeSet<DeviceRef>,
     /// The longest wait.
     pub wait: WaitLimit,
 }
@@ -145,7 +149,9 @@ impl Checker<'_> {
 /// Checks a file and resolves it. What it returns is a topology only if no problem was noted.
 pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Diagnostic>) -> Topology {
     let wait = WaitLimit::of(file, problems);
-    let mut checker = Checker { problems, lost, devices: IndexMap::new(), wait };
+    let refusals = file.expect.iter().map(|expect| &expect.value).filter(|expect| expect.refused.is_some());
+    let refusals = refusals.filter_map(|expect| Some(expect.device.as_ref()?.value.clone())).collect();
+    let mut checker = Checker { problems, lost, devices: IndexMap::new(), refusals, wait };
     let mut links = links::resolve(file, &mut checker);
     let stand_ins = substitute::apply(&mut links, |nic| nic.backing);
     // A switch's ports can be meant by name, as any device.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::net::address::MacSource;
+use crate::net::bond::BondChange;
 use crate::net::frame_class::FrameClass;
 use crate::net::name::{DeviceRef, VlanId};
 use crate::topology::cni::Attachment;
@@ -166,6 +167,13 @@ pub enum Step {
         until: Condition,
         /// How long at the most, in ms.
         within_ms: u32,
+    },
+    /// Change options of a bond or of its port.
+    Set {
+        /// The bond or port.
+        device: DeviceRef,
+        /// What is asked of it.
+        change: BondChange,
     },
     /// Let time pass, in ms.
     Pause(u32),

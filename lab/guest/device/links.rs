@@ -36,7 +36,6 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
     let what = format!("create {} {}", link.kind.word(), link.device);
     let mut message = attributes(link);
     let mut infos = vec![LinkInfo::Kind(InfoKind::from(link.kind.word()))];
-    let below = |name| DeviceRef::new(&link.device.ns, name);
     match &link.kind {
         LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tap { .. } => {}
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
@@ -52,11 +51,8 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
             infos.push(LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far_end(peer, namespace.raw_fd())))));
         }
         LinkKind::Bond(bond) => {
-            let primary = match &bond.primary {
-                Some(name) => Some(bed.index(&below(name)).await?),
-                None => None,
-            };
-            infos.push(LinkInfo::Data(InfoData::Bond(bond::attributes(bond, primary))));
+            let data = bond::attributes(bed, &link.device.ns, &bond.values()).await?;
+            infos.push(LinkInfo::Data(InfoData::Bond(data)));
         }
         LinkKind::Vlan { id, protocol, .. } => {
             let protocol = VlanProtocol::from(protocol.number());

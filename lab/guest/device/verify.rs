@@ -52,6 +52,8 @@ struct Got {
     kind: String,
     data: Option<InfoData>,
     mac: Option<Mac>,
+    /// What is shown of it as a bond's port.
+    port_data: Vec<InfoBondPort>,
     /// The address a bond's port had before it joined (IFLA_BOND_SLAVE_PERM_HWADDR).
     mac_before_joining: Option<Mac>,
     mtu: Option<u32>,
@@ -153,9 +155,12 @@ impl Seen {
                 }
             }
             (LinkKind::Bond(bond), Some(InfoData::Bond(data))) => {
-                let below = |name| self.0.get(&DeviceRef::new(ns, name)).map(|got| got.index);
-                let asked = bond::attributes(bond, bond.primary.as_ref().and_then(below));
-                out.extend(bond::differences(&asked, data, name_of));
+                out.extend(bond::differences(&bond.values(), data, name_of));
+                for (port, options) in &bond.port_options {
+                    let data = self.0.get(&DeviceRef::new(ns, port)).map(|got| got.port_data.as_slice());
+                    let wrong = bond::differences(&options.values(), data.unwrap_or_default(), name_of);
+                    out.extend(wrong.into_iter().map(|text| format!("port {port}: {text}")));
+                }
             }
             (LinkKind::Vlan { id, protocol, .. }, Some(InfoData::Vlan(data))) => {
                 let (mut got_id, mut got_protocol) = (None, None);
@@ -277,6 +282,7 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
             LinkInfo::Kind(kind) => got.kind = kind.to_string(),
             LinkInfo::Data(data) => got.data = Some(data.clone()),
             LinkInfo::PortData(InfoPortData::BondPort(port)) => {
+                got.port_data.clone_from(port);
                 got.mac_before_joining = port.iter().find_map(|attribute| match attribute {
                     InfoBondPort::PermHwaddr(bytes) => mac(bytes),
                     _ => None,
@@ -366,7 +372,10 @@ mod tests {
             Some(place as u32 + 2)
         };
         let data = |link: &Link| match &link.kind {
-            LinkKind::Bond(bond) => Some(InfoData::Bond(bond::attributes(bond, None))),
+            LinkKind::Bond(_) => {
+                let fast = [InfoBond::Mode(BondMode::Ieee8023Ad), InfoBond::AdLacpRate(BondLacpRate::Fast)];
+                Some(InfoData::Bond(fast.into()))
+            }
             LinkKind::Vlan { id, .. } => Some(InfoData::Vlan(vec![
                 InfoVlan::Id(id.get()),
                 InfoVlan::Protocol(VlanProtocol::Ieee8021Q),
@@ -380,6 +389,7 @@ mod tests {
                 kind: link.kind.word().into(),
                 data: data(link),
                 mac: link.mac,
+                port_data: Vec::new(),
                 mac_before_joining: None,
                 mtu: link.mtu.or(Some(1500)),
                 txqueuelen: link.txqueuelen.or(Some(1000)),

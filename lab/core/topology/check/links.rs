@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use crate::net::address::Mac;
-use crate::net::bond::Bond;
 use crate::net::link::{Link, LinkKind};
-use crate::net::mode::{BondMode, MacvlanMode, VlanProtocol};
+use crate::net::mode::{MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
-use crate::topology::check::{Checker, nics, qdiscs, shared_parent, stack};
-use crate::topology::file::{At, BondTable, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
+use crate::topology::check::{Checker, bonds, nics, qdiscs, shared_parent, stack};
+use crate::topology::file::{At, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use crate::topology::parse::document::NOWHERE;
 use crate::topology::parse::read::is_lost_name;
 
@@ -217,7 +216,7 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
         links.push(finish(at(name), kind, &tap.attributes(), checker));
     }
     for (name, bond) in &table.bond {
-        let kind = LinkKind::Bond(Box::new(resolve_bond(ns, name, bond, checker)));
+        let kind = LinkKind::Bond(Box::new(bonds::resolve(ns, name, bond, checker)));
         links.push(finish(at(name), kind, &bond.attributes(), checker));
     }
     for (name, vlan) in &table.vlan {
@@ -282,61 +281,5 @@ pub fn mtu_in_range(mtu: &At<u32>, checker: &mut Checker<'_>) {
     if !(68..=65535).contains(&mtu.value) {
         let message = format!("mtu {} is out of range: 68 to 65535", mtu.value);
         checker.problem(&mtu.span, message, "Ethernet's is 1500");
-    }
-}
-
-fn resolve_bond(ns: &NsName, name: &At<IfName>, table: &BondTable, checker: &mut Checker<'_>) -> Bond {
-    for port in &table.ports {
-        checker.device_in(ns, port);
-    }
-    if let Some(primary) = &table.primary {
-        let is_port = table.ports.iter().any(|port| port.value == primary.value);
-        if !is_port && !checker.lost.field(&name.span, "ports") {
-            checker.problem(
-                &primary.span,
-                format!("`{}` is not a port of this bond", primary.value),
-                "add it to `ports`",
-            );
-        }
-        if !matches!(table.mode.value, BondMode::ActiveBackup | BondMode::BalanceTlb | BondMode::BalanceAlb) {
-            let message = format!("`primary` has no meaning in mode {}", table.mode.value);
-            checker.problem(&primary.span, message, "use it with active-backup, balance-tlb or balance-alb");
-        }
-    }
-    let monitored = table.miimon.unwrap_or(0) > 0 || checker.lost.field(&name.span, "miimon");
-    for (delay, key) in [(&table.updelay, "updelay"), (&table.downdelay, "downdelay")] {
-        if let Some(delay) = delay
-            && !monitored
-        {
-            checker.problem(
-                &delay.span,
-                format!("`{key}` without `miimon`"),
-                "the kernel refuses it: set `miimon` too",
-            );
-        }
-    }
-    Bond {
-        mode: table.mode.value,
-        ports: table.ports.iter().map(|port| port.value.clone()).collect(),
-        miimon: table.miimon,
-        updelay: table.updelay.as_ref().map(|at| at.value),
-        downdelay: table.downdelay.as_ref().map(|at| at.value),
-        use_carrier: table.use_carrier,
-        arp_interval: table.arp_interval,
-        arp_ip_target: table.arp_ip_target.clone(),
-        ns_ip6_target: table.ns_ip6_target.clone(),
-        missed_max: table.missed_max,
-        arp_validate: table.arp_validate,
-        primary: table.primary.as_ref().map(|at| at.value.clone()),
-        primary_reselect: table.primary_reselect,
-        fail_over_mac: table.fail_over_mac,
-        xmit_hash_policy: table.xmit_hash_policy,
-        lacp_rate: table.lacp_rate,
-        lacp_active: table.lacp_active,
-        ad_select: table.ad_select,
-        min_links: table.min_links,
-        all_slaves_active: table.all_slaves_active,
-        tlb_dynamic_lb: table.tlb_dynamic_lb,
-        num_grat_arp: table.num_grat_arp,
     }
 }

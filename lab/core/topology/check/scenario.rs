@@ -8,7 +8,7 @@ use crate::net::name::DeviceRef;
 use crate::net::probe::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
-use crate::topology::check::{Checker, captures, faults, join, mitigations, selectors};
+use crate::topology::check::{Checker, bonds, captures, faults, join, mitigations, selectors};
 use crate::topology::file::{
     At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
@@ -224,7 +224,7 @@ fn resolve_break(
 
 /// Checks that a step says what it does, once.
 fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
-    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, .. } =
+    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set, .. } =
         &step.value;
     let verbs = [
         inject.is_some(),
@@ -236,12 +236,13 @@ fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
         detach.is_some(),
         check.is_some(),
         reconcile.is_some(),
+        set.is_some(),
     ];
     if verbs.iter().filter(|given| **given).count() == 1 {
         return Some(());
     }
     if !checker.lost.any_field(&step.span) {
-        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile";
+        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set";
         checker.problem(&step.span, "a step does exactly one thing", hint);
     }
     None
@@ -259,10 +260,26 @@ fn resolve_step(
     }
     one_verb(step, checker)?;
     let StepTable {
-        inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
+        inject,
+        clear,
+        flood,
+        wait,
+        within_ms,
+        pause_ms,
+        attach,
+        detach,
+        check,
+        reconcile,
+        set,
+        ..
     } = &step.value;
     if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
         checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
+    }
+    for span in [step.value.bond.as_ref().map(|at| &at.span), step.value.port.as_ref().map(|at| &at.span)] {
+        if let Some(span) = span.filter(|_| set.is_none()) {
+            checker.problem(span, "options without `set`", "name the device: set = \"node:bond0\"");
+        }
     }
     for fault in [inject, clear].into_iter().flatten() {
         fault_exists(fault, scenario, checker);
@@ -290,6 +307,9 @@ fn resolve_step(
         checker.device(bond);
         let found = selectors::again(file, topology, bond, checker)?;
         return Some(Step::Reconcile { bond: bond.value.clone(), found });
+    }
+    if let Some(device) = set {
+        return bonds::resolve_step(device, step, topology, checker);
     }
     match (inject, clear, flood, pause_ms) {
         (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),

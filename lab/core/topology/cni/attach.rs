@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::net::address::{Cidr, Mac};
 use crate::net::bond::Bond;
+use crate::net::bond_option::BondOptions;
 use crate::net::dhcp::Server;
 use crate::net::link::{Link, LinkKind};
 use crate::net::mode::{IpvlanFlag, VfLinkState, VlanProtocol};
@@ -313,11 +314,14 @@ impl<'a> Cluster<'a> {
             attached.links.push(Link { device, mac, mtu, up: true, ..moved(link) });
         }
         let kind = LinkKind::Bond(Box::new(Bond {
-            miimon: Some(bond.miimon),
-            fail_over_mac: Some(bond.fail_over_mac),
-            all_slaves_active: bond.all_slaves_active,
-            tlb_dynamic_lb: bond.tlb_dynamic_lb,
-            xmit_hash_policy: bond.xmit_hash_policy,
+            options: BondOptions {
+                miimon: Some(bond.miimon),
+                fail_over_mac: Some(bond.fail_over_mac),
+                all_slaves_active: bond.all_slaves_active,
+                tlb_dynamic_lb: bond.tlb_dynamic_lb,
+                xmit_hash_policy: bond.xmit_hash_policy,
+                ..BondOptions::default()
+            },
             ..Bond::new(bond.mode, bond.links.clone())
         }));
         let device = DeviceRef::new(pod, &attached.ifname);

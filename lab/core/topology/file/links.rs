@@ -1,15 +1,19 @@
 //! Tables of links as written: one for each kind, and the queueing discipline.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::net::address::{Cidr, Mac};
+use crate::net::bond_option::{BondOptions, PortOptions, with_bond_options, with_port_options};
 use crate::net::mode::{
-    AdSelect, ArpValidate, BondMode, FailOverMac, IpvlanFlag, IpvlanMode, LacpRate, MacvlanMode,
-    PrimaryReselect, VlanProtocol, XmitHashPolicy,
+    AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, IpvlanFlag, IpvlanMode, LacpRate,
+    MacvlanMode, PrimaryReselect, VlanProtocol, XmitHashPolicy,
 };
 use crate::net::name::{DeviceRef, IfName, ParentRef, VlanId};
-use crate::topology::file::At;
+use crate::topology::file::{At, Links, in_file_order};
 
 /// What every kind of link may say; written once, so that no kind forgets a key.
 macro_rules! link_table {
@@ -114,61 +118,82 @@ link_table! {
         backpressure: Option<bool>,
     }
 }
-link_table! {
-    /// A bond. Keys are the words of `ip link ... type bond`.
-    BondTable {
-        /// `BOND_MODE_*`.
-        mode: At<BondMode>,
-        /// Ports, in the order they join.
-        #[serde(default)]
-        ports: Vec<At<IfName>>,
-        /// Ports found by what they are, as a Talos machine config has it; beside `ports`.
-        #[serde(default)]
-        device_selectors: Vec<At<SelectorTable>>,
-        /// Link monitoring interval in ms.
-        miimon: Option<u32>,
-        /// Delay before a link that came back is used, in ms.
-        updelay: Option<At<u32>>,
-        /// Delay before a link that went away is left, in ms.
-        downdelay: Option<At<u32>>,
-        /// Whether carrier is read from the device; refused as `false` from 6.18.
-        use_carrier: Option<bool>,
-        /// ARP monitoring interval in ms.
-        arp_interval: Option<u32>,
-        /// ARP monitoring targets.
-        #[serde(default)]
-        arp_ip_target: Vec<std::net::Ipv4Addr>,
-        /// Neighbour solicitation targets of the same monitor (Linux 5.18).
-        #[serde(default)]
-        ns_ip6_target: Vec<std::net::Ipv6Addr>,
-        /// Intervals of that monitor without an answer, after which a port is given up (Linux 5.17).
-        missed_max: Option<u8>,
-        /// Which ARP traffic counts.
-        arp_validate: Option<ArpValidate>,
-        /// The preferred port.
-        primary: Option<At<IfName>>,
-        /// When the preferred port takes over again.
-        primary_reselect: Option<PrimaryReselect>,
-        /// Which Ethernet address an active-backup bond shows.
-        fail_over_mac: Option<FailOverMac>,
-        /// How a port is chosen for a frame.
-        xmit_hash_policy: Option<XmitHashPolicy>,
-        /// How often LACPDUs are asked for.
-        lacp_rate: Option<LacpRate>,
-        /// Whether LACPDUs are sent unasked.
-        lacp_active: Option<bool>,
-        /// How an aggregator is chosen.
-        ad_select: Option<AdSelect>,
-        /// Fewest ports for carrier.
-        min_links: Option<u32>,
-        /// Whether frames on inactive ports are accepted.
-        all_slaves_active: Option<bool>,
-        /// Whether balance-tlb moves flows by load.
-        tlb_dynamic_lb: Option<bool>,
-        /// Gratuitous ARPs after a failover.
-        num_grat_arp: Option<u8>,
-    }
+/// The tables in which options are written, from their rows: a key for each, with its place.
+macro_rules! bond_tables {
+    ($($(#[doc = $about:literal])+ $key:ident: $type:ty = $number:literal $attribute:ident, $range:expr, $modes:expr, $default:literal;)+) => {
+        link_table! {
+            /// A bond. Keys are the words of `ip link ... type bond`.
+            BondTable {
+                /// `BOND_MODE_*`.
+                mode: At<BondMode>,
+                /// Ports, in the order they join.
+                #[serde(default)]
+                ports: Vec<At<IfName>>,
+                /// Ports found by what they are, as a Talos machine config has it; beside `ports`.
+                #[serde(default)]
+                device_selectors: Vec<At<SelectorTable>>,
+                /// Options of its ports, by name.
+                #[serde(default, deserialize_with = "in_file_order")]
+                port: Links<PortTable>,
+                $($(#[doc = $about])+ $key: Option<At<$type>>,)+
+            }
+        }
+        option_table! {
+            /// Options of a bond, to be changed. Keys are the words of `ip link set ... type bond`.
+            BondOptionsTable {
+                /// Another mode; the kernel takes it while the bond has no ports and is down.
+                pub mode: Option<At<BondMode>>,
+            } $($(#[doc = $about])+ $key: $type;)+
+        }
+        written_options! { BondTable BondOptions $($key)+ }
+        written_options! { BondOptionsTable BondOptions $($key)+ }
+    };
 }
+
+macro_rules! port_tables {
+    ($($(#[doc = $about:literal])+ $key:ident: $type:ty = $number:literal $attribute:ident, $range:expr, $modes:expr, $default:literal;)+) => {
+        option_table! {
+            /// Options of a bond's port. Keys are the words of `ip link set ... type bond_slave`.
+            PortTable {} $($(#[doc = $about])+ $key: $type;)+
+        }
+        written_options! { PortTable PortOptions $($key)+ }
+    };
+}
+
+macro_rules! option_table {
+    ($(#[$doc:meta])* $name:ident { $($more:tt)* } $($(#[doc = $about:literal])+ $key:ident: $type:ty;)+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($more)*
+            $($(#[doc = $about])+ pub $key: Option<At<$type>>,)+
+        }
+    };
+}
+
+macro_rules! written_options {
+    ($table:ident $options:ident $($key:ident)+) => {
+        impl $table {
+            /// The options that are written.
+            pub fn options(&self) -> $options {
+                $options { $($key: self.$key.as_ref().map(|at| at.value.clone()),)+ }
+            }
+
+            /// Where an option is written.
+            pub fn place(&self, key: &str) -> Option<Range<usize>> {
+                match key {
+                    $(stringify!($key) => self.$key.as_ref().map(|at| at.span.clone()),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+with_bond_options!(bond_tables);
+with_port_options!(port_tables);
+
 link_table! {
     /// A VLAN.
     VlanTable {

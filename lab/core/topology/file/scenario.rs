@@ -13,7 +13,7 @@ use crate::net::version::KernelRanges;
 use crate::topology::cni::Tree;
 use crate::topology::condition::{FlowField, State};
 use crate::topology::fault::{FilterKind, Hook};
-use crate::topology::file::{At, Named, QdiscTable, in_file_order};
+use crate::topology::file::{At, BondOptionsTable, Named, PortTable, QdiscTable, in_file_order};
 use crate::topology::scenario::{CountsAt, Socket};
 
 /// A flow of numbered frames.
@@ -262,6 +262,12 @@ pub struct StepTable {
     /// Let a bond's device selectors choose again, now that everything stands: what they match besides its ports is
     /// taken down and enslaved, as Talos' controller does.
     pub reconcile: Option<At<DeviceRef>>,
+    /// Change options of a bond or of its port, as `ip link set` does: with `bond` or `port`. They are read back.
+    pub set: Option<At<DeviceRef>>,
+    /// With `set`: options of the bond.
+    pub bond: Option<At<BondOptionsTable>>,
+    /// With `set`: options of the port.
+    pub port: Option<At<PortTable>>,
     /// CHECK of a pod's networks: everything is still as ADD made it.
     pub check: Option<At<NsName>>,
 }

@@ -210,7 +210,7 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 16] = [
+pub const ARRAYS: [(&str, usize, &str); 18] = [
     ("expect", 1, "expect"),
     ("hypothesis", 3, "inject"),
     ("mitigation", 3, "steps"),
@@ -226,7 +226,9 @@ pub const ARRAYS: [(&str, usize, &str); 16] = [
     ("report", 2, "evidence"),
     ("report", 2, "floods"),
     ("step", 1, "step"),
+    ("step", 4, "arp_ip_target"),
     ("step", 4, "networks"),
+    ("step", 4, "ns_ip6_target"),
 ];
 
 /// serde would take an array for a table, its items for the table's keys in their order. Elsewhere than here an array

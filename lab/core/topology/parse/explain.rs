@@ -2,6 +2,7 @@
 
 use toml::de::DeValue;
 
+use crate::net::bond_option::OTHER_SPELLINGS;
 use crate::topology::check::nearest;
 
 /// A mistake in words, and what can be made of it.
@@ -115,7 +116,9 @@ fn unknown(what: &str, rest: &str) -> Explanation {
         .or_else(|| rest.rsplit_once("`, there are "))
         .unwrap_or((rest.trim_end_matches('`'), ""));
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let meant = nearest(written, known.iter().copied());
+    let spelt = OTHER_SPELLINGS.iter().find(|(other, _)| *other == written).map(|(_, key)| *key);
+    let spelt = spelt.filter(|key| known.contains(key));
+    let meant = spelt.or_else(|| nearest(written, known.iter().copied()));
     let all = format!("known here: {}", known.join(", "));
     Explanation {
         message: format!("unknown {what} `{written}`"),
