@@ -21,6 +21,7 @@ mod run;
 mod shell;
 mod substitutes;
 mod testbench;
+mod topology;
 mod try_mitigations;
 
 use std::path::PathBuf;
@@ -75,9 +76,12 @@ enum Command {
     /// Say what this machine has and lacks; --install puts in what is missing
     #[command(after_help = "Example:\n  lab doctor")]
     Doctor(doctor::DoctorArgs),
-    /// Print the JSON Schema of topology files
+    /// Print the JSON Schema of topology files, or their reference
     #[command(after_help = "Example:\n  lab schema > topology.schema.json")]
-    Schema,
+    Schema(topology::SchemaArgs),
+    /// Look at a topology file without running it: its mistakes, its plan, a drawing
+    #[command(after_help = topology::EXAMPLES)]
+    Topology(topology::TopologyArgs),
     /// What `--kernel host` starts in namespaces of its own
     #[command(name = AGENT_COMMAND, hide = true)]
     Agent,
@@ -132,13 +136,8 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::import(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
-        Command::Schema => {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&lab::topology::Topology::schema()).expect("a schema is JSON")
-            );
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Schema(args) => topology::schema(&args),
+        Command::Topology(args) => topology::topology(&args),
         Command::Agent => agent(),
     };
     let code = done.unwrap_or_else(|failure| failure.report());

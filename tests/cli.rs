@@ -255,3 +255,24 @@ fn a_text_that_is_none_of_that_kind_is_refused(
     assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
     assert!(said.stderr.contains(message), "{said:?}");
 }
+
+#[test]
+fn a_topology_is_looked_at_without_a_machine() {
+    let bare = Bare::new();
+    for (arguments, expected) in [
+        (&["check"][..], "vlan-over-bond-tx-drop: no mistakes; "),
+        (&["show"], "plan vlan-over-bond-tx-drop, IPv6 "),
+        (&["graph"], "bond bond0 "),
+        (&["graph", "--format", "svg"], "<svg xmlns="),
+        (&["graph", "--format", "mermaid"], "flowchart TB\n"),
+        (&["graph", "--format", "dot"], "digraph \"vlan-over-bond-tx-drop\" {"),
+    ] {
+        let said = bare.lab(&[&["topology"], &arguments[..1], &[&topology()], &arguments[1..]].concat());
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+        assert!(said.stdout.contains(expected), "{expected}: {said:?}");
+    }
+    let wrong = bare.file("wrong.toml", "[ns.node.bond.bond0]\n");
+    let said = bare.lab(&["topology", "check", &wrong.display().to_string()]);
+    assert_eq!(said.code, Some(65), "{said:?}");
+    assert!(said.stderr.contains("missing key `mode`"), "{said:?}");
+}

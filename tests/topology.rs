@@ -160,3 +160,14 @@ fn a_text_with_other_lines_does_no_harm() {
         }
     }
 }
+
+#[test]
+fn the_reference_is_made_from_the_types() {
+    let schema = serde_json::to_value(Topology::schema()).expect("a schema is JSON");
+    let page = lab::report::reference::render(&schema);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, &page).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    assert!(page == read(&path), "docs/reference.md is another one: {UPDATE}=1 writes it anew");
+}

@@ -6,6 +6,7 @@ pub mod causes;
 pub mod delivery;
 pub mod document;
 pub mod failover;
+pub mod graph;
 pub mod grid;
 #[cfg(test)]
 pub(crate) mod hostile;
@@ -13,6 +14,7 @@ pub mod junit;
 pub mod ktap;
 pub mod matrix;
 pub mod merge;
+pub mod reference;
 pub mod rounds;
 pub mod snapshot;
 pub mod terminal;

@@ -1,0 +1,118 @@
+//! `lab topology` and `lab schema`: look at a topology file without running it, and at what one may have.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use lab::plan::lower::lower;
+use lab::report::{graph, reference};
+use lab::topology::Topology;
+
+use crate::cli::failure::Failure;
+use crate::cli::run;
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab topology check topologies/vlan-over-bond-tx-drop.toml
+  lab topology show topologies/vlan-over-bond-tx-drop.toml
+  lab topology graph topologies/vlan-over-bond-tx-drop.toml --format svg > picture.svg";
+
+/// Arguments of `lab topology`.
+#[derive(Debug, Args)]
+pub struct TopologyArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find all mistakes of a file; nothing is made
+    Check {
+        /// A topology file
+        topology: PathBuf,
+    },
+    /// What would be done: the plan, one operation a line
+    Show {
+        /// A topology file
+        topology: PathBuf,
+    },
+    /// Draw namespaces, devices and cables
+    Graph {
+        /// A topology file
+        topology: PathBuf,
+        /// How to draw it
+        #[arg(long, value_enum, default_value_t = Drawing::Text)]
+        format: Drawing,
+    },
+}
+
+/// Arguments of `lab schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Form::Json)]
+    format: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A JSON Schema, for editors
+    Json,
+    /// The reference, for people
+    Markdown,
+}
+
+/// Prints what topology files may have.
+///
+/// # Errors
+/// None yet.
+pub fn schema(args: &SchemaArgs) -> Result<ExitCode, Failure> {
+    let schema = Topology::schema();
+    match args.format {
+        Form::Json => println!("{}", serde_json::to_string_pretty(&schema).expect("a schema is JSON")),
+        Form::Markdown => {
+            let schema = serde_json::to_value(&schema).expect("a schema is JSON");
+            print!("{}", reference::render(&schema));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Drawing {
+    /// A tree
+    Text,
+    /// A picture
+    Svg,
+    /// A flowchart of Mermaid
+    Mermaid,
+    /// A graph of Graphviz
+    Dot,
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// The file cannot be read, or has mistakes.
+pub fn topology(args: &TopologyArgs) -> Result<ExitCode, Failure> {
+    match &args.command {
+        Command::Check { topology } => {
+            let topology = run::read(topology)?;
+            let (links, steps) = (topology.links.len(), topology.scenario.steps.len());
+            println!("{}: no mistakes; {links} links, {steps} steps", topology.name);
+        }
+        Command::Show { topology } => print!("{}", lower(&run::read(topology)?)),
+        Command::Graph { topology, format } => {
+            let topology = run::read(topology)?;
+            let drawing = match format {
+                Drawing::Text => graph::text(&topology),
+                Drawing::Svg => graph::svg(&topology),
+                Drawing::Mermaid => graph::mermaid(&topology),
+                Drawing::Dot => graph::dot(&topology),
+            };
+            print!("{drawing}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
