@@ -5,6 +5,7 @@ pub mod bisect;
 pub mod causes;
 pub mod delivery;
 pub mod document;
+pub mod drawing;
 pub mod failover;
 pub mod graph;
 pub mod grid;

@@ -20,6 +20,7 @@ use crate::net::link_state::LinkReport;
 use crate::net::switch_port::Substitute;
 use crate::plan::Role;
 use crate::report::document::account::{flow_document, kernel_frames, moved_document, replaced_document};
+use crate::report::drawing::Structure;
 use crate::report::rounds::Repetitions;
 use crate::topology::cni::{Attached, Attachment, Network};
 use crate::topology::scenario::{CountsAt, Socket, Step};
@@ -33,6 +34,9 @@ const ALWAYS_SHOWN: [&str; 4] = ["rx_packets", "tx_packets", "rx_dropped", "tx_d
 pub struct Document {
     /// The topology's name.
     pub topology: String,
+    /// What it shows, in plain words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// What it ran on.
     pub kernel: KernelDocument,
     /// The verdict.
@@ -40,6 +44,9 @@ pub struct Document {
     /// What ended the run early, with what to do next; absent for a run that came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its namespaces and links as they were run; absent in results of versions that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure: Option<Structure>,
     /// What stood in for emulated NICs, each with the device it is in the place of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<String>,
@@ -379,9 +386,11 @@ impl Document {
             first.map(|trial| (trial.flows, trial.devices, trial.qdiscs, trial.hooks)).unwrap_or_default();
         Self {
             topology: topology.into(),
+            about: None,
             kernel,
             outcome: verdict.outcome,
             reason: None,
+            structure: None,
             stand_ins: Vec::new(),
             fell_back: false,
             stand_in_differences: Vec::new(),
@@ -412,9 +421,11 @@ impl Document {
     ) -> Self {
         Self {
             topology: topology.into(),
+            about: None,
             kernel,
             outcome,
             reason: Some(reason),
+            structure: None,
             stand_ins: Vec::new(),
             fell_back: false,
             stand_in_differences: Vec::new(),
@@ -437,16 +448,29 @@ impl Document {
 }
 
 impl Document {
-    /// Says what stood in for NICs in the topology that was run, and for plugins.
+    /// Says what the topology that was run is made of, and what stood in for NICs and for plugins.
     #[must_use]
-    pub fn stood_in(self, topology: &Topology) -> Self {
+    pub fn of_topology(self, topology: &Topology) -> Self {
         let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
         let attachments = attachments(topology, |name| format!("program {name}"));
         let is_switch = topology.stand_ins.iter().any(|it| it.by == Substitute::Switch);
         let differences: &[&str] = if is_switch { &substitute::DIFFERENCES } else { &[] };
         let stand_in_differences = differences.iter().map(|text| (*text).into()).collect();
-        Self { stand_ins, stand_in_differences, fell_back: topology.fell_back, attachments, ..self }
+        Self {
+            about: topology.about.as_deref().map(one_line),
+            structure: Some(Structure::of(topology)),
+            stand_ins,
+            stand_in_differences,
+            fell_back: topology.fell_back,
+            attachments,
+            ..self
+        }
     }
+}
+
+/// A text that is broken into lines as one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Who attaches the pods of a topology; `program` describes a plugin's own program by its name.

@@ -444,7 +444,7 @@ fn conclude(
             let finished = |account: &Account| {
                 let verdict = verdict::judge(topology, account, Running::of(&kernel.id, &kernel.release));
                 let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
-                document.stood_in(topology)
+                document.of_topology(topology)
             };
             let documents = rounds::rounds(&account, plan.repetitions).iter().map(finished).collect();
             let document = rounds::together(documents).expect("a plan has a round at least");
@@ -496,7 +496,7 @@ fn unfinished(
     reason: String,
     timing: Timing,
 ) -> Run {
-    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).stood_in(topology);
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).of_topology(topology);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
 }
 
