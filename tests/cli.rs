@@ -202,7 +202,7 @@ fn a_proof_of_nothing_and_a_folder_that_is_not_there_are_invalid_input() {
     assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
     assert!(said.stderr.contains("nothing to prove\nhint: "), "{said:?}");
     let missing = bare.dir.path().join("snapshots").display().to_string();
-    for command in [&["matrix"][..], &["report", "merge"], &["report", "causes"]] {
+    for command in [&["matrix"][..], &["report", "merge"], &["report", "html"], &["report", "causes"]] {
         let said = bare.lab(&[command, &[nothing.as_str(), "--snapshots", missing.as_str()]].concat());
         assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
         assert!(

@@ -14,9 +14,9 @@ use lab::host::kernel::pins::{KernelPin, Kernels};
 use lab::report::causes::Cause;
 use lab::report::document::Document;
 use lab::report::failover::Failover;
-use lab::report::matrix::Cell;
+use lab::report::matrix::{Cell, Matrix};
 use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
-use lab::report::{causes, delivery, failover, snapshot};
+use lab::report::{causes, delivery, failover, html, snapshot};
 
 /// `kernel.backend` of a run on the running kernel.
 const HOST: &str = "host";
@@ -33,6 +33,12 @@ enum ReportCommand {
     /// One grid of the results of several machines
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Merge(MergeArgs),
+    /// Results as one HTML file that fetches nothing: grid, drawings, the account of every frame
+    #[command(
+        after_help = "Examples:\n  lab run topologies/vlan-over-bond-tx-drop.toml --format json > run.json\n  \
+                            lab report html run.json --output run.html"
+    )]
+    Html(HtmlArgs),
     /// The catalogue of causes: what each looks like on which kernels, from what was accepted
     #[command(after_help = "Example:\n  lab report causes topologies/causes > docs/causes.md")]
     Causes(CausesArgs),
@@ -83,12 +89,29 @@ struct CausesArgs {
 /// Arguments of `lab report merge`.
 #[derive(Debug, Args)]
 struct MergeArgs {
-    /// Results of `lab run` and `lab matrix` with --format json, or folders of them
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    results: ResultsArgs,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+/// Arguments of `lab report html`.
+#[derive(Debug, Args)]
+struct HtmlArgs {
+    #[command(flatten)]
+    results: ResultsArgs,
+    /// The file to write; else standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Which results, and what they are judged by.
+#[derive(Debug, Args)]
+struct ResultsArgs {
+    /// Results of `lab run` and `lab matrix` with --format json, or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Where accepted behaviour is kept
     #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
     snapshots: PathBuf,
@@ -100,6 +123,7 @@ struct MergeArgs {
 pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         ReportCommand::Merge(args) => merge(args),
+        ReportCommand::Html(args) => page(args),
         ReportCommand::Causes(args) => catalogue(args, causes::render),
         ReportCommand::Delivery(args) => catalogue(args, delivery::render),
         ReportCommand::Failover(args) => failovers(args),
@@ -158,6 +182,27 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
 }
 
 fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
+    let matrix = merged(&args.results)?;
+    matrix::print(args.format, &matrix);
+    if matrix.interrupted {
+        // Nothing was interrupted here: what is put together is not whole.
+        return Ok(ExitCode::from(DIFFERS));
+    }
+    Ok(matrix::exit_code(&matrix))
+}
+
+fn page(args: &HtmlArgs) -> Result<ExitCode, Failure> {
+    let page = html::render(&merged(&args.results)?);
+    match &args.output {
+        Some(path) => std::fs::write(path, page).map_err(|error| {
+            Failure::invalid(format!("error: {} cannot be written: {error}", path.display()))
+        })?,
+        None => print!("{page}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn merged(args: &ResultsArgs) -> Result<Matrix, Failure> {
     matrix::is_there(&args.snapshots)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let mut merged = Merged::new(ci::is_ci());
@@ -180,13 +225,7 @@ fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
             "error: there is no result (*.json); `lab run TOPOLOGY --format json` prints one",
         ));
     }
-    let matrix = merged.into_matrix();
-    matrix::print(args.format, &matrix);
-    if matrix.interrupted {
-        // Nothing was interrupted here: what is put together is not whole.
-        return Ok(ExitCode::from(DIFFERS));
-    }
-    Ok(matrix::exit_code(&matrix))
+    Ok(merged.into_matrix())
 }
 
 /// A result by what was accepted for its kernel. The running kernels of two machines are two columns: each goes by its

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod grid;
 #[cfg(test)]
 pub(crate) mod hostile;
+pub mod html;
 pub mod junit;
 pub mod ktap;
 pub mod matrix;

@@ -8,7 +8,7 @@ use crate::report::document::Document;
 use crate::report::matrix::tests::finished;
 use crate::report::matrix::{Matrix, Measures};
 use crate::report::merge::{Kept, judge_as_found};
-use crate::report::{failover, grid, junit, ktap, snapshot, terminal};
+use crate::report::{failover, grid, html, junit, ktap, snapshot, terminal};
 use crate::topology::Topology;
 
 /// ESC, BEL, CR, LF with a forged line, NEL and CSI of C1, a bidirectional override, NUL, and a line separator.
@@ -23,6 +23,11 @@ fn full() -> Value {
     let counters = json!({ "tx_dropped": 3, "drops": 3 });
     let queue = json!({ "node:p0": { "kind": "pfifo", "drops": 3 } });
     full["stand_ins"] = json!(["switch for node:p0"]);
+    full["about"] = json!("what it shows");
+    full["structure"] = json!({ "namespaces": ["node"], "links": [
+        { "device": "node:p0", "kind": "veth", "peer": "sw:p0" },
+        { "device": "node:bond0", "kind": "bond", "detail": "802.3ad", "below": ["node:p0"], "addresses": ["192.0.2.1/24"] },
+    ] });
     full["states"] = json!({ "node:p0 carrier": 1 });
     full["hypotheses"] = json!([{ "name": "h", "about": "because", "fits": true,
         "evidence": [{ "item": "what was seen", "fits": true, "observed": 1 }] }]);
@@ -94,6 +99,7 @@ fn rendered(document: Document) -> Vec<(&'static str, String)> {
         ("ktap", ktap::render(&matrix)),
         ("junit", junit::render(&matrix)),
         ("snapshot", snapshot::text(&document)),
+        ("html", html::render(&matrix)),
         ("markdown", failover::markdown(&failovers, std::slice::from_ref(&kernel))),
     ]
 }

@@ -109,7 +109,8 @@ pub fn layout(structure: &Structure) -> Layout {
         edges.extend(lowers.iter().map(|lower| Edge::Below(upper, *lower)));
     }
     let (cables, tracks) = cables(structure, &nodes);
-    edges.extend(cables.into_iter().map(|(one, other, track)| Edge::Cable(one, other, floor + track * TRACK)));
+    edges
+        .extend(cables.into_iter().map(|(one, other, track)| Edge::Cable(one, other, floor + track * TRACK)));
     Layout {
         width: left.saturating_sub(BETWEEN_NAMESPACES).max(1),
         height: floor + (tracks + 1) * TRACK,
@@ -135,7 +136,8 @@ fn node(link: &LinkDocument) -> Node {
 fn below(structure: &Structure) -> Vec<Vec<usize>> {
     let numbers: BTreeMap<&str, usize> =
         structure.links.iter().enumerate().map(|(number, link)| (link.device.as_str(), number)).collect();
-    let of = |link: &LinkDocument| link.below.iter().filter_map(|name| numbers.get(&**name)).copied().collect();
+    let of =
+        |link: &LinkDocument| link.below.iter().filter_map(|name| numbers.get(&**name)).copied().collect();
     structure.links.iter().map(of).collect()
 }
 
@@ -205,7 +207,8 @@ fn place(
     for (layer, row) in &mut rows {
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (place, number) in row.iter().enumerate() {
-            let own: Vec<usize> = below[*number].iter().filter(|lower| members.contains(lower)).copied().collect();
+            let own: Vec<usize> =
+                below[*number].iter().filter(|lower| members.contains(lower)).copied().collect();
             let sum: usize = own.iter().map(|lower| nodes[*lower].area.middle()).sum();
             order.push((sum.checked_div(own.len()).unwrap_or(left + place), *number));
         }
@@ -243,7 +246,8 @@ fn cables(structure: &Structure, nodes: &[Node]) -> (Vec<(usize, usize, usize)>,
     let mut placed = Vec::new();
     for pair in pairs {
         let (from, to) = ends(&pair);
-        let is_free = |taken: &Vec<(usize, usize)>| taken.iter().all(|(begin, end)| to < *begin || *end < from);
+        let is_free =
+            |taken: &Vec<(usize, usize)>| taken.iter().all(|(begin, end)| to < *begin || *end < from);
         let track = tracks.iter().position(is_free).unwrap_or_else(|| {
             tracks.push(Vec::new());
             tracks.len() - 1

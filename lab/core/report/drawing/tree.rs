@@ -22,8 +22,11 @@ pub enum Part {
 pub fn render(structure: &Structure, paint: impl Fn(Part, &str) -> String) -> String {
     let mut out = String::new();
     for name in &structure.namespaces {
-        let tops: Vec<&LinkDocument> =
-            structure.links.iter().filter(|link| link.namespace() == name && is_top(structure, link)).collect();
+        let tops: Vec<&LinkDocument> = structure
+            .links
+            .iter()
+            .filter(|link| link.namespace() == name && is_top(structure, link))
+            .collect();
         let _ = writeln!(out, "{}", paint(Part::Namespace, name));
         for (number, link) in tops.iter().enumerate() {
             let is_last = number + 1 == tops.len();
@@ -36,7 +39,9 @@ pub fn render(structure: &Structure, paint: impl Fn(Part, &str) -> String) -> St
 /// Whether nothing of the same namespace stands on it.
 fn is_top(structure: &Structure, link: &LinkDocument) -> bool {
     let stands_on = |upper: &&LinkDocument| {
-        upper.namespace() == link.namespace() && upper.below.contains(&link.device) && upper.device != link.device
+        upper.namespace() == link.namespace()
+            && upper.below.contains(&link.device)
+            && upper.device != link.device
     };
     !structure.links.iter().any(|upper| stands_on(&upper))
 }

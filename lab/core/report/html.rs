@@ -1,0 +1,100 @@
+//! A matrix as one HTML file: no network, no external script. All text in it is escaped by the template library.
+//!
+//! Everything is in the page as it is delivered; the script only searches, filters, and moves the focus. What several
+//! kernels did alike is in it once, so that a gallery on all kernels stays a file to send to somebody.
+
+mod account;
+mod changes;
+mod controls;
+mod flows;
+mod grid;
+mod numbers;
+mod places;
+mod runs;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::judge::outcome::Outcome;
+use crate::report::drawing::svg;
+use crate::report::matrix::Matrix;
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+
+/// The verdicts in the order in which a page counts and filters them.
+const OUTCOMES: [Outcome; 8] = [
+    Outcome::Pass,
+    Outcome::Xfail,
+    Outcome::Fail,
+    Outcome::Panic,
+    Outcome::Hang,
+    Outcome::BootFail,
+    Outcome::Error,
+    Outcome::Skip,
+];
+
+/// The page of a matrix.
+pub fn render(matrix: &Matrix) -> String {
+    let title = title(matrix);
+    let topologies = topology::all(matrix);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // Whatever got into the page, nothing is fetched and nothing is sent.
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+                title { (title) }
+                style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) }
+            }
+            body {
+                a.jump href="#results" { "Skip to the results" }
+                header { h1 { (title) } (summary(matrix)) }
+                (controls::search())
+                main #results tabindex="-1" {
+                    (grid::section(matrix, &topologies))
+                    @for one in &topologies { (topology::section(one)) }
+                }
+                footer { p { "Made by bondlab " (env!("CARGO_PKG_VERSION")) ". This file is complete: it fetches nothing." } }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+fn title(matrix: &Matrix) -> String {
+    match (&matrix.cells[..], matrix.grid.rows.len(), matrix.grid.kernels.len()) {
+        ([only], _, _) => {
+            let document = &only.document;
+            format!("{} on {}: {}", document.topology, document.kernel.id, document.outcome)
+        }
+        (_, topologies, kernels) => {
+            let s = |count: usize| if count == 1 { "" } else { "s" };
+            let (ies, s) = (if topologies == 1 { "y" } else { "ies" }, s(kernels));
+            format!("{topologies} topolog{ies} on {kernels} kernel{s}")
+        }
+    }
+}
+
+/// How many of each verdict, and what is missing.
+fn summary(matrix: &Matrix) -> Markup {
+    let missing = matrix.missing();
+    html! {
+        ul.counts aria-label="Verdicts" {
+            @for outcome in OUTCOMES {
+                @let count = matrix.count(outcome);
+                @if count > 0 {
+                    li { span class={ "mark " (outcome.word()) } {} (count) " " (outcome.word()) }
+                }
+            }
+            @if !missing.is_empty() { li { b { (missing.len()) " missing" } } }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One flow as a diagram: from the sender to each fate, as wide as the share of frames.
+
+use maud::{Markup, html};
+
+use crate::report::document::FlowDocument;
+use crate::report::drawing::layout::clip;
+
+const WIDTH: u64 = 640;
+const FROM_X: u64 = 150;
+const TO_X: u64 = 300;
+/// Height of all frames together.
+const FULL: u64 = 60;
+/// Room for the two lines of text of one fate.
+const ROW: u64 = 34;
+
+/// One band.
+struct Band {
+    frames: u64,
+    class: &'static str,
+    what: String,
+    place: String,
+}
+
+/// The diagram.
+pub fn diagram(flow: &FlowDocument) -> Markup {
+    let bands = bands(flow);
+    let total = bands.iter().map(|band| band.frames).sum::<u64>().max(1);
+    let height = (bands.len() as u64 * ROW).max(FULL + 20) + 8;
+    let begin = (height - FULL) / 2;
+    let mut above = 0;
+    let mut placed = Vec::new();
+    for (row, band) in bands.iter().enumerate() {
+        let share = |frames: u64| {
+            u64::try_from(u128::from(frames) * u128::from(FULL) / u128::from(total)).unwrap_or(FULL)
+        };
+        let thick = share(band.frames).clamp(2, ROW - 6);
+        placed.push((
+            band,
+            begin + share(above) + share(band.frames) / 2,
+            row as u64 * ROW + ROW / 2 + 4,
+            thick,
+        ));
+        above += band.frames;
+    }
+    let notes = notes(flow);
+    let middle = height / 2 - 6 * notes.len() as u64;
+    html! {
+        figure {
+            figcaption { b { (flow.name) } ", " (flow.socket) " socket, " (flow.from) " to " (flow.to) }
+            svg.flow aria-label={ "Frames of " (flow.name) } viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) {
+                text.from x=(FROM_X - 18) y=(middle - 2) { (clip(&flow.from).chars().take(19).collect::<String>()) }
+                @for (row, note) in notes.iter().enumerate() {
+                    text.from.soft x=(FROM_X - 18) y=(middle + 13 + 14 * row as u64) { (note) }
+                }
+                rect x=(FROM_X - 10) y=(begin) width="10" height=(FULL) {}
+                @for (band, from, to, thick) in &placed {
+                    path class=(band.class) stroke-width=(thick)
+                        d={ "M" (FROM_X) " " (from) "C" (FROM_X + 80) " " (from) " " (TO_X - 80) " " (to) " " (TO_X) " " (to) } {}
+                    text x=(TO_X + 8) y=(to - 2) { tspan { (band.frames) } " " (clip(&band.what)) }
+                    text.soft x=(TO_X + 8) y=(to + 12) { (clip(&band.place)) }
+                }
+            }
+        }
+    }
+}
+
+/// What is said at the sender. A refused frame has a fate too: a full queue drops it and tells the caller.
+fn notes(flow: &FlowDocument) -> Vec<String> {
+    let refused = flow.errors.iter().map(|(errno, count)| format!("{count} refused: {errno}"));
+    let twice = (flow.duplicated > 0).then(|| format!("{} came twice", flow.duplicated));
+    [format!("{} asked", flow.asked)].into_iter().chain(refused).chain(twice).take(4).collect()
+}
+
+fn bands(flow: &FlowDocument) -> Vec<Band> {
+    let mut bands = Vec::new();
+    let mut add = |frames: u32, class, what: String, place: String| {
+        if frames > 0 {
+            bands.push(Band { frames: frames.into(), class, what, place });
+        }
+    };
+    let at = flow.counts_at.map(|at| format!("at the {}, ", at.word())).unwrap_or_default();
+    add(flow.delivered, "arrived", "delivered".into(), format!("{at}{}", flow.to));
+    for fate in &flow.fates {
+        let device = fate.device.as_deref().unwrap_or("no device named");
+        let queue = fate.queue.as_ref().map(|queue| format!(" ({queue})")).unwrap_or_default();
+        add(
+            fate.frames,
+            "lost",
+            format!("lost: {}", fate.reason),
+            format!("{} of {device}{queue}", fate.layer),
+        );
+    }
+    add(flow.unattributed, "unknown", "UNATTRIBUTED".into(), "no place is known".into());
+    bands
+}

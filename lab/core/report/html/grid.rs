@@ -1,0 +1,68 @@
+//! Topologies by kernels: a verdict and a letter in each cell. Equal letters in a row are equal behaviour.
+
+use maud::{Markup, html};
+
+use crate::report::html::places;
+use crate::report::html::topology::One;
+use crate::report::matrix::Matrix;
+
+/// The grid.
+pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
+    html! {
+        section aria-labelledby="grid-title" {
+            h2 #grid-title { "Topologies by kernels" }
+            p.hint {
+                "A row's letters are groups of kernels that behave alike; a thick line is where behaviour changes. "
+                span."mark pass" {} " pass, " span."mark xfail" {} " fails as accepted, " span."mark fail" {} " fail, "
+                span."mark skip" {} " skip; other verdicts are written out."
+            }
+            div.scroll role="region" aria-labelledby="grid-title" tabindex="0" {
+                table #grid {
+                    thead {
+                        tr {
+                            th scope="col" { "Topology" }
+                            @for kernel in &matrix.grid.kernels { th.kernel scope="col" { span { (kernel) } } }
+                        }
+                    }
+                    tbody { @for one in topologies { (row(matrix, one)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(matrix: &Matrix, one: &One<'_>) -> Markup {
+    let mut before: Option<usize> = None;
+    let cells: Vec<Markup> = matrix
+        .grid
+        .kernels
+        .iter()
+        .map(|kernel| {
+            let group = one.group_of(kernel);
+            let changes = group.is_some() && before.is_some() && group != before;
+            before = group.or(before);
+            cell(one, kernel, group, changes)
+        })
+        .collect();
+    html! {
+        tr data-of=(places::of_topology(one.name)) {
+            th scope="row" { a href={ "#" (places::of_topology(one.name)) } { (one.name) } }
+            @for cell in cells { (cell) }
+        }
+    }
+}
+
+fn cell(one: &One<'_>, kernel: &str, group: Option<usize>, changes: bool) -> Markup {
+    let Some(cell) = one.cell_on(kernel) else {
+        return html! { td { span.none title="not run" { "·" } } };
+    };
+    let outcome = cell.document.outcome.word();
+    let letter = group.map(places::letter).unwrap_or_default();
+    let behaviour = group.map(|_| format!(", behaviour {letter}")).unwrap_or_default();
+    html! {
+        td class=[changes.then_some("edge")] {
+            a class={ "mark " (outcome) } href={ "#" (places::of_cell(cell)) }
+                aria-label={ (kernel) ": " (outcome) (behaviour) } { (letter) }
+        }
+    }
+}
