@@ -23,7 +23,7 @@ use lab::judge::outcome::Outcome;
 use lab::net::clean;
 use lab::plan;
 use lab::plan::Plan;
-use lab::report::{snapshot, terminal};
+use lab::report::{markdown, snapshot, terminal};
 use lab::topology::Topology;
 
 /// Shown by `--help`.
@@ -116,6 +116,8 @@ enum Format {
     Text,
     /// The machine-readable result, and nothing else on standard output
     Json,
+    /// Markdown with a picture of the topology, for an issue or a mail
+    Markdown,
     /// The canonical text that is kept and compared: without anything that varies
     Snapshot,
 }
@@ -158,6 +160,7 @@ pub fn carry_out(
     match args.format {
         Format::Text => print!("{}", text(&topology, &run)),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
+        Format::Markdown => print!("{}", markdown::render(&run.document)),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
         }
@@ -166,7 +169,7 @@ pub fn carry_out(
     for note in &run.notes {
         match args.format {
             Format::Text => println!("note: {note}"),
-            Format::Snapshot | Format::Json => eprintln!("note: {note}"),
+            Format::Markdown | Format::Snapshot | Format::Json => eprintln!("note: {note}"),
         }
     }
     Ok(exit_code(&run))

@@ -26,7 +26,7 @@ fn table((before, old): (&Cell, usize), (after, new): (&Cell, usize)) -> Markup 
     html! {
         details open[found.len() <= 12] {
             summary {
-                "From " b { (heading(before, old)) } " to " b { (heading(after, new)) } ": " (found.len()) " lines differ"
+                "From " b { (heading(before, old)) } " to " b { (heading(after, new)) } ", lines that differ: " (found.len())
             }
             div.scroll role="region" aria-label="Lines that differ" tabindex="0" {
                 table.list {
