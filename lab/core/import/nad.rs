@@ -65,7 +65,14 @@ fn add(name: String, config: String, parsed: &Value, model: &mut Model) {
         ));
         return;
     }
-    let is_known = model.networks.iter().any(|network| network.name == name);
+    let known = model.networks.iter().find(|network| network.name == name);
+    // The same definition is found once more where a part of its block is one, too.
+    if known
+        .is_some_and(|known| serde_json::from_str::<Value>(&known.config).is_ok_and(|known| known == *parsed))
+    {
+        return;
+    }
+    let is_known = known.is_some();
     if is_known || model.networks.len() >= MAX {
         let why = if is_known { "there is another one of this name" } else { "there are too many" };
         model.note(format!("network {name}: {why}"));

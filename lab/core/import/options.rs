@@ -224,7 +224,7 @@ pub fn set(model: &mut Model, bond: &str, name: &str, value: &str) {
                 link.options.insert(spec.name, value);
             }
         }
-        None if value.is_empty() => {}
+        None if value.is_empty() || spec.value == Value::Device && value.eq_ignore_ascii_case("none") => {}
         None => model.note(format!("option {name} of {bond}: {value:?} is none of its values")),
     }
 }

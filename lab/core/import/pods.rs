@@ -41,9 +41,10 @@ pub fn settle(model: &mut Model) {
     for other in pods.drain(usize::min(1, pods.len())..) {
         model.note(format!("pod {}: one pod is attached; import this one by itself", other.pod));
     }
-    for request in &pods {
+    for request in &mut pods {
         functions(request, model);
         inner_links(request, model);
+        interfaces(request, model);
         gateways(request, model);
     }
     model.pods = pods;
@@ -110,6 +111,22 @@ fn inner_links(request: &PodRequest, model: &mut Model) {
             }
         }
         there.push(interface(at, asked.as_ref()));
+    }
+}
+
+/// A network whose interface nobody named gets one that is free: a bond is called as its configuration says.
+fn interfaces(request: &mut PodRequest, model: &Model) {
+    for (at, (network, asked)) in request.networks.iter_mut().enumerate() {
+        let usual = interface(at, None);
+        let is_taken =
+            model.links.iter().any(|(name, link)| link.place == Place::Pod && name.as_str() == usual);
+        if asked.is_none() && is_taken {
+            let config = config(model, network);
+            let own = config.as_ref().and_then(|config| {
+                plugins(config).iter().find_map(|plugin| plugin.text_of("ifname").map(str::to_owned))
+            });
+            *asked = Some(own.unwrap_or_else(|| format!("bond{at}")));
+        }
     }
 }
 
