@@ -496,7 +496,8 @@ fn unfinished(
     reason: String,
     timing: Timing,
 ) -> Run {
-    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).of_topology(topology);
+    let document =
+        Document::unfinished(&topology.name, kernel, outcome, reason, timing).of_topology(topology);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
 }
 
