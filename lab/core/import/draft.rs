@@ -112,7 +112,9 @@ fn comment(text: &str, out: &mut String) {
 fn key(name: &str) -> String {
     let is_bare =
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if is_bare { name.to_owned() } else { Value::from(name).to_string() }
+    // A key is one line; a value of several lines would not be. JSON escapes as TOML does, but leaves DEL.
+    let quoted = || serde_json::Value::from(name).to_string().replace('\u{7f}', "\\u007f");
+    if is_bare { name.to_owned() } else { quoted() }
 }
 
 /// A list of texts.
