@@ -89,12 +89,12 @@ fn takes_what_is_new_or_changed_and_refuses_what_is_no_behaviour() {
 }
 
 #[test]
-fn takes_nothing_that_a_stand_in_did() {
+fn takes_nothing_that_a_substitution_did() {
     let one = document("t", "6.12.57", Outcome::Pass, "");
-    let stand_ins = vec!["node:enp1s0 by switch".into()];
-    let dir = last_matrix(vec![Document { stand_ins, fell_back: true, ..one }]);
+    let substitutions = vec!["node:enp1s0 by switch".into()];
+    let dir = last_matrix(vec![Document { substitutions, used_fallback: true, ..one }]);
     let output = accept(dir.path(), &[], false);
-    let expected = "refused t on 6.12.57: it shows a stand-in, and not the NICs that the topology asks for: \
+    let expected = "refused t on 6.12.57: it shows a substitute, and not the NICs that the topology asks for: \
         node:enp1s0 by switch\n0 taken, 0 as before, 1 refused\n";
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), expected));
     assert!(!dir.path().join("snapshots").exists());

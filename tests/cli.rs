@@ -88,7 +88,7 @@ fn an_unknown_kernel_is_answered_with_the_known_ones() {
 }
 
 #[test]
-fn a_topology_with_mistakes_is_told_and_nothing_is_made() {
+fn a_topology_with_mistakes_is_reported_and_nothing_is_made() {
     let bare = Bare::new();
     let path = bare.file("wrong.toml", "[ns.node.vlan.\"bond0.70\"]\nparent = \"bond0\"\nid = 4095\n");
     for kernel in ["6.12.57", "host"] {

@@ -18,7 +18,7 @@ use lab::host::run::local::AGENT_COMMAND;
 use lab::host::wait;
 use lab::judge::outcome::Outcome;
 use lab::report::document::Document;
-use lab::report::matrix::{Cell, Standing, unattributed};
+use lab::report::matrix::{Cell, SnapshotStatus, unattributed};
 use lab::report::merge::judge_as_found;
 use lab::report::{grid, snapshot};
 
@@ -88,14 +88,14 @@ fn judge(cell: &Cell, written_for: Option<&str>, kernel: &str) -> Result<String,
         return Err(format!("the drops were not watched: {why}"));
     }
     let is_elsewhere = written_for.is_some_and(|version| version != kernel);
-    match (document.outcome, cell.snapshot.standing) {
+    match (document.outcome, cell.snapshot.status) {
         (Outcome::Skip, _) => document
             .reason
             .clone()
             .map(|reason| format!("skip: {reason}"))
             .ok_or("a skip without a reason".into()),
-        (outcome, standing) if outcome.is_expected() => Ok(format!("{outcome} (snapshot: {standing:?})")),
-        (Outcome::Fail, Standing::New) if is_elsewhere && unattributed(document) == 0 => {
+        (outcome, status) if outcome.is_expected() => Ok(format!("{outcome} (snapshot: {status:?})")),
+        (Outcome::Fail, SnapshotStatus::New) if is_elsewhere && unattributed(document) == 0 => {
             Ok(format!("not what its file says of another kernel, and no snapshot of {kernel}"))
         }
         _ => Err(grid::problem(cell)),

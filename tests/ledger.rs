@@ -182,7 +182,7 @@ fn a_queue_cannot_hold_more_than_it_says() {
 
 #[test]
 fn what_is_held_where_no_counter_shows_it_has_a_place() {
-    let held = Record::Held {
+    let held = Record::Drained {
         trial: 0,
         flow: 0,
         frames: frames(4..6),
@@ -324,9 +324,9 @@ fn contradictions_are_errors() {
 }
 
 #[test]
-fn only_a_contrary_trial_may_be_left_out() {
+fn only_a_mutant_trial_may_be_left_out() {
     let mut plan = plan();
-    plan.trials.push(plan::Trial { role: Role::Contrary("another".into()), ops: Vec::new() });
+    plan.trials.push(plan::Trial { role: Role::Mutant("another".into()), ops: Vec::new() });
     let with = |record: Option<Record>| {
         let mut records = recording();
         records.pop();

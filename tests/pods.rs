@@ -58,7 +58,7 @@ fn addresses_that_a_pod_asks_for_are_given_to_it() {
 
 /// libcni's `injectRuntimeConfig()`: what a program reads.
 #[test]
-fn programs_are_told_what_a_pod_asks_for() {
+fn programs_are_reported_what_a_pod_asks_for() {
     let mut topology = topology("requests");
     topology.run_programs(|_| true);
     let json = serde_json::to_string(&lower(&topology)).expect("a plan is plain data");

@@ -43,7 +43,7 @@ fn a_full_standard_error_is_no_panic() {
 }
 
 #[test]
-fn a_machine_without_memory_is_told() {
+fn a_machine_without_memory_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let large = dir.path().join("large.toml");
     File::create(&large).unwrap().set_len(400_000_000).unwrap();
@@ -54,7 +54,7 @@ fn a_machine_without_memory_is_told() {
 }
 
 #[test]
-fn a_machine_without_file_descriptors_is_told() {
+fn a_machine_without_file_descriptors_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let topology = dir.path().join("t.toml");
     fs::write(&topology, "").unwrap();

@@ -130,10 +130,10 @@ fn refusal(cell: &Cell) -> Option<String> {
         let first = reason.lines().next().unwrap_or_default();
         return Some(format!("{}, which is no behaviour of the kernel: {first}", cell.ran));
     }
-    if cell.document.fell_back {
-        let stand_ins = cell.document.stand_ins.join(", ");
+    if cell.document.used_fallback {
+        let substitutions = cell.document.substitutions.join(", ");
         return Some(format!(
-            "it shows a stand-in, and not the NICs that the topology asks for: {stand_ins}"
+            "it shows a substitute, and not the NICs that the topology asks for: {substitutions}"
         ));
     }
     if let Some(rounds) = cell.document.repetitions.as_ref().filter(|all| all.alike < all.rounds) {

@@ -108,7 +108,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         bad: None,
         others: Vec::new(),
     };
-    oracle.stand_in();
+    oracle.substitution();
     println!("{}: {} pinned kernels, {}", oracle.topology.name, list.len(), oracle.by_what());
     let found = oracle.search(&list, &anchors)?;
     let mut more = Vec::new();
@@ -189,19 +189,20 @@ impl Oracle<'_> {
         }
     }
 
-    /// Stand-ins for emulated NICs that are not to be had, on all kernels alike: what is compared is made of the same.
-    fn stand_in(&mut self) {
+    /// Substitutes for emulated NICs that are not to be had, on all kernels alike: what is compared is made of the same.
+    fn substitution(&mut self) {
         let lacks_drivers = self.flavour == Flavour::Cloud && plan::needs_drivers(&self.topology);
         if lacks_drivers {
             substitutes::for_all(&mut self.topology);
         } else if let Ok(qemu) = Qemu::find() {
             substitutes::for_qemu(&qemu, &mut self.topology);
         }
-        if !self.topology.fell_back {
+        if !self.topology.used_fallback {
             return;
         }
-        let stand_ins: Vec<String> = self.topology.stand_ins.iter().map(ToString::to_string).collect();
-        println!("stand-ins, and no hardware: {}", stand_ins.join("; "));
+        let substitutions: Vec<String> =
+            self.topology.substitutions.iter().map(ToString::to_string).collect();
+        println!("substitutes, and no hardware: {}", substitutions.join("; "));
         if lacks_drivers {
             println!(
                 "hint: for the NICs' own behaviour name kernels that have their drivers, as `--good 6.12.57/generic`"

@@ -29,7 +29,7 @@ use lab::judge::outcome::Outcome;
 use lab::net::clean;
 use lab::plan;
 use lab::report::document::Document;
-use lab::report::matrix::{Cell, Matrix, Measures, Policy, Standing, judge};
+use lab::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
 use lab::report::{grid, junit, ktap, snapshot};
 use lab::topology::Topology;
 
@@ -126,8 +126,8 @@ pub enum Format {
 pub struct Source {
     /// As read.
     pub topology: Topology,
-    /// With stand-ins for emulated NICs, on kernels of which no build has their drivers.
-    pub stood_in: Option<Topology>,
+    /// With substitutes for emulated NICs, on kernels of which no build has their drivers.
+    pub substituted: Option<Topology>,
     /// From the top of a checkout.
     pub file: String,
 }
@@ -150,9 +150,9 @@ struct Shared {
 impl Shared {
     /// What runs on a kernel.
     fn topology(&self, source: usize, kernel: usize) -> &Topology {
-        let Source { topology, stood_in, .. } = &self.sources[source];
-        let stood_in = stood_in.as_ref().filter(|_| lacks_drivers(&self.pins[kernel], &self.all_pins));
-        stood_in.unwrap_or(topology)
+        let Source { topology, substituted, .. } = &self.sources[source];
+        let substituted = substituted.as_ref().filter(|_| lacks_drivers(&self.pins[kernel], &self.all_pins));
+        substituted.unwrap_or(topology)
     }
 
     /// The build with drivers, for a topology that needs it.
@@ -206,11 +206,11 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("note: {note}");
     }
     for source in &mut sources {
-        bench.stand_in(&mut source.topology);
+        bench.substitution(&mut source.topology);
         if chosen.iter().any(|pin| lacks_drivers(pin, &pins)) && plan::needs_drivers(&source.topology) {
             let mut topology = source.topology.clone();
             substitutes::for_all(&mut topology);
-            source.stood_in = Some(topology).filter(|topology| topology.fell_back);
+            source.substituted = Some(topology).filter(|topology| topology.used_fallback);
         }
     }
     let accepted = Accepted::of(args, &sources)?;
@@ -263,7 +263,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
                 other.file, topology.name
             )));
         }
-        sources.insert(topology.name.clone(), Source { topology, stood_in: None, file });
+        sources.insert(topology.name.clone(), Source { topology, substituted: None, file });
     }
     Ok(sources.into_values().collect())
 }
@@ -502,11 +502,11 @@ fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) ->
 /// The verdict, and what the run itself came to where that is not the same.
 fn word(cell: &Cell) -> String {
     let outcome = cell.document.outcome.word();
-    match cell.snapshot.standing {
-        Standing::New => format!("{outcome} (new)"),
-        Standing::Differs => format!("{outcome} (differs)"),
-        Standing::StoodIn => format!("{outcome} (stand-in)"),
-        Standing::Same | Standing::None => outcome.to_owned(),
+    match cell.snapshot.status {
+        SnapshotStatus::New => format!("{outcome} (new)"),
+        SnapshotStatus::Differs => format!("{outcome} (differs)"),
+        SnapshotStatus::Substituted => format!("{outcome} (substitute)"),
+        SnapshotStatus::Same | SnapshotStatus::None => outcome.to_owned(),
     }
 }
 

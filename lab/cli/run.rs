@@ -136,7 +136,7 @@ pub fn carry_out(
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
     let topology = read(&args.topology)?;
-    let mut topology = if args.prove { with_contraries(args, topology)? } else { topology };
+    let mut topology = if args.prove { with_mutants(args, topology)? } else { topology };
     topology.scenario.unobserved = args.no_observer;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
@@ -181,10 +181,10 @@ fn write_records(path: &Path, run: &Run) -> Result<(), file::FileError> {
 }
 
 /// With what must break each expectation; there has to be one.
-fn with_contraries(args: &RunArgs, topology: Topology) -> Result<Topology, Failure> {
-    let topology = mutation::with_contraries(topology);
+fn with_mutants(args: &RunArgs, topology: Topology) -> Result<Topology, Failure> {
+    let topology = mutation::with_mutants(topology);
     // Evidence is proven too, by an explanation that does not fit it.
-    if topology.scenario.to_break.is_empty() && topology.scenario.report.is_none() {
+    if topology.scenario.mutation_targets.is_empty() && topology.scenario.report.is_none() {
         return Err(Failure::invalid(format!(
             "error: {} expects nothing and waits for nothing: there is nothing to prove\nhint: add an [[expect]], or leave \
              --prove away",

@@ -48,8 +48,8 @@ impl Bench {
         })
     }
 
-    /// Puts stand-ins in the place of the NICs that its QEMU has not.
-    pub fn stand_in(&self, topology: &mut Topology) {
+    /// Puts substitutes in the place of the NICs that its QEMU has not.
+    pub fn substitution(&self, topology: &mut Topology) {
         substitutes::for_qemu(&self.qemu, topology);
     }
 

@@ -37,7 +37,7 @@ pub use crate::plan::repeat::REPETITIONS_MAX;
 use crate::net::nic::Slot;
 use crate::plan::build::build;
 use crate::plan::op::Op;
-use crate::topology::mutant::ToBreak;
+use crate::topology::mutant::MutationTarget;
 use crate::topology::scenario::Flow;
 
 /// Everything a guest has to know.
@@ -63,9 +63,9 @@ pub struct Plan {
     /// How often they are there, one round after the other.
     #[serde(default = "repeat::once", skip_serializing_if = "repeat::is_once")]
     pub repetitions: NonZeroU16,
-    /// What contrary trials are to break; none of them runs when that is done.
+    /// What mutant trials are to break; none of them runs when that is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub to_break: Vec<ToBreak>,
+    pub mutation_targets: Vec<MutationTarget>,
 }
 
 /// A flow with everything its sender and receiver need.
@@ -108,5 +108,5 @@ pub enum Role {
         mitigation: String,
     },
     /// A change in which some expectation must not hold.
-    Contrary(String),
+    Mutant(String),
 }

@@ -27,7 +27,7 @@ use crate::topology::check::{limits, selectors};
 use crate::topology::cni::{Attachment, Attachments, Network};
 use crate::topology::parse::read;
 use crate::topology::scenario::{Scenario, Step};
-use crate::topology::substitute::StandIn;
+use crate::topology::substitute::Substitution;
 
 /// A checked topology. Every reference in it leads somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub struct Topology {
     /// What attaching pods adds to it.
     pub attachments: Attachments,
     /// What is in the place of NICs.
-    pub stand_ins: Vec<StandIn>,
+    pub substitutions: Vec<Substitution>,
     /// Whether they are there for want of NICs that the file asks for.
-    pub fell_back: bool,
+    pub used_fallback: bool,
     /// What happens on it.
     pub scenario: Scenario,
 }

@@ -13,7 +13,7 @@ pub mod wait;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 
-use crate::agent::host_control::Outside;
+use crate::agent::host_control::HostControl;
 use crate::agent::testbed::Testbed;
 use crate::agent::trial::Trial;
 use crate::device::nic;
@@ -43,19 +43,19 @@ pub enum AgentError {
 }
 
 /// Writes records and counts them.
-struct Scribe<R, W> {
+struct RecordWriter<R, W> {
     reader: R,
     line: W,
     records: u32,
-    /// Of the trial that runs: what a contrary one breaks decides which comes next.
+    /// Of the trial that runs: what a mutant one breaks decides which comes next.
     kept: Vec<Record>,
 }
 
-impl<R: BufRead, W: Write> Outside for Scribe<R, W> {
+impl<R: BufRead, W: Write> HostControl for RecordWriter<R, W> {
     fn plug(&mut self, device: &DeviceRef, slot: usize, is_in: bool) -> Result<(), OpError> {
         let what = format!("{} of {device}", if is_in { "put in the cable" } else { "pull the cable" });
         let mut ask = || -> Result<Option<String>, AgentError> {
-            self.write(&Record::Ask { slot, is_in })?;
+            self.write(&Record::CableRequest { slot, is_in })?;
             let mut line = String::new();
             self.reader.read_line(&mut line)?;
             match serde_json::from_str(&line)? {
@@ -72,7 +72,7 @@ impl<R: BufRead, W: Write> Outside for Scribe<R, W> {
     }
 }
 
-impl<R, W: Write> Scribe<R, W> {
+impl<R, W: Write> RecordWriter<R, W> {
     fn write(&mut self, record: &Record) -> Result<(), AgentError> {
         let mut bytes = serde_json::to_vec(record)?;
         bytes.push(b'\n');
@@ -164,10 +164,10 @@ fn carry_out(
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let mut scribe = Scribe { reader, line: writer, records: 0, kept: Vec::new() };
-    let standing = runtime.block_on(run(plan, &mut prepared, &mut scribe, order))?;
-    let records = scribe.records;
-    scribe.write(&Record::Finished { records })?;
+    let mut record_writer = RecordWriter { reader, line: writer, records: 0, kept: Vec::new() };
+    let standing = runtime.block_on(run(plan, &mut prepared, &mut record_writer, order))?;
+    let records = record_writer.records;
+    record_writer.write(&Record::Finished { records })?;
     // They end with the process, or the machine, and not before it.
     std::mem::forget(standing);
     Ok(())
@@ -185,9 +185,10 @@ pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbe
     if !missing.is_empty() {
         return Err(format!("this kernel lacks: {}", missing.join("; ")));
     }
-    let mut scribe = Scribe { reader: io::empty(), line: io::sink(), records: 0, kept: Vec::new() };
-    let bed = run_trial(plan, 0, prepared, &mut scribe).await.map_err(|error| error.to_string())?;
-    let failed = scribe.kept.iter().find_map(|record| match record {
+    let mut record_writer =
+        RecordWriter { reader: io::empty(), line: io::sink(), records: 0, kept: Vec::new() };
+    let bed = run_trial(plan, 0, prepared, &mut record_writer).await.map_err(|error| error.to_string())?;
+    let failed = record_writer.kept.iter().find_map(|record| match record {
         Record::OpFailed { error, .. } => Some(error.to_string()),
         _ => None,
     });
@@ -199,9 +200,9 @@ pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbe
 /// # Errors
 /// When the line to the host breaks.
 pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
-    let mut scribe = Scribe { reader: io::empty(), line: writer, records: 0, kept: Vec::new() };
-    scribe.write(&Record::Missing { what: vec![why.into()] })?;
-    scribe.write(&Record::Finished { records: 1 })
+    let mut record_writer = RecordWriter { reader: io::empty(), line: writer, records: 0, kept: Vec::new() };
+    record_writer.write(&Record::Missing { what: vec![why.into()] })?;
+    record_writer.write(&Record::Finished { records: 1 })
 }
 
 /// Trials that stand at the same time, at the most. Each takes some two megabytes, and a machine has 256.
@@ -218,7 +219,7 @@ struct Standing {
 async fn run<R: BufRead, W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
-    scribe: &mut Scribe<R, W>,
+    record_writer: &mut RecordWriter<R, W>,
     order: OrderMutants,
 ) -> Result<Standing, AgentError> {
     if plan.is_timed() {
@@ -235,22 +236,22 @@ async fn run<R: BufRead, W: Write>(
         Err(error) => missing.push(error.to_string()),
     }
     if !missing.is_empty() {
-        scribe.write(&Record::Missing { what: missing })?;
+        record_writer.write(&Record::Missing { what: missing })?;
         return Ok(standing);
     }
     for (number, trial) in (0..).zip(&plan.trials) {
-        if !matches!(trial.role, Role::Contrary(_)) {
-            next_trial(plan, number, &mut standing, prepared, scribe).await?;
+        if !matches!(trial.role, Role::Mutant(_)) {
+            next_trial(plan, number, &mut standing, prepared, record_writer).await?;
         }
     }
     let mut order = order(plan);
     while let Some(number) = order.take_next() {
-        next_trial(plan, number, &mut standing, prepared, scribe).await?;
-        let records: Vec<&Record> = scribe.kept.iter().collect();
+        next_trial(plan, number, &mut standing, prepared, record_writer).await?;
+        let records: Vec<&Record> = record_writer.kept.iter().collect();
         order.ran(number, &records);
     }
     for trial in order.left_out() {
-        scribe.write(&Record::TrialLeftOut { trial })?;
+        record_writer.write(&Record::TrialLeftOut { trial })?;
     }
     Ok(standing)
 }
@@ -260,13 +261,13 @@ async fn next_trial<R: BufRead, W: Write>(
     number: u16,
     standing: &mut Standing,
     prepared: &mut Prepared,
-    scribe: &mut Scribe<R, W>,
+    record_writer: &mut RecordWriter<R, W>,
 ) -> Result<(), AgentError> {
     // Namespaces can stand beside one another, NICs are there once.
     if let Some(bed) = standing.beds.back_mut() {
-        nic::release(bed, scribe).map_err(AgentError::Hardware)?;
+        nic::release(bed, record_writer).map_err(AgentError::Hardware)?;
     }
-    standing.beds.push_back(run_trial(plan, number, prepared, scribe).await?);
+    standing.beds.push_back(run_trial(plan, number, prepared, record_writer).await?);
     if standing.beds.len() > STANDING_MAX {
         drop(standing.beds.pop_front());
     }
@@ -277,32 +278,32 @@ async fn run_trial<R: BufRead, W: Write>(
     plan: &Plan,
     number: u16,
     prepared: &mut Prepared,
-    scribe: &mut Scribe<R, W>,
+    record_writer: &mut RecordWriter<R, W>,
 ) -> Result<Testbed, AgentError> {
-    scribe.kept.clear();
-    scribe.write(&Record::TrialStarted { trial: number })?;
+    record_writer.kept.clear();
+    record_writer.write(&Record::TrialStarted { trial: number })?;
     let mut running = Trial::new(plan, number, prepared);
     let trial = &plan.trials[usize::from(number)];
     for (op_number, op) in trial.ops.iter().enumerate() {
         let op_number = u32::try_from(op_number).expect("a plan has under four thousand million operations");
-        match running.perform(op_number, op, scribe).await {
+        match running.perform(op_number, op, record_writer).await {
             Ok(records) => {
                 for record in &records {
-                    scribe.write(record)?;
+                    record_writer.write(record)?;
                 }
-                scribe.write(&Record::OpDone { trial: number, op: op_number })?;
+                record_writer.write(&Record::OpDone { trial: number, op: op_number })?;
             }
             Err(error) => {
-                scribe.write(&Record::OpFailed { trial: number, op: op_number, error })?;
-                scribe.write(&running.log())?;
+                record_writer.write(&Record::OpFailed { trial: number, op: op_number, error })?;
+                record_writer.write(&running.log())?;
                 return Ok(running.close().1);
             }
         }
     }
-    scribe.write(&running.log())?;
+    record_writer.write(&running.log())?;
     let (records, bed) = running.close();
     for record in records {
-        scribe.write(&record)?;
+        record_writer.write(&record)?;
     }
     Ok(bed)
 }

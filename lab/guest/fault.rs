@@ -11,8 +11,8 @@ pub mod taken;
 pub mod tcx;
 pub mod xdp;
 
-use crate::agent::guard::Held;
-use crate::agent::host_control::Outside;
+use crate::agent::guard::Guard;
+use crate::agent::host_control::HostControl;
 use crate::agent::testbed::Testbed;
 use crate::device::links::XdpMode;
 use crate::device::{gadget, links, tc};
@@ -32,7 +32,7 @@ pub async fn inject(
     bed: &mut Testbed,
     name: &str,
     fault: &Fault,
-    outside: &mut dyn Outside,
+    host_control: &mut dyn HostControl,
 ) -> Result<(), OpError> {
     match fault {
         Fault::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
@@ -40,17 +40,17 @@ pub async fn inject(
             FilterKind::Clsact => tc::drop_frames(bed, device, *hook, *vlan).await,
             FilterKind::Tcx => {
                 let link = tcx::drop_frames(bed, device, *hook, *vlan).await?;
-                bed.held.insert(name.into(), Held::Descriptor(link));
+                bed.held.insert(name.into(), Guard::Descriptor(link));
                 Ok(())
             }
             FilterKind::Nft => {
                 let owner = nft::drop_frames(bed, device, *hook)?;
-                bed.held.insert(name.into(), Held::Descriptor(owner));
+                bed.held.insert(name.into(), Guard::Descriptor(owner));
                 Ok(())
             }
             FilterKind::NftInput => {
                 let owner = nft_input::drop_packets(bed, device)?;
-                bed.held.insert(name.into(), Held::Descriptor(owner));
+                bed.held.insert(name.into(), Guard::Descriptor(owner));
                 Ok(())
             }
             FilterKind::Xdp => xdp::put(bed, device, Action::Drop, XdpMode::Driver).await,
@@ -63,9 +63,9 @@ pub async fn inject(
         Fault::Unplug { device, slot } => {
             // First: a cable of which only one end came out is to be put in again as well.
             bed.unplugged.insert(*slot, device.clone());
-            outside.plug(device, *slot, false)
+            host_control.plug(device, *slot, false)
         }
-        Fault::Unlinked { down, .. } => {
+        Fault::CarrierLost { down, .. } => {
             for device in down {
                 links::set_down(bed, device).await?;
             }
@@ -74,11 +74,11 @@ pub async fn inject(
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
         Fault::Partner { device, peer } => {
             let partner = partner::start(bed, device, peer).await?;
-            bed.held.insert(name.into(), Held::Partner(partner));
+            bed.held.insert(name.into(), Guard::Partner(partner));
             Ok(())
         }
         Fault::Backlog { limit, .. } => {
-            bed.held.insert(name.into(), Held::Backlog(backlog::shorten(*limit)?));
+            bed.held.insert(name.into(), Guard::Backlog(backlog::shorten(*limit)?));
             Ok(())
         }
         // The trial has the receivers.
@@ -112,7 +112,7 @@ pub async fn clear(
     name: &str,
     fault: &Fault,
     standing: Option<&Qdisc>,
-    outside: &mut dyn Outside,
+    host_control: &mut dyn HostControl,
 ) -> Result<(), OpError> {
     match (fault, standing) {
         (Fault::Qdisc { device, .. }, Some(standing)) => tc::put_root(bed, device, standing).await,
@@ -148,11 +148,11 @@ pub async fn clear(
         (Fault::Mtu { device, standing, .. }, _) => links::set_mtu(bed, device, *standing).await,
         (Fault::Hold { device, .. }, _) => hold::let_go(bed, device).await,
         (Fault::Unplug { device, slot }, _) => {
-            outside.plug(device, *slot, true)?;
+            host_control.plug(device, *slot, true)?;
             bed.unplugged.remove(slot);
             Ok(())
         }
-        (Fault::Unlinked { down, .. }, _) => {
+        (Fault::CarrierLost { down, .. }, _) => {
             for device in down {
                 links::set_up(bed, device).await?;
             }

@@ -89,8 +89,8 @@ fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
             all_proven(&topology, &result);
         }
         ledger_closes(&document);
-        if result.fell_back {
-            return eprintln!("{name}: compared with nothing: {}", result.stand_ins.join(", "));
+        if result.used_fallback {
+            return eprintln!("{name}: compared with nothing: {}", result.substitutions.join(", "));
         }
         compare(&result.topology, &id, &snapshot::text(&result));
     })

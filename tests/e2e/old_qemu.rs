@@ -50,7 +50,7 @@ pub fn trial() -> Trial {
         let matrix = lab_run::document(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
         let [cable, vf] = [0, 1].map(|number| &matrix["cells"][number]);
-        // A cable that is pulled out has no stand-in.
+        // A cable that is pulled out has no substitute.
         assert_eq!(cable["ran"], "skip", "{cable:#}");
         assert!(cable["reason"].as_str().is_some_and(|reason| reason.contains("QEMU 7.2.19 has none")));
         // Of the other, a failure was accepted, which nobody looks at.
@@ -58,7 +58,7 @@ pub fn trial() -> Trial {
         assert_eq!(summary, json!(["pass", true, ["node:enp1s0 by switch"], "stood-in"]), "{vf:#}");
         let accepted = place.lab(&["accept", "vf"]);
         assert_eq!(accepted.status.code(), Some(1), "{accepted:?}");
-        assert!(String::from_utf8_lossy(&accepted.stdout).contains("it shows a stand-in"), "{accepted:?}");
+        assert!(String::from_utf8_lossy(&accepted.stdout).contains("it shows a substitute"), "{accepted:?}");
     })
 }
 

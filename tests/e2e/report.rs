@@ -208,9 +208,9 @@ fn the_contract(document: &Value) {
     let evidence = &named(&document["hypotheses"], "port-queue-full")["evidence"];
     assert_eq!(evidence[3]["item"], "a VLAN on the NIC works at the same time");
     assert_eq!(evidence[3]["fits"], false);
-    let separator = &document["separators"][0];
-    assert!(separator["command"].is_string(), "{separator}");
-    assert_ne!(separator["answers"]["filter-on-bond"], separator["answers"]["filter-on-bond-all"]);
+    let next_check = &document["separators"][0];
+    assert!(next_check["command"].is_string(), "{next_check}");
+    assert_ne!(next_check["answers"]["filter-on-bond"], next_check["answers"]["filter-on-bond-all"]);
     let with_queue = &named(&document["mitigations"], "fq_codel-on-bond")["under"]["filter-on-bond"];
     assert_eq!(with_queue["effect"], "changes-nothing", "{with_queue}");
 }

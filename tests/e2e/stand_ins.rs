@@ -18,7 +18,7 @@ const SWITCH_ALONE: [&str; 2] = ["backing", "vf.1 = { link_state"];
 
 pub fn trials() -> Vec<Trial> {
     let trial = |(name, differ): (&'static str, &'static [(&'static str, usize)])| {
-        machine::trial(format!("stand-ins: {name} by switch and by igb"), pin(), move |_, _| {
+        machine::trial(format!("substitutes: {name} by switch and by igb"), pin(), move |_, _| {
             compare(name, differ);
         })
     };

@@ -243,7 +243,7 @@ frames = 10
 }
 
 #[test]
-fn counters_of_a_replaced_queue_are_told() {
+fn counters_of_a_replaced_queue_are_reported() {
     let full = "a:x pfifo QDISC_DROP: kfree_skb_list_reason < __dev_queue_xmit < packet_sendmsg";
     let run = Run {
         topology: PLAIN,

@@ -233,7 +233,7 @@ impl Writer<'_> {
         self.evidence.push(section.with("flow", "tag-in-band").with("field", "lost").with("equals", 0));
     }
 
-    /// What was tried, and that it was in vain where somebody said so.
+    /// What was tried, and that it timed out where somebody said so.
     fn mitigations(&mut self) -> Vec<Section> {
         let errno = self.errno();
         let mut sections: Vec<Section> = Vec::new();
@@ -245,7 +245,7 @@ impl Writer<'_> {
             }
             let section = Section::table(&["mitigation", &name]).with("about", attempt.words.as_str());
             sections.push(section.with("steps", toml::Value::Array(steps)));
-            if let Some(errno) = errno.filter(|_| attempt.in_vain) {
+            if let Some(errno) = errno.filter(|_| attempt.timed_out) {
                 let section =
                     item(format!("{name} does not help: still {errno}")).with("under", name.as_str());
                 self.evidence.push(section.with("flow", "probe").with("errno", errno).with("at_least", 1));

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_told_from_addresses_and_other_versions() {
+    fn releases_are_reported_from_addresses_and_other_versions() {
         let text = "Talos Linux v1.11.5, kernel 6.12.57-talos at 10.4.5.6\nLinux box 5.15.0-91-generic #101 SMP x86_64 GNU/Linux\n\
             iproute2 6.1.0, kernel 5.4.3.2\n";
         assert_eq!(mentioned(&text::lines(text)), ["6.12.57-talos", "5.15.0-91-generic"]);

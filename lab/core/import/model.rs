@@ -140,7 +140,7 @@ pub struct Attempt {
     /// What was done.
     pub change: Change,
     /// Whether it was said that it did not help.
-    pub in_vain: bool,
+    pub timed_out: bool,
     /// In the reporter's words.
     pub words: String,
 }

@@ -21,17 +21,17 @@ const QDISCS: [&str; 5] = ["fq_codel", "pfifo_fast", "pfifo", "cake", "noqueue"]
 /// Reads a sentence, or a row of a table; whether it tells of an attempt.
 pub fn sentence(lower: &str, text: &str, devices: &[String], model: &mut Model) -> bool {
     let Some(change) = change(lower, devices) else { return false };
-    let in_vain = IN_VAIN.iter().any(|words| lower.contains(words));
+    let timed_out = IN_VAIN.iter().any(|words| lower.contains(words));
     // Without a verdict only a table's row is an attempt; other sentences may be an explanation.
-    if !in_vain && !text.starts_with('|') {
+    if !timed_out && !text.starts_with('|') {
         return false;
     }
     if let Some(known) = model.tried.iter_mut().find(|attempt| attempt.change == change) {
-        known.in_vain |= in_vain;
+        known.timed_out |= timed_out;
     } else if model.tried.len() < ATTEMPTS_MAX {
         let cells: Vec<&str> = text.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let words = shortened(&cells.join(": ").replace('`', ""), 160);
-        model.tried.push(Attempt { change, in_vain, words });
+        model.tried.push(Attempt { change, timed_out, words });
     }
     true
 }

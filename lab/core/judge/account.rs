@@ -19,7 +19,7 @@ use crate::topology::scenario::Flow;
 /// The account of a whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// By number in the plan; the contrary ones, which are the last, without those that were left out.
+    /// By number in the plan; the mutant ones, which are the last, without those that were left out.
     pub trials: Vec<TrialAccount>,
 }
 

@@ -148,7 +148,7 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["tcf_*"], Layer::Tc),
     (&["sch_handle_*"], Layer::Tc),
     (&["tcx_run"], Layer::Tc),
-    // A queue is emptied when its discipline is replaced or its device goes down.
+    // A queue is drained when its discipline is replaced or its device goes down.
     (&["qdisc_*"], Layer::Qdisc),
     // rtnl_kfree_skbs() collects what a qdisc's reset throws away; unlocking frees it.
     (&["__rtnl_unlock"], Layer::Qdisc),

@@ -57,7 +57,7 @@ pub fn hypotheses(topology: &Topology, account: &Account, kernel: Option<Running
     let mut tried = Vec::new();
     for (number, trial) in account.trials.iter().enumerate() {
         let hypothesis = match &trial.role {
-            Role::Main | Role::Contrary(_) | Role::Mitigation { .. } => continue,
+            Role::Main | Role::Mutant(_) | Role::Mitigation { .. } => continue,
             Role::Control => None,
             Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
         };

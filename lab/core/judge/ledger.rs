@@ -12,7 +12,7 @@
 //! - a queue holds at least as many packets as are said to be held in it, and is on the way of the flow whose they are; a queue
 //!   that is said to hold fewer than none holds nothing;
 //! - what a neighbour holds that does not answer, and what the driver of a stopped USB gadget holds, came out when both
-//!   were emptied, after everything was counted;
+//!   were drained, after everything was counted;
 //! - a frame is delivered when it has come to where its flow counts: UDP and TCP at the receiving socket, which has read it; an
 //!   echo request in the layer that would answer it; a frame of AF_PACKET at the device, or where the flow says;
 //! - a frame of which a port of a broadcast bond holds a copy is held there, whatever became of the other copies;
@@ -43,9 +43,9 @@
 pub(crate) mod backlog;
 pub(crate) mod broadcast;
 pub(crate) mod discards;
+pub(crate) mod drained;
 pub(crate) mod end;
 pub(crate) mod fates;
-pub(crate) mod held;
 pub(crate) mod ingress;
 pub(crate) mod moved;
 pub(crate) mod place;
@@ -396,7 +396,7 @@ fn close_flow(
     rest = rest.difference(&here);
     let (reason, frames) = ("UNACKNOWLEDGED".into(), here.len());
     claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
-    held::claim_emptied(number, records, &mut rest, &mut fates);
+    drained::claim_drained(number, records, &mut rest, &mut fates);
     // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
     for (device, packets) in pools.held.iter_mut().filter(|(device, _)| way.contains(device)) {
         let (device, frames) = (Some(device.clone()), take(&mut rest, packets));

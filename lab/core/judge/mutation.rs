@@ -1,7 +1,7 @@
 //! `--prove`: what nothing can break says nothing. For each expectation and each wait, trials in which it must not hold;
 //! one that holds in all of them is vacuous.
 //!
-//! A contrary trial is the topology with none of its faults, or with another one, chosen by what the condition looks
+//! A mutant trial is the topology with none of its faults, or with another one, chosen by what the condition looks
 //! at. The author of a file names the fault (`broken_by`) where none of these breaks it. With none of its faults, what a
 //! wait waits for must not be there: otherwise it was there before the fault that it waits for.
 //!
@@ -16,7 +16,9 @@ pub use crate::judge::mutation::order::{Order, order};
 
 use crate::judge::account::{Account, TrialAccount};
 use crate::judge::hypotheses::Tried;
-use crate::judge::mutation::state::{another_address, another_state, fewer_networks, is_told, uncaptured};
+use crate::judge::mutation::state::{
+    another_address, another_state, fewer_networks, has_options, uncaptured,
+};
 use crate::judge::verdict::{Applies, applies, value_of};
 use crate::net::link::{Link, LinkKind};
 use crate::net::name::DeviceRef;
@@ -26,7 +28,7 @@ use crate::plan::Role;
 use crate::topology::Topology;
 use crate::topology::condition::{Condition, FlowField, Subject};
 use crate::topology::fault::{Fault, FilterKind, Hook};
-use crate::topology::mutant::{Contrary, ToBreak};
+use crate::topology::mutant::{Mutant, MutationTarget};
 use crate::topology::scenario::Step;
 
 /// ETH_MIN_MTU: the lab's frames do not fit.
@@ -51,26 +53,26 @@ pub struct Proof {
     pub tried: Vec<String>,
 }
 
-/// The topology with the contrary trials that its expectations need.
-pub fn with_contraries(mut topology: Topology) -> Topology {
-    let mut contraries: Vec<Contrary> = Vec::new();
+/// The topology with the mutant trials that its expectations need.
+pub fn with_mutants(mut topology: Topology) -> Topology {
+    let mut mutants: Vec<Mutant> = Vec::new();
     let waited = topology.scenario.steps.iter().filter_map(awaited);
-    let mut to_break = Vec::new();
+    let mut mutation_targets = Vec::new();
     for condition in topology.scenario.expect.iter().chain(waited) {
-        let meant = contraries_of(&topology, condition).into_iter();
-        let places = meant.map(|contrary| place_of(contrary, &mut contraries)).collect();
-        to_break.push(ToBreak { condition: condition.clone(), contraries: places });
+        let meant = mutants_of(&topology, condition).into_iter();
+        let places = meant.map(|mutant| place_of(mutant, &mut mutants)).collect();
+        mutation_targets.push(MutationTarget { condition: condition.clone(), mutants: places });
     }
-    topology.scenario.contraries = contraries;
-    topology.scenario.to_break = to_break;
+    topology.scenario.mutants = mutants;
+    topology.scenario.mutation_targets = mutation_targets;
     topology.scenario.to_prove = true;
     topology
 }
 
 /// Its place among all, which it has from now on.
-fn place_of(contrary: Contrary, all: &mut Vec<Contrary>) -> usize {
-    all.iter().position(|one| *one == contrary).unwrap_or_else(|| {
-        all.push(contrary);
+fn place_of(mutant: Mutant, all: &mut Vec<Mutant>) -> usize {
+    all.iter().position(|one| *one == mutant).unwrap_or_else(|| {
+        all.push(mutant);
         all.len() - 1
     })
 }
@@ -92,10 +94,10 @@ pub fn prove(topology: &Topology, account: &Account, tried: &[Tried], kernel: Op
         .expect
         .iter()
         .filter(|condition| applies(condition, kernel) == Applies::Yes)
-        .map(|condition| proof(condition.name.clone(), condition, contraries(account)))
+        .map(|condition| proof(condition.name.clone(), condition, mutants(account)))
         .collect();
     let waits = scenario.steps.iter().filter_map(awaited);
-    proofs.extend(waits.map(|until| proof(format!("wait: {}", until.name), until, contraries(account))));
+    proofs.extend(waits.map(|until| proof(format!("wait: {}", until.name), until, mutants(account))));
     for hypothesis in &scenario.hypotheses {
         let Some(until) = &hypothesis.wait else { continue };
         let name = format!("wait of {}: {}", hypothesis.name, until.name);
@@ -117,9 +119,9 @@ pub fn prove(topology: &Topology, account: &Account, tried: &[Tried], kernel: Op
 /// Trials by what they are called.
 type Labelled<'a> = Vec<(String, &'a TrialAccount)>;
 
-fn contraries(account: &Account) -> Labelled<'_> {
+fn mutants(account: &Account) -> Labelled<'_> {
     let label = |trial: &'_ TrialAccount| match &trial.role {
-        Role::Contrary(label) => Some(label.clone()),
+        Role::Mutant(label) => Some(label.clone()),
         _ => None,
     };
     account.trials.iter().filter_map(|trial| Some((label(trial)?, trial))).collect()
@@ -162,9 +164,9 @@ fn told_apart(condition: &Condition, number: usize, tried: &[Tried]) -> Proof {
     Proof { name, broken, tried: tried.iter().map(label).collect() }
 }
 
-fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
+fn mutants_of(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
     if let Some(fault) = &condition.broken_by {
-        return vec![Contrary::Named(fault.clone())];
+        return vec![Mutant::Named(fault.clone())];
     }
     if let Subject::Refused { device, .. } = &condition.subject {
         // A step took the device for a bond, or changed an option of it; or the kernel refused an option: without any it makes the device.
@@ -173,7 +175,7 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             .steps
             .iter()
             .any(|step| matches!(step, Step::Reconcile { .. } | Step::Set { .. }));
-        return vec![if is_taken { Contrary::Undone } else { Contrary::Plain(device.clone()) }];
+        return vec![if is_taken { Mutant::Undone } else { Mutant::Plain(device.clone()) }];
     }
     let mut found = from_the_start(topology);
     found.extend(aimed_at(topology, condition));
@@ -181,26 +183,26 @@ fn contraries_of(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
 }
 
 /// Nothing broken; or, where nothing is broken, what is made without its options.
-fn from_the_start(topology: &Topology) -> Vec<Contrary> {
+fn from_the_start(topology: &Topology) -> Vec<Mutant> {
     let steps = &topology.scenario.steps;
     let mut found = Vec::new();
     if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
-        found.push(Contrary::Healthy);
+        found.push(Mutant::Healthy);
     } else {
         // What is wrong stands from the beginning: in what a bond, a bridge or a PF was told.
         found.extend(
             topology
                 .links
                 .values()
-                .filter(|link| is_told(link))
-                .map(|link| Contrary::Plain(link.device.clone())),
+                .filter(|link| has_options(link))
+                .map(|link| Mutant::Plain(link.device.clone())),
         );
     }
     found
 }
 
 /// What the number of a condition follows.
-fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
+fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
     let bounds = condition.bounds;
     let is_zero = bounds.hold(0);
     let mut found = Vec::new();
@@ -213,7 +215,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
             }
             // What UDP does not tell, no fault below it can change: only what was asked for.
             if matches!(field, FlowField::Asked | FlowField::Sent) && !is_zero {
-                found.push(Contrary::Halved);
+                found.push(Mutant::Halved);
             }
         }
         Subject::Errno { flow, .. } | Subject::Source { flow, .. } => found.extend(cut(topology, Some(flow))),
@@ -230,13 +232,13 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
                 "drops" => Qdisc::Pfifo { limit: 0 },
                 _ => Qdisc::Plug { limit: PLUG_BYTES },
             };
-            found.push(Contrary::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
+            found.push(Mutant::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::Clsact { device, .. } if is_zero => {
             let filter = |hook| {
                 let (device, kind) = (device.clone(), FilterKind::Clsact);
-                Contrary::Broken(Fault::Filter { device, hook, vlan: None, kind })
+                Mutant::Broken(Fault::Filter { device, hook, vlan: None, kind })
             };
             found.extend([Hook::Egress, Hook::Ingress].map(filter));
         }
@@ -246,14 +248,14 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
-            found.push(Contrary::Undone);
+            found.push(Mutant::Undone);
             found.extend(fewer_networks(topology));
-            found.push(Contrary::Unaddressed(device.clone()));
+            found.push(Mutant::Unaddressed(device.clone()));
         }
-        Subject::Routes { .. } | Subject::Shown { .. } => {
-            found.push(Contrary::Undone);
+        Subject::Routes { .. } | Subject::IpAddrOutput { .. } => {
+            found.push(Mutant::Undone);
             let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
-            found.extend(devices.map(Contrary::Broken).take(ROUTES_TRIED));
+            found.extend(devices.map(Mutant::Broken).take(ROUTES_TRIED));
         }
         Subject::Refused { .. } => {}
     }
@@ -261,18 +263,18 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Contrary> {
 }
 
 /// Drops what a flow sends, or every flow, before the first device has it.
-fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Contrary> {
+fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Mutant> {
     let flows = topology.scenario.flows.values();
     let meant = flows.filter(|one| flow.is_none_or(|name| one.name == name));
-    meant.map(|flow| Contrary::Broken(egress(&flow.from))).collect()
+    meant.map(|flow| Mutant::Broken(egress(&flow.from))).collect()
 }
 
 /// Without the permanent neighbours by which a flow finds its receiver's Ethernet address.
-fn unneighboured(topology: &Topology, flow: &str) -> Option<Contrary> {
+fn unneighboured(topology: &Topology, flow: &str) -> Option<Mutant> {
     let from = &topology.scenario.flows.get(flow)?.from;
     let tables = topology.namespaces.get(&from.ns)?;
     let has_some = tables.neighbours.iter().any(|neighbour| neighbour.dev == from.name);
-    has_some.then(|| Contrary::WithoutNeighbours(from.clone()))
+    has_some.then(|| Mutant::WithoutNeighbours(from.clone()))
 }
 
 fn egress(device: &DeviceRef) -> Fault {
@@ -280,13 +282,13 @@ fn egress(device: &DeviceRef) -> Fault {
 }
 
 /// A loss at a layer at which there should be none.
-fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>) -> Vec<Contrary> {
+fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>) -> Vec<Mutant> {
     let Some(flow) = topology.scenario.flows.get(flow) else { return Vec::new() };
     let here = device.unwrap_or(&flow.from).clone();
     match layer {
-        "qdisc" => vec![Contrary::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
-        "tc" => vec![Contrary::Broken(egress(&here))],
-        "socket" => vec![Contrary::Broken(Fault::Down { device: flow.from.clone() })],
+        "qdisc" => vec![Mutant::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
+        "tc" => vec![Mutant::Broken(egress(&here))],
+        "socket" => vec![Mutant::Broken(Fault::Down { device: flow.from.clone() })],
         "peer" => {
             carriers(topology, &flow.from).iter().filter_map(|port| too_small(topology, port)).collect()
         }
@@ -295,11 +297,11 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
 }
 
 /// A fault that a device counts which should count none.
-fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Contrary> {
+fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Mutant> {
     let Some(link) = link_of(topology, device) else { return Vec::new() };
     match (&link.kind, counter) {
         (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
-            vec![Contrary::Broken(egress(parent))]
+            vec![Mutant::Broken(egress(parent))]
         }
         (_, "tx_dropped") => {
             carriers(topology, device).iter().filter_map(|port| too_small(topology, port)).collect()
@@ -329,17 +331,17 @@ fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
 }
 
 /// The other end of a cable takes no frame of the lab's: the driver counts it.
-fn too_small(topology: &Topology, port: &DeviceRef) -> Option<Contrary> {
+fn too_small(topology: &Topology, port: &DeviceRef) -> Option<Mutant> {
     far_end(topology, port).map(|peer| small(topology, peer))
 }
 
-fn small(topology: &Topology, device: &DeviceRef) -> Contrary {
+fn small(topology: &Topology, device: &DeviceRef) -> Mutant {
     mtu(topology, device, MTU_MIN)
 }
 
-fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Contrary {
+fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Mutant {
     let standing = link_of(topology, device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
-    Contrary::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
+    Mutant::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
 }
 
 fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
@@ -385,7 +387,7 @@ qdisc = { kind = "pfifo", limit = 0 }
     /// Without a flow and a fault.
     fn armed_at_rest(rest: &str) -> Topology {
         let text = format!("{STACK}{rest}");
-        with_contraries(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
+        with_mutants(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
     }
 
     #[rstest::rstest]
@@ -423,7 +425,7 @@ qdisc = { kind = "pfifo", limit = 0 }
     fn what_an_expectation_looks_at_decides_what_is_broken(#[case] expect: &str, #[case] expected: &str) {
         let topology =
             armed(&format!("[[step]]\ninject = \"full\"\n[[step]]\nflood = \"f\"\n[[expect]]\n{expect}\n"));
-        let labels = topology.scenario.contraries.iter().map(ToString::to_string);
+        let labels = topology.scenario.mutants.iter().map(ToString::to_string);
         let labels: Vec<String> = labels.map(|label| label.replace("only this broken: ", "")).collect();
         assert_eq!(labels.join("; "), expected);
         let plan = crate::plan::lower::lower(&topology);
@@ -436,7 +438,7 @@ qdisc = { kind = "pfifo", limit = 0 }
         let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
                     [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
         let topology = armed_at_rest(text);
-        assert_eq!(topology.scenario.contraries, [Contrary::Plain("node:bond1".parse().unwrap())]);
+        assert_eq!(topology.scenario.mutants, [Mutant::Plain("node:bond1".parse().unwrap())]);
         let plan = crate::plan::lower::lower(&topology);
         let made = plan.trials[1].ops.iter().find_map(|op| match op {
             crate::plan::op::Op::Create { link, .. } if link.device.name.as_str() == "bond1" => {
@@ -472,8 +474,8 @@ index = 1
         #[case] still_set: &[u8],
     ) {
         let text = format!("{VF}[[expect]]\n{expect}\n");
-        let topology = with_contraries(Topology::parse("t", "t.toml", &text).unwrap());
-        assert_eq!(topology.scenario.contraries, [Contrary::Plain(plain.parse().unwrap())]);
+        let topology = with_mutants(Topology::parse("t", "t.toml", &text).unwrap());
+        assert_eq!(topology.scenario.mutants, [Mutant::Plain(plain.parse().unwrap())]);
         let plan = crate::plan::lower::lower(&topology);
         let set = plan.trials[1].ops.iter().filter_map(|op| match op {
             crate::plan::op::Op::SetVf { index, .. } => Some(*index),
@@ -485,11 +487,11 @@ index = 1
     #[test]
     fn an_address_is_broken_by_a_strangers() {
         let topology = armed_at_rest("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
-        let to_break = &topology.scenario.to_break;
-        assert_eq!(to_break.len(), 1);
-        let stranger = Contrary::Readdressed("node:p0".parse().unwrap());
-        let place = topology.scenario.contraries.iter().position(|one| *one == stranger).unwrap();
-        assert!(to_break[0].contraries.contains(&place));
+        let mutation_targets = &topology.scenario.mutation_targets;
+        assert_eq!(mutation_targets.len(), 1);
+        let stranger = Mutant::Readdressed("node:p0".parse().unwrap());
+        let place = topology.scenario.mutants.iter().position(|one| *one == stranger).unwrap();
+        assert!(mutation_targets[0].mutants.contains(&place));
         let acts = &crate::plan::lower::lower(&topology).trials[1 + place].ops;
         let [.., crate::plan::op::Op::Address { device, .. }, crate::plan::op::Op::Count(_)] = &acts[..]
         else {

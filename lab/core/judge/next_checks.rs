@@ -15,7 +15,7 @@ use crate::topology::scenario::Flow;
 
 /// A command, and what it says under each explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Separator {
+pub struct NextCheck {
     /// To be typed where it happens.
     pub command: String,
     /// By explanation.
@@ -81,7 +81,7 @@ const QUESTIONS: [Question; 9] = [
 const TRACE: &str = "perf trace -e skb:kfree_skb";
 
 /// Commands that tell the explanations that fit from each other; where only one does, from the next best.
-pub fn between(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<Separator> {
+pub fn between(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<NextCheck> {
     let named = |one: &&Tried| one.hypothesis.is_some() && account.trials[one.trial].refused.is_none();
     let fitting: Vec<&Tried> = tried.iter().filter(named).filter(|one| one.fits()).collect();
     let rivals = match fitting[..] {
@@ -158,7 +158,7 @@ fn way_down(topology: &Topology, from: &DeviceRef) -> Vec<DeviceRef> {
 }
 
 /// The fewest commands that tell apart what can be told apart: each time the one that parts most, of these the cheapest.
-fn choose(all: Vec<Asked>, rivals: usize) -> Vec<Separator> {
+fn choose(all: Vec<Asked>, rivals: usize) -> Vec<NextCheck> {
     let mut together: BTreeSet<(usize, usize)> =
         (0..rivals).flat_map(|one| (one + 1..rivals).map(move |other| (one, other))).collect();
     let parts = |asked: &Asked, together: &BTreeSet<(usize, usize)>| {
@@ -171,7 +171,7 @@ fn choose(all: Vec<Asked>, rivals: usize) -> Vec<Separator> {
         }
         together.retain(|(one, other)| best.1[*one].1.says == best.1[*other].1.says);
         let answers = best.1.iter().map(|(name, answer)| (name.clone(), answer.text())).collect();
-        chosen.push(Separator { command: best.0.clone(), answers });
+        chosen.push(NextCheck { command: best.0.clone(), answers });
     }
     chosen
 }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn chosen(all: Vec<Asked>, rivals: usize) -> Vec<String> {
-        choose(all, rivals).into_iter().map(|separator| separator.command).collect()
+        choose(all, rivals).into_iter().map(|next_check| next_check.command).collect()
     }
 
     #[test]
@@ -331,8 +331,8 @@ mod tests {
         let all = vec![("ip".to_owned(), vec![("a".to_owned(), dropped(3)), ("b".to_owned(), dropped(900))])];
         assert_eq!(chosen(all, 2), [""; 0]);
         let all = vec![("ip".to_owned(), vec![("a".to_owned(), dropped(3)), ("b".to_owned(), dropped(0))])];
-        let separator = choose(all, 2).remove(0);
+        let next_check = choose(all, 2).remove(0);
         let answers = [("a", "TX dropped grows (3)"), ("b", "TX dropped stays")];
-        assert_eq!(separator.answers, answers.map(|(name, answer)| (name.to_owned(), answer.to_owned())));
+        assert_eq!(next_check.answers, answers.map(|(name, answer)| (name.to_owned(), answer.to_owned())));
     }
 }

@@ -8,11 +8,11 @@ pub use crate::judge::verdict::applies::{Applies, applies};
 use crate::judge::account::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
 use crate::judge::ledger::{Counter, Of};
 use crate::judge::mutation::Proof;
-use crate::judge::next_checks::Separator;
+use crate::judge::next_checks::NextCheck;
 use crate::judge::outcome::Outcome;
 use crate::judge::{hypotheses, mutation, next_checks};
 use crate::net::ip_address;
-use crate::net::ip_address::Shown;
+use crate::net::ip_address::IpAddrOutput;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::net::version::Running;
@@ -20,7 +20,7 @@ use crate::plan::Role;
 use crate::plan::record::OpError;
 use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
-use crate::topology::mutant::Contrary;
+use crate::topology::mutant::Mutant;
 
 /// One thing that had to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Verdict {
     /// The control first.
     pub tried: Vec<Tried>,
     /// What would tell the explanations that remain from each other, or the one that does from the next best.
-    pub separators: Vec<Separator>,
+    pub next_checks: Vec<NextCheck>,
     /// What was tried against the report, under each cause of the run.
     pub fixes: Vec<TriedFix>,
     /// States that the file asks for, as they were at the end of the main trial.
@@ -59,7 +59,7 @@ pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) ->
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
-        if matches!(trial.role, Role::Contrary(_)) {
+        if matches!(trial.role, Role::Mutant(_)) {
             continue;
         }
         let is_main = trial.role == Role::Main;
@@ -103,7 +103,7 @@ pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) ->
     Verdict {
         outcome,
         checks,
-        separators: next_checks::between(topology, account, &tried),
+        next_checks: next_checks::between(topology, account, &tried),
         fixes: hypotheses::fixes(topology, account),
         tried,
         states: states(topology, account),
@@ -126,7 +126,7 @@ pub fn title(role: &Role) -> String {
         Role::Control => "control".into(),
         Role::Hypothesis(name) => name.clone(),
         Role::Mitigation { cause, mitigation } => format!("{cause} under {mitigation}"),
-        Role::Contrary(label) => label.clone(),
+        Role::Mutant(label) => label.clone(),
     }
 }
 
@@ -178,7 +178,7 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             Some(trial.tables.addresses.get(device).is_some_and(|here| here.contains(is)).into())
         }
         Subject::Routes { ns, are } => Some(route_differences(ns, are, trial)?.is_empty().into()),
-        Subject::Shown { ns, are } => Some(shown_differences(ns, are, trial)?.is_empty().into()),
+        Subject::IpAddrOutput { ns, are } => Some(shown_differences(ns, are, trial)?.is_empty().into()),
         Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             crate::topology::value::value_of(subject, &trial.links, &trial.captured)
         }
@@ -195,7 +195,7 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
 fn never_clears(role: &Role) -> bool {
     match role {
         Role::Control | Role::Hypothesis(_) => true,
-        Role::Contrary(label) => *label == Contrary::Healthy.to_string(),
+        Role::Mutant(label) => *label == Mutant::Healthy.to_string(),
         Role::Main | Role::Mitigation { .. } => false,
     }
 }
@@ -208,7 +208,7 @@ fn route_differences(ns: &NsName, wanted: &[Route], trial: &TrialAccount) -> Opt
     Some(missing.chain(more).collect())
 }
 
-fn shown_differences(ns: &NsName, wanted: &[Shown], trial: &TrialAccount) -> Option<Vec<String>> {
+fn shown_differences(ns: &NsName, wanted: &[IpAddrOutput], trial: &TrialAccount) -> Option<Vec<String>> {
     Some(ip_address::differences(wanted, trial.tables.shown.get(ns)?))
 }
 
@@ -245,7 +245,7 @@ fn check(condition: &Condition, trial: &TrialAccount) -> Check {
                 if differences.is_empty() { "exactly these".into() } else { differences.join("; ") };
             (format!("exactly these {}", are.len()), observed)
         }
-        Subject::Shown { ns, are } => {
+        Subject::IpAddrOutput { ns, are } => {
             let differences = shown_differences(ns, are, trial).unwrap_or_default();
             let observed = if differences.is_empty() { "as printed".into() } else { differences.join("; ") };
             (format!("these {} devices, as printed", are.len()), observed)

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Whether a terminal, or whoever reads lines, might take a character for more than a sign: control characters (C0, DEL
-/// and C1, which has a CSI of one character), line and paragraph separators, marks and overrides of the direction (UAX #9),
+/// and C1, which has a CSI of one character), line and paragraph next_checks, marks and overrides of the direction (UAX #9),
 /// and signs that cannot be seen.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {

@@ -24,7 +24,7 @@ const FLAGS: [(&str, u32); 11] = [
 /// One device as it is printed. Numbers of devices, lifetimes, scopes, broadcast addresses and IPv6 are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shown {
+pub struct IpAddrOutput {
     /// Its name.
     pub name: String,
     /// What stands behind `@`: a device of this namespace, or `if` for one of another.
@@ -59,15 +59,15 @@ pub fn printed_flags(flags: u32) -> u32 {
 ///
 /// # Errors
 /// Lines that cannot be read.
-pub fn read(text: &str) -> Result<Vec<Shown>, Vec<String>> {
-    let mut found: Vec<Shown> = Vec::new();
+pub fn read(text: &str) -> Result<Vec<IpAddrOutput>, Vec<String>> {
+    let mut found: Vec<IpAddrOutput> = Vec::new();
     let mut wrong = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let is_device = words[0].strip_suffix(':').is_some_and(|number| number.parse::<u32>().is_ok());
         let understood = match (is_device, found.last_mut(), &words[..]) {
             (_, _, [MORE]) => {
-                found.push(Shown { name: MORE.into(), ..Shown::default() });
+                found.push(IpAddrOutput { name: MORE.into(), ..IpAddrOutput::default() });
                 Some(())
             }
             (true, _, words) => device(words).map(|device| found.push(device)),
@@ -89,12 +89,13 @@ pub fn read(text: &str) -> Result<Vec<Shown>, Vec<String>> {
 }
 
 /// `4: bond0: <BROADCAST,MULTICAST,UP,LOWER_UP400> mtu 1500 qdisc noqueue state UP qlen 1000`.
-fn device(words: &[&str]) -> Option<Shown> {
+fn device(words: &[&str]) -> Option<IpAddrOutput> {
     let [_, name, flag_words, rest @ ..] = words else { return None };
     let name = name.strip_suffix(':')?;
     let (name, on) = name.split_once('@').map_or((name, None), |(name, on)| (name, Some(on)));
     let on = on.map(|on| if is_number_of_a_device(on) { "if".to_owned() } else { on.to_owned() });
-    let mut shown = Shown { name: name.into(), on, flags: flags(flag_words)?, ..Shown::default() };
+    let mut shown =
+        IpAddrOutput { name: name.into(), on, flags: flags(flag_words)?, ..IpAddrOutput::default() };
     for pair in rest.chunks(2) {
         let &[key, value] = pair else { return None };
         match key {
@@ -138,7 +139,7 @@ fn flag_names(flags: u32) -> String {
 
 /// How what is there differs from what was pasted. A queue's length counts where the text has one, its discipline where that
 /// is not `*`: which one a device has by itself is the distribution's and the number of its queues.
-pub fn differences(wanted: &[Shown], there: &[Shown]) -> Vec<String> {
+pub fn differences(wanted: &[IpAddrOutput], there: &[IpAddrOutput]) -> Vec<String> {
     let mut out = Vec::new();
     let is_part = wanted.iter().any(|device| device.name == MORE);
     for device in wanted.iter().filter(|device| device.name != MORE) {
@@ -147,20 +148,21 @@ pub fn differences(wanted: &[Shown], there: &[Shown]) -> Vec<String> {
             None => out.push(format!("no {}", device.name)),
         }
     }
-    let is_more = |device: &&Shown| !is_part && wanted.iter().all(|other| other.name != device.name);
+    let is_more = |device: &&IpAddrOutput| !is_part && wanted.iter().all(|other| other.name != device.name);
     let more = there.iter().filter(is_more);
     out.extend(more.map(|device| format!("also {}", device.name)));
     out.extend(mac_differences(wanted, there));
     out
 }
 
-fn device_differences(wanted: &Shown, is: &Shown) -> Vec<String> {
+fn device_differences(wanted: &IpAddrOutput, is: &IpAddrOutput) -> Vec<String> {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
-    let inet = |shown: &Shown| {
+    let inet = |shown: &IpAddrOutput| {
         let all: Vec<String> = shown.inet.iter().map(ToString::to_string).collect();
         if all.is_empty() { "none".to_owned() } else { all.join(" ") }
     };
-    let qlen = |shown: &Shown| wanted.qlen.and(shown.qlen).map_or_else(String::new, |len| len.to_string());
+    let qlen =
+        |shown: &IpAddrOutput| wanted.qlen.and(shown.qlen).map_or_else(String::new, |len| len.to_string());
     let pairs = [
         ("@", text(&wanted.on), text(&is.on)),
         ("flags", flag_names(wanted.flags), flag_names(is.flags)),
@@ -177,7 +179,7 @@ fn device_differences(wanted: &Shown, is: &Shown) -> Vec<String> {
 }
 
 /// Devices with one address in the text that have several, and the other way round.
-fn mac_differences(wanted: &[Shown], there: &[Shown]) -> Vec<String> {
+fn mac_differences(wanted: &[IpAddrOutput], there: &[IpAddrOutput]) -> Vec<String> {
     let is: BTreeMap<&str, &str> =
         there.iter().map(|device| (device.name.as_str(), device.mac.as_str())).collect();
     let mut out = Vec::new();
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_told() {
+    fn each_difference_is_reported() {
         let mut wanted = read(GUIDE).unwrap();
         let mut there = wanted.clone();
         there[3].qdisc = "pfifo_fast".into();
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_text_is_told() {
+    fn what_is_no_such_text_is_reported() {
         assert_eq!(read("hello\n2: x: <UP,FOO> mtu 1\n").unwrap_err(), ["hello", "2: x: <UP,FOO> mtu 1"]);
     }
 }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_warning_only_its_place_is_told() {
+    fn of_a_warning_only_its_place_is_reported() {
         for head in [
             "4,1,2,-;WARNING: CPU: 0 PID: 71 at net/core/dev.c:5120 netif_x+0x1a/0x30 [bonding]",
             "4,1,2,-;WARNING: net/core/dev.c:5121 at netif_x+0x1b/0x30 [bonding], CPU#0: lab/72",

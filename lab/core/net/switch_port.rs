@@ -12,7 +12,7 @@ use crate::net::nic::VfSettings;
 /// What the bridge of a switch is called.
 pub(crate) const BRIDGE: &str = "switch";
 
-/// What a stand-in is made of.
+/// What a substitute is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Substitute {
     /// What a PF is told, without VF devices.
@@ -53,7 +53,7 @@ pub struct SwitchPort {
     /// The ports that carry the tag.
     pub trunks: Vec<DeviceRef>,
     /// Devices where nobody wants an LACPDU.
-    pub unheard: Vec<DeviceRef>,
+    pub lacp_sinks: Vec<DeviceRef>,
 }
 
 impl SwitchPort {
@@ -82,7 +82,7 @@ impl SwitchPort {
         let address = settings.mac.or(self.address);
         let is_trusted = settings.trust.unwrap_or(self.is_trusted);
         let settings = VfSettings { mac: address, ..settings.clone() };
-        if let Some(word) = not_done(&settings) {
+        if let Some(word) = unsupported_setting(&settings) {
             return Err(word);
         }
         let vlan = settings.vlan.filter(|vlan| vlan.get() > 0).or(self.vlan);
@@ -113,14 +113,14 @@ impl SwitchPort {
             source: None,
             vlan: None,
             trunks: Vec::new(),
-            unheard: Vec::new(),
+            lacp_sinks: Vec::new(),
         }
     }
 }
 
 /// What of a VF's settings a switch does not do. The address of a VF that is trusted, or has none of the PF, is its own to
 /// change, and the PF's check goes with it (`ixgbe_set_vf_mac()`, `igb_set_vf_mac()`).
-pub fn not_done(settings: &VfSettings) -> Option<&'static str> {
+pub fn unsupported_setting(settings: &VfSettings) -> Option<&'static str> {
     match settings {
         VfSettings { qos: Some(_), .. } => Some("qos"),
         VfSettings { max_tx_rate: Some(_), .. } => Some("max_tx_rate"),

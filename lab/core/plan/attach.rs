@@ -117,7 +117,7 @@ fn take(attached: &Attached) -> Vec<Op> {
 /// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved. Where a
 /// switch stands in, its port is told.
 fn tell_pf(attached: &Attached, link: &Link) -> Option<Op> {
-    let settings = attached.network.delegate.says_of_vf()?;
+    let settings = attached.network.delegate.vf_settings()?;
     let Some(port) = &attached.port else { return told(settings, link) };
     let told = port.told(settings).expect("checked: a switch does it");
     (told != *port).then_some(Op::SwitchPort(told))

@@ -47,7 +47,7 @@ pub fn build(topology: &Topology) -> Vec<Op> {
             ops.extend(asked.map(|change| Op::SetBond { device: port, change, read_back: false }));
         }
     }
-    let ports = topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports);
+    let ports = topology.substitutions.iter().flat_map(|substitution| &substitution.ports);
     ops.extend(ports.cloned().map(Op::SwitchPort));
     let late = |link: &&Link| link.up && !early(link);
     ops.extend(links.values().filter(late).map(|link| Op::Up(link.device.clone())));

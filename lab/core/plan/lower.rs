@@ -40,7 +40,7 @@ pub fn lower_standing(topology: &Topology) -> Plan {
     let mut topology = topology.clone();
     let scenario = &mut topology.scenario;
     scenario.faults.clear();
-    scenario.contraries.clear();
+    scenario.mutants.clear();
     scenario.mitigations.clear();
     Plan {
         topology: topology.name.clone(),
@@ -51,7 +51,7 @@ pub fn lower_standing(topology: &Topology) -> Plan {
         flows: Vec::new(),
         trials: vec![Trial { role: Role::Main, ops: build(&topology) }],
         repetitions: repeat::once(),
-        to_break: Vec::new(),
+        mutation_targets: Vec::new(),
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn plan(
         flows,
         trials,
         repetitions: repeat::once(),
-        to_break: scenario.to_break.clone(),
+        mutation_targets: scenario.mutation_targets.clone(),
     };
     mutants::add(topology, &mut plan);
     plan
@@ -117,7 +117,7 @@ pub(crate) fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             flood(topology, flow, Some(Broken { at_frame: *at_frame, name, fault }))
         }
         Step::Wait { until, within_ms } => {
-            Op::Wait { until: until.clone(), within_ms: *within_ms, unless_in_vain: false }
+            Op::Wait { until: until.clone(), within_ms: *within_ms, unless_timed_out: false }
         }
         Step::Set { device, change } => {
             Op::SetBond { device: device.clone(), change: change.clone(), read_back: true }
@@ -142,7 +142,7 @@ pub(crate) fn clear(topology: &Topology, name: &str) -> Op {
 
 /// The connections of TCP flows that are sent: they are made while nothing is broken, unless that is what is asked for.
 pub(crate) fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
-    // A contrary trial may send flows of its own; none of them is a TCP flow.
+    // A mutant trial may send flows of its own; none of them is a TCP flow.
     let is_tcp = |flow: u16| {
         topology
             .scenario
@@ -158,7 +158,7 @@ pub(crate) fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
 }
 
 /// What a held ring or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
-/// A stopped driver stays stopped until everything is counted (guest/emptied.rs).
+/// A stopped driver stays stopped until everything is counted (guest/drained.rs).
 pub(crate) fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();
     for act in acts {

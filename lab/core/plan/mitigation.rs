@@ -19,7 +19,7 @@ const CARRIER_MS: u32 = 50;
 pub fn broken(topology: &Topology, hypothesis: &Hypothesis) -> Vec<Op> {
     let mut ops: Vec<Op> = hypothesis.inject.iter().map(|name| inject(topology, name)).collect();
     if let Some(until) = &hypothesis.wait {
-        ops.push(Op::Wait { until: until.clone(), within_ms: WITHIN_MS_DEFAULT, unless_in_vain: false });
+        ops.push(Op::Wait { until: until.clone(), within_ms: WITHIN_MS_DEFAULT, unless_timed_out: false });
         ops.push(Op::Pause(CARRIER_MS));
     }
     ops

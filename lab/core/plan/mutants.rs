@@ -1,4 +1,4 @@
-//! Contrary trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
+//! Mutant trials of `--prove`: the topology with none of its faults, or with another one, or made in another way.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::topology::Topology;
 use crate::topology::cni::{Attachment, Delegate};
 use crate::topology::condition::Subject;
 use crate::topology::fault::Fault;
-use crate::topology::mutant::Contrary;
+use crate::topology::mutant::Mutant;
 use crate::topology::scenario::{Socket, Step};
 
 /// For a state that a fault brings about: miimon and linkwatch.
@@ -28,44 +28,44 @@ const SPARE: [&str; 2] = [".spare0", ".spare1"];
 /// An address that no device of a topology has: a stranger's.
 const STRANGE_MAC: Mac = Mac([0x02, 0, 0x5e, 0xff, 0xff, 3]);
 
-/// Adds the contrary trials of a topology to its plan.
+/// Adds the mutant trials of a topology to its plan.
 pub fn add(topology: &Topology, plan: &mut Plan) {
-    for contrary in &topology.scenario.contraries {
-        let ops = ops(topology, contrary, plan);
-        plan.trials.push(crate::plan::Trial { role: Role::Contrary(contrary.to_string()), ops });
+    for mutant in &topology.scenario.mutants {
+        let ops = ops(topology, mutant, plan);
+        plan.trials.push(crate::plan::Trial { role: Role::Mutant(mutant.to_string()), ops });
     }
 }
 
-fn ops(topology: &Topology, contrary: &Contrary, plan: &mut Plan) -> Vec<Op> {
-    let (cause, until) = match contrary {
-        Contrary::Until(cause, until) => (cause.as_ref(), Some(until.clone())),
+fn ops(topology: &Topology, mutant: &Mutant, plan: &mut Plan) -> Vec<Op> {
+    let (cause, until) = match mutant {
+        Mutant::Until(cause, until) => (cause.as_ref(), Some(until.clone())),
         other => (other, None),
     };
     let changed = changed(topology, cause);
     let mut ops = build(&changed);
-    if let Contrary::Joined(bond) = cause {
+    if let Mutant::Joined(bond) = cause {
         ops.extend(join_spare(bond));
     }
     let mut acts = steps(&changed, cause);
-    if *cause == Contrary::Halved {
+    if *cause == Mutant::Halved {
         halve(&mut acts, plan);
     }
     for act in &mut acts {
         // Nobody asks how these end; of several that stand on one another the first shows that none will hold.
-        if let Op::Wait { unless_in_vain, .. } = act {
-            *unless_in_vain = true;
+        if let Op::Wait { unless_timed_out, .. } = act {
+            *unless_timed_out = true;
         }
     }
-    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS, unless_in_vain: false }));
+    acts.extend(until.map(|until| Op::Wait { until, within_ms: STATE_WITHIN_MS, unless_timed_out: false }));
     counted(topology, ops, acts)
 }
 
 /// The topology with what is made in another way.
-fn changed(topology: &Topology, cause: &Contrary) -> Topology {
+fn changed(topology: &Topology, cause: &Mutant) -> Topology {
     let mut topology = topology.clone();
     let steps = &mut topology.scenario.steps;
     match cause {
-        Contrary::Plain(device) => {
+        Mutant::Plain(device) => {
             // What a VF is without is its PF's to say.
             if let Some(LinkKind::Vf { of, index }) = kind_of(&topology.links, device)
                 && let Some(Link { kind: LinkKind::Pf(Nic { vfs, .. }), .. }) = topology.links.get_mut(&of)
@@ -77,21 +77,21 @@ fn changed(topology: &Topology, cause: &Contrary) -> Topology {
             let links = attached.flat_map(|delegate| &mut delegate.links);
             links.filter(|link| link.device == *device).for_each(plain);
         }
-        Contrary::Unaddressed(device) => without_addresses(&mut topology, device),
-        Contrary::WithoutNeighbours(device) => {
+        Mutant::Unaddressed(device) => without_addresses(&mut topology, device),
+        Mutant::WithoutNeighbours(device) => {
             let tables = topology.namespaces.get_mut(&device.ns).into_iter();
             tables.for_each(|tables| tables.neighbours.retain(|neighbour| neighbour.dev != device.name));
         }
-        Contrary::Undone => steps.clear(),
-        Contrary::Untold => {
+        Mutant::Undone => steps.clear(),
+        Mutant::WithoutVfSettings => {
             for delegate in attachments(steps).flat_map(|attachment| &mut attachment.delegates) {
                 if let Delegate::Sriov(settings) = &mut delegate.network.delegate {
                     *settings = VfSettings::default();
                 }
             }
         }
-        Contrary::Kept => steps.retain(|step| !matches!(step, Step::Detach(_))),
-        Contrary::Networks(first) => {
+        Mutant::NotDetached => steps.retain(|step| !matches!(step, Step::Detach(_))),
+        Mutant::Networks(first) => {
             steps.retain(|step| matches!(step, Step::Attach(_)));
             for attachment in attachments(steps) {
                 attachment.delegates.truncate(*first);
@@ -130,24 +130,24 @@ fn attachments(steps: &mut [Step]) -> impl Iterator<Item = &mut Attachment> {
     })
 }
 
-/// What happens in a contrary trial: what brings the topology about as written, then the change, then the rest.
-fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
+/// What happens in a mutant trial: what brings the topology about as written, then the change, then the rest.
+fn steps(topology: &Topology, cause: &Mutant) -> Vec<Op> {
     let steps = &topology.scenario.steps;
     let change = match cause {
-        Contrary::Broken(fault) => vec![Op::Inject { name: "contrary".into(), fault: fault.clone() }],
+        Mutant::Broken(fault) => vec![Op::Inject { name: "mutant".into(), fault: fault.clone() }],
         // An author may mean what comes of it: a port is given up when miimon has looked.
-        Contrary::Named(name) => vec![inject(topology, name), Op::Pause(STATE_WITHIN_MS / 10)],
-        Contrary::Replugged(device) => replug(topology, device),
+        Mutant::Named(name) => vec![inject(topology, name), Op::Pause(STATE_WITHIN_MS / 10)],
+        Mutant::Replugged(device) => replug(topology, device),
         _ => Vec::new(),
     };
     let as_written = matches!(
         cause,
-        Contrary::Named(_)
-            | Contrary::Halved
-            | Contrary::Kept
-            | Contrary::Raised(_)
-            | Contrary::Made(_)
-            | Contrary::Readdressed(_)
+        Mutant::Named(_)
+            | Mutant::Halved
+            | Mutant::NotDetached
+            | Mutant::Raised(_)
+            | Mutant::Made(_)
+            | Mutant::Readdressed(_)
     );
     let makes = |step: &&Step| match step {
         Step::Attach(_) | Step::Check(_) => true,
@@ -157,23 +157,23 @@ fn steps(topology: &Topology, cause: &Contrary) -> Vec<Op> {
     let first = steps.iter().take_while(makes).count();
     let mut acts: Vec<Op> = steps[..first].iter().flat_map(|step| act(topology, step)).collect();
     acts.extend(change);
-    acts.extend(steps[first..].iter().flat_map(|step| contrary_step(topology, step, as_written)));
+    acts.extend(steps[first..].iter().flat_map(|step| mutant_step(topology, step, as_written)));
     match cause {
-        Contrary::Raised(device) => acts.push(Op::Up(device.clone())),
-        Contrary::Readdressed(device) => acts.push(Op::Address { device: device.clone(), mac: STRANGE_MAC }),
-        Contrary::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
+        Mutant::Raised(device) => acts.push(Op::Up(device.clone())),
+        Mutant::Readdressed(device) => acts.push(Op::Address { device: device.clone(), mac: STRANGE_MAC }),
+        Mutant::Made(device) => acts.push(spare(device, &DeviceRef::new(&device.ns, &name(SPARE[1])))),
         _ => {}
     }
     acts
 }
 
 /// What a step becomes where its faults are left out: what they would bring about is not waited for.
-fn contrary_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
+fn mutant_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
     match step {
         Step::Break { flow: name, .. } if !as_written => vec![flood(topology, name, None)],
         Step::Wait { until, within_ms } if matches!(until.subject, Subject::Captured { .. }) => {
             let within_ms = (*within_ms).min(CAPTURE_WITHIN_MS);
-            vec![Op::Wait { until: until.clone(), within_ms, unless_in_vain: false }]
+            vec![Op::Wait { until: until.clone(), within_ms, unless_timed_out: false }]
         }
         Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
         step => act(topology, step),

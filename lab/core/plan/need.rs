@@ -9,7 +9,7 @@ use crate::net::qdisc::Qdisc;
 use crate::topology::Topology;
 use crate::topology::fault::{Fault, FilterKind, Hook};
 use crate::topology::mitigation::Change;
-use crate::topology::mutant::Contrary;
+use crate::topology::mutant::Mutant;
 
 /// A feature of the kernel under test.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -175,7 +175,12 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
         }
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
-    if topology.stand_ins.iter().flat_map(|stand_in| &stand_in.ports).any(|port| port.source.is_some()) {
+    if topology
+        .substitutions
+        .iter()
+        .flat_map(|substitution| &substitution.ports)
+        .any(|port| port.source.is_some())
+    {
         needs.insert(Need::Qdisc("clsact".into()));
         needs.extend(["flower", "matchall"].map(|kind| Need::Classifier(kind.into())));
     }
@@ -190,8 +195,8 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
     }
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    let contrary = topology.scenario.contraries.iter().filter_map(Contrary::fault);
-    for fault in topology.scenario.faults.values().chain(contrary) {
+    let mutant = topology.scenario.mutants.iter().filter_map(Mutant::fault);
+    for fault in topology.scenario.faults.values().chain(mutant) {
         needs.extend(of_fault(fault));
     }
     needs.into_iter().collect()
@@ -217,7 +222,7 @@ fn of_fault(fault: &Fault) -> Vec<Need> {
         | Fault::Release { .. }
         | Fault::Mtu { .. }
         | Fault::Unplug { .. }
-        | Fault::Unlinked { .. }
+        | Fault::CarrierLost { .. }
         | Fault::Stall { .. }
         | Fault::Partner { .. }
         | Fault::Closed { .. }

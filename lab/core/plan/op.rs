@@ -173,9 +173,9 @@ pub enum Op {
         until: Condition,
         /// In ms.
         within_ms: u32,
-        /// Whether to look only once where a wait before it was in vain: what it stands on will not come either.
+        /// Whether to look only once where a wait before it timed out: what it stands on will not come either.
         #[serde(default)]
-        unless_in_vain: bool,
+        unless_timed_out: bool,
     },
     /// Let time pass, in ms.
     Pause(u32),

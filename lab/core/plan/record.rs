@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::net::address::Cidr;
 use crate::net::frame_class::FrameClass;
 use crate::net::frame_set::Frames;
-use crate::net::ip_address::Shown;
+use crate::net::ip_address::IpAddrOutput;
 use crate::net::kernel_log::KernelLog;
 use crate::net::layer::Layer;
 use crate::net::link_state::{LinkReport, LinkState};
@@ -41,7 +41,7 @@ pub enum Record {
         what: Vec<String>,
     },
     /// The guest asks its host to pull a cable out, or put it in again, and waits for the answer.
-    Ask {
+    CableRequest {
         /// The NIC at either end.
         slot: usize,
         /// Whether the cable is in afterwards.
@@ -51,7 +51,7 @@ pub enum Record {
     Silence { trial: u16, flow: u16, longest_us: u64 },
     /// The addresses that a flow's frames came from, as its receiver saw them: a router may have put its own there.
     Sources { trial: u16, flow: u16, sources: BTreeSet<Ipv4Addr> },
-    /// A contrary trial was not needed: everything was broken before it.
+    /// A mutant trial was not needed: everything was broken before it.
     TrialLeftOut { trial: u16 },
     /// A trial begins, by its number in the plan.
     TrialStarted { trial: u16 },
@@ -87,8 +87,8 @@ pub enum Record {
     },
     /// Frames of a flow freed by the kernel as lost (skb:kfree_skb), all at one place.
     Dropped { trial: u16, flow: u16, frames: Frames, place: DropPlace },
-    /// Frames of a flow that came out of where no counter shows them when it was emptied, after everything was counted.
-    Held {
+    /// Frames of a flow that came out of where no counter shows them when it was drained, after everything was counted.
+    Drained {
         trial: u16,
         flow: u16,
         frames: Frames,
@@ -166,7 +166,7 @@ impl Record {
             | Self::Sent { trial, .. }
             | Self::Seen { trial, .. }
             | Self::Dropped { trial, .. }
-            | Self::Held { trial, .. }
+            | Self::Drained { trial, .. }
             | Self::DroppedForeign { trial, .. }
             | Self::Observed { trial, .. }
             | Self::Waited { trial, .. }
@@ -177,7 +177,7 @@ impl Record {
             | Self::Tables { trial, .. }
             | Self::Log { trial, .. }
             | Self::Counters { trial, .. } => Some(*trial),
-            Self::Missing { .. } | Self::Ask { .. } | Self::Finished { .. } => None,
+            Self::Missing { .. } | Self::CableRequest { .. } | Self::Finished { .. } => None,
         }
     }
 }
@@ -207,7 +207,7 @@ pub struct Tables {
     /// Unicast routes of IPv4's main table, by namespace.
     pub routes: BTreeMap<NsName, Vec<Route>>,
     /// Devices as `ip address` prints them, by namespace.
-    pub shown: BTreeMap<NsName, Vec<Shown>>,
+    pub shown: BTreeMap<NsName, Vec<IpAddrOutput>>,
 }
 
 /// A device's counters at one moment.

@@ -16,7 +16,7 @@ use crate::plan::op::{Broken, Op, Part, Undo};
 use crate::plan::{FlowPlan, Need, Plan, PluginCall, Role};
 use crate::topology::condition::Condition;
 use crate::topology::fault::Fault;
-use crate::topology::mutant::Contrary;
+use crate::topology::mutant::Mutant;
 
 impl Display for Need {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -86,12 +86,12 @@ impl Display for Role {
             Self::Control => f.write_str("control"),
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
             Self::Mitigation { cause, mitigation } => write!(f, "hypothesis {cause} under {mitigation}"),
-            Self::Contrary(label) => write!(f, "contrary: {label}"),
+            Self::Mutant(label) => write!(f, "mutant: {label}"),
         }
     }
 }
 
-impl Display for Contrary {
+impl Display for Mutant {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("nothing broken"),
@@ -106,8 +106,8 @@ impl Display for Contrary {
             Self::Undone => f.write_str("none of the steps"),
             Self::Networks(1) => f.write_str("the first network alone attached"),
             Self::Networks(first) => write!(f, "the first {first} networks alone attached"),
-            Self::Untold => f.write_str("VFs without settings"),
-            Self::Kept => f.write_str("nothing detached"),
+            Self::WithoutVfSettings => f.write_str("VFs without settings"),
+            Self::NotDetached => f.write_str("nothing detached"),
             Self::Raised(device) => write!(f, "{device} set up at the end"),
             Self::Readdressed(device) => write!(f, "{device} given another address at the end"),
             Self::Made(device) => write!(f, "{device} made at the end"),
@@ -155,9 +155,9 @@ impl Display for Op {
             Self::Flood { flow, broken } => write_flood(f, *flow, broken.as_ref()),
             Self::Connect { flow } => write!(f, "connect {flow}"),
             Self::Capture(capture) => write!(f, "capture {}: {capture}", capture.name),
-            Self::Wait { until: Condition { subject, bounds, .. }, within_ms, unless_in_vain } => {
+            Self::Wait { until: Condition { subject, bounds, .. }, within_ms, unless_timed_out } => {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")?;
-                f.write_str(if *unless_in_vain { " unless one was in vain" } else { "" })
+                f.write_str(if *unless_timed_out { " unless one timed out" } else { "" })
             }
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
             Self::Forward(ns) => write!(f, "forwarding in {ns}"),
@@ -202,7 +202,7 @@ fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
     write_some(f, "source", port.source)?;
     write_some(f, "vlan", port.vlan.map(|vlan| vlan.get()))?;
     write_some(f, "trunks", port.vlan.map(|_| list(&port.trunks)))?;
-    write_some(f, "unheard", (!port.unheard.is_empty()).then(|| list(&port.unheard)))
+    write_some(f, "lacp_sinks", (!port.lacp_sinks.is_empty()).then(|| list(&port.lacp_sinks)))
 }
 
 fn write_route(f: &mut Formatter<'_>, ns: &NsName, route: &Route) -> fmt::Result {
@@ -342,7 +342,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Mtu { device, mtu, .. } => write!(f, "mtu of {device} {mtu}"),
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
-        Fault::Unlinked { device, down } => write!(f, "down {}, for {device}", list(down)),
+        Fault::CarrierLost { device, down } => write!(f, "down {}, for {device}", list(down)),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
         Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
         Fault::Closed { device } => write!(f, "closed socket at {device}"),

@@ -41,6 +41,6 @@ fn pause_ms(op: &Op) -> u32 {
 
 /// Time for the states of devices to become what they stay, where the file has them as `ip address` prints them.
 pub(crate) fn settled(topology: &Topology) -> Option<Op> {
-    let is_shown = |subject: &Subject| matches!(subject, Subject::Shown { .. });
+    let is_shown = |subject: &Subject| matches!(subject, Subject::IpAddrOutput { .. });
     topology.scenario.expect.iter().any(|it| is_shown(&it.subject)).then_some(Op::Pause(LINKWATCH_MS))
 }

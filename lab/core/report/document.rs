@@ -12,7 +12,7 @@ use crate::judge::account::{Account, QdiscAccount, TrialAccount};
 use crate::judge::effects::{Arrived, Effect};
 use crate::judge::hypotheses::{Tried, TriedFix};
 use crate::judge::mutation::Proof;
-use crate::judge::next_checks::Separator;
+use crate::judge::next_checks::NextCheck;
 use crate::judge::outcome::Outcome;
 use crate::judge::verdict::{Check, Verdict, title};
 use crate::net::kernel_log::KernelLog;
@@ -49,13 +49,16 @@ pub struct Document {
     pub structure: Option<Structure>,
     /// What stood in for emulated NICs, each with the device it is in the place of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stand_ins: Vec<String>,
+    #[serde(rename = "stand_ins")]
+    pub substitutions: Vec<String>,
     /// Whether they are there for want of NICs that the topology asks for: then it is compared with no snapshot.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub fell_back: bool,
+    #[serde(rename = "fell_back")]
+    pub used_fallback: bool,
     /// What a switch among them does that an emulated igb does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stand_in_differences: Vec<String>,
+    #[serde(rename = "stand_in_differences")]
+    pub substitution_differences: Vec<String>,
     /// Who attached pods to networks, in the order of the steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentDocument>,
@@ -81,7 +84,8 @@ pub struct Document {
     pub hypotheses: Vec<HypothesisDocument>,
     /// Commands that tell the explanations that fit from each other, or the only one from the next best.
     #[serde(default)]
-    pub separators: Vec<SeparatorDocument>,
+    #[serde(rename = "separators")]
+    pub next_checks: Vec<NextCheckDocument>,
     /// What was tried against the report, under each cause of the run.
     #[serde(default)]
     pub mitigations: Vec<MitigationDocument>,
@@ -244,7 +248,7 @@ pub struct EvidenceDocument {
 
 /// A command for the reporter, and what it says under each explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeparatorDocument {
+pub struct NextCheckDocument {
     /// To be typed where it happens.
     pub command: String,
     /// By explanation, as the lab measured it.
@@ -378,8 +382,8 @@ impl Document {
         verdict: &Verdict,
         timing: Timing,
     ) -> Self {
-        // Contrary trials prove something about the expectations, and say nothing about the kernel.
-        let told = account.trials.iter().filter(|trial| !matches!(trial.role, Role::Contrary(_)));
+        // Mutant trials prove something about the expectations, and say nothing about the kernel.
+        let told = account.trials.iter().filter(|trial| !matches!(trial.role, Role::Mutant(_)));
         let trials: Vec<TrialDocument> = told.map(trial_document).collect();
         let first = trials.first().cloned();
         let (flows, devices, qdiscs, hooks) =
@@ -391,9 +395,9 @@ impl Document {
             outcome: verdict.outcome,
             reason: None,
             structure: None,
-            stand_ins: Vec::new(),
-            fell_back: false,
-            stand_in_differences: Vec::new(),
+            substitutions: Vec::new(),
+            used_fallback: false,
+            substitution_differences: Vec::new(),
             attachments: Vec::new(),
             checks: verdict.checks.iter().map(check_document).collect(),
             flows,
@@ -404,7 +408,7 @@ impl Document {
             repetitions: None,
             proofs: verdict.proofs.iter().map(proof_document).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
-            separators: verdict.separators.iter().map(separator_document).collect(),
+            next_checks: verdict.next_checks.iter().map(next_check_document).collect(),
             mitigations: verdict.fixes.iter().map(mitigation_document).collect(),
             trials,
             timing_ms: timing,
@@ -426,9 +430,9 @@ impl Document {
             outcome,
             reason: Some(reason),
             structure: None,
-            stand_ins: Vec::new(),
-            fell_back: false,
-            stand_in_differences: Vec::new(),
+            substitutions: Vec::new(),
+            used_fallback: false,
+            substitution_differences: Vec::new(),
             attachments: Vec::new(),
             checks: Vec::new(),
             flows: Vec::new(),
@@ -439,7 +443,7 @@ impl Document {
             repetitions: None,
             proofs: Vec::new(),
             hypotheses: Vec::new(),
-            separators: Vec::new(),
+            next_checks: Vec::new(),
             mitigations: Vec::new(),
             trials: Vec::new(),
             timing_ms: timing,
@@ -451,17 +455,17 @@ impl Document {
     /// Says what the topology that was run is made of, and what stood in for NICs and for plugins.
     #[must_use]
     pub fn of_topology(self, topology: &Topology) -> Self {
-        let stand_ins = topology.stand_ins.iter().map(ToString::to_string).collect();
+        let substitutions = topology.substitutions.iter().map(ToString::to_string).collect();
         let attachments = attachments(topology, |name| format!("program {name}"));
-        let is_switch = topology.stand_ins.iter().any(|it| it.by == Substitute::Switch);
+        let is_switch = topology.substitutions.iter().any(|it| it.by == Substitute::Switch);
         let differences: &[&str] = if is_switch { &substitute::DIFFERENCES } else { &[] };
-        let stand_in_differences = differences.iter().map(|text| (*text).into()).collect();
+        let substitution_differences = differences.iter().map(|text| (*text).into()).collect();
         Self {
             about: topology.about.as_deref().map(one_line),
             structure: Some(Structure::of(topology)),
-            stand_ins,
-            stand_in_differences,
-            fell_back: topology.fell_back,
+            substitutions,
+            substitution_differences,
+            used_fallback: topology.used_fallback,
             attachments,
             ..self
         }
@@ -566,10 +570,10 @@ fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
     })
 }
 
-fn separator_document(separator: &Separator) -> SeparatorDocument {
-    SeparatorDocument {
-        command: separator.command.clone(),
-        answers: separator.answers.iter().cloned().collect(),
+fn next_check_document(next_check: &NextCheck) -> NextCheckDocument {
+    NextCheckDocument {
+        command: next_check.command.clone(),
+        answers: next_check.answers.iter().cloned().collect(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::judge::outcome::Outcome;
 use crate::report::behaviour;
 use crate::report::behaviour::Difference;
 use crate::report::grid::problems::problems;
-use crate::report::matrix::{Behaviours, Matrix, Measures, Standing};
+use crate::report::matrix::{Behaviours, Matrix, Measures, SnapshotStatus};
 
 /// Lines are kept within this many columns.
 const WIDTH: usize = 100;
@@ -22,7 +22,7 @@ const DIFFERENCES_MAX: usize = 12;
 /// Marks a cell that has no accepted snapshot.
 const NEW_MARK: char = '*';
 /// Marks a cell in which something stood in for NICs.
-const STOOD_IN_MARK: char = '~';
+const SUBSTITUTED_MARK: char = '~';
 
 const OUTCOMES: [Outcome; 8] = [
     Outcome::Pass,
@@ -48,7 +48,7 @@ pub fn render(matrix: &Matrix) -> String {
     out
 }
 
-pub use crate::report::grid::substitutes::of_cell as stand_ins;
+pub use crate::report::grid::substitutes::of_cell as substitutions;
 
 /// The verdicts: a row for each topology and a column for each kernel, or the other way round, in words where they
 /// fit, else in letters.
@@ -70,10 +70,10 @@ pub fn grid(matrix: &Matrix) -> String {
     if matrix.new_cells() > 0 {
         let _ = writeln!(out, "{NEW_MARK} has no accepted snapshot; its own conditions decided");
     }
-    if matrix.cells.iter().any(|cell| cell.snapshot.standing == Standing::StoodIn) {
+    if matrix.cells.iter().any(|cell| cell.snapshot.status == SnapshotStatus::Substituted) {
         let _ = writeln!(
             out,
-            "{STOOD_IN_MARK} is from a stand-in, compared with no snapshot; its own conditions decided"
+            "{SUBSTITUTED_MARK} is from a substitute, compared with no snapshot; its own conditions decided"
         );
     }
     out.push_str(&not_compared(matrix));
@@ -130,10 +130,10 @@ fn trim_line(out: &mut String) {
 fn mark(matrix: &Matrix, topology: &str, kernel: &str) -> Option<String> {
     let mut cells = matrix.cells.iter();
     let cell = cells.find(|cell| cell.document.topology == topology && cell.document.kernel.id == kernel)?;
-    match cell.snapshot.standing {
-        Standing::New => Some(NEW_MARK.to_string()),
-        Standing::StoodIn => Some(STOOD_IN_MARK.to_string()),
-        Standing::None | Standing::Same | Standing::Differs => None,
+    match cell.snapshot.status {
+        SnapshotStatus::New => Some(NEW_MARK.to_string()),
+        SnapshotStatus::Substituted => Some(SUBSTITUTED_MARK.to_string()),
+        SnapshotStatus::None | SnapshotStatus::Same | SnapshotStatus::Differs => None,
     }
 }
 
@@ -397,16 +397,16 @@ fn sentence(text: &str) -> String {
 }
 
 /// Puts pieces on lines. A piece that is too long for any line gets one of its own.
-fn wrap(pieces: impl Iterator<Item = String>, separator: &str, indent: &str) -> String {
+fn wrap(pieces: impl Iterator<Item = String>, next_check: &str, indent: &str) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for piece in pieces {
         let width = |text: &str| text.chars().count();
-        if !line.is_empty() && indent.len() + width(&line) + separator.len() + width(&piece) > WIDTH {
-            let _ = writeln!(out, "{indent}{}{}", line.trim_end(), separator.trim_end());
+        if !line.is_empty() && indent.len() + width(&line) + next_check.len() + width(&piece) > WIDTH {
+            let _ = writeln!(out, "{indent}{}{}", line.trim_end(), next_check.trim_end());
             line = if out.is_empty() { String::new() } else { "  ".into() };
         } else if !line.is_empty() {
-            line += separator;
+            line += next_check;
         }
         line += &piece;
     }
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn few_kernels_are_told_in_words() {
+    fn few_kernels_are_reported_in_words() {
         let text = render(&matrix(2, 5));
         is_narrow(&text);
         assert_eq!(
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn topologies_that_end_alike_are_told_together() {
+    fn topologies_that_end_alike_are_reported_together() {
         let names = ["a", "b", "c"].map(str::to_owned);
         let kernels = ["6.1.1", "6.12.2"].map(str::to_owned);
         let mut cells = Vec::new();
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_fail_alike_are_told_once() {
+    fn cells_that_fail_alike_are_reported_once() {
         let names = ["t".to_owned(), "u".to_owned()];
         let kernels = ["6.1.1", "6.6.6", "6.12.2", "6.18.3"].map(str::to_owned);
         let lost = [3, 3, 4, 3];
@@ -541,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_expected_is_told_with_what_to_do() {
+    fn what_is_not_expected_is_reported_with_what_to_do() {
         let kernels = vec!["6.1.1".to_owned()];
         let good = snapshot::text(&finished("t", "6.1.1", Outcome::Pass, 0, 0));
         let skip = "6.1.1-amd64 cannot run this topology; it lacks:\n  igb\n  sch_x";

@@ -11,7 +11,7 @@ use crate::report::merge::{Kept, judge_as_found};
 use crate::report::{failover, grid, html, junit, ktap, snapshot, terminal};
 use crate::topology::Topology;
 
-/// ESC, BEL, CR, LF with a forged line, NEL and CSI of C1, a bidirectional override, NUL, and a line separator.
+/// ESC, BEL, CR, LF with a forged line, NEL and CSI of C1, a bidirectional override, NUL, and a line next_check.
 const HOSTILE: &str =
     "x\u{1b}[2J\u{1b}]0;t\u{7}\r\nok 1 - forged\u{85}\u{9b}31m\u{202e}\u{0}\u{2028}not ok 2 - forged";
 const HARMLESS: &str = "harmless";

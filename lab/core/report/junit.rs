@@ -51,7 +51,7 @@ fn case(cell: &Cell) -> TestCase {
     // JUnit has no word for it: the text says that this green is a known failure, or a substitute's.
     let known = || "xfail: failed as the accepted snapshot says".to_owned();
     let is_green = matches!(outcome, Outcome::Pass | Outcome::Xfail);
-    let said = grid::stand_ins(cell).or_else(|| (outcome == Outcome::Xfail).then(known));
+    let said = grid::substitutions(cell).or_else(|| (outcome == Outcome::Xfail).then(known));
     if let Some(said) = said.filter(|_| is_green) {
         case.set_system_out(said);
     }

@@ -54,7 +54,7 @@ fn line(out: &mut String, number: usize, cell: &Cell) {
             let _ = writeln!(out, "  # {}", line.trim_end());
         }
     }
-    if let Some(said) = grid::stand_ins(cell) {
+    if let Some(said) = grid::substitutions(cell) {
         let _ = writeln!(out, "  # {said}");
     }
     let _ = writeln!(out, "  {word} {number} {}{directive}", cell.document.kernel.id);

@@ -5,7 +5,7 @@
 //! decide. What the lab cannot vouch for is green under neither: no snapshot covers a frame nobody accounts for, a
 //! hang, or a guest that did not come up.
 //!
-//! Where something stands in for NICs that a topology asks for, the cell shows what the stand-in does. It is compared
+//! Where something stands in for NICs that a topology asks for, the cell shows what the substitute does. It is compared
 //! with no snapshot, becomes none, and stands in no group beside kernels with the NICs; the file's conditions decide.
 
 use indexmap::IndexMap;
@@ -36,7 +36,8 @@ pub struct Cell {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     /// In a word.
-    pub standing: Standing,
+    #[serde(rename = "standing")]
+    pub status: SnapshotStatus,
     /// The lines that differ; the accepted text is the first value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
@@ -48,7 +49,7 @@ pub struct Comparison {
 /// What a comparison comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum SnapshotStatus {
     /// Not looked at, or there is nothing to compare.
     None,
     /// Equal.
@@ -58,7 +59,8 @@ pub enum Standing {
     /// Nothing is accepted yet.
     New,
     /// Not looked at: something stood in for NICs that the topology asks for.
-    StoodIn,
+    #[serde(rename = "stood-in")]
+    Substituted,
 }
 
 /// How strict a matrix is.
@@ -154,21 +156,21 @@ pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Pol
 }
 
 fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Policy) -> Comparison {
-    let (standing, differences) = match accepted {
-        _ if document.fell_back => (Standing::StoodIn, Vec::new()),
-        _ if !policy.compare => (Standing::None, Vec::new()),
-        None if is_acceptable(document.outcome) => (Standing::New, Vec::new()),
-        None => (Standing::None, Vec::new()),
-        Some(accepted) if snapshot::same(accepted, text) => (Standing::Same, Vec::new()),
+    let (status, differences) = match accepted {
+        _ if document.used_fallback => (SnapshotStatus::Substituted, Vec::new()),
+        _ if !policy.compare => (SnapshotStatus::None, Vec::new()),
+        None if is_acceptable(document.outcome) => (SnapshotStatus::New, Vec::new()),
+        None => (SnapshotStatus::None, Vec::new()),
+        Some(accepted) if snapshot::same(accepted, text) => (SnapshotStatus::Same, Vec::new()),
         Some(accepted) => {
             let differences = behaviour::differences(&[accepted, text]);
-            (Standing::Differs, reached(differences, &[None, Some(document)]))
+            (SnapshotStatus::Differs, reached(differences, &[None, Some(document)]))
         }
     };
-    let is_compared = matches!(standing, Standing::Same | Standing::Differs);
+    let is_compared = matches!(status, SnapshotStatus::Same | SnapshotStatus::Differs);
     let older =
         accepted.filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(text));
-    Comparison { standing, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
+    Comparison { status, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
 }
 
 /// Tells checks that hold from those that a run did not come to: a text has only those that fail, a document has all.
@@ -196,16 +198,16 @@ pub fn is_acceptable(ran: Outcome) -> bool {
 
 fn verdict(cell: &Cell, policy: Policy) -> Outcome {
     let ran = cell.ran;
-    match cell.snapshot.standing {
+    match cell.snapshot.status {
         // What the lab cannot tell is no difference of the kernel.
         _ if matches!(ran, Outcome::Error | Outcome::Hang | Outcome::BootFail) => ran,
         _ if unattributed(&cell.document) > 0 => Outcome::Fail,
-        Standing::Same if matches!(ran, Outcome::Pass | Outcome::Skip) => ran,
-        Standing::Same => Outcome::Xfail,
-        Standing::Differs if ran == Outcome::Panic => Outcome::Panic,
-        Standing::Differs => Outcome::Fail,
-        Standing::New if policy.new_fails && ran == Outcome::Pass => Outcome::Fail,
-        Standing::New | Standing::None | Standing::StoodIn => ran,
+        SnapshotStatus::Same if matches!(ran, Outcome::Pass | Outcome::Skip) => ran,
+        SnapshotStatus::Same => Outcome::Xfail,
+        SnapshotStatus::Differs if ran == Outcome::Panic => Outcome::Panic,
+        SnapshotStatus::Differs => Outcome::Fail,
+        SnapshotStatus::New if policy.new_fails && ran == Outcome::Pass => Outcome::Fail,
+        SnapshotStatus::New | SnapshotStatus::None | SnapshotStatus::Substituted => ran,
     }
 }
 
@@ -258,7 +260,7 @@ impl Matrix {
 
     /// How many cells ran and have no snapshot.
     pub fn new_cells(&self) -> usize {
-        self.cells.iter().filter(|cell| cell.snapshot.standing == Standing::New).count()
+        self.cells.iter().filter(|cell| cell.snapshot.status == SnapshotStatus::New).count()
     }
 
     /// Whether every cell that ran is as expected, or skipped with a reason.
@@ -271,12 +273,12 @@ impl Matrix {
 }
 
 /// Groups the kernels on which there is a behaviour: a skip, an error, a hang and a failed boot are none, and a
-/// stand-in's is none of the NICs that others have had.
+/// substitute's is none of the NICs that others have had.
 fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours {
     let able = || cells.iter().filter(|cell| is_acceptable(cell.ran));
-    let has_nics = able().any(|cell| !cell.document.fell_back);
+    let has_nics = able().any(|cell| !cell.document.used_fallback);
     let on = |kernel: &String| {
-        let mut cells = able().filter(|cell| !(has_nics && cell.document.fell_back));
+        let mut cells = able().filter(|cell| !(has_nics && cell.document.used_fallback));
         cells.find(|cell| cell.document.kernel.id == *kernel)
     };
     let order: Vec<String> = kernels.iter().filter(|kernel| on(kernel).is_some()).cloned().collect();
@@ -394,10 +396,10 @@ pub mod tests {
         let old = new.replace("form: 2\n", "");
         document.trials[0].captured.insert("c".into(), 3);
         let cell = judge(document.clone(), "t.toml", Some(&old), LOCAL);
-        assert_eq!((cell.snapshot.standing, cell.document.outcome), (Standing::Same, Outcome::Pass));
+        assert_eq!((cell.snapshot.status, cell.document.outcome), (SnapshotStatus::Same, Outcome::Pass));
         assert_eq!(cell.snapshot.not_compared.as_deref(), Some(snapshot::OLDER));
         let cell = judge(document, "t.toml", Some(&new), LOCAL);
-        assert_eq!((cell.snapshot.standing, cell.snapshot.not_compared), (Standing::Differs, None));
+        assert_eq!((cell.snapshot.status, cell.snapshot.not_compared), (SnapshotStatus::Differs, None));
     }
 
     #[test]
@@ -412,21 +414,21 @@ pub mod tests {
         let lying = finished("t", "6.12.57", Pass, 3, 1);
         let text = snapshot::text;
         let (good_text, bad_text) = (text(&good), text(&bad));
-        for (document, accepted, policy, verdict, standing) in [
-            (&good, Some(good_text.clone()), LOCAL, Pass, Standing::Same),
-            (&bad, Some(bad_text.clone()), LOCAL, Xfail, Standing::Same),
-            (&bad, Some(good_text.clone()), LOCAL, Fail, Standing::Differs),
-            (&good, Some(bad_text.clone()), LOCAL, Fail, Standing::Differs),
-            (&leaky, Some(text(&leaky)), LOCAL, Fail, Standing::Same),
-            (&lying, Some(text(&lying)), LOCAL, Fail, Standing::Same),
-            (&good, None, LOCAL, Pass, Standing::New),
-            (&bad, None, LOCAL, Fail, Standing::New),
-            (&good, None, ci, Fail, Standing::New),
-            (&good, None, off, Pass, Standing::None),
-            (&good, Some(bad_text.clone()), off, Pass, Standing::None),
+        for (document, accepted, policy, verdict, status) in [
+            (&good, Some(good_text.clone()), LOCAL, Pass, SnapshotStatus::Same),
+            (&bad, Some(bad_text.clone()), LOCAL, Xfail, SnapshotStatus::Same),
+            (&bad, Some(good_text.clone()), LOCAL, Fail, SnapshotStatus::Differs),
+            (&good, Some(bad_text.clone()), LOCAL, Fail, SnapshotStatus::Differs),
+            (&leaky, Some(text(&leaky)), LOCAL, Fail, SnapshotStatus::Same),
+            (&lying, Some(text(&lying)), LOCAL, Fail, SnapshotStatus::Same),
+            (&good, None, LOCAL, Pass, SnapshotStatus::New),
+            (&bad, None, LOCAL, Fail, SnapshotStatus::New),
+            (&good, None, ci, Fail, SnapshotStatus::New),
+            (&good, None, off, Pass, SnapshotStatus::None),
+            (&good, Some(bad_text.clone()), off, Pass, SnapshotStatus::None),
         ] {
             let cell = judge(document.clone(), "t.toml", accepted.as_deref(), policy);
-            assert_eq!((cell.document.outcome, cell.snapshot.standing), (verdict, standing), "{}", cell.text);
+            assert_eq!((cell.document.outcome, cell.snapshot.status), (verdict, status), "{}", cell.text);
         }
         for outcome in [Error, Hang, BootFail, Skip, Panic] {
             let document = ended("t", "6.12.57", outcome, "x");
@@ -445,12 +447,12 @@ pub mod tests {
     }
 
     /// A run in which a switch stood in for a PF, unasked.
-    pub fn stood_in(document: Document) -> Document {
-        Document { stand_ins: vec!["node:enp1s0 by switch".into()], fell_back: true, ..document }
+    pub fn substituted(document: Document) -> Document {
+        Document { substitutions: vec!["node:enp1s0 by switch".into()], used_fallback: true, ..document }
     }
 
     #[test]
-    fn a_stand_in_is_judged_by_the_files_conditions_alone() {
+    fn a_substitution_is_judged_by_the_files_conditions_alone() {
         use Outcome::{Error, Fail, Pass, Skip};
         let ci = Policy { compare: true, new_fails: true };
         let real = snapshot::text(&finished("t", "6.12.57", Pass, 0, 0));
@@ -461,26 +463,26 @@ pub mod tests {
             (Pass, 3, 1, Fail),
             (Fail, 3, 1, Fail),
         ] {
-            let document = stood_in(finished("t", "6.12.57", ran, lost, unattributed));
+            let document = substituted(finished("t", "6.12.57", ran, lost, unattributed));
             let own = snapshot::text(&document);
             // Not even a text that says the same is one to go by.
             for accepted in [None, Some(real.as_str()), Some(own.as_str())] {
                 for policy in [LOCAL, ci] {
                     let cell = judge(document.clone(), "t.toml", accepted, policy);
-                    assert_eq!(cell.snapshot.standing, Standing::StoodIn);
+                    assert_eq!(cell.snapshot.status, SnapshotStatus::Substituted);
                     assert!(cell.snapshot.differences.is_empty());
                     assert_eq!(cell.document.outcome, verdict, "{ran} {lost} {unattributed} {accepted:?}");
                 }
             }
         }
         for ran in [Skip, Error] {
-            let document = stood_in(ended("t", "6.12.57", ran, "x"));
+            let document = substituted(ended("t", "6.12.57", ran, "x"));
             assert_eq!(judge(document, "t.toml", Some(&real), ci).document.outcome, ran);
         }
     }
 
     #[test]
-    fn a_stand_in_is_in_no_group_with_real_nics() {
+    fn a_substitution_is_in_no_group_with_real_nics() {
         let kernels = ["6.1", "6.12", "6.18"].map(String::from);
         let of = |documents: [Document; 3]| {
             let cells = documents.map(|document| judge(document, "t.toml", None, LOCAL)).to_vec();
@@ -488,9 +490,9 @@ pub mod tests {
             matrix.groups[0].groups.iter().map(|group| group.range.clone()).collect::<Vec<_>>()
         };
         let passed = |kernel: &str| finished("t", kernel, Outcome::Pass, 0, 0);
-        let mixed = [passed("6.1"), stood_in(passed("6.12")), passed("6.18")];
+        let mixed = [passed("6.1"), substituted(passed("6.12")), passed("6.18")];
         assert_eq!(of(mixed), ["6.1, 6.18"]);
-        let alone = [stood_in(passed("6.1")), stood_in(passed("6.12")), stood_in(passed("6.18"))];
+        let alone = [substituted(passed("6.1")), substituted(passed("6.12")), substituted(passed("6.18"))];
         assert_eq!(of(alone), ["6.1 .. 6.18"]);
     }
 

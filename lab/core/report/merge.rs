@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::judge::outcome::Outcome;
 use crate::net::clean;
 use crate::report::document::Document;
-use crate::report::matrix::{Cell, Matrix, Measures, Planned, Policy, Standing, judge};
+use crate::report::matrix::{Cell, Matrix, Measures, Planned, Policy, SnapshotStatus, judge};
 use crate::report::snapshot;
 
 /// What a file has.
@@ -151,7 +151,9 @@ impl Merged {
     /// # Errors
     /// It contradicts one that was taken before.
     pub fn add(&mut self, file: &str, mut cell: Cell) -> Result<(), MergeError> {
-        if self.new_fails && cell.snapshot.standing == Standing::New && cell.document.outcome == Outcome::Pass
+        if self.new_fails
+            && cell.snapshot.status == SnapshotStatus::New
+            && cell.document.outcome == Outcome::Pass
         {
             cell.document.outcome = Outcome::Fail;
         }

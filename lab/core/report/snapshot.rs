@@ -98,8 +98,8 @@ pub fn round_text(document: &Document) -> String {
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
     }
-    for stand_in in &document.stand_ins {
-        let _ = writeln!(out, "stand-in: {stand_in}");
+    for substitution in &document.substitutions {
+        let _ = writeln!(out, "substitute: {substitution}");
     }
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
         let name = check_name(check);
@@ -273,7 +273,7 @@ mod tests {
 
     /// A failover of balance-tlb loses a frame or none: both are the same behaviour.
     #[test]
-    fn a_paced_flow_is_told_alike_whatever_it_lost() {
+    fn a_paced_flow_is_reported_alike_whatever_it_lost() {
         let told = |delivered: u32| {
             let flow = serde_json::json!({
                 "name": "f", "from": "a:b", "to": "c:d", "socket": "packet", "asked": 9, "sent": 9, "errors": {},

@@ -29,7 +29,7 @@ pub fn render(document: &Document, about: Option<&str>) -> String {
         seen(&mut out, document, main);
     }
     explanations::table(&mut out, document);
-    explanations::separators(&mut out, document);
+    explanations::next_checks(&mut out, document);
     proofs(&mut out, document);
     checks(&mut out, document);
     out
@@ -62,8 +62,8 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     if let Some(about) = about {
         out += &wrap(about, 2);
     }
-    if !document.stand_ins.is_empty() {
-        let _ = writeln!(out, "  Stand-ins, and no hardware: {}", document.stand_ins.join(", "));
+    if !document.substitutions.is_empty() {
+        let _ = writeln!(out, "  Substitutes, and no hardware: {}", document.substitutions.join(", "));
     }
     for (by, all) in attached(document) {
         out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2);
@@ -214,7 +214,7 @@ fn fate_in_words(fate: &FateDocument) -> String {
     match (fate.layer.as_str(), fate.reason.as_str()) {
         ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
         ("qdisc", reason @ ("QUEUE_PURGE" | "__rtnl_unlock")) => {
-            format!("in the queue of {device} when that was emptied ({reason})")
+            format!("in the queue of {device} when that was drained ({reason})")
         }
         ("qdisc", reason) if fate.queue.as_deref() == Some("noop") => {
             format!("dropped on {device}, which is down or has no carrier ({reason})")

@@ -153,13 +153,13 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
     let refusals = refusals.filter_map(|expect| Some(expect.device.as_ref()?.value.clone())).collect();
     let mut checker = Checker { problems, lost, devices: IndexMap::new(), refusals, wait };
     let mut links = links::resolve(file, &mut checker);
-    let stand_ins = substitute::apply(&mut links, |nic| nic.backing);
+    let substitutions = substitute::apply(&mut links, |nic| nic.backing);
     // A switch's ports can be meant by name, as any device.
     for device in links.keys() {
         checker.devices.entry(device.clone()).or_insert(NOWHERE);
     }
     let mut namespaces = namespaces(file, &links, &mut checker);
-    let attachments = pods::resolve(file, (&links, &stand_ins), &mut checker);
+    let attachments = pods::resolve(file, (&links, &substitutions), &mut checker);
     substitute::look_at_tags(&mut links, &attachments);
     for pod in &attachments.pods {
         namespaces.entry(pod.clone()).or_default();
@@ -171,8 +171,8 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         namespaces,
         links,
         attachments,
-        stand_ins,
-        fell_back: false,
+        substitutions,
+        used_fallback: false,
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);

@@ -76,13 +76,13 @@ pub enum Delegate {
     Bridge { bridge: IfName, is_gateway: bool, is_default_gateway: bool, mac: Option<Mac> },
     /// containernetworking/plugins, main/host-device.
     HostDevice { device: IfName },
-    /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a stand-in has none.
+    /// k8snetworkplumbingwg/sriov-cni. What it asks of the PF is kept for VFs; a substitute has none.
     Sriov(VfSettings),
 }
 
 impl Delegate {
     /// What a sriov plugin tells a VF's PF, if anything.
-    pub fn says_of_vf(&self) -> Option<&VfSettings> {
+    pub fn vf_settings(&self) -> Option<&VfSettings> {
         let Self::Sriov(settings) = self else { return None };
         (*settings != VfSettings::default()).then_some(settings)
     }

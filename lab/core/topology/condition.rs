@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::net::address::{Cidr, MacSource};
-use crate::net::ip_address::Shown;
+use crate::net::ip_address::IpAddrOutput;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::net::version::KernelRanges;
@@ -85,7 +85,7 @@ pub enum Subject {
     /// Whether a namespace has exactly these IPv4 routes after the last step: 1 or 0.
     Routes { ns: NsName, are: Vec<Route> },
     /// Whether `ip address` in a namespace prints this after the last step: 1 or 0.
-    Shown { ns: NsName, are: Vec<Shown> },
+    IpAddrOutput { ns: NsName, are: Vec<IpAddrOutput> },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
@@ -112,7 +112,7 @@ impl fmt::Display for Subject {
             Self::Mac { device, is } => write!(f, "{device} mac {is}"),
             Self::Address { device, is } => write!(f, "{device} address {is}"),
             Self::Routes { ns, are } => write!(f, "routes of {ns}, {}", are.len()),
-            Self::Shown { ns, are } => write!(f, "ip address of {ns}, {}", are.len()),
+            Self::IpAddrOutput { ns, are } => write!(f, "ip address of {ns}, {}", are.len()),
             Self::Captured { capture } => write!(f, "capture {capture}"),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }

@@ -89,7 +89,7 @@ pub enum Fault {
     /// An emulated NIC's cable pulled out; `slot` is the NIC's.
     Unplug { device: DeviceRef, slot: usize },
     /// A NIC set down, or its cable pulled out, where a switch stands in: these are down, of its ends and the switch's ports.
-    Unlinked { device: DeviceRef, down: Vec<DeviceRef> },
+    CarrierLost { device: DeviceRef, down: Vec<DeviceRef> },
     /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
     /// The other end of an 802.3ad bond's port answers as an LACP partner that never comes into sync.
@@ -114,7 +114,7 @@ impl Fault {
             | Self::Mtu { device, .. }
             | Self::Hold { device, .. }
             | Self::Unplug { device, .. }
-            | Self::Unlinked { device, .. }
+            | Self::CarrierLost { device, .. }
             | Self::Stall { device, .. }
             | Self::Partner { device, .. }
             | Self::Closed { device }

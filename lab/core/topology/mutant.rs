@@ -9,7 +9,7 @@ use crate::topology::fault::Fault;
 /// A change of a topology in which an expectation must not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Contrary {
+pub enum Mutant {
     /// None of its faults.
     Healthy,
     /// None of its faults, but this one from the first step on.
@@ -34,9 +34,9 @@ pub enum Contrary {
     /// Pods attached to so many of their networks only, and nothing done.
     Networks(usize),
     /// Pods attached by a sriov plugin that tells the PF nothing: no VLAN, no spoofchk, no trust.
-    Untold,
+    WithoutVfSettings,
     /// Everything as written, but no pod detached.
-    Kept,
+    NotDetached,
     /// Everything as written, and then this device set up.
     Raised(DeviceRef),
     /// Everything as written, and then this device given a stranger's Ethernet address.
@@ -44,20 +44,20 @@ pub enum Contrary {
     /// Everything as written, and then a device of this name made.
     Made(DeviceRef),
     /// Another one of these, and then a wait for what it brings about.
-    Until(Box<Contrary>, Condition),
+    Until(Box<Mutant>, Condition),
 }
 
-/// A condition of the main trial that contrary trials are to break.
+/// A condition of the main trial that mutant trials are to break.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ToBreak {
+pub struct MutationTarget {
     /// An expectation, or what a step waits for.
     pub condition: Condition,
-    /// The trials that are meant to, by their places among the contrary ones.
-    pub contraries: Vec<usize>,
+    /// The trials that are meant to, by their places among the mutant ones.
+    pub mutants: Vec<usize>,
 }
 
-impl Contrary {
+impl Mutant {
     /// The fault that it injects and the topology does not have.
     pub fn fault(&self) -> Option<&Fault> {
         match self {

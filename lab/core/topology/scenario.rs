@@ -15,7 +15,7 @@ use crate::topology::mitigation::Mitigation;
 
 use crate::topology::condition::Condition;
 pub use crate::topology::fault::{Fault, FilterKind, Hook};
-use crate::topology::mutant::{Contrary, ToBreak};
+use crate::topology::mutant::{Mutant, MutationTarget};
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
@@ -161,7 +161,7 @@ pub enum Step {
         /// The frame's number.
         at_frame: u32,
     },
-    /// Wait until a condition on states or captures holds. It is a check: a wait that was in vain fails the run.
+    /// Wait until a condition on states or captures holds. It is a check: a wait that timed out fails the run.
     Wait {
         /// What is waited for.
         until: Condition,
@@ -275,9 +275,9 @@ pub struct Scenario {
     /// Whether it is to be proven that what is expected, waited for and observed can fail.
     pub to_prove: bool,
     /// Changes that are to break it; none unless that is to be proven.
-    pub contraries: Vec<Contrary>,
+    pub mutants: Vec<Mutant>,
     /// What each of them is for.
-    pub to_break: Vec<ToBreak>,
+    pub mutation_targets: Vec<MutationTarget>,
     /// Whether drops are counted only, and the tracepoint is left alone.
     pub unobserved: bool,
 }

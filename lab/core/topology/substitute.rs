@@ -1,4 +1,4 @@
-//! Stand-ins for emulated NICs: a netdevsim for what a PF is told, or a switch for what passes its VFs.
+//! Substitutes for emulated NICs: a netdevsim for what a PF is told, or a switch for what passes its VFs.
 //!
 //! The switch is a bridge in a namespace of its own, with a veth pair for the cable, one for the PF, and one for each VF
 //! that is used. It hands a frame to the VF whose address it knows, and to no other. Of a VF's settings it does `mac`, `vlan`, `spoofchk` and `link_state`: a VF loses its carrier with the PF
@@ -17,13 +17,13 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::mode::{Backing, VfLinkState};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
-use crate::net::switch_port::{BRIDGE, Substitute, SwitchPort, inside, not_done};
+use crate::net::switch_port::{BRIDGE, Substitute, SwitchPort, inside, unsupported_setting};
 use crate::topology::Topology;
 use crate::topology::cni::{Attached, Attachments};
 use crate::topology::condition::{Condition, Subject};
 use crate::topology::fault::Fault;
 
-/// What a switch does that an igb does not, in QEMU: read from QEMU's igb. tests/e2e/stand_ins.rs compares
+/// What a switch does that an igb does not, in QEMU: read from QEMU's igb. tests/e2e/substitutions.rs compares
 /// two topologies on both, and measures the one about unicast that no VF has; the others are not measured.
 pub const DIFFERENCES: [&str; 5] = [
     "frames from the cable to an address that nobody is known to have are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
@@ -35,7 +35,7 @@ pub const DIFFERENCES: [&str; 5] = [
 
 /// What is in the place of a NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StandIn {
+pub struct Substitution {
     /// The PF, or another NIC.
     pub nic: DeviceRef,
     /// What it is made of.
@@ -45,13 +45,13 @@ pub struct StandIn {
     /// Those of VFs that lose their carrier with the PF: whose link_state is `auto`, which it is without the key.
     pub followers: Vec<DeviceRef>,
     /// Whether a VF could change an address that a PF would not let it change.
-    pub is_lax: bool,
+    pub vf_may_change_mac: bool,
 }
 
-impl StandIn {
+impl Substitution {
     /// No switch.
     fn portless(nic: DeviceRef, by: Substitute) -> Self {
-        Self { nic, by, ports: Vec::new(), followers: Vec::new(), is_lax: false }
+        Self { nic, by, ports: Vec::new(), followers: Vec::new(), vf_may_change_mac: false }
     }
 
     /// The ports that give the PF its carrier, and the VFs that lose theirs with it.
@@ -61,25 +61,25 @@ impl StandIn {
     }
 }
 
-impl fmt::Display for StandIn {
+impl fmt::Display for Substitution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {}", self.nic, self.by)?;
-        if self.is_lax {
+        if self.vf_may_change_mac {
             f.write_str(", whose VFs may change the address that it has set")?;
         }
         Ok(())
     }
 }
 
-/// Puts stand-ins in the place of the PFs that are to have one, and of the NICs at the ends of their cables.
-pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Backing) -> Vec<StandIn> {
+/// Puts substitutes in the place of the PFs that are to have one, and of the NICs at the ends of their cables.
+pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Backing) -> Vec<Substitution> {
     let chosen = |link: &Link| match &link.kind {
         LinkKind::Pf(nic) => Some((link.device.clone(), nic.clone(), backing(nic))),
         _ => None,
     };
     let pfs: Vec<(DeviceRef, Nic, Backing)> = links.values().filter_map(chosen).collect();
-    let stood_in = pfs.iter().filter(|(.., backing)| *backing != Backing::Hardware);
-    stood_in
+    let substituted = pfs.iter().filter(|(.., backing)| *backing != Backing::Hardware);
+    substituted
         .map(|(pf, nic, backing)| match backing {
             Backing::Switch => switch(links, pf, nic),
             Backing::Netdevsim | Backing::Hardware => {
@@ -87,7 +87,7 @@ pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Ba
                     |peer: &DeviceRef, vfs| LinkKind::Netdevsim(Netdevsim { peer: Some(peer.clone()), vfs });
                 set_kind(links, pf, sim(&nic.peer, nic.vfs.clone()));
                 set_kind(links, &nic.peer, sim(pf, Vec::new()));
-                StandIn::portless(pf.clone(), Substitute::Netdevsim)
+                Substitution::portless(pf.clone(), Substitute::Netdevsim)
             }
         })
         .collect()
@@ -96,7 +96,7 @@ pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Ba
 /// Puts switches in the place of all emulated NICs of a topology, where there are none to be had. `false` when it has none.
 ///
 /// # Errors
-/// What the topology does that a stand-in does not.
+/// What the topology does that a substitute does not.
 pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
     let is_nic = |link: &Link| matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_));
     if !topology.links.values().any(is_nic) {
@@ -114,7 +114,7 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         _ => None,
     });
     for (link, nic) in pfs {
-        if let Some(word) = nic.vfs.iter().find_map(not_done) {
+        if let Some(word) = nic.vfs.iter().find_map(unsupported_setting) {
             return Err(format!("sets {word} of a VF of {}", link.device));
         }
     }
@@ -123,7 +123,7 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         // An emulated igb's VFs do not hear of it (docs/vf.md), a switch's do: what the file expects is of the former.
         return Err(format!("pulls a cable out (fault {name})"));
     }
-    let mut stand_ins = apply(&mut topology.links, |_| Backing::Switch);
+    let mut substitutions = apply(&mut topology.links, |_| Backing::Switch);
     let cables: Vec<(DeviceRef, DeviceRef)> = topology
         .links
         .values()
@@ -134,13 +134,13 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         .collect();
     for (device, peer) in cables {
         set_kind(&mut topology.links, &device, LinkKind::Veth { peer });
-        stand_ins.push(StandIn::portless(device, Substitute::Veth));
+        substitutions.push(Substitution::portless(device, Substitute::Veth));
     }
     for device in topology.links.keys() {
         topology.namespaces.entry(device.ns.clone()).or_default();
     }
-    topology.stand_ins.extend(stand_ins);
-    attach_stand_ins(topology);
+    topology.substitutions.extend(substitutions);
+    attach_substitutions(topology);
     let mut faults = std::mem::take(&mut topology.scenario.faults);
     for fault in faults.values_mut() {
         if let Fault::Down { device } = fault {
@@ -148,7 +148,7 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         }
     }
     topology.scenario.faults = faults;
-    topology.fell_back = true;
+    topology.used_fallback = true;
     Ok(true)
 }
 
@@ -159,7 +159,7 @@ fn attached_otherwise(topology: &Topology) -> Option<String> {
         return Some(format!("expects ADD of {network} to fail"));
     }
     let told = |attached: &Attached| {
-        let settings = attached.network.delegate.says_of_vf()?;
+        let settings = attached.network.delegate.vf_settings()?;
         attached.taken.iter().find_map(|link| {
             let LinkKind::Vf { of, index } = &link.kind else { return None };
             let Some(LinkKind::Pf(nic)) = topology.links.get(of).map(|pf| &pf.kind) else { return None };
@@ -178,25 +178,25 @@ fn attached_otherwise(topology: &Topology) -> Option<String> {
 }
 
 /// VFs that pods are attached to, as what stands in for them.
-fn attach_stand_ins(topology: &mut Topology) {
-    let ports: Vec<SwitchPort> = topology.stand_ins.iter().flat_map(|it| it.ports.clone()).collect();
-    let stand_in = |link: &mut Link| {
+fn attach_substitutions(topology: &mut Topology) {
+    let ports: Vec<SwitchPort> = topology.substitutions.iter().flat_map(|it| it.ports.clone()).collect();
+    let substitution = |link: &mut Link| {
         if let LinkKind::Vf { of, index } = &link.kind {
             let peer = vf_port(&namespace_of(of), *index);
             link.kind = LinkKind::Veth { peer };
         }
     };
-    topology.attachments.devices.values_mut().for_each(stand_in);
+    topology.attachments.devices.values_mut().for_each(substitution);
     topology.each_attachment(|attachment| {
         for attached in &mut attachment.delegates {
-            attached.links.iter_mut().chain(&mut attached.taken).for_each(stand_in);
-            let is_told = attached.network.delegate.says_of_vf().is_some();
+            attached.links.iter_mut().chain(&mut attached.taken).for_each(substitution);
+            let configures_pf = attached.network.delegate.vf_settings().is_some();
             let peers = attached.taken.iter().filter_map(|link| match &link.kind {
                 LinkKind::Veth { peer } => Some(peer),
                 _ => None,
             });
             let port = |peer: &DeviceRef| ports.iter().find(|port| port.device == *peer).cloned();
-            attached.port = peers.filter(|_| is_told).find_map(port);
+            attached.port = peers.filter(|_| configures_pf).find_map(port);
         }
     });
     look_at_tags(&mut topology.links, &topology.attachments);
@@ -205,7 +205,7 @@ fn attach_stand_ins(topology: &mut Topology) {
 /// Has the bridges look at tags on which a sriov plugin puts a VF into a VLAN.
 pub fn look_at_tags(links: &mut IndexMap<DeviceRef, Link>, attachments: &Attachments) {
     for attached in attachments.by_step.values().flat_map(|attachment| &attachment.delegates) {
-        let tags = attached.network.delegate.says_of_vf().is_some_and(|says| says.vlan.is_some());
+        let tags = attached.network.delegate.vf_settings().is_some_and(|says| says.vlan.is_some());
         let bridge = attached.port.as_ref().filter(|_| tags).map(SwitchPort::bridge);
         let kind = bridge.and_then(|bridge| links.get_mut(&bridge)).map(|link| &mut link.kind);
         if let Some(LinkKind::Bridge { vlan_filtering, .. }) = kind {
@@ -219,7 +219,7 @@ fn vf_port(ns: &NsName, index: u8) -> DeviceRef {
     inside(ns, &format!("vf{index}"))
 }
 
-fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> StandIn {
+fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> Substitution {
     let ns = namespace_of(pf);
     let far = match links.get(&nic.peer).map(|link| &link.kind) {
         // Two PFs at one cable: between their switches, whichever is made first.
@@ -236,11 +236,11 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
         SwitchPort::plain(wire.clone()),
         SwitchPort {
             end: Some(pf.clone()),
-            unheard: vec![inside(&ns, BRIDGE), pf.clone()],
+            lacp_sinks: vec![inside(&ns, BRIDGE), pf.clone()],
             ..SwitchPort::plain(own.clone())
         },
     ];
-    let (mut followers, mut is_lax) = (Vec::new(), false);
+    let (mut followers, mut vf_may_change_mac) = (Vec::new(), false);
     let vfs = links.values().filter_map(|link| match &link.kind {
         LinkKind::Vf { of, index } if of == pf => Some((link.device.clone(), *index)),
         _ => None,
@@ -248,7 +248,7 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
     for (vf, index) in vfs.collect::<Vec<_>>() {
         let device = vf_port(&ns, index);
         let settings = nic.vfs.get(usize::from(index)).cloned().unwrap_or_default();
-        is_lax |= settings.mac.is_some() && settings.trust != Some(true);
+        vf_may_change_mac |= settings.mac.is_some() && settings.trust != Some(true);
         let VfSettings { mac, vlan, spoofchk, link_state, trust, .. } = settings;
         set_kind(links, &vf, LinkKind::Veth { peer: device.clone() });
         added.push(Link { up: link_state != Some(VfLinkState::Disable), ..port(&device, &vf) });
@@ -271,18 +271,18 @@ fn switch(links: &mut IndexMap<DeviceRef, Link>, pf: &DeviceRef, nic: &Nic) -> S
     links.extend(added.into_iter().map(|link| (link.device.clone(), link)));
     let bridge = Link::new(inside(&ns, BRIDGE), LinkKind::Bridge { ports: names, vlan_filtering });
     links.insert(bridge.device.clone(), bridge);
-    StandIn { nic: pf.clone(), by: Substitute::Switch, ports, followers, is_lax }
+    Substitution { nic: pf.clone(), by: Substitute::Switch, ports, followers, vf_may_change_mac }
 }
 
 /// A device set down; with a PF that a switch stands in for, its VFs lose their carrier. The cable's far end keeps its own,
 /// as it was measured on an emulated igb.
 pub fn set_down(topology: &Topology, device: &DeviceRef) -> Fault {
     let device = device.clone();
-    match topology.stand_ins.iter().find(|it| it.nic == device && it.by == Substitute::Switch) {
+    match topology.substitutions.iter().find(|it| it.nic == device && it.by == Substitute::Switch) {
         // First the switch's own ports: a bridge sends nothing to one that is down.
-        Some(stand_in) => {
-            let down = stand_in.carriers().chain([device.clone()]).collect();
-            Fault::Unlinked { device, down }
+        Some(substitution) => {
+            let down = substitution.carriers().chain([device.clone()]).collect();
+            Fault::CarrierLost { device, down }
         }
         None => Fault::Down { device },
     }
@@ -291,18 +291,18 @@ pub fn set_down(topology: &Topology, device: &DeviceRef) -> Fault {
 /// The cable of a PF that a switch stands in for pulled out, at either end: both ends lose their carrier, and with a PF its
 /// VFs. `None` where no switch has that cable.
 pub fn unplug(topology: &Topology, device: &DeviceRef) -> Option<Fault> {
-    let end_of = |it: &StandIn| it.ports.first().map(|wire| wire.device.clone());
-    let far_of = |it: &StandIn| match &topology.links.get(&end_of(it)?)?.kind {
+    let end_of = |it: &Substitution| it.ports.first().map(|wire| wire.device.clone());
+    let far_of = |it: &Substitution| match &topology.links.get(&end_of(it)?)?.kind {
         LinkKind::Veth { peer } => Some(peer.clone()),
         _ => None,
     };
     let near =
-        topology.stand_ins.iter().find(|it| it.nic == *device || far_of(it).as_ref() == Some(device))?;
+        topology.substitutions.iter().find(|it| it.nic == *device || far_of(it).as_ref() == Some(device))?;
     let wire = end_of(near)?;
-    let other = topology.stand_ins.iter().filter(|it| far_of(it).as_ref() == Some(&wire));
-    let lose = [near].into_iter().chain(other).flat_map(StandIn::carriers);
+    let other = topology.substitutions.iter().filter(|it| far_of(it).as_ref() == Some(&wire));
+    let lose = [near].into_iter().chain(other).flat_map(Substitution::carriers);
     let down = [wire.clone()].into_iter().chain(lose);
-    Some(Fault::Unlinked { device: device.clone(), down: down.collect() })
+    Some(Fault::CarrierLost { device: device.clone(), down: down.collect() })
 }
 
 fn port(device: &DeviceRef, peer: &DeviceRef) -> Link {
@@ -342,11 +342,11 @@ mod tests {
         let mut topology = topology("vf.0 = { vlan = 70, spoofchk = true, mac = '02:00:5e:00:53:01' }");
         assert_eq!(fall_back(&mut topology), Ok(true));
         assert!(topology.links.values().all(|link| !link.kind.is_hardware()));
-        let [stand_in] = &topology.stand_ins[..] else { panic!("one PF") };
+        let [substitution] = &topology.substitutions[..] else { panic!("one PF") };
         let told = "node:enp1s0 by switch, whose VFs may change the address that it has set";
-        assert_eq!(stand_in.to_string(), told);
-        assert!(topology.fell_back);
-        let [wire, pf, port] = &stand_in.ports[..] else { panic!("a cable, a PF and a VF") };
+        assert_eq!(substitution.to_string(), told);
+        assert!(topology.used_fallback);
+        let [wire, pf, port] = &substitution.ports[..] else { panic!("a cable, a PF and a VF") };
         assert_eq!((wire.vlan, pf.source), (None, None));
         assert_eq!(port.device.to_string(), "node-enp1s0-switch:vf0");
         assert_eq!(port.source, "02:00:5e:00:53:01".parse().ok());
@@ -407,12 +407,12 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_of_a_cable_without_a_pf_are_told() {
+    fn both_ends_of_a_cable_without_a_pf_are_reported() {
         let text = "[ns.a.nic.eth0]\ndriver = 'igb'\npeer = 'b:eth0'\n\
                     [ns.b.nic.eth0]\ndriver = 'e1000e'\npeer = 'a:eth0'\n";
         let mut topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(fall_back(&mut topology), Ok(true));
-        let told: Vec<String> = topology.stand_ins.iter().map(ToString::to_string).collect();
+        let told: Vec<String> = topology.substitutions.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["a:eth0 by veth", "b:eth0 by veth"]);
     }
 
@@ -420,7 +420,7 @@ mod tests {
     fn a_pf_takes_its_vfs_down() {
         let mut topology = topology("[fault.down.out]\ndevice = 'node:enp1s0'\n[[step]]\ninject = 'out'");
         assert_eq!(fall_back(&mut topology), Ok(true));
-        let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
+        let Fault::CarrierLost { down, .. } = &topology.scenario.faults["out"] else {
             panic!("a switch does it")
         };
         let down: Vec<String> = down.iter().map(ToString::to_string).collect();
@@ -435,7 +435,7 @@ mod tests {
     fn who_hears_of_a_cable_that_is_pulled_out(#[case] end: &str, #[case] vf: &str, #[case] expected: &str) {
         let fault = format!("[fault.unplug.out]\ndevice = '{end}'\n[[step]]\ninject = 'out'");
         let topology = topology(&format!("backing = 'switch'\n{vf}\n{fault}"));
-        let Fault::Unlinked { down, .. } = &topology.scenario.faults["out"] else {
+        let Fault::CarrierLost { down, .. } = &topology.scenario.faults["out"] else {
             panic!("a switch does it")
         };
         let down: Vec<&str> = down.iter().map(|device| device.name.as_str()).collect();
@@ -446,7 +446,7 @@ mod tests {
     fn what_the_file_asks_for_is_no_falling_back() {
         let mut topology = topology("backing = 'switch'");
         assert_eq!(fall_back(&mut topology), Ok(false));
-        assert_eq!((topology.stand_ins.len(), topology.fell_back), (1, false));
+        assert_eq!((topology.substitutions.len(), topology.used_fallback), (1, false));
     }
 
     #[rstest::rstest]
@@ -459,6 +459,6 @@ mod tests {
     fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
         let mut topology = topology(more);
         assert_eq!(fall_back(&mut topology), Err(expected.into()));
-        assert!(topology.stand_ins.is_empty() && !topology.fell_back, "nothing is half done");
+        assert!(topology.substitutions.is_empty() && !topology.used_fallback, "nothing is half done");
     }
 }

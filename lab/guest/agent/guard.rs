@@ -10,7 +10,7 @@ use bondlab_core::net::name::DeviceRef;
 
 /// Dropping it ends it.
 #[derive(Debug)]
-pub enum Held {
+pub enum Guard {
     /// A BPF link or a socket that owns something.
     Descriptor(OwnedFd),
     /// What keeps a tap there, and holds its ring; of one that stops its queue when that is full, its name.

@@ -4,7 +4,7 @@ use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 
 /// Whoever answers the agent.
-pub trait Outside {
+pub trait HostControl {
     /// Pulls the cable of a slot's NIC out, or puts it in again.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::agent::guard::Held;
+use crate::agent::guard::Guard;
 use crate::device::links;
 use crate::device::nic::Home;
 use crate::syscall::netns::{Namespaces, NetnsError, Spares};
@@ -18,7 +18,7 @@ pub struct Testbed {
     /// For what is done inside them without rtnetlink: sockets, /proc, /sys.
     pub namespaces: Namespaces,
     /// What faults and devices need to be there, by fault or device.
-    pub held: BTreeMap<String, Held>,
+    pub held: BTreeMap<String, Guard>,
     /// What CNI plugins' own programs answered to ADD, by pod and interface.
     pub results: BTreeMap<String, serde_json::Value>,
     sockets: IndexMap<NsName, Rtnl>,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::agent::guard::Held;
-use crate::agent::host_control::Outside;
+use crate::agent::guard::Guard;
+use crate::agent::host_control::HostControl;
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::agent::{Prepared, wait};
 use crate::device::links::XdpMode;
@@ -16,7 +16,7 @@ use crate::fault::restore::Restorer;
 use crate::fault::{partner, xdp};
 use crate::observe::capture::Tap;
 use crate::observe::drain::ByFlow;
-use crate::observe::drop_log::DropBook;
+use crate::observe::drop_log::DropLog;
 use crate::observe::replaced::Replaced;
 use crate::observe::{capture, counters, drain, kernel_log, link_reports, states, tables};
 use crate::syscall::netns::Spares;
@@ -55,7 +55,7 @@ pub struct Trial<'a> {
     number: u16,
     bed: Testbed,
     spares: &'a mut Spares,
-    drops: DropBook<'a>,
+    drops: DropLog<'a>,
     /// By receiving device; open until the trial ends: what a queue holds may arrive long after its flow was sent.
     receivers: IndexMap<DeviceRef, Receiver>,
     /// The ICMP layers of all namespaces, once echo requests are sent.
@@ -73,7 +73,7 @@ pub struct Trial<'a> {
     /// Devices whose drivers have stopped, and who is to take their frames.
     stalled: BTreeMap<DeviceRef, DeviceRef>,
     /// Whether some wait did not come to what it waited for.
-    in_vain: bool,
+    timed_out: bool,
     /// What the kernel logs meanwhile.
     log: Option<kernel_log::Reader>,
     /// What faults took.
@@ -90,7 +90,7 @@ impl<'a> Trial<'a> {
             number,
             bed: Testbed::new(plan.ipv6),
             spares: &mut prepared.spares,
-            drops: DropBook::new(&mut prepared.observer, number),
+            drops: DropLog::new(&mut prepared.observer, number),
             receivers: IndexMap::new(),
             elsewhere: BTreeMap::new(),
             captures: IndexMap::new(),
@@ -99,7 +99,7 @@ impl<'a> Trial<'a> {
             closed: BTreeSet::new(),
             accepted: ByFlow::new(),
             stalled: BTreeMap::new(),
-            in_vain: false,
+            timed_out: false,
             log: kernel_log::Reader::start(),
             restorer: Restorer::default(),
             replaced: Replaced::default(),
@@ -114,7 +114,7 @@ impl<'a> Trial<'a> {
         &mut self,
         op_number: u32,
         op: &Op,
-        outside: &mut dyn Outside,
+        host_control: &mut dyn HostControl,
     ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let bed = &mut self.bed;
@@ -132,10 +132,10 @@ impl<'a> Trial<'a> {
                 nic::adopt_vf(bed, link, of, *index, *is_addressed).await?;
             }
             Op::Ready { devices } => ready::ready(bed, devices).await?,
-            Op::Inject { name, fault } => self.inject(name, fault, outside).await?,
+            Op::Inject { name, fault } => self.inject(name, fault, host_control).await?,
             Op::Clear { name, fault, standing } => {
                 let before = Replaced::look(bed, fault).await?;
-                fault::clear(bed, name, fault, standing.as_ref(), outside).await?;
+                fault::clear(bed, name, fault, standing.as_ref(), host_control).await?;
                 self.replaced.keep(bed, before).await?;
                 self.restorer.restore(bed, name).await?;
                 self.set_reading(fault, true)?;
@@ -156,20 +156,25 @@ impl<'a> Trial<'a> {
                 return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
             }
             Op::Count(When::After) => return self.finish().await,
-            Op::Wait { until, within_ms, unless_in_vain } => {
-                let within_ms = if *unless_in_vain && self.in_vain { 0 } else { *within_ms };
+            Op::Wait { until, within_ms, unless_timed_out } => {
+                let within_ms = if *unless_timed_out && self.timed_out { 0 } else { *within_ms };
                 let (value, held) = self.wait(until, within_ms).await?;
-                self.in_vain |= !held;
+                self.timed_out |= !held;
                 return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
             }
             Op::Connect { flow } => self.connect(*flow)?,
-            Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), outside).await,
+            Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), host_control).await,
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
     }
 
-    async fn inject(&mut self, name: &str, fault: &Fault, outside: &mut dyn Outside) -> Result<(), OpError> {
+    async fn inject(
+        &mut self,
+        name: &str,
+        fault: &Fault,
+        host_control: &mut dyn HostControl,
+    ) -> Result<(), OpError> {
         let before = Replaced::look(&self.bed, fault).await?;
         match fault {
             Fault::Filter { device, kind: FilterKind::Xdp, .. } if self.is_nic(device) => {
@@ -178,10 +183,10 @@ impl<'a> Trial<'a> {
                 let program = self.drops.xdp_program(namespace.inum(), &device.name);
                 match program.map_err(|error| xdp::not_loaded(device, &error))? {
                     Some(program) => xdp::hang_up(&self.bed, device, &program, XdpMode::Driver).await,
-                    None => fault::inject(&mut self.bed, name, fault, outside).await,
+                    None => fault::inject(&mut self.bed, name, fault, host_control).await,
                 }
             }
-            _ => fault::inject(&mut self.bed, name, fault, outside).await,
+            _ => fault::inject(&mut self.bed, name, fault, host_control).await,
         }?;
         self.replaced.keep(&self.bed, before).await?;
         self.set_reading(fault, false)?;
@@ -205,7 +210,7 @@ impl<'a> Trial<'a> {
     /// The drop observer's account, and what still stands.
     pub fn close(mut self) -> (Vec<Record>, Testbed) {
         // Namespaces go on standing, and what is the machine's must not.
-        self.bed.held.retain(|_, held| !matches!(held, Held::Backlog(_)));
+        self.bed.held.retain(|_, held| !matches!(held, Guard::Backlog(_)));
         (self.drops.close(), self.bed)
     }
 
@@ -232,7 +237,7 @@ impl<'a> Trial<'a> {
         for op in &self.plan.trials[usize::from(self.number)].ops {
             if let Op::Inject { name, fault: Fault::Partner { peer, .. } } = op {
                 let sink = partner::sink(&self.bed, peer).await?;
-                self.bed.held.insert(format!("{name}, until it is there"), Held::Descriptor(sink));
+                self.bed.held.insert(format!("{name}, until it is there"), Guard::Descriptor(sink));
             }
         }
         Ok(())
@@ -293,7 +298,7 @@ impl<'a> Trial<'a> {
         &mut self,
         number: u16,
         broken: Option<&Broken>,
-        outside: &mut dyn Outside,
+        host_control: &mut dyn HostControl,
     ) -> Result<Vec<Record>, OpError> {
         let plans: &'a Plan = self.plan;
         let plan = &plans.flows[usize::from(number)];
@@ -329,7 +334,7 @@ impl<'a> Trial<'a> {
                     down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(sent)
                 })?;
             } else {
-                self.inject(name, fault, outside).await?;
+                self.inject(name, fault, host_control).await?;
             }
         }
         let mut watch = self.watch();
@@ -415,14 +420,14 @@ impl<'a> Trial<'a> {
         let (trial, what) = (self.number, "empty what no counter shows");
         let unread = |error| failed(what, &error);
         let mut missing = self.missing();
-        let held = |flow, frames, layer, device| Record::Held { trial, flow, frames, layer, device };
+        let held = |flow, frames, layer, device| Record::Drained { trial, flow, frames, layer, device };
         let mut records = Vec::new();
         if missing.is_empty() {
             return Ok(records);
         }
         self.drops.begin_emptying().map_err(unread)?;
         drain::neighbours(&self.bed).await?;
-        for ((flow, device), frames) in self.drops.take_emptied().map_err(unread)? {
+        for ((flow, device), frames) in self.drops.take_drained().map_err(unread)? {
             if let Some(missing) = missing.get_mut(&flow) {
                 *missing = missing.difference(&frames);
             }
@@ -431,22 +436,22 @@ impl<'a> Trial<'a> {
         for device in tap::that_stop(&self.bed) {
             // What waits above the ring is told by the queue's backlog.
             tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
-            self.drops.take_emptied().map_err(unread)?;
+            self.drops.take_drained().map_err(unread)?;
             tap::let_go(&mut self.bed, &device);
-            for ((flow, _), frames) in self.drops.take_emptied().map_err(unread)? {
+            for ((flow, _), frames) in self.drops.take_drained().map_err(unread)? {
                 records.push(held(flow, frames, Layer::Backlog, Some(device.clone())));
             }
         }
         for (flow, missing) in &mut missing {
             let to = &self.plan.flows[usize::from(*flow)].flow.to;
-            let begun = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
-            let begun = begun.intersection(missing);
-            if !begun.is_empty() {
-                *missing = missing.difference(&begun);
-                records.push(held(*flow, begun, Layer::Ip, Some(to.clone())));
+            let partial_datagrams = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
+            let partial_datagrams = partial_datagrams.intersection(missing);
+            if !partial_datagrams.is_empty() {
+                *missing = missing.difference(&partial_datagrams);
+                records.push(held(*flow, partial_datagrams, Layer::Ip, Some(to.clone())));
             }
         }
-        for (flow, frames, device) in self.astray(&missing, counted) {
+        for (flow, frames, device) in self.via_other_device(&missing, counted) {
             records.push(held(flow, frames, Layer::Receiver, Some(device)));
         }
         let queued: u64 =
@@ -463,13 +468,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Missing frames that came to their socket by another device than they were sent to, by flow.
-    fn astray(
+    fn via_other_device(
         &self,
         missing: &ByFlow,
         counted: &IndexMap<DeviceRef, DeviceState>,
     ) -> Vec<(u16, Frames, DeviceRef)> {
         let at_receivers = self.receivers.iter().flat_map(|(at, receiver)| {
-            receiver.astray().map(|(flow, index, frames)| (&at.ns, flow, index, frames))
+            receiver.via_other_device().map(|(flow, index, frames)| (&at.ns, flow, index, frames))
         });
         let elsewhere = self.elsewhere.iter().flat_map(|(ns, elsewhere)| {
             elsewhere.seen().map(move |(flow, index, frames)| (ns, flow, index, frames))
@@ -513,7 +518,7 @@ impl<'a> Trial<'a> {
     async fn finish(&mut self) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let what = "let everything come to rest";
-        // What is in a tap's ring is on no counter: it is seen when the ring is emptied.
+        // What is in a tap's ring is on no counter: it is seen when the ring is drained.
         tap::let_all_go(&mut self.bed);
         self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
         let mut devices = self.count().await?;
@@ -577,7 +582,7 @@ fn watch<'w, 'o>(
     trial: u16,
     (receivers, elsewhere): (&'w mut IndexMap<DeviceRef, Receiver>, &'w mut BTreeMap<NsName, Elsewhere>),
     streams: &'w mut BTreeMap<u16, Stream>,
-    drops: &'w mut DropBook<'o>,
+    drops: &'w mut DropLog<'o>,
 ) -> Watch<'w, 'o> {
     Watch { receivers, elsewhere, streams, trial, drops }
 }

@@ -18,7 +18,7 @@ pub fn until<T>(deadline: Instant, interval: Duration, mut probe: impl FnMut() -
     }
 }
 
-/// Waits for a whole second of the monotonic clock, which counts from boot. The plan comes from outside, at any time: jiffies,
+/// Waits for a whole second of the monotonic clock, which counts from boot. The plan comes from the host, at any time: jiffies,
 /// and every timer that is rounded to them, then have another phase in each run.
 pub fn whole_second() {
     let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return };

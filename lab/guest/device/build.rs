@@ -1,7 +1,7 @@
 //! Operations that make, change and take away links and what hangs on them.
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, bond, links, nat, nic, switch, tc, verify, vf};
+use crate::device::{addresses, bond, links, nat, nic, ready, switch, tc, verify, vf};
 use crate::pod::{dhcp, plugin};
 use crate::syscall::netns::Namespace;
 use bondlab_core::plan::op::Op;
@@ -16,9 +16,12 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::Create { link, peer } => links::create(bed, link, peer.as_ref()).await,
         Op::Adopt { link, slot } => nic::adopt(bed, link, *slot).await,
         Op::SetVf { pf, index, settings } => vf::set(bed, pf, *index, settings).await,
-        Op::SetBond { device, change, read_back } => {
+        Op::SetBond { device, change, read_back: true } => {
             bond::change(bed, device, change).await?;
-            if *read_back { bond::read_back(bed, device, change).await } else { Ok(()) }
+            bond::read_back(bed, device, change).await
+        }
+        Op::SetBond { device, change, read_back: false } => {
+            ready::taken(|| bond::change(bed, device, change)).await
         }
         Op::SwitchPort(port) => switch::set(bed, port).await,
         Op::AdoptVf { link, of, index, is_addressed } => {

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
-use crate::agent::host_control::Outside;
+use crate::agent::host_control::HostControl;
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::addresses::mac_of;
 use crate::device::links;
@@ -107,9 +107,9 @@ pub async fn adopt_vf(
 ///
 /// # Errors
 /// A driver does not give one back, or does not take it again; the host does not put in a cable.
-pub fn release(bed: &mut Testbed, outside: &mut dyn Outside) -> Result<(), OpError> {
+pub fn release(bed: &mut Testbed, host_control: &mut dyn HostControl) -> Result<(), OpError> {
     while let Some((slot, device)) = bed.unplugged.pop_first() {
-        outside.plug(&device, slot, true)?;
+        host_control.plug(&device, slot, true)?;
     }
     for (device, folder) in bed.home.iter().flat_map(|home| &home.adopted) {
         let what = format!("give {device} back");

@@ -45,6 +45,24 @@ pub async fn ready(bed: &Testbed, devices: &[DeviceRef]) -> Result<(), OpError> 
     }
 }
 
+/// Asks again while the kernel answers EINVAL, at most [`READY_TIMEOUT`]: a bond takes a port as the active one when miimon has
+/// seen its link and `updelay` is over (`bond_option_active_slave_set()`).
+///
+/// # Errors
+/// The kernel's last answer.
+pub async fn taken<F: Future<Output = Result<(), OpError>>>(ask: impl Fn() -> F) -> Result<(), OpError> {
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = Instant::now();
+    loop {
+        ticks.tick().await;
+        match ask().await {
+            Err(error) if error.errno.as_deref() == Some("EINVAL") && start.elapsed() < READY_TIMEOUT => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Waits until no counter of any device has changed for `still`, at most [`READY_TIMEOUT`], and says which devices
 /// still move then. A bond that came up announces itself some miimon intervals later (`num_grat_arp`,
 /// NETDEV_NOTIFY_PEERS); one with an ARP monitor or LACP never comes to rest.

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::agent::guard::Held;
+use crate::agent::guard::Guard;
 use crate::agent::testbed::Testbed;
 use crate::device::{addresses, links, tc};
 use crate::fault::partner;
@@ -30,8 +30,8 @@ const ALL_GROUP_ADDRESSES: u16 = !(1 << 1);
 /// # Errors
 /// The kernel's refusal.
 pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
-    let SwitchPort { device, source, vlan, trunks, unheard, .. } = port;
-    for device in unheard {
+    let SwitchPort { device, source, vlan, trunks, lacp_sinks, .. } = port;
+    for device in lacp_sinks {
         take(bed, device).await?;
     }
     forward_as_a_nic(bed, port).await?;
@@ -57,7 +57,7 @@ pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
 /// which a NIC has nobody for, and a PF has by chance.
 async fn take(bed: &mut Testbed, device: &DeviceRef) -> Result<(), OpError> {
     let sink = partner::sink(bed, device).await?;
-    bed.held.insert(format!("LACPDUs at {device}"), Held::Descriptor(sink));
+    bed.held.insert(format!("LACPDUs at {device}"), Guard::Descriptor(sink));
     Ok(())
 }
 

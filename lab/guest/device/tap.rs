@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::agent::guard::Held;
+use crate::agent::guard::Guard;
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::links;
 use bondlab_core::net::link::Link;
@@ -61,7 +61,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, backpressure: bool) -> Resul
         text: Some(error.to_string()),
     })?;
     let stops = backpressure.then(|| link.device.clone());
-    bed.held.insert(link.device.to_string(), Held::Tap(descriptor, stops));
+    bed.held.insert(link.device.to_string(), Guard::Tap(descriptor, stops));
     if let Some(mac) = link.mac {
         links::set_mac(bed, &link.device, mac).await?;
     }
@@ -82,7 +82,7 @@ fn open(name: &str, backpressure: bool) -> io::Result<OwnedFd> {
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: the kernel reads and writes one struct ifreq, which `request` is.
     unsafe { tun_set_iff(file.as_raw_fd(), &raw mut request) }?;
-    // The device and its counters outlive the descriptor, for the ring is emptied before they are read.
+    // The device and its counters outlive the descriptor, for the ring is drained before they are read.
     // SAFETY: it takes a number.
     unsafe { tun_set_persist(file.as_raw_fd(), 1) }?;
     Ok(file.into())
@@ -91,14 +91,14 @@ fn open(name: &str, backpressure: bool) -> io::Result<OwnedFd> {
 /// Lets the rings of all taps go that lose what does not fit: what is in them is lost (`tun_queue_purge()`), and the devices
 /// lose carrier.
 pub fn let_all_go(bed: &mut Testbed) {
-    bed.held.retain(|_, held| !matches!(held, Held::Tap(_, None)));
+    bed.held.retain(|_, held| !matches!(held, Guard::Tap(_, None)));
 }
 
 /// Taps that stop their queue. It goes on when the ring is let go, into a driver without a reader (DEV_READY): empty the queue
 /// before.
 pub fn that_stop(bed: &Testbed) -> Vec<DeviceRef> {
     let stops = bed.held.values().filter_map(|held| match held {
-        Held::Tap(_, device) => device.clone(),
+        Guard::Tap(_, device) => device.clone(),
         _ => None,
     });
     stops.collect()
@@ -106,5 +106,5 @@ pub fn that_stop(bed: &Testbed) -> Vec<DeviceRef> {
 
 /// Lets the ring of one tap go.
 pub fn let_go(bed: &mut Testbed, device: &DeviceRef) {
-    bed.held.retain(|_, held| !matches!(held, Held::Tap(_, Some(tap)) if tap == device));
+    bed.held.retain(|_, held| !matches!(held, Guard::Tap(_, Some(tap)) if tap == device));
 }

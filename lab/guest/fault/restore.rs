@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::agent::testbed::Testbed;
-use crate::fault::taken::{Standing, Taken};
+use crate::fault::taken::{Configuration, Taken};
 use bondlab_core::plan::op::Op;
 use bondlab_core::plan::record::OpError;
 
@@ -12,7 +12,7 @@ use bondlab_core::plan::record::OpError;
 #[derive(Debug, Default)]
 pub struct Restorer {
     /// The last fault, and what stood before it.
-    last: Option<(String, Standing)>,
+    last: Option<(String, Configuration)>,
     /// By fault, in the order of their injection.
     taken: IndexMap<String, Taken>,
 }
@@ -53,7 +53,7 @@ impl Restorer {
         if injected.is_none() && !(self.last.is_some() && changes(op)) {
             return Ok(());
         }
-        let now = Standing::read(bed).await?;
+        let now = Configuration::read(bed).await?;
         if let Some((name, before)) = self.last.take() {
             self.taken.insert(name, now.taken_since(before));
         }

@@ -72,7 +72,7 @@ impl Value {
 
 /// Everything that is compared, by namespace, and the names of devices.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Configuration {
     all: Things,
     names: BTreeMap<(NsName, u32), String>,
 }
@@ -83,7 +83,7 @@ type Things = BTreeMap<(Key, NsName), Value>;
 #[derive(Debug, Default)]
 pub struct Taken(Things);
 
-impl Standing {
+impl Configuration {
     /// Reads it.
     ///
     /// # Errors
@@ -221,7 +221,7 @@ impl Taken {
             return Ok(());
         }
         let mut refused = BTreeMap::new();
-        let now = Standing::read(bed).await?;
+        let now = Configuration::read(bed).await?;
         for (key, value) in &self.0 {
             if now.has_device(key)
                 && !value.is(now.all.get(key))
@@ -230,7 +230,7 @@ impl Taken {
                 refused.insert(key.clone(), error.to_string());
             }
         }
-        let now = Standing::read(bed).await?;
+        let now = Configuration::read(bed).await?;
         let mut missing = self.0;
         missing.retain(|key, value| now.has_device(key) && !value.is(now.all.get(key)));
         if let Some(other) = other {

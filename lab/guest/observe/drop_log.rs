@@ -13,7 +13,7 @@ use bondlab_core::net::probe::Probe;
 use bondlab_core::plan::record::{DropPlace, Record};
 
 /// What was lost in one trial.
-pub struct DropBook<'a> {
+pub struct DropLog<'a> {
     observer: &'a mut Result<DropObserver, String>,
     trial: u16,
     /// Events the observer had lost when the trial began.
@@ -27,11 +27,11 @@ pub struct DropBook<'a> {
     events: u64,
     /// Whether everything was counted: what the kernel loses of its own from there on is in no counter that is told.
     counted: bool,
-    /// What came out of places that were emptied, once they are.
-    emptied: Option<BTreeMap<(u16, Option<DeviceRef>), Frames>>,
+    /// What came out of places that were drained, once they are.
+    drained: Option<BTreeMap<(u16, Option<DeviceRef>), Frames>>,
 }
 
-impl<'a> DropBook<'a> {
+impl<'a> DropLog<'a> {
     /// An empty book. Where the kernel does not let itself be watched, it stays empty and says why.
     pub fn new(observer: &'a mut Result<DropObserver, String>, trial: u16) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl<'a> DropBook<'a> {
             foreign: BTreeMap::new(),
             events: 0,
             counted: false,
-            emptied: None,
+            drained: None,
         }
     }
 
@@ -73,14 +73,14 @@ impl<'a> DropBook<'a> {
             match probe {
                 Some(probe) if probe.trial == self.trial => {
                     let place = place(&self.namespaces, &event);
-                    if let Some(emptied) = &mut self.emptied {
-                        emptied.entry((probe.flow, place.device)).or_default().insert(probe.sequence);
+                    if let Some(drained) = &mut self.drained {
+                        drained.entry((probe.flow, place.device)).or_default().insert(probe.sequence);
                         continue;
                     }
                     self.own.entry((probe.flow, place)).or_default().insert(probe.sequence);
                     news += 1;
                 }
-                None if self.emptied.is_none() && !self.counted && is_here => {
+                None if self.drained.is_none() && !self.counted && is_here => {
                     let DropEvent { protocol, head, head_has_mac, vlan_tci, .. } = &event;
                     if is_arming_frame(*protocol, head) {
                         continue;
@@ -139,7 +139,7 @@ impl<'a> DropBook<'a> {
     /// When the observer cannot be read.
     pub fn begin_emptying(&mut self) -> Result<(), ObserveError> {
         self.drain()?;
-        self.emptied.get_or_insert_default();
+        self.drained.get_or_insert_default();
         Ok(())
     }
 
@@ -147,9 +147,9 @@ impl<'a> DropBook<'a> {
     ///
     /// # Errors
     /// When the observer cannot be read.
-    pub fn take_emptied(&mut self) -> Result<BTreeMap<(u16, Option<DeviceRef>), Frames>, ObserveError> {
+    pub fn take_drained(&mut self) -> Result<BTreeMap<(u16, Option<DeviceRef>), Frames>, ObserveError> {
         self.drain()?;
-        Ok(self.emptied.as_mut().map(std::mem::take).unwrap_or_default())
+        Ok(self.drained.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// The book as records.

@@ -13,7 +13,7 @@ use crate::device::verify;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::address::Cidr;
 use bondlab_core::net::ip_address;
-use bondlab_core::net::ip_address::Shown;
+use bondlab_core::net::ip_address::IpAddrOutput;
 use bondlab_core::net::name::{DeviceRef, IfName, NsName};
 use bondlab_core::net::route::Route;
 use bondlab_core::plan::record::{OpError, Tables};
@@ -65,7 +65,7 @@ async fn read_one(ns: &NsName, rtnl: &Rtnl, tables: &mut Tables) -> Result<(), R
     };
     let all = links.iter().map(|link| {
         let device = shown(link, &names);
-        Shown { inet: addresses(&device.name).unwrap_or_default(), ..device }
+        IpAddrOutput { inet: addresses(&device.name).unwrap_or_default(), ..device }
     });
     let all = all.collect();
     tables.shown.insert(ns.clone(), all);
@@ -73,9 +73,12 @@ async fn read_one(ns: &NsName, rtnl: &Rtnl, tables: &mut Tables) -> Result<(), R
 }
 
 /// As print_linkinfo() of iproute2 prints a device.
-fn shown(link: &LinkMessage, names: &BTreeMap<u32, IfName>) -> Shown {
+fn shown(link: &LinkMessage, names: &BTreeMap<u32, IfName>) -> IpAddrOutput {
     let name_of = |index: &u32| names.get(index).map(ToString::to_string);
-    let mut shown = Shown { flags: ip_address::printed_flags(link.header.flags.bits()), ..Shown::default() };
+    let mut shown = IpAddrOutput {
+        flags: ip_address::printed_flags(link.header.flags.bits()),
+        ..IpAddrOutput::default()
+    };
     let (mut below, mut is_elsewhere) = (None, false);
     for attribute in &link.attributes {
         match attribute {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind};
 
-use crate::agent::guard::Held;
+use crate::agent::guard::Guard;
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::agent::wait;
 use crate::device::addresses;
@@ -78,7 +78,7 @@ pub fn serve(bed: &mut Testbed, server: &Server) -> Result<(), OpError> {
         move || while answer(&socket, &hung_up, &book) {}
     });
     let serving = Serving { book, line: Some(line), thread: Some(thread) };
-    bed.held.insert(server_key(&server.network), Held::DhcpServer(serving));
+    bed.held.insert(server_key(&server.network), Guard::DhcpServer(serving));
     Ok(())
 }
 
@@ -147,7 +147,7 @@ pub async fn lease(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
         let route = Route { to: None, via: Some(router.into()), dev: Some(call.device.name.clone()) };
         addresses::prepend_route(bed, &call.device.ns, &route).await?;
     }
-    bed.held.insert(lease_key(&call.device), Held::DhcpLease(Leased { address: ack.yours, server }));
+    bed.held.insert(lease_key(&call.device), Guard::DhcpLease(Leased { address: ack.yours, server }));
     Ok(())
 }
 
@@ -204,7 +204,7 @@ fn ask(socket: &UdpSocket, message: &Message, answers: &[Kind]) -> io::Result<Op
 /// # Errors
 /// No namespace, or no Ethernet address.
 pub async fn release(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
-    let Some(Held::DhcpLease(leased)) = bed.held.remove(&lease_key(&call.device)) else { return Ok(()) };
+    let Some(Guard::DhcpLease(leased)) = bed.held.remove(&lease_key(&call.device)) else { return Ok(()) };
     let what = format!("give the address of {} back", call.device);
     let mac = addresses::mac_of(bed, &call.device).await?;
     let message = Message {
@@ -218,7 +218,7 @@ pub async fn release(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError>
     };
     let sent = bed.namespaces.enter(&call.device.ns, send).map_err(|error| netns_error(&what, &error))?;
     let serving = bed.held.get(&server_key(&call.network));
-    if let (Ok(_), Some(Held::DhcpServer(serving))) = (sent, serving) {
+    if let (Ok(_), Some(Guard::DhcpServer(serving))) = (sent, serving) {
         let is_back = || {
             let book = serving.book.lock().unwrap_or_else(PoisonError::into_inner);
             (!book.has_given(leased.address)).then_some(())

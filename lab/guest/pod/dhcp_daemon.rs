@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use crate::agent::guard::Held;
+use crate::agent::guard::Guard;
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::agent::wait;
 use crate::pod::plugin::FOLDER;
@@ -24,7 +24,7 @@ use bondlab_core::plan::record::OpError;
 
 /// For an answer of a server: it comes within ms, or never.
 const ANSWER_TIMEOUT: &str = "5s";
-/// After a first try in vain the daemon sleeps 4 s; no longer than that (`backoffRetry()`), then there are "no more tries".
+/// After a first try without success the daemon sleeps 4 s; no longer than that (`backoffRetry()`), then there are "no more tries".
 const RESEND_MAX: &str = "4s";
 /// A program under emulation takes a second or two to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ pub fn ensure(bed: &mut Testbed, node: &NsName) -> Result<(), OpError> {
     let mut daemon = Daemon(spawn(namespace.raw_fd()).map_err(failed)?);
     let listens = namespace.enter(|| listens(&mut daemon.0)).map_err(|error| netns_error(&what, &error))?;
     listens.map_err(failed)?;
-    bed.held.insert(key, Held::DhcpDaemon(daemon));
+    bed.held.insert(key, Guard::DhcpDaemon(daemon));
     Ok(())
 }
 

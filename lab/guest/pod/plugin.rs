@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn success_without_a_result_is_told() {
+    fn success_without_a_result_is_reported() {
         let ended = ended("echo done");
         assert_eq!(ended.result(), None);
         assert!(ended.no_result().ends_with("no result of the specification: done"));

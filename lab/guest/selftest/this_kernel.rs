@@ -112,7 +112,7 @@ fn kill_when_built(lab: &mut Child, before: &Traces) -> io::Result<usize> {
     Ok(standing)
 }
 
-/// A pipe would have to be emptied while the lab runs.
+/// A pipe would have to be drained while the lab runs.
 fn unnamed_file() -> io::Result<File> {
     let path = Path::new(FILES).join("output");
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 
 use crate::agent::wait;
-use crate::observe::drop_log::DropBook;
+use crate::observe::drop_log::DropLog;
 use crate::observe::drops::ObserveError;
 use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::receiver;
@@ -197,7 +197,7 @@ pub struct Watch<'w, 'o> {
     /// The trial's number.
     pub trial: u16,
     /// The drop observer's book.
-    pub drops: &'w mut DropBook<'o>,
+    pub drops: &'w mut DropLog<'o>,
 }
 
 impl Watch<'_, '_> {

@@ -45,12 +45,12 @@ pub struct Receiver {
     seen: BTreeMap<u16, Seen>,
     /// Of flows that count at the device, what the socket has read that arrived by it: the tap hears nothing from when a device
     /// is up again until it is told so (`packet_notifier()`), and a frame may be faster.
-    sunk: BTreeMap<u16, Frames>,
+    read_by_socket: BTreeMap<u16, Frames>,
     /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when they are whole:
     /// their other fragments may be lost.
-    begun: BTreeMap<u16, Frames>,
+    partial_datagrams: BTreeMap<u16, Frames>,
     /// Datagrams that came to the address by another device of the namespace, by flow and that device's index.
-    astray: BTreeMap<(u16, u32), Frames>,
+    via_other_device: BTreeMap<(u16, u32), Frames>,
     /// What the socket has read that came by another device, since the last look of [`share`].
     strays: Vec<(Probe, Arrival)>,
     /// Whether the socket is read; one that is not has the smallest buffer.
@@ -95,9 +95,9 @@ impl Receiver {
             ifindex,
             expected: BTreeMap::new(),
             seen: BTreeMap::new(),
-            sunk: BTreeMap::new(),
-            begun: BTreeMap::new(),
-            astray: BTreeMap::new(),
+            read_by_socket: BTreeMap::new(),
+            partial_datagrams: BTreeMap::new(),
+            via_other_device: BTreeMap::new(),
             strays: Vec::new(),
             reading: true,
             overrun: 0,
@@ -218,7 +218,7 @@ impl Receiver {
                 1
             }
             Some((CountsAt::Device, _)) => {
-                self.sunk.entry(probe.flow).or_default().insert(probe.sequence);
+                self.read_by_socket.entry(probe.flow).or_default().insert(probe.sequence);
                 0
             }
         }
@@ -235,7 +235,7 @@ impl Receiver {
             }
             Some(_) => {
                 if is_fragment {
-                    self.begun.entry(probe.flow).or_default().insert(probe.sequence);
+                    self.partial_datagrams.entry(probe.flow).or_default().insert(probe.sequence);
                 }
                 // It is still on its way.
                 1
@@ -244,7 +244,7 @@ impl Receiver {
     }
 
     fn stray(&mut self, probe: Probe, ifindex: u32) {
-        self.astray.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
+        self.via_other_device.entry((probe.flow, ifindex)).or_default().insert(probe.sequence);
     }
 
     /// Notes a frame; returns how many that were.
@@ -264,18 +264,24 @@ impl Receiver {
     pub fn seen(&self, flow: u16) -> (Frames, u32) {
         let (noted, duplicated) =
             self.seen.get(&flow).map(|seen| (seen.frames.clone(), seen.duplicated)).unwrap_or_default();
-        let sunk = self.sunk.get(&flow);
-        (sunk.map_or_else(|| noted.clone(), |sunk| noted.union(sunk)), duplicated)
+        let read_by_socket = self.read_by_socket.get(&flow);
+        (
+            read_by_socket.map_or_else(|| noted.clone(), |read_by_socket| noted.union(read_by_socket)),
+            duplicated,
+        )
     }
 
-    /// Datagrams of a flow that have begun to arrive, and of which a fragment is missing.
+    /// Datagrams of a flow that have partial_datagrams to arrive, and of which a fragment is missing.
     pub fn incomplete(&self, flow: u16) -> Frames {
-        self.begun.get(&flow).map(|begun| begun.difference(&self.seen(flow).0)).unwrap_or_default()
+        self.partial_datagrams
+            .get(&flow)
+            .map(|partial_datagrams| partial_datagrams.difference(&self.seen(flow).0))
+            .unwrap_or_default()
     }
 
     /// Datagrams that came by another device, whose index is given: somebody has its Ethernet address for this one's.
-    pub fn astray(&self) -> impl Iterator<Item = (u16, u32, &Frames)> {
-        self.astray.iter().map(|((flow, ifindex), frames)| (*flow, *ifindex, frames))
+    pub fn via_other_device(&self) -> impl Iterator<Item = (u16, u32, &Frames)> {
+        self.via_other_device.iter().map(|((flow, ifindex), frames)| (*flow, *ifindex, frames))
     }
 
     /// The addresses that a flow's frames came from.

@@ -23,12 +23,12 @@ const SENDS_ONLY: u16 = 0;
 
 /// A socket that sends one flow.
 pub struct Sender {
-    door: Door,
+    transmit: TransmitSocket,
     accepted: Frames,
     refused: BTreeMap<String, Frames>,
 }
 
-enum Door {
+enum TransmitSocket {
     Packet { socket: OwnedFd, template: FrameTemplate },
     Udp { socket: UdpSocket, to: SocketAddrV4, payload_len: usize },
     Ping { socket: OwnedFd, to: SockaddrIn, payload_len: usize },
@@ -53,7 +53,7 @@ impl Sender {
     pub fn open(plan: &FlowPlan, ifindex: u32, source: Mac, next_hop: Mac) -> Result<Self, SendError> {
         let flow = &plan.flow;
         let failed = |call| move |source| SendError::Socket { call, flow: flow.name.clone(), source };
-        let door = match flow.socket {
+        let transmit = match flow.socket {
             Socket::Packet | Socket::PacketBypass => {
                 let socket =
                     sockopt::packet_socket(SENDS_ONLY, ifindex).map_err(failed("AF_PACKET socket"))?;
@@ -69,7 +69,7 @@ impl Sender {
                     tag: flow.tag,
                     len: flow.len,
                 };
-                Door::Packet { socket, template }
+                TransmitSocket::Packet { socket, template }
             }
             Socket::Udp | Socket::UdpRecverr => {
                 let address = if flow.unbound { Ipv4Addr::UNSPECIFIED } else { plan.source };
@@ -86,7 +86,7 @@ impl Sender {
                 socket.set_nonblocking(true).map_err(failed("O_NONBLOCK"))?;
                 // Not connected: without a route it is each send that is refused, not the socket.
                 let to = SocketAddrV4::new(plan.destination, PROBE_PORT);
-                Door::Udp { socket, to, payload_len: flow.len - HEADERS_LEN }
+                TransmitSocket::Udp { socket, to, payload_len: flow.len - HEADERS_LEN }
             }
             Socket::Tcp => {
                 let source = io::Error::from(io::ErrorKind::Unsupported);
@@ -102,10 +102,10 @@ impl Sender {
                 sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(failed("SO_SNDBUFFORCE"))?;
                 let to = SockaddrIn::from(SocketAddrV4::new(plan.destination, 0));
                 // An echo request's header is as long as UDP's.
-                Door::Ping { socket, to, payload_len: flow.len - HEADERS_LEN }
+                TransmitSocket::Ping { socket, to, payload_len: flow.len - HEADERS_LEN }
             }
         };
-        Ok(Self { door, accepted: Frames::default(), refused: BTreeMap::new() })
+        Ok(Self { transmit, accepted: Frames::default(), refused: BTreeMap::new() })
     }
 
     /// Sends one frame and notes the kernel's answer.
@@ -113,16 +113,16 @@ impl Sender {
     /// # Errors
     /// When the frame cannot be built. A refused send is an answer, not an error.
     pub fn send(&mut self, flow: &str, probe: Probe) -> Result<(), SendError> {
-        let answer = match &self.door {
-            Door::Packet { socket, template } => {
+        let answer = match &self.transmit {
+            TransmitSocket::Packet { socket, template } => {
                 let frame =
                     template.frame(probe).map_err(|source| SendError::Frame { flow: flow.into(), source })?;
                 sockopt::send(socket, &frame)
             }
-            Door::Udp { socket, to, payload_len } => {
+            TransmitSocket::Udp { socket, to, payload_len } => {
                 socket.send_to(&probe.emit(*payload_len), *to).map(|_| ())
             }
-            Door::Ping { socket, to, payload_len } => {
+            TransmitSocket::Ping { socket, to, payload_len } => {
                 let message = probe.emit_echo(*payload_len);
                 let sent = socket::sendto(socket.as_raw_fd(), &message, to, MsgFlags::MSG_DONTWAIT);
                 sent.map(|_| ()).map_err(io::Error::from)

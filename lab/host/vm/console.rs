@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oops_is_told_by_its_first_line_and_the_faulting_function_comes_first() {
+    fn an_oops_is_reported_by_its_first_line_and_the_faulting_function_comes_first() {
         let found = cause_of_death(&lines(OOPS)).unwrap();
         assert_eq!(found.meaning, Meaning::Panic);
         assert!(found.line.starts_with("BUG: kernel NULL pointer"), "{}", found.line);

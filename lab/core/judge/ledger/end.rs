@@ -27,7 +27,7 @@ pub struct End {
     pub by_timer: BTreeSet<String>,
 }
 
-/// Puts the end of a trial together. What LACP says is told only where the trial has waited for it, and not in vain.
+/// Puts the end of a trial together. What LACP says is told only where the trial has waited for it, and not without success.
 ///
 /// # Errors
 /// More than one record of the kernel's words.

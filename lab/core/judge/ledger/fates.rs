@@ -25,7 +25,7 @@ pub fn claim(fates: &mut Vec<Fate>, new: Fate) {
 /// The fate that an event tells of.
 pub fn fate(layer: Layer, place: &DropPlace, frames: u32) -> Fate {
     let reason = place.reason.clone().unwrap_or_else(|| place.location.clone());
-    // Of a queue that is emptied the event shows what came in its place.
+    // Of a queue that is drained the event shows what came in its place.
     let queue = if layer == Layer::Qdisc && !is_purge(place) { place.qdisc.clone() } else { None };
     Fate { layer, device: place.device.clone(), reason, queue, frames }
 }

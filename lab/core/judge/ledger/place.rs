@@ -2,10 +2,10 @@
 //!
 //! - A frame that a driver has refused waits in its queue again (`dev_requeue_skb()`). By then a veth has made its peer the
 //!   frame's device (`eth_type_trans()` in `__dev_forward_skb()`) and `veth_xmit()` does not take that back. When the queue is
-//!   emptied, the frame belongs to the device whose queue it is.
+//!   drained, the frame belongs to the device whose queue it is.
 //! - The layer `peer` names the end of a veth that does not take the frame. `____dev_forward_skb()` drops a frame that is too
 //!   long, or for an end that is down, before it makes that end the frame's device; `veth_forward_skb()` afterwards.
-//! - A queue is emptied after its device got `noop` in its place (`dev_deactivate_many()`, `qdisc_graft()`), whatever the
+//! - A queue is drained after its device got `noop` in its place (`dev_deactivate_many()`, `qdisc_graft()`), whatever the
 //!   reason was: that the device is down, or that its queue was replaced. The event shows `noop` in both cases.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::plan::record::DropPlace;
 
 /// The reason of it, from 6.12 on; of sockets as well.
 const QUEUE_PURGE: &str = "QUEUE_PURGE";
-/// Functions through which a queue is emptied: its frames were taken, and were told to nobody as lost.
+/// Functions through which a queue is drained: its frames were taken, and were told to nobody as lost.
 const PURGES: [&str; 9] = [
     "qdisc_reset",
     "__qdisc_reset",
@@ -35,13 +35,13 @@ const PURGES: [&str; 9] = [
 /// A frame's device is still the sending end where these free it.
 const BEFORE_THE_PEER: [&str; 2] = ["__dev_forward_skb", "____dev_forward_skb"];
 
-/// Whether the frames of a place were lost because their queue was emptied.
+/// Whether the frames of a place were lost because their queue was drained.
 pub fn is_purge(place: &DropPlace) -> bool {
     let is_said = place.reason.as_deref() == Some(QUEUE_PURGE) && ingress::layer(place) == Some(Layer::Qdisc);
     is_said || functions(place).any(|function| PURGES.iter().any(|purge| function.starts_with(purge)))
 }
 
-/// Whether the queue that was emptied is not that of the frame's device. `qdisc_reset()` frees what was requeued itself, after
+/// Whether the queue that was drained is not that of the frame's device. `qdisc_reset()` frees what was requeued itself, after
 /// `dev_deactivate_many()` has put `noop` in the place of the queue: a device with anything else there has its queue still.
 fn is_of_another_queue(place: &DropPlace) -> bool {
     let is_deactivated = || functions(place).any(|function| function.starts_with("dev_deactivate"));

@@ -110,7 +110,7 @@ fn flow_of(record: &Record) -> Option<u16> {
         Record::Sent { flow, .. }
         | Record::Seen { flow, .. }
         | Record::Dropped { flow, .. }
-        | Record::Held { flow, .. }
+        | Record::Drained { flow, .. }
         | Record::Silence { flow, .. }
         | Record::Sources { flow, .. } => Some(*flow),
         _ => None,
@@ -123,7 +123,7 @@ fn frames_are_sound(plan: &Plan, record: &Record) -> Result<(), LedgerError> {
         Record::Sent { accepted, refused, unacknowledged, .. } => {
             [accepted, unacknowledged].into_iter().chain(refused.values()).collect()
         }
-        Record::Seen { frames, .. } | Record::Dropped { frames, .. } | Record::Held { frames, .. } => {
+        Record::Seen { frames, .. } | Record::Dropped { frames, .. } | Record::Drained { frames, .. } => {
             vec![frames]
         }
         _ => Vec::new(),

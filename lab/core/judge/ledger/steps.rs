@@ -10,9 +10,9 @@ use crate::plan::record::{Record, Tables};
 use crate::plan::{Role, Trial};
 use crate::topology::scenario::Flow;
 
-/// Whether a contrary trial was not needed, and says so. Any other trial has to be there.
+/// Whether a mutant trial was not needed, and says so. Any other trial has to be there.
 pub fn left_out(trial: &Trial, records: &[&Record]) -> bool {
-    matches!((&trial.role, records), (Role::Contrary(_), [Record::TrialLeftOut { .. }]))
+    matches!((&trial.role, records), (Role::Mutant(_), [Record::TrialLeftOut { .. }]))
 }
 
 /// Every operation has one record, in order; the last may be a refusal.

@@ -1,31 +1,31 @@
-//! Which contrary trial comes next: once everything is broken, the others would tell nothing more.
+//! Which mutant trial comes next: once everything is broken, the others would tell nothing more.
 
 use crate::judge::account::TrialAccount;
 use crate::judge::ledger;
 use crate::judge::mutation::broken;
 use crate::plan::record::Record;
 use crate::plan::{MutantOrder, Plan, Role};
-use crate::topology::mutant::ToBreak;
+use crate::topology::mutant::MutationTarget;
 
-/// The contrary trials of a plan that have not run.
+/// The mutant trials of a plan that have not run.
 #[derive(Debug)]
 pub struct Order<'p> {
     plan: &'p Plan,
     /// By number in the plan; what a condition is to be broken by is counted from the first of them.
-    contraries: Vec<u16>,
+    mutants: Vec<u16>,
     waiting: Vec<u16>,
-    open: Vec<&'p ToBreak>,
+    open: Vec<&'p MutationTarget>,
 }
 
 impl<'p> Order<'p> {
     /// All of them.
     pub fn new(plan: &'p Plan) -> Self {
         let numbered = (0..).zip(&plan.trials);
-        let contraries: Vec<u16> = numbered
-            .filter(|(_, trial)| matches!(trial.role, Role::Contrary(_)))
+        let mutants: Vec<u16> = numbered
+            .filter(|(_, trial)| matches!(trial.role, Role::Mutant(_)))
             .map(|(number, _)| number)
             .collect();
-        Self { plan, waiting: contraries.clone(), contraries, open: plan.to_break.iter().collect() }
+        Self { plan, waiting: mutants.clone(), mutants, open: plan.mutation_targets.iter().collect() }
     }
 
     /// Takes note of what a trial has broken.
@@ -41,9 +41,9 @@ impl MutantOrder for Order<'_> {
         if self.open.is_empty() || self.waiting.is_empty() {
             return None;
         }
-        let contraries = &self.contraries;
+        let mutants = &self.mutants;
         let is_meant = |trial: &u16| {
-            self.open.iter().any(|it| it.contraries.iter().any(|place| contraries.get(*place) == Some(trial)))
+            self.open.iter().any(|it| it.mutants.iter().any(|place| mutants.get(*place) == Some(trial)))
         };
         let place = self.waiting.iter().position(is_meant).unwrap_or(0);
         Some(self.waiting.remove(place))
@@ -76,7 +76,7 @@ mod tests {
     use crate::topology::Topology;
     use crate::topology::condition::{Bounds, Condition, State, Subject};
 
-    fn must_be(state: State, number: u64, contraries: &[usize]) -> ToBreak {
+    fn must_be(state: State, number: u64, mutants: &[usize]) -> MutationTarget {
         let condition = Condition {
             name: state.to_string(),
             subject: Subject::State { device: "a:x".parse().unwrap(), state },
@@ -84,23 +84,23 @@ mod tests {
             broken_by: None,
             when: None,
         };
-        ToBreak { condition, contraries: contraries.into() }
+        MutationTarget { condition, mutants: mutants.into() }
     }
 
-    /// Trial 0 is no contrary one; 1 and 2 are meant for the MTU, 2 also for `up`, 3 for nothing.
+    /// Trial 0 is no mutant one; 1 and 2 are meant for the MTU, 2 also for `up`, 3 for nothing.
     fn plan() -> Plan {
         let mut plan =
             crate::plan::lower::lower(&Topology::parse("t", "t.toml", "[ns.a.dummy.x]\n").unwrap());
-        let contrary = |name: &str| plan::Trial { role: Role::Contrary(name.into()), ops: Vec::new() };
-        plan.trials.extend(["one", "two", "three"].map(contrary));
-        plan.to_break = vec![must_be(State::Mtu, 1500, &[0, 1]), must_be(State::Up, 1, &[1])];
+        let mutant = |name: &str| plan::Trial { role: Role::Mutant(name.into()), ops: Vec::new() };
+        plan.trials.extend(["one", "two", "three"].map(mutant));
+        plan.mutation_targets = vec![must_be(State::Mtu, 1500, &[0, 1]), must_be(State::Up, 1, &[1])];
         plan
     }
 
     fn ended(mtu: u32, up: bool, refused: Option<Refusal>) -> TrialAccount {
         let link = LinkState { mtu, up, ..LinkState::default() };
         TrialAccount {
-            role: Role::Contrary("some".into()),
+            role: Role::Mutant("some".into()),
             refused,
             flows: Vec::new(),
             devices: Default::default(),
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_meant_for_what_is_left_comes_first_and_then_all_others() {
         let mut plan = plan();
-        plan.to_break.swap_remove(0);
+        plan.mutation_targets.swap_remove(0);
         let mut order = Order::new(&plan);
         for expected in [Some(2), Some(1), Some(3), None] {
             assert_eq!(order.take_next(), expected);

@@ -9,24 +9,24 @@ use crate::topology::Topology;
 use crate::topology::cni::{Attached, Delegate};
 use crate::topology::condition::{Bounds, Condition, State};
 use crate::topology::fault::Fault;
-use crate::topology::mutant::Contrary;
+use crate::topology::mutant::Mutant;
 use crate::topology::scenario::Step;
 
 /// Its bond without it; an address that nobody chose, for what the first port of a bond has is its own and the bond's;
 /// the bond's way of choosing an address, and each that it could have chosen.
-pub(crate) fn another_address(topology: &Topology, device: &DeviceRef, is_other: bool) -> Vec<Contrary> {
+pub(crate) fn another_address(topology: &Topology, device: &DeviceRef, is_other: bool) -> Vec<Mutant> {
     let has = |link: &&Link| link.has_port(device) || link.device == *device;
     let bonds = links_of(topology).filter(has);
     let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
     let mut found = releases(topology, device);
     // Where it must not be a certain address, a stranger's is none either.
-    found.extend((!is_other).then(|| Contrary::Readdressed(device.clone())));
-    found.extend(told.map(Contrary::Plain));
+    found.extend((!is_other).then(|| Mutant::Readdressed(device.clone())));
+    found.extend(told.map(Mutant::Plain));
     found
 }
 
 /// Whether a bond, bridge or PF has been told something that it could be without.
-pub(crate) fn is_told(link: &Link) -> bool {
+pub(crate) fn has_options(link: &Link) -> bool {
     let mut bare = link.clone();
     plan::plain(&mut bare);
     let has_options = matches!(
@@ -41,23 +41,23 @@ pub(crate) fn another_state(
     device: &DeviceRef,
     state: State,
     condition: &Condition,
-) -> Vec<Contrary> {
+) -> Vec<Mutant> {
     let ports = || link_of(topology, device).map(|link| link.below()).unwrap_or_default().into_iter();
-    let fault = |fault: Fault| Contrary::Broken(fault);
+    let fault = |fault: Fault| Mutant::Broken(fault);
     let wanted = condition.bounds;
-    let broken: Vec<Contrary> = match state {
+    let broken: Vec<Mutant> = match state {
         State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
         State::Exists if wanted.hold(0) => {
-            return vec![Contrary::Undone, Contrary::Made(device.clone())];
+            return vec![Mutant::Undone, Mutant::Made(device.clone())];
         }
         State::Exists => {
-            return [vec![Contrary::Undone, Contrary::Kept], fewer_networks(topology)].concat();
+            return [vec![Mutant::Undone, Mutant::NotDetached], fewer_networks(topology)].concat();
         }
-        State::Up if wanted.hold(0) => return vec![Contrary::Raised(device.clone())],
+        State::Up if wanted.hold(0) => return vec![Mutant::Raised(device.clone())],
         State::Up => vec![fault(Fault::Down { device: device.clone() })],
         // No carrier, no port: what has none gets one.
         State::Carrier | State::Ports if wanted.hold(0) => {
-            bond_at(topology, device).map(Contrary::Joined).into_iter().collect()
+            bond_at(topology, device).map(Mutant::Joined).into_iter().collect()
         }
         State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
         State::Ports => releases(topology, device),
@@ -66,17 +66,17 @@ pub(crate) fn another_state(
         }
         State::Active | State::MiiStatus => vec![fault(Fault::Down { device: device.clone() })],
         // What a PF puts on LACPDUs keeps partners apart.
-        State::Partner | State::AggregatorPorts if tells_pf(topology) => vec![Contrary::Untold],
+        State::Partner | State::AggregatorPorts if configures_pf(topology) => vec![Mutant::WithoutVfSettings],
         State::Partner | State::AggregatorPorts => {
             ports().map(|port| fault(Fault::Down { device: port })).collect()
         }
     };
     // The state is read at the end; until then it has to come about.
-    broken.into_iter().map(|one| Contrary::Until(Box::new(one), opposite(condition))).collect()
+    broken.into_iter().map(|one| Mutant::Until(Box::new(one), opposite(condition))).collect()
 }
 
 /// Whether a sriov plugin has something to tell a PF.
-pub(crate) fn tells_pf(topology: &Topology) -> bool {
+pub(crate) fn configures_pf(topology: &Topology) -> bool {
     let says = |attached: &Attached| match &attached.network.delegate {
         Delegate::Sriov(settings) => *settings != VfSettings::default(),
         _ => false,
@@ -88,13 +88,13 @@ pub(crate) fn tells_pf(topology: &Topology) -> bool {
 }
 
 /// A pod that is attached to its first network, to its first two, and so on.
-pub(crate) fn fewer_networks(topology: &Topology) -> Vec<Contrary> {
+pub(crate) fn fewer_networks(topology: &Topology) -> Vec<Mutant> {
     let of = |step: &Step| match step {
         Step::Attach(attachment) => attachment.delegates.len(),
         _ => 0,
     };
     let most = topology.scenario.steps.iter().map(of).max().unwrap_or(0);
-    (1..most).map(Contrary::Networks).collect()
+    (1..most).map(Mutant::Networks).collect()
 }
 
 /// The device if it is a bond, or the bond that it stands on.
@@ -125,17 +125,17 @@ pub(crate) fn opposite(condition: &Condition) -> Condition {
 }
 
 /// Each port taken out of its bond, for a bond or one of its ports.
-pub(crate) fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Contrary> {
+pub(crate) fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Mutant> {
     let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
     let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
-    ports.map(|(device, controller)| Contrary::Broken(Fault::Release { device, controller })).collect()
+    ports.map(|(device, controller)| Mutant::Broken(Fault::Release { device, controller })).collect()
 }
 
-pub(crate) fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Contrary> {
+pub(crate) fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Mutant> {
     let Some(capture) = topology.scenario.captures.get(capture) else { return Vec::new() };
     if bounds.hold(0) {
-        return vec![Contrary::Replugged(capture.device.clone())];
+        return vec![Mutant::Replugged(capture.device.clone())];
     }
-    far_end(topology, &capture.device).map(|peer| Contrary::Broken(egress(peer))).into_iter().collect()
+    far_end(topology, &capture.device).map(|peer| Mutant::Broken(egress(peer))).into_iter().collect()
 }

@@ -8,7 +8,7 @@ use crate::judge::outcome::Outcome;
 use crate::report::behaviour;
 use crate::report::document::Document;
 use crate::report::grid::{differences, in_a_line, wrap};
-use crate::report::matrix::{Cell, Matrix, Standing};
+use crate::report::matrix::{Cell, Matrix, SnapshotStatus};
 
 /// What is not as expected, with what to do next: cells of one topology that say the same are told once.
 pub(super) fn problems(matrix: &Matrix) -> String {
@@ -38,20 +38,20 @@ fn why(cell: &Cell) -> String {
     let document = &cell.document;
     let outcome = document.outcome;
     let mut out = String::new();
-    match (&document.reason, cell.snapshot.standing) {
+    match (&document.reason, cell.snapshot.status) {
         (Some(reason), _) if outcome == Outcome::Skip => {
             let _ = writeln!(out, ": {}", in_a_line(reason));
         }
-        (Some(reason), standing) => {
+        (Some(reason), status) => {
             let _ = writeln!(out, ": {}", in_a_line(reason));
             for line in reason.lines().filter(|line| line.starts_with("next: ")) {
                 let _ = writeln!(out, "  {line}");
             }
-            if standing == Standing::Differs {
+            if status == SnapshotStatus::Differs {
                 out += "  another behaviour was accepted\n";
             }
         }
-        (None, Standing::Differs) => {
+        (None, SnapshotStatus::Differs) => {
             out += ": differs from what was accepted (accepted | now)\n";
             out += &differences(&cell.snapshot.differences, "    ");
         }
@@ -59,7 +59,7 @@ fn why(cell: &Cell) -> String {
             let frames = crate::report::matrix::unattributed(document);
             let _ = writeln!(out, ": {frames} frames are unaccounted for, which no snapshot covers");
         }
-        (None, Standing::New) if cell.ran == Outcome::Pass => {
+        (None, SnapshotStatus::New) if cell.ran == Outcome::Pass => {
             out += ": no snapshot is accepted for it, and CI accepts none\n";
             out += "  next: run the same where you can review it, then `lab accept`\n";
         }

@@ -33,13 +33,13 @@ pub fn all(one: &One<'_>) -> Markup {
 fn body(document: &Document) -> Markup {
     let (first, rest) = document.trials.split_at(document.trials.len().min(1));
     html! {
-        (tables::stand_ins(document))
+        (tables::substitutions(document))
         (tables::attachments(document))
         (tables::checks(document))
         @for trial in first { h4 { "Trial " (trial.name) } (frames(trial)) }
         (tables::states(document))
         (tables::explanations(document))
-        (tables::separators(document))
+        (tables::next_checks(document))
         (tables::mitigations(document))
         (tables::proofs(document))
         @for trial in rest {

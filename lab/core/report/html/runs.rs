@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::judge::outcome::Outcome;
 use crate::report::html::places;
 use crate::report::html::topology::One;
-use crate::report::matrix::{Cell, Standing};
+use crate::report::matrix::{Cell, SnapshotStatus};
 
 /// The table.
 pub fn table(one: &One<'_>) -> Markup {
@@ -53,12 +53,12 @@ fn verdict(cell: &Cell) -> String {
 }
 
 fn standing(cell: &Cell) -> &'static str {
-    match cell.snapshot.standing {
-        Standing::None => "not compared",
-        Standing::Same => "same",
-        Standing::Differs => "differs",
-        Standing::New => "nothing accepted yet",
-        Standing::StoodIn => "not compared: a substitute is in the place of NICs",
+    match cell.snapshot.status {
+        SnapshotStatus::None => "not compared",
+        SnapshotStatus::Same => "same",
+        SnapshotStatus::Differs => "differs",
+        SnapshotStatus::New => "nothing accepted yet",
+        SnapshotStatus::Substituted => "not compared: a substitute is in the place of NICs",
     }
 }
 

@@ -6,12 +6,12 @@ use crate::judge::outcome::Outcome;
 use crate::report::document::{Document, EvidenceDocument};
 
 /// What is in the place of NICs.
-pub fn stand_ins(document: &Document) -> Markup {
+pub fn substitutions(document: &Document) -> Markup {
     html! {
-        @if !document.stand_ins.is_empty() {
-            p { b { "Substitutes, and no hardware: " } (document.stand_ins.join(", ")) }
+        @if !document.substitutions.is_empty() {
+            p { b { "Substitutes, and no hardware: " } (document.substitutions.join(", ")) }
         }
-        @for difference in &document.stand_in_differences { p.hint { (difference) } }
+        @for difference in &document.substitution_differences { p.hint { (difference) } }
     }
 }
 
@@ -119,18 +119,18 @@ fn evidence(item: &EvidenceDocument) -> String {
 }
 
 /// Commands for the reporter, with what each says under each explanation.
-pub fn separators(document: &Document) -> Markup {
+pub fn next_checks(document: &Document) -> Markup {
     html! {
-        @if !document.separators.is_empty() {
+        @if !document.next_checks.is_empty() {
             h4 { "Commands that tell explanations apart" }
             table.list {
                 thead { tr { th scope="col" { "Command" } th scope="col" { "Explanation" } th scope="col" { "Answer" } } }
-                @for separator in &document.separators {
+                @for next_check in &document.next_checks {
                     tbody {
-                        @for (number, (name, answer)) in separator.answers.iter().enumerate() {
+                        @for (number, (name, answer)) in next_check.answers.iter().enumerate() {
                             tr {
                                 @if number == 0 {
-                                    th scope="rowgroup" rowspan=(separator.answers.len()) { code { (separator.command) } }
+                                    th scope="rowgroup" rowspan=(next_check.answers.len()) { code { (next_check.command) } }
                                 }
                                 td { (name) } td { (answer) }
                             }

@@ -89,7 +89,7 @@ pub fn section(one: &One<'_>) -> Markup {
     }
 }
 
-/// Drawings, each with the kernels it is of where there are several: a stand-in has other links.
+/// Drawings, each with the kernels it is of where there are several: a substitute has other links.
 fn structures<'a>(one: &One<'a>) -> Vec<(&'a Structure, Option<String>)> {
     let mut found: Vec<(&Structure, Vec<String>)> = Vec::new();
     for cell in &one.cells {

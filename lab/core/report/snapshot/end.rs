@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn features_are_told_once_a_kind_and_then_by_device() {
+    fn features_are_reported_once_a_kind_and_then_by_device() {
         assert_eq!(
             snapshot::split_features(&snapshot::text(&document())).1.unwrap(),
             "  veth: gro, tso\n  a:y: with lro, without tso\n"
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lacp_is_told_by_the_names_of_its_bits() {
+    fn lacp_is_reported_by_the_names_of_its_bits() {
         let mut document = document();
         document.trials[0].links["a:x"].lacp = Some(LacpPort {
             bond: "a:b".parse().unwrap(),

@@ -41,8 +41,8 @@ pub fn table(out: &mut String, document: &Document) {
 }
 
 /// Commands, each with its answers; explanations that answer alike share a line.
-pub fn separators(out: &mut String, document: &Document) {
-    if document.separators.is_empty() {
+pub fn next_checks(out: &mut String, document: &Document) {
+    if document.next_checks.is_empty() {
         return;
     }
     let fitting = document.hypotheses.iter().filter(|one| one.fits).count();
@@ -50,10 +50,10 @@ pub fn separators(out: &mut String, document: &Document) {
         1 => "\nWhat would confirm it, where it happens; `#` is the answer under each explanation:\n",
         _ => "\nWhat would tell them apart, where it happens; `#` is the answer under each:\n",
     });
-    for separator in &document.separators {
-        let _ = writeln!(out, "  {}", separator.command);
+    for next_check in &document.next_checks {
+        let _ = writeln!(out, "  {}", next_check.command);
         let mut by_answer: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, answer) in &separator.answers {
+        for (name, answer) in &next_check.answers {
             by_answer.entry(answer).or_default().push(name);
         }
         for (answer, names) in by_answer {

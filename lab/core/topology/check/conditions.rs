@@ -266,7 +266,7 @@ fn resolve_subject(
             table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
         }
         Some(Subject::Routes { are, .. }) => routes_readable(table, are.len(), checker),
-        Some(Subject::Shown { are, .. }) => shown_readable(table, are.len(), checker),
+        Some(Subject::IpAddrOutput { are, .. }) => shown_readable(table, are.len(), checker),
         Some(_) => {}
         None => unclear_subject(table, checker),
     }
@@ -299,7 +299,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
         }
         ["ns", "ip_address"] => {
             let are = ip_address::read(&table.ip_address.as_ref()?.value).unwrap_or_default();
-            Subject::Shown { ns: table.ns.as_ref()?.value.clone(), are }
+            Subject::IpAddrOutput { ns: table.ns.as_ref()?.value.clone(), are }
         }
         ["device", "refused"] => Subject::Refused { device: device()?, errno: value(&table.refused)? },
         ["qdisc", "counter"] => {

@@ -105,7 +105,7 @@ mod tests {
     #[case("[fault.down.fN]\ndevice = 'a:b'\n", 256, "faults")]
     #[case("[[expect]]\nflow = 'f'\nfield = 'delivered'\nequals = N\n", 1000, "expectations")]
     #[case("[hypothesis.hN]\nabout = 'x'\ninject = ['f']\n", 64, "hypotheses")]
-    fn a_limit_is_told_with_its_number(#[case] table: &str, #[case] max: usize, #[case] what: &str) {
+    fn a_limit_is_reported_with_its_number(#[case] table: &str, #[case] max: usize, #[case] what: &str) {
         let tables = max / table.matches("dummy").count().max(1);
         let expected = format!("{what}, {max} at the most in one file");
         let over = said(table, tables + 1);

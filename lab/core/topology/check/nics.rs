@@ -91,7 +91,8 @@ pub fn links_of<'t>(
         }
         for (number, settings) in vfs.iter().enumerate().filter(|_| backing == Backing::Switch) {
             let written = pf.vf.keys().find(|key| key.value == number.to_string());
-            if let (Some(at), Some(word)) = (written, crate::net::switch_port::not_done(settings)) {
+            if let (Some(at), Some(word)) = (written, crate::net::switch_port::unsupported_setting(settings))
+            {
                 let message = format!("a switch in the place of a PF does no {word}");
                 checker.problem(&at.span, message, "leave it away, or take hardware or netdevsim");
             }

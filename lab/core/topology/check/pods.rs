@@ -11,18 +11,18 @@ use crate::topology::cni;
 use crate::topology::cni::{Annotation, Attachments, Cluster, Network};
 use crate::topology::file::{At, AttachTable, TopologyFile};
 use crate::topology::parse::read::is_lost_name;
-use crate::topology::substitute::StandIn;
+use crate::topology::substitute::Substitution;
 
 /// Resolves all networks, and what each step does to a pod.
 pub fn resolve(
     file: &TopologyFile,
-    (links, stand_ins): (&IndexMap<DeviceRef, Link>, &[StandIn]),
+    (links, substitutions): (&IndexMap<DeviceRef, Link>, &[Substitution]),
     checker: &mut Checker<'_>,
 ) -> Attachments {
     let networks = networks(file, checker);
     let pools = file.pool.iter().map(|(name, pool)| (name.value.clone(), pool.cidr.value)).collect();
     let servers = crate::topology::check::dhcp::resolve(file, &networks, links, checker);
-    let mut cluster = Cluster::new(&networks, pools, servers.clone(), (links, stand_ins));
+    let mut cluster = Cluster::new(&networks, pools, servers.clone(), (links, substitutions));
     let (mut pods, mut failed) = (Vec::new(), Vec::new());
     let mut by_step = BTreeMap::new();
     for (number, step) in file.step.iter().enumerate() {

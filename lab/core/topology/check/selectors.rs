@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bus_path_that_nobody_has_is_told_with_those_that_are_there() {
+    fn a_bus_path_that_nobody_has_is_reported_with_those_that_are_there() {
         let text = format!("{TWO_NICS}device_selectors = [{{ busPath = '0000:09:*' }}]\n");
         let errors = Topology::parse("t", "t.toml", &text).expect_err("none has it").to_string();
         for expected in ["no device of namespace node matches", "0000:07:00.0", "no `bus_path` given"] {
@@ -244,7 +244,7 @@ mod tests {
 
     /// The I219 of the notes is not emulated: what is there instead is told.
     #[test]
-    fn a_product_that_nobody_has_is_told_with_those_that_are_there() {
+    fn a_product_that_nobody_has_is_reported_with_those_that_are_there() {
         let text = format!("{TWO_NICS}device_selectors = [{{ pciID = '8086:15E3' }}]\n");
         let errors = Topology::parse("t", "t.toml", &text).expect_err("none is one").to_string();
         assert!(errors.contains("eno1 (driver e1000e, no `mac` given, 8086:10D3)"), "{errors}");

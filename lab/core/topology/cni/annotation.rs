@@ -141,7 +141,7 @@ mod tests {
     #[case("[{ \"interface\": \"net1\" }]", "`name` is missing")]
     #[case("[{ \"name\": \"a\" ]", "")]
     #[case("a@b:c", "interface name")]
-    fn mistakes_are_told(#[case] text: &str, #[case] expected: &str) {
+    fn mistakes_are_reported(#[case] text: &str, #[case] expected: &str) {
         let mistakes = texts(Tree::Text(text.into())).unwrap_err();
         assert!(mistakes.iter().any(|mistake| mistake.message.contains(expected)), "{mistakes:?}");
     }

@@ -18,7 +18,7 @@ use crate::net::switch_port::SwitchPort;
 use crate::net::text_value::ValueError;
 use crate::topology::cni::ipam::{LeaseError, Leases};
 use crate::topology::cni::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network, Request};
-use crate::topology::substitute::StandIn;
+use crate::topology::substitute::Substitution;
 
 /// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
 const MTU_DEFAULT: u32 = 1500;
@@ -121,13 +121,13 @@ impl<'a> Cluster<'a> {
         networks: &'a IndexMap<String, Network>,
         pools: BTreeMap<String, Pool>,
         servers: BTreeMap<String, Server>,
-        (links, stand_ins): (&IndexMap<DeviceRef, Link>, &[StandIn]),
+        (links, substitutions): (&IndexMap<DeviceRef, Link>, &[Substitution]),
     ) -> Self {
         Self {
             networks,
             pools,
             servers,
-            ports: stand_ins.iter().flat_map(|stand_in| stand_in.ports.clone()).collect(),
+            ports: substitutions.iter().flat_map(|substitution| substitution.ports.clone()).collect(),
             present: links.clone(),
             leases: Leases::default(),
             attached: BTreeMap::new(),
@@ -506,7 +506,7 @@ fn first_of(cidr: &Cidr) -> Option<IpAddr> {
     Some(Ipv4Addr::from((u32::from(address) & mask).checked_add(1)?).into())
 }
 
-/// Only a PF can put a VF into a VLAN, or check its addresses: a stand-in has nobody who does.
+/// Only a PF can put a VF into a VLAN, or check its addresses: a substitute has nobody who does.
 fn asked_of_a_pf(asked: &VfSettings, link: &Link) -> Result<(), (String, String)> {
     let VfSettings { vlan, qos, spoofchk, trust, link_state, max_tx_rate, min_tx_rate, mac: _ } = asked;
     let rates = [max_tx_rate, min_tx_rate].into_iter().flatten();

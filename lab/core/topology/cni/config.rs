@@ -158,11 +158,11 @@ fn network(
         let hint = nearest_hint(&plugin.value, &known);
         table.tell(&plugin.span, format!("no plugin `{}` in the lab", plugin.value), hint);
     }
-    let (_, keys, not_done) = keys?;
+    let (_, keys, unsupported) = keys?;
     let mut all: Vec<&str> = vec!["name", "type", "ipam", "capabilities"];
     all.extend(also);
     all.extend(*keys);
-    table.unknown_keys(&all, keys, not_done);
+    table.unknown_keys(&all, keys, unsupported);
     if let Some(version) = table.text("cniVersion") {
         table.word(&version, "version of the specification", &VERSIONS.map(|version| (version, ())));
     }
@@ -444,12 +444,12 @@ impl<'a> Table<'a> {
     }
 
     /// Tells keys that nobody knows, and those that the plugin knows and the lab does not carry out.
-    pub(crate) fn unknown_keys(&self, known: &[&str], own: &[&str], not_done: &[&str]) {
+    pub(crate) fn unknown_keys(&self, known: &[&str], own: &[&str], unsupported: &[&str]) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
             if IGNORED.contains(&key.value.as_str()) {
                 continue;
             }
-            if not_done.contains(&key.value.as_str()) {
+            if unsupported.contains(&key.value.as_str()) {
                 let message = format!("the lab does not carry out `{}`", key.value);
                 self.tell(&key.span, message, "take it away: what it does is not in the picture then");
                 continue;

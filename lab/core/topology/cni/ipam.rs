@@ -23,7 +23,7 @@ const WHEREABOUTS: [&str; 10] = [
     "configuration_path",
     "sleep_for_race",
 ];
-const WHEREABOUTS_NOT_DONE: [&str; 6] =
+const WHEREABOUTS_UNSUPPORTED: [&str; 6] =
     ["ipRanges", "enable_overlapping_ranges", "network_name", "node_slice_size", "addresses", "omitRange"];
 
 impl Ipam {
@@ -53,8 +53,8 @@ pub(crate) fn read(table: &Table<'_>) -> Option<Ipam> {
         _ => &["daemonSocketPath", "request", "provide"],
     };
     let all: Vec<&str> = known.iter().copied().chain(["type"]).collect();
-    let not_done: &[&str] = if kind.value == "whereabouts" { &WHEREABOUTS_NOT_DONE } else { &[] };
-    table.unknown_keys(&all, known, not_done);
+    let unsupported: &[&str] = if kind.value == "whereabouts" { &WHEREABOUTS_UNSUPPORTED } else { &[] };
+    table.unknown_keys(&all, known, unsupported);
     match kind.value.as_str() {
         "static" => read_static(table),
         "host-local" => read_host_local(table),
@@ -212,8 +212,8 @@ fn routes(table: &Table<'_>) -> Option<Vec<PluginRoute>> {
     let mut routes = Vec::new();
     for item in table.list("routes").unwrap_or_default() {
         let entry = Table::of(item, &item.span, table.mistakes)?;
-        let not_done = ["mtu", "advmss", "priority", "table", "scope"];
-        entry.unknown_keys(&["dst", "gw"], &["dst", "gw"], &not_done);
+        let unsupported = ["mtu", "advmss", "priority", "table", "scope"];
+        entry.unknown_keys(&["dst", "gw"], &["dst", "gw"], &unsupported);
         entry.required_text("dst", "a network such as 0.0.0.0/0");
         let gw = entry.parsed("gw", "an address such as 10.1.0.1");
         routes.extend(entry.parsed("dst", "a network such as 0.0.0.0/0").map(|dst| PluginRoute { dst, gw }));

@@ -316,7 +316,7 @@ mod tests {
 
     /// As in the StarlingX documentation of the bond CNI plugin.
     #[test]
-    fn a_missing_comma_is_told_where_it_is_missing() {
+    fn a_missing_comma_is_reported_where_it_is_missing() {
         let text = "{\n \"type\": \"sriov\",\n \"vlan\": 1350\n \"spoofchk\": \"off\"\n}";
         assert_eq!(said(text), ["1350: a comma is missing after this value"]);
         let Some(At { value: Tree::Table(entries), .. }) = parse(text).0 else { panic!("it is read on") };
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         assert_eq!(
             said(r#"{"a" 1, "b": off "c": [1 2,], "a": 01x, }"#),
             [
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_is_told() {
+    fn what_ends_too_early_is_reported() {
         for (text, expected) in [
             ("", ": the configuration ends too early"),
             ("{", "{: this `{` is never closed"),

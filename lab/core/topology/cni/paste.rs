@@ -248,7 +248,7 @@ mod tests {
     #[case("spec:\n  config: '{'' }'\n", "the JSON alone")]
     #[case("spec:\n  config: '{\n", "the JSON alone")]
     #[case("spec:\n  config: \"{}\"\n", "the JSON alone")]
-    fn what_cannot_be_taken_is_told(#[case] text: &str, #[case] hint: &str) {
+    fn what_cannot_be_taken_is_reported(#[case] text: &str, #[case] hint: &str) {
         let mistake = json_of(text, "x").unwrap_err();
         assert!(mistake.hint.contains(hint), "{mistake:?}");
     }

@@ -248,7 +248,7 @@ pub struct StepTable {
     pub flood: Option<At<String>>,
     /// With `flood` and `inject`: break it just before this frame, counted from 0.
     pub at_frame: Option<At<u32>>,
-    /// Wait until this holds: a condition on a state or a capture. A wait in vain is a failed check, and the next
+    /// Wait until this holds: a condition on a state or a capture. A wait without success is a failed check, and the next
     /// step is done all the same.
     pub wait: Option<At<ConditionTable>>,
     /// With `wait`: how long at the most, in ms; 10000 unless you say otherwise.

@@ -84,7 +84,7 @@ impl TopologyErrors {
     }
 }
 
-/// The text with stand-ins for what is not to be shown, as long in bytes, so that every place stays where it is.
+/// The text with substitutes for what is not to be shown, as long in bytes, so that every place stays where it is.
 fn masked(text: &str) -> String {
     let mask = |c: char| match c {
         '\n' | '\t' => c.to_string(),

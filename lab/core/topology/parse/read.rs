@@ -155,7 +155,7 @@ impl Reader<'_> {
                 if !table_spans.iter().any(|span| self.lost.field(span, key)) {
                     self.tell(span, &explanation);
                 }
-                self.put_stand_in(path, key) || self.take_out(path)
+                self.put_substitution(path, key) || self.take_out(path)
             }
             None if explanation.unknown_key && is_two_names(path) && self.document.join(path).is_some() => {
                 let message = "a name with a dot and without quotes is two names".to_owned();
@@ -215,11 +215,11 @@ impl Reader<'_> {
     }
 
     /// Puts a value in for a missing one: the first of a few that is readable there.
-    fn put_stand_in(&mut self, table: &[Part], key: &str) -> bool {
+    fn put_substitution(&mut self, table: &[Part], key: &str) -> bool {
         let mut path = table.to_vec();
         path.push(Part::Key(key.to_owned()));
         self.lost.add_path(&self.document, &path);
-        for value in stand_ins() {
+        for value in substitutions() {
             self.document.put(table, key, value);
             match self.document.read() {
                 Err(refusal) if refusal.place.path.starts_with(&path) => {}
@@ -237,7 +237,7 @@ fn is_two_names(path: &[Part]) -> bool {
 }
 
 /// Values one of which suits any key that cannot be left out.
-fn stand_ins() -> Vec<DeValue<'static>> {
+fn substitutions() -> Vec<DeValue<'static>> {
     let text = |text: &'static str| DeValue::String(DeString::Borrowed(text));
     let mut table = DeTable::new();
     table.insert(Spanned::new(NOWHERE, DeString::Borrowed("kind")), Spanned::new(NOWHERE, text(LOST_NAME)));

@@ -49,7 +49,7 @@ impl Collected {
         }
         match serde_json::from_str(&clean::json(line, &[])) {
             Ok(record) => {
-                if let Record::Ask { slot, is_in } = record {
+                if let Record::CableRequest { slot, is_in } = record {
                     asked = Some(Asked { slot, is_in });
                 }
                 if matches!(record, Record::Counters { when: When::Before, .. }) {

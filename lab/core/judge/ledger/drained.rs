@@ -6,16 +6,16 @@ use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::plan::record::Record;
 
-/// A frame that came out of its place when that was emptied.
+/// A frame that came out of its place when that was drained.
 const HELD: &str = "HELD";
 
 /// A datagram that came to the right socket by another device than it was sent to.
 const OTHER_DEVICE: &str = "OTHER_DEVICE";
 
 /// Gives frames of `rest` to the places that had them when everything was counted.
-pub fn claim_emptied(number: u16, records: &[&Record], rest: &mut Frames, fates: &mut Vec<Fate>) {
+pub fn claim_drained(number: u16, records: &[&Record], rest: &mut Frames, fates: &mut Vec<Fate>) {
     for record in records {
-        let Record::Held { flow, frames, layer, device, .. } = record else { continue };
+        let Record::Drained { flow, frames, layer, device, .. } = record else { continue };
         if *flow == number {
             let here = rest.intersection(frames);
             *rest = rest.difference(&here);
