@@ -58,6 +58,30 @@ fn the_tree_keeps_the_rules() {
     assert_none(&wrong);
 }
 
+/// Cargo finds no test by itself here (`autotests = false`): a file that no program names would never run.
+#[test]
+fn each_file_of_tests_is_part_of_a_program() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("it is there");
+    let names: Vec<&str> = manifest
+        .split("[[test]]")
+        .skip(1)
+        .filter_map(|table| table.split('"').nth(1).filter(|_| table.trim_start().starts_with("name = ")))
+        .collect();
+    let programs: Vec<String> = names
+        .iter()
+        .map(|name| fs::read_to_string(root().join("tests").join(format!("{name}.rs"))).expect("its source"))
+        .collect();
+    for entry in fs::read_dir(root().join("tests")).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|ending| ending == "rs") {
+            let module = format!("mod {stem};");
+            let is_run = names.contains(&stem.as_str()) || programs.iter().any(|text| text.contains(&module));
+            assert!(is_run, "tests/{stem}.rs is no test program, and no program has `{module}`");
+        }
+    }
+}
+
 /// Names of hosts in a text of apt's configuration.
 fn mirrors(text: &str) -> BTreeSet<String> {
     let is_comment = |line: &&str| ["#", "//"].iter().any(|mark| line.trim_start().starts_with(mark));
@@ -191,7 +215,7 @@ fn a_rule_can_hold(#[case] path: &str, #[case] text: &str) {
 }
 
 #[test]
-fn a_file_without_purpose_or_measure_is_told() {
+fn a_file_without_purpose_or_measure_is_reported() {
     assert!(said("lab/a.rs", "fn f() {}\n")[0].contains("lab/a.rs:1: open the file with"));
     let long_file = format!("{PURPOSE}{}", "const X: u8 = 0;\n".repeat(600));
     assert!(said("lab/a.rs", &long_file)[0].contains("lab/a.rs:601: over 600 lines"));

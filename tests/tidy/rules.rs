@@ -1,6 +1,6 @@
 //! The rules: each looks at one file and says what is wrong, where, and what to do instead.
 
-use crate::source::{below, code_of, functions, line_of, words};
+use super::source::{below, code_of, functions, line_of, words};
 
 /// A file over this many lines has more than one purpose.
 const FILE_LINES_MAX: usize = 600;

@@ -1,0 +1,12 @@
+//! Tests without a machine: the language, plans, the ledger, the pages made from accepted results, and the rules of the tree. One
+//! program, for each links all of the lab.
+
+mod causes;
+mod failover;
+mod import;
+mod ledger;
+mod lowering;
+mod pods;
+mod streams;
+mod tidy;
+mod topology;
