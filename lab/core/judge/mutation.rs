@@ -214,7 +214,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
                 found.extend(unneighboured(topology, flow));
             }
             // What UDP does not tell, no fault below it can change: only what was asked for.
-            if matches!(field, FlowField::Asked | FlowField::Sent) && !is_zero {
+            if matches!(field, FlowField::Asked | FlowField::Sent | FlowField::Lost) && !is_zero {
                 found.push(Mutant::Halved);
             }
         }

@@ -17,7 +17,7 @@ use crate::topology::cni::{Attachment, Delegate};
 use crate::topology::condition::Subject;
 use crate::topology::fault::Fault;
 use crate::topology::mutant::Mutant;
-use crate::topology::scenario::{Socket, Step};
+use crate::topology::scenario::{Flow, Socket, Step};
 
 /// For a state that a fault brings about: miimon and linkwatch.
 const STATE_WITHIN_MS: u32 = 3_000;
@@ -180,11 +180,11 @@ fn mutant_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
     }
 }
 
-/// Sends half of each flow. A TCP flow stays whole: its connection is made before, by its number.
+/// Sends half of each flow. A TCP flow whose connection is made before, by its number, stays whole.
 fn halve(acts: &mut [Op], plan: &mut Plan) {
     for act in acts {
         if let Op::Flood { flow, broken } = act
-            && plan.flows[usize::from(*flow)].flow.socket != Socket::Tcp
+            && !is_connected_before(&plan.flows[usize::from(*flow)].flow)
         {
             if let Some(broken) = broken {
                 broken.at_frame /= 2;
@@ -195,6 +195,10 @@ fn halve(acts: &mut [Op], plan: &mut Plan) {
             plan.flows.push(half);
         }
     }
+}
+
+fn is_connected_before(flow: &Flow) -> bool {
+    flow.socket == Socket::Tcp && !flow.connect_late
 }
 
 /// Takes away what a device can be without.

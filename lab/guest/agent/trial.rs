@@ -60,7 +60,6 @@ pub struct Trial<'a> {
     receivers: IndexMap<DeviceRef, Receiver>,
     /// The ICMP layers of all namespaces, once echo requests are sent.
     elsewhere: BTreeMap<NsName, Elsewhere>,
-    /// By name.
     captures: IndexMap<String, Tap>,
     /// TCP connections by flow; open until the trial ends.
     streams: BTreeMap<u16, Stream>,
@@ -76,7 +75,6 @@ pub struct Trial<'a> {
     timed_out: bool,
     /// What the kernel logs meanwhile.
     log: Option<kernel_log::Reader>,
-    /// What faults took.
     restorer: Restorer,
     /// Queues that faults replaced.
     replaced: Replaced,

@@ -167,8 +167,9 @@ fn has_caught_up(flags: LinkFlags, operstate: State) -> bool {
     let carries = flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::LowerUp);
     match operstate {
         State::Up => carries,
-        // Of a driver that never said anything about its carrier.
-        State::Unknown => true,
+        // Of a driver that never reports its carrier, which then is always on. Without carrier linkwatch has not looked yet:
+        // rfc2863_policy() would have said DOWN.
+        State::Unknown => carries || !flags.contains(LinkFlags::Up),
         State::Down | State::LowerLayerDown => !carries,
         _ => false,
     }
