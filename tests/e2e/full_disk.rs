@@ -22,7 +22,8 @@ pub fn trials() -> Vec<Trial> {
 
 /// The lab in a mount namespace of its own, in which `disk` is small; `shared` of the cache is not on it.
 fn lab_on(disk: &Path, size: &str, shared: &[&str], bench: &Bench) -> Output {
-    let mut script = format!("mount -t tmpfs -o size={size} none '{0}' && cd '{0}'", disk.display());
+    let mut script =
+        format!("mount -t tmpfs -o size={size},mode=0755 none '{0}' && cd '{0}'", disk.display());
     for part in shared {
         let whole = bench.cache.path(part);
         script += &format!(" && mkdir {part} && mount --bind '{}' {part}", whole.display());
