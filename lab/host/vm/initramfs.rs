@@ -89,7 +89,11 @@ pub fn build(
         let scratch = cache.scratch()?;
         let partial = scratch.path("cpio");
         pack(&partial, bytes, (&files, extras))?;
-        // In the place of a damaged one, or of the same that another lab has packed meanwhile, which it may be using.
+        // rename(2) replaces a damaged image, and the same image that another lab has packed meanwhile and may be using,
+        // but no directory.
+        if path.is_dir() {
+            cache.remove(&path)?;
+        }
         scratch.publish_checked(&partial, &path)?;
         cache.evict("initramfs", IMAGES_BYTES_MAX)?;
     }
