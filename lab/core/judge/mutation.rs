@@ -397,7 +397,7 @@ qdisc = { kind = "pfifo", limit = 0 }
     )]
     #[case(
         "flow = \"f\"\nfield = \"lost\"\nequals = 9",
-        "nothing broken; egress clsact filter of node:bond0"
+        "nothing broken; egress clsact filter of node:bond0; half of the frames"
     )]
     #[case(
         "flow = \"f\"\nfield = \"sent\"\nequals = 9",
