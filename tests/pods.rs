@@ -3,15 +3,19 @@
 use std::fs;
 use std::path::Path;
 
-use lab::plan::Plan;
-use lab::plan::lower::lower;
+use lab::plan::lower::{lower, lower_with};
 use lab::plan::op::Op;
+use lab::plan::{Plan, Programs, RunOptions};
 use lab::topology::Topology;
 
 fn topology(name: &str) -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/pods/{name}.toml"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Topology::parse(name, &format!("{name}.toml"), &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn by_programs() -> RunOptions {
+    RunOptions { programs: Programs::Always, ..RunOptions::default() }
 }
 
 fn every_key() -> Topology {
@@ -59,9 +63,8 @@ fn addresses_that_a_pod_asks_for_are_given_to_it() {
 /// libcni's `injectRuntimeConfig()`: what a program reads.
 #[test]
 fn programs_are_reported_what_a_pod_asks_for() {
-    let mut topology = topology("requests");
-    topology.run_programs(|_| true);
-    let json = serde_json::to_string(&lower(&topology)).expect("a plan is plain data");
+    let json = serde_json::to_string(&lower_with(&topology("requests"), &by_programs()))
+        .expect("a plan is plain data");
     for expected in [
         r#"\"runtimeConfig\":{\"ips\":[\"10.0.0.5/24\"],\"mac\":\"02:00:5e:00:53:05\"}"#,
         r#"\"runtimeConfig\":{\"ips\":[\"10.1.0.9\"]}"#,
@@ -72,9 +75,7 @@ fn programs_are_reported_what_a_pod_asks_for() {
 
 #[test]
 fn any_plugin_can_be_its_own_program() {
-    let mut topology = every_key();
-    topology.run_programs(|_| true);
-    let plan = lower(&topology).to_string();
+    let plan = lower_with(&every_key(), &by_programs()).to_string();
     for name in ["bond", "sriov", "macvlan", "vlan", "bridge", "host-device"] {
         assert!(plan.contains(&format!("run {name} ADD")), "{name} is not run");
     }

@@ -7,6 +7,7 @@ mod import;
 mod ledger;
 mod lowering;
 mod pods;
+mod run_options;
 mod streams;
 mod tidy;
 mod topology;

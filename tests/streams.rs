@@ -79,7 +79,8 @@ impl Stream {
             accelerator: "tcg".into(),
             clock: "real".into(),
         };
-        let verdict = verdict::judge(&self.topology, &account, Running::of(KERNEL, KERNEL));
+        let verdict =
+            verdict::judge(&self.topology, &self.plan.options, &account, Running::of(KERNEL, KERNEL));
         let name = &self.topology.name;
         let document = Document::finished(name, kernel, &account, &verdict, Timing::default());
         let flows = document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| {

@@ -21,6 +21,8 @@ use lab::host::vm::accel::Choice;
 use lab::host::vm::qemu::Qemu;
 use lab::judge::outcome::Outcome;
 use lab::plan;
+use lab::plan::RunOptions;
+use lab::plan::lower::lower_with;
 use lab::report::bisect::{Anchor, Boundary, Class, Found, Refused, Tested, search, series};
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
@@ -74,6 +76,7 @@ enum Candidate {
 struct Oracle<'a> {
     args: &'a BisectArgs,
     topology: Topology,
+    options: RunOptions,
     cache: Cache,
     flavour: Flavour,
     bench: Option<Bench>,
@@ -99,6 +102,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
     let mut oracle = Oracle {
         args,
         topology,
+        options: RunOptions::default(),
         cache: provision::cache()?,
         flavour,
         bench: None,
@@ -192,12 +196,12 @@ impl Oracle<'_> {
     /// Substitutes for emulated NICs that are not to be had, on all kernels alike: what is compared is made of the same.
     fn substitution(&mut self) {
         let lacks_drivers = self.flavour == Flavour::Cloud && plan::needs_drivers(&self.topology);
-        if lacks_drivers {
-            substitutes::for_all(&mut self.topology);
-        } else if let Ok(qemu) = Qemu::find() {
-            substitutes::for_qemu(&qemu, &mut self.topology);
-        }
-        if !self.topology.used_fallback {
+        self.options.used_fallback = if lacks_drivers {
+            substitutes::for_all(&mut self.topology)
+        } else {
+            Qemu::find().is_ok_and(|qemu| substitutes::for_qemu(&qemu, &mut self.topology))
+        };
+        if !self.options.used_fallback {
             return;
         }
         let substitutions: Vec<String> =
@@ -330,9 +334,10 @@ impl Oracle<'_> {
             None => Bench::new(self.args.accel, false, kernel, args, self.cache.clone())?,
         };
         let machine = bench.machine(kernel);
-        let document = match runner::run_in_machine(&self.topology, &machine) {
+        let plan = lower_with(&self.topology, &self.options);
+        let document = match runner::carry_out_in_machine(&self.topology, &plan, &machine) {
             Ok(run) => run.document,
-            Err(error) => runner::unstarted(&self.topology, &machine, &error.into()),
+            Err(error) => runner::unstarted(&self.topology, &plan, &machine, &error.into()),
         };
         self.bench = Some(bench);
         Ok(document)

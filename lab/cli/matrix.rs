@@ -28,6 +28,8 @@ use lab::host::vm::accel::Choice;
 use lab::judge::outcome::Outcome;
 use lab::net::clean;
 use lab::plan;
+use lab::plan::lower::lower_with;
+use lab::plan::{Plan, RunOptions};
 use lab::report::document::Document;
 use lab::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
 use lab::report::{grid, junit, ktap, snapshot};
@@ -124,8 +126,10 @@ pub enum Format {
 
 /// A topology and where it is from.
 pub struct Source {
-    /// As read.
+    /// As read, or with substitutes for emulated NICs that QEMU has not.
     pub topology: Topology,
+    /// Whether it has such substitutes.
+    pub used_fallback: bool,
     /// With substitutes for emulated NICs, on kernels of which no build has their drivers.
     pub substituted: Option<Topology>,
     /// From the top of a checkout.
@@ -153,6 +157,15 @@ impl Shared {
         let Source { topology, substituted, .. } = &self.sources[source];
         let substituted = substituted.as_ref().filter(|_| lacks_drivers(&self.pins[kernel], &self.all_pins));
         substituted.unwrap_or(topology)
+    }
+
+    /// What is done there.
+    fn plan(&self, source: usize, kernel: usize) -> Plan {
+        let topology = self.topology(source, kernel);
+        let is_own = std::ptr::eq(topology, &self.sources[source].topology);
+        let used_fallback = !is_own || self.sources[source].used_fallback;
+        let options = RunOptions { used_fallback, ..RunOptions::default() };
+        lower_with(topology, &options).repeated(self.repeat)
     }
 
     /// The build with drivers, for a topology that needs it.
@@ -206,11 +219,10 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         eprintln!("note: {note}");
     }
     for source in &mut sources {
-        bench.substitution(&mut source.topology);
+        source.used_fallback = bench.substitution(&mut source.topology);
         if chosen.iter().any(|pin| lacks_drivers(pin, &pins)) && plan::needs_drivers(&source.topology) {
             let mut topology = source.topology.clone();
-            substitutes::for_all(&mut topology);
-            source.substituted = Some(topology).filter(|topology| topology.used_fallback);
+            source.substituted = substitutes::for_all(&mut topology).then_some(topology);
         }
     }
     let accepted = Accepted::of(args, &sources)?;
@@ -263,7 +275,10 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
                 other.file, topology.name
             )));
         }
-        sources.insert(topology.name.clone(), Source { topology, substituted: None, file });
+        sources.insert(
+            topology.name.clone(),
+            Source { topology, used_fallback: false, substituted: None, file },
+        );
     }
     Ok(sources.into_values().collect())
 }
@@ -351,7 +366,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
         .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
         .filter_map(|(source, kernel)| {
-            let key = (kernel, runner::machine_of(shared.topology(source, kernel)));
+            let key = (kernel, runner::machine_of(&shared.plan(source, kernel)));
             Some((source, kernel, ready.get(&key)?.clone()))
         })
         .collect();
@@ -374,7 +389,8 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
                 let (source, kernel) = places[index];
                 let document = result.clone().unwrap_or_else(|panic| {
                     let machine = shared.bench.machine(shared.kernel(source, kernel));
-                    runner::failed(shared.topology(source, kernel), &machine, &panic)
+                    let (topology, plan) = (shared.topology(source, kernel), shared.plan(source, kernel));
+                    runner::failed(topology, &plan, &machine, &panic)
                 });
                 let was_run = shared.why_not(source, kernel).is_none();
                 let cell = accepted.judge(document, &sources[source].file, was_run);
@@ -434,7 +450,7 @@ fn prepare(
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
     for source in 0..shared.sources.len() {
         for kernel in 0..shared.kernels.len() {
-            let modules = runner::machine_of(shared.topology(source, kernel));
+            let modules = runner::machine_of(&shared.plan(source, kernel));
             machines.entry((kernel, modules)).or_insert(source);
         }
     }
@@ -448,7 +464,8 @@ fn prepare(
             return Ok(None);
         }
         let machine = worker.bench.machine(worker.kernel(source, kernel));
-        runner::prepare(worker.topology(source, kernel), &machine).map_err(Arc::new)
+        let (topology, plan) = (worker.topology(source, kernel), worker.plan(source, kernel));
+        runner::prepare(topology, &plan, &machine).map_err(Arc::new)
     };
     let done = run_all(list, jobs, work, interrupt, |event| match event {
         Event::Started { index } => {
@@ -480,19 +497,18 @@ fn prepare(
 
 fn run_cell(shared: &Shared, (source, kernel, ready): &(usize, usize, Ready)) -> Document {
     let begun = Instant::now();
-    let topology = shared.topology(*source, *kernel);
+    let (topology, plan) = (shared.topology(*source, *kernel), shared.plan(*source, *kernel));
     let machine = shared.bench.machine(shared.kernel(*source, *kernel));
     if let Some(why) = shared.why_not(*source, *kernel) {
-        return runner::skipped(topology, &machine, why);
+        return runner::skipped(topology, &plan, &machine, why);
     }
     if let Err(why) = ready {
-        return runner::unstarted(topology, &machine, why);
+        return runner::unstarted(topology, &plan, &machine, why);
     }
-    let plan = lab::plan::lower::lower(topology).repeated(shared.repeat);
     let run = runner::carry_out_in_machine(topology, &plan, &machine);
     let mut document = match run {
         Ok(run) => run.document,
-        Err(error) => runner::unstarted(topology, &machine, &error.into()),
+        Err(error) => runner::unstarted(topology, &plan, &machine, &error.into()),
     };
     drivers::explain(&mut document, topology, &shared.pins[*kernel], &shared.all_pins);
     document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);

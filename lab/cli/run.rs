@@ -22,7 +22,8 @@ use lab::judge::mutation;
 use lab::judge::outcome::Outcome;
 use lab::net::clean;
 use lab::plan;
-use lab::plan::Plan;
+use lab::plan::lower::lower_with;
+use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::{markdown, snapshot, terminal};
 use lab::topology::Topology;
 
@@ -125,29 +126,23 @@ enum Format {
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
-    carry_out(args, |topology| Ok(lab::plan::lower::lower(topology)), about)
+    carry_out(args, |topology, options| Ok(lower_with(topology, options)), about)
 }
 
-/// Reads a topology, carries out a plan that is made of it, and prints the result; `text` renders it for people.
+/// Reads a topology, carries out a plan that is made of it and of the run's options, and prints the result; `text` renders
+/// it for people.
 pub fn carry_out(
     args: &RunArgs,
-    lower: impl FnOnce(&Topology) -> Result<Plan, Failure>,
+    lower: impl FnOnce(&Topology, &RunOptions) -> Result<Plan, Failure>,
     text: impl FnOnce(&Topology, &Run) -> String,
 ) -> Result<ExitCode, Failure> {
     let begun = Instant::now();
-    let topology = read(&args.topology)?;
-    let mut topology = if args.prove { with_mutants(args, topology)? } else { topology };
-    topology.scenario.unobserved = args.no_observer;
+    let mut topology = read(&args.topology)?;
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
-    choose_programs(args, is_here, &mut topology);
-    if is_here {
-        substitutes::for_all(&mut topology);
-    } else if let Ok(qemu) = Qemu::find() {
-        substitutes::for_qemu(&qemu, &mut topology);
-    }
-    let plan = lower(&topology)?.repeated(args.repeat);
+    let options = options(args, is_here, &mut topology)?;
+    let plan = lower(&topology, &options)?.repeated(args.repeat);
     let mut run = if is_here {
         runner::carry_out_here(&topology, &plan, Timeouts::default())?
     } else {
@@ -180,29 +175,50 @@ fn write_records(path: &Path, run: &Run) -> Result<(), file::FileError> {
     fs::write(path, run.records.iter().map(line).collect::<String>()).at("write", path)
 }
 
-/// With what must break each expectation; there has to be one.
-fn with_mutants(args: &RunArgs, topology: Topology) -> Result<Topology, Failure> {
-    let topology = mutation::with_mutants(topology);
+/// How the topology is run, which gets substitutes here for NICs that are not to be had. Mutants are made last: of what runs.
+fn options(args: &RunArgs, is_here: bool, topology: &mut Topology) -> Result<RunOptions, Failure> {
+    let used_fallback = if is_here {
+        substitutes::for_all(topology)
+    } else {
+        Qemu::find().is_ok_and(|qemu| substitutes::for_qemu(&qemu, topology))
+    };
+    let mutation = if args.prove { Some(mutation(args, topology)?) } else { None };
+    Ok(RunOptions {
+        mutation,
+        unobserved: args.no_observer,
+        used_fallback,
+        programs: programs(args, is_here, topology),
+    })
+}
+
+/// What must break each expectation; there has to be one.
+fn mutation(args: &RunArgs, topology: &Topology) -> Result<Mutation, Failure> {
+    let mutation = mutation::of(topology);
     // Evidence is proven too, by an explanation that does not fit it.
-    if topology.scenario.mutation_targets.is_empty() && topology.scenario.report.is_none() {
+    if mutation.targets.is_empty() && topology.scenario.report.is_none() {
         return Err(Failure::invalid(format!(
             "error: {} expects nothing and waits for nothing: there is nothing to prove\nhint: add an [[expect]], or leave \
              --prove away",
             args.topology.display()
         )));
     }
-    Ok(topology)
+    Ok(mutation)
 }
 
 /// Who attaches pods. Programs are not run on this kernel.
-fn choose_programs(args: &RunArgs, is_here: bool, topology: &mut Topology) {
+fn programs(args: &RunArgs, is_here: bool, topology: &Topology) -> Programs {
     let folder = folder_of(args);
-    let has = |name| !is_here && plugins::has(folder.as_deref(), name);
     match args.cni {
-        None => {}
-        Some(Cni::Own) => topology.run_programs(|_| false),
-        Some(Cni::Real) => topology.run_programs(|_| true),
-        Some(Cni::Auto) => topology.run_programs(|network| network.programs().all(has)),
+        None => Programs::AsWritten,
+        Some(Cni::Own) => Programs::Never,
+        Some(Cni::Real) => Programs::Always,
+        Some(Cni::Auto) if is_here => Programs::Never,
+        Some(Cni::Auto) => {
+            let attached = topology.attachments.by_step.values().flat_map(|attachment| &attachment.delegates);
+            let programs = attached.flat_map(|attached| attached.network.programs());
+            let there = programs.filter(|name| plugins::has(folder.as_deref(), name));
+            Programs::WhereThere(there.map(str::to_owned).collect())
+        }
     }
 }
 

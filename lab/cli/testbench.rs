@@ -48,9 +48,9 @@ impl Bench {
         })
     }
 
-    /// Puts substitutes in the place of the NICs that its QEMU has not.
-    pub fn substitution(&self, topology: &mut Topology) {
-        substitutes::for_qemu(&self.qemu, topology);
+    /// Puts substitutes in the place of the NICs that its QEMU has not; whether there are any.
+    pub fn substitution(&self, topology: &mut Topology) -> bool {
+        substitutes::for_qemu(&self.qemu, topology)
     }
 
     /// A machine with this kernel.

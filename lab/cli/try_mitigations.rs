@@ -25,7 +25,7 @@ pub struct TryArgs {
 
 /// Tries every mitigation of a topology.
 pub fn attempt(args: &TryArgs) -> Result<ExitCode, Failure> {
-    let lower = |topology: &lab::topology::Topology| {
+    let lower = |topology: &lab::topology::Topology, options: &lab::plan::RunOptions| {
         let scenario = &topology.scenario;
         if scenario.report.is_none() || scenario.mitigations.is_empty() {
             let text = format!(
@@ -35,7 +35,7 @@ pub fn attempt(args: &TryArgs) -> Result<ExitCode, Failure> {
             );
             return Err(Failure::invalid(text));
         }
-        Ok(lab::plan::lower::lower_attempts(topology, args.all))
+        Ok(lab::plan::lower::lower_attempts(topology, options, args.all))
     };
     carry_out(&args.run, lower, |_, run| terminal::render_fixes(&run.document))
 }

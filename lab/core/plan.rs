@@ -19,6 +19,7 @@ pub(crate) mod need;
 pub mod op;
 pub mod record;
 pub(crate) mod repeat;
+pub mod run_options;
 pub(crate) mod settled;
 pub(crate) mod text;
 pub(crate) mod timing;
@@ -33,11 +34,11 @@ pub use crate::plan::mutant_order::{MutantOrder, OrderMutants};
 pub use crate::plan::mutants::plain;
 pub use crate::plan::need::{Need, needs_drivers, needs_netdevsim};
 pub use crate::plan::repeat::REPETITIONS_MAX;
+pub use crate::plan::run_options::{Mutation, Programs, RunOptions};
 
 use crate::net::nic::Slot;
 use crate::plan::build::build;
 use crate::plan::op::Op;
-use crate::topology::mutant::MutationTarget;
 use crate::topology::scenario::Flow;
 
 /// Everything a guest has to know.
@@ -53,9 +54,9 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
-    /// Whether the drop tracepoint is left alone: to measure what watching costs.
+    /// How it is run.
     #[serde(default)]
-    pub unobserved: bool,
+    pub options: RunOptions,
     /// Flows, by number.
     pub flows: Vec<FlowPlan>,
     /// Trials, by number. Each stands in namespaces of its own.
@@ -63,9 +64,6 @@ pub struct Plan {
     /// How often they are there, one round after the other.
     #[serde(default = "repeat::once", skip_serializing_if = "repeat::is_once")]
     pub repetitions: NonZeroU16,
-    /// What mutant trials are to break; none of them runs when that is done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mutation_targets: Vec<MutationTarget>,
 }
 
 /// A flow with everything its sender and receiver need.

@@ -24,7 +24,7 @@ use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::route::{Neighbour, Route};
 use crate::net::sysctl::Sysctl;
 use crate::topology::check::{limits, selectors};
-use crate::topology::cni::{Attachment, Attachments, Network};
+use crate::topology::cni::{Attachment, Attachments};
 use crate::topology::parse::read;
 use crate::topology::scenario::{Scenario, Step};
 use crate::topology::substitute::Substitution;
@@ -46,8 +46,6 @@ pub struct Topology {
     pub attachments: Attachments,
     /// What is in the place of NICs.
     pub substitutions: Vec<Substitution>,
-    /// Whether they are there for want of NICs that the file asks for.
-    pub used_fallback: bool,
     /// What happens on it.
     pub scenario: Scenario,
 }
@@ -89,15 +87,6 @@ impl Topology {
     /// A device that is there from the start, or once a pod is attached.
     pub fn link(&self, device: &DeviceRef) -> Option<&Link> {
         self.links.get(device).or_else(|| self.attachments.devices.get(device))
-    }
-
-    /// Has the plugins of each network that `chooses` run by their own programs, and those of the others by the lab.
-    pub fn run_programs(&mut self, chooses: impl Fn(&Network) -> bool) {
-        self.each_attachment(|attachment| {
-            for attached in &mut attachment.delegates {
-                attached.network.real = chooses(&attached.network);
-            }
-        });
     }
 
     /// Changes all that is attached: by its step's number, and in the step itself.

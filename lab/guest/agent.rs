@@ -158,7 +158,7 @@ fn carry_out(
     writer: impl Write,
     order: OrderMutants,
 ) -> Result<(), AgentError> {
-    if plan.unobserved {
+    if plan.options.unobserved {
         // It ends with its file descriptors.
         prepared.observer = Err("switched off with --no-observer".to_owned());
     }

@@ -24,12 +24,13 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::name::DeviceRef;
 use crate::net::qdisc::Qdisc;
 use crate::net::version::Running;
-use crate::plan::Role;
+use crate::plan::{Mutation, Role};
 use crate::topology::Topology;
 use crate::topology::condition::{Condition, FlowField, Subject};
 use crate::topology::fault::{Fault, FilterKind, Hook};
 use crate::topology::mutant::{Mutant, MutationTarget};
 use crate::topology::scenario::Step;
+use crate::topology::substitute::set_down;
 
 /// ETH_MIN_MTU: the lab's frames do not fit.
 const MTU_MIN: u32 = 68;
@@ -53,20 +54,17 @@ pub struct Proof {
     pub tried: Vec<String>,
 }
 
-/// The topology with the mutant trials that its expectations need.
-pub fn with_mutants(mut topology: Topology) -> Topology {
+/// The mutants that the expectations of a topology need. It has its substitutes already: a mutant is one of what runs.
+pub fn of(topology: &Topology) -> Mutation {
     let mut mutants: Vec<Mutant> = Vec::new();
     let waited = topology.scenario.steps.iter().filter_map(awaited);
-    let mut mutation_targets = Vec::new();
+    let mut targets = Vec::new();
     for condition in topology.scenario.expect.iter().chain(waited) {
-        let meant = mutants_of(&topology, condition).into_iter();
+        let meant = mutants_of(topology, condition).into_iter();
         let places = meant.map(|mutant| place_of(mutant, &mut mutants)).collect();
-        mutation_targets.push(MutationTarget { condition: condition.clone(), mutants: places });
+        targets.push(MutationTarget { condition: condition.clone(), mutants: places });
     }
-    topology.scenario.mutants = mutants;
-    topology.scenario.mutation_targets = mutation_targets;
-    topology.scenario.to_prove = true;
-    topology
+    Mutation { mutants, targets }
 }
 
 /// Its place among all, which it has from now on.
@@ -84,12 +82,9 @@ fn awaited(step: &Step) -> Option<&Condition> {
     }
 }
 
-/// Holds what is stated against the trials in which it must not hold; nothing unless that was asked for.
+/// Holds what is stated against the trials in which it must not hold.
 pub fn prove(topology: &Topology, account: &Account, tried: &[Tried], kernel: Option<Running>) -> Vec<Proof> {
     let scenario = &topology.scenario;
-    if !scenario.to_prove {
-        return Vec::new();
-    }
     let mut proofs: Vec<Proof> = scenario
         .expect
         .iter()
@@ -254,7 +249,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
         }
         Subject::Routes { .. } | Subject::IpAddrOutput { .. } => {
             found.push(Mutant::Undone);
-            let devices = links_of(topology).map(|link| Fault::Down { device: link.device.clone() });
+            let devices = links_of(topology).map(|link| set_down(topology, &link.device));
             found.extend(devices.map(Mutant::Broken).take(ROUTES_TRIED));
         }
         Subject::Refused { .. } => {}
@@ -288,7 +283,7 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
     match layer {
         "qdisc" => vec![Mutant::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
         "tc" => vec![Mutant::Broken(egress(&here))],
-        "socket" => vec![Mutant::Broken(Fault::Down { device: flow.from.clone() })],
+        "socket" => vec![Mutant::Broken(set_down(topology, &flow.from))],
         "peer" => {
             carriers(topology, &flow.from).iter().filter_map(|port| too_small(topology, port)).collect()
         }
@@ -355,6 +350,8 @@ fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef
 mod tests {
     use super::*;
     use crate::judge::mutation::state::opposite;
+    use crate::plan::lower::lower_with;
+    use crate::plan::{Plan, RunOptions};
     use crate::topology::condition::Bounds;
 
     const STACK: &str = r#"
@@ -380,14 +377,20 @@ device = "node:p0"
 qdisc = { kind = "pfifo", limit = 0 }
 "#;
 
-    fn armed(rest: &str) -> Topology {
+    fn armed(rest: &str) -> (Mutation, Plan) {
         armed_at_rest(&format!("{TRAFFIC}{rest}"))
     }
 
     /// Without a flow and a fault.
-    fn armed_at_rest(rest: &str) -> Topology {
-        let text = format!("{STACK}{rest}");
-        with_mutants(Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}")))
+    fn armed_at_rest(rest: &str) -> (Mutation, Plan) {
+        armed_as(&format!("{STACK}{rest}"))
+    }
+
+    fn armed_as(text: &str) -> (Mutation, Plan) {
+        let topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let mutation = of(&topology);
+        let options = RunOptions { mutation: Some(mutation.clone()), ..RunOptions::default() };
+        (mutation, lower_with(&topology, &options))
     }
 
     #[rstest::rstest]
@@ -423,12 +426,11 @@ qdisc = { kind = "pfifo", limit = 0 }
     )]
     #[case("flow = \"f\"\nerrno = \"EIO\"\nequals = 0\nbroken_by = \"full\"", "full from the start")]
     fn what_an_expectation_looks_at_decides_what_is_broken(#[case] expect: &str, #[case] expected: &str) {
-        let topology =
+        let (mutation, plan) =
             armed(&format!("[[step]]\ninject = \"full\"\n[[step]]\nflood = \"f\"\n[[expect]]\n{expect}\n"));
-        let labels = topology.scenario.mutants.iter().map(ToString::to_string);
+        let labels = mutation.mutants.iter().map(ToString::to_string);
         let labels: Vec<String> = labels.map(|label| label.replace("only this broken: ", "")).collect();
         assert_eq!(labels.join("; "), expected);
-        let plan = crate::plan::lower::lower(&topology);
         let roles: Vec<&Role> = plan.trials.iter().map(|trial| &trial.role).collect();
         assert_eq!(roles.len(), 1 + labels.len(), "{roles:?}");
     }
@@ -437,9 +439,8 @@ qdisc = { kind = "pfifo", limit = 0 }
     fn a_refusal_is_broken_by_a_device_without_options() {
         let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
                     [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
-        let topology = armed_at_rest(text);
-        assert_eq!(topology.scenario.mutants, [Mutant::Plain("node:bond1".parse().unwrap())]);
-        let plan = crate::plan::lower::lower(&topology);
+        let (mutation, plan) = armed_at_rest(text);
+        assert_eq!(mutation.mutants, [Mutant::Plain("node:bond1".parse().unwrap())]);
         let made = plan.trials[1].ops.iter().find_map(|op| match op {
             crate::plan::op::Op::Create { link, .. } if link.device.name.as_str() == "bond1" => {
                 Some(link.clone())
@@ -474,9 +475,8 @@ index = 1
         #[case] still_set: &[u8],
     ) {
         let text = format!("{VF}[[expect]]\n{expect}\n");
-        let topology = with_mutants(Topology::parse("t", "t.toml", &text).unwrap());
-        assert_eq!(topology.scenario.mutants, [Mutant::Plain(plain.parse().unwrap())]);
-        let plan = crate::plan::lower::lower(&topology);
+        let (mutation, plan) = armed_as(&text);
+        assert_eq!(mutation.mutants, [Mutant::Plain(plain.parse().unwrap())]);
         let set = plan.trials[1].ops.iter().filter_map(|op| match op {
             crate::plan::op::Op::SetVf { index, .. } => Some(*index),
             _ => None,
@@ -486,13 +486,13 @@ index = 1
 
     #[test]
     fn an_address_is_broken_by_a_strangers() {
-        let topology = armed_at_rest("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
-        let mutation_targets = &topology.scenario.mutation_targets;
-        assert_eq!(mutation_targets.len(), 1);
+        let (mutation, plan) =
+            armed_at_rest("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
+        assert_eq!(mutation.targets.len(), 1);
         let stranger = Mutant::Readdressed("node:p0".parse().unwrap());
-        let place = topology.scenario.mutants.iter().position(|one| *one == stranger).unwrap();
-        assert!(mutation_targets[0].mutants.contains(&place));
-        let acts = &crate::plan::lower::lower(&topology).trials[1 + place].ops;
+        let place = mutation.mutants.iter().position(|one| *one == stranger).unwrap();
+        assert!(mutation.targets[0].mutants.contains(&place));
+        let acts = &plan.trials[1 + place].ops;
         let [.., crate::plan::op::Op::Address { device, .. }, crate::plan::op::Op::Count(_)] = &acts[..]
         else {
             panic!("it is the last thing done: {acts:?}")

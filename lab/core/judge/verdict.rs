@@ -16,8 +16,8 @@ use crate::net::ip_address::IpAddrOutput;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::net::version::Running;
-use crate::plan::Role;
 use crate::plan::record::OpError;
+use crate::plan::{Role, RunOptions};
 use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
 use crate::topology::mutant::Mutant;
@@ -55,7 +55,12 @@ pub struct Verdict {
 }
 
 /// Judges a closed account of a run on a kernel; of a kernel whose version is not known, what has a `when` is `error`.
-pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) -> Verdict {
+pub fn judge(
+    topology: &Topology,
+    options: &RunOptions,
+    account: &Account,
+    kernel: Option<Running>,
+) -> Verdict {
     let scenario = &topology.scenario;
     let mut checks = Vec::new();
     for trial in &account.trials {
@@ -89,7 +94,8 @@ pub fn judge(topology: &Topology, account: &Account, kernel: Option<Running>) ->
     // A run in which nothing that the file asks for was judged shows nothing.
     let is_idle = !checks.is_empty() && checks.iter().all(|check| check.outcome == Outcome::Skip);
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
-    let proofs = mutation::prove(topology, account, &tried, kernel);
+    let is_proven = options.mutation.is_some();
+    let proofs = if is_proven { mutation::prove(topology, account, &tried, kernel) } else { Vec::new() };
     checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error

@@ -8,6 +8,7 @@ use crate::plan::build::build;
 use crate::plan::moment::When;
 use crate::plan::need::needs;
 use crate::plan::op::{Broken, Op};
+use crate::plan::run_options::RunOptions;
 use crate::plan::{FlowPlan, Plan, Role, Trial, mitigation, mutants, repeat, timing};
 use crate::topology::Topology;
 use crate::topology::fault::Fault;
@@ -17,20 +18,25 @@ use crate::topology::scenario::{Flow, Hypothesis, Report, Socket, Step};
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 pub(crate) const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
-/// Lowers a checked topology.
+/// Lowers a checked topology that is run as its file says.
 pub fn lower(topology: &Topology) -> Plan {
+    lower_with(topology, &RunOptions::default())
+}
+
+/// Lowers a checked topology, and how it is run.
+pub fn lower_with(topology: &Topology, options: &RunOptions) -> Plan {
     let asked = |report: &Report, mitigation: &Mitigation| {
         report.evidence.iter().any(|item| item.under.as_ref() == Some(&mitigation.name))
     };
-    plan(topology, |_| true, asked)
+    plan(topology, options, |_| true, asked)
 }
 
 /// Lowers a checked topology to what tries every mitigation, under each cause that its author says fits; `all` is under
 /// each cause.
-pub fn lower_attempts(topology: &Topology, all: bool) -> Plan {
+pub fn lower_attempts(topology: &Topology, options: &RunOptions, all: bool) -> Plan {
     let says_none = topology.scenario.hypotheses.iter().all(|hypothesis| hypothesis.fits.is_none());
     let wanted = |hypothesis: &Hypothesis| all || says_none || hypothesis.fits == Some(true);
-    let mut plan = plan(topology, wanted, |_, _| true);
+    let mut plan = plan(topology, options, wanted, |_, _| true);
     plan.trials.retain(|trial| trial.role != Role::Main);
     plan
 }
@@ -40,26 +46,26 @@ pub fn lower_standing(topology: &Topology) -> Plan {
     let mut topology = topology.clone();
     let scenario = &mut topology.scenario;
     scenario.faults.clear();
-    scenario.mutants.clear();
     scenario.mitigations.clear();
     Plan {
         topology: topology.name.clone(),
-        needs: needs(&topology),
+        needs: needs(&topology, &[]),
         slots: nic::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
-        unobserved: true,
+        options: RunOptions { unobserved: true, ..RunOptions::default() },
         flows: Vec::new(),
         trials: vec![Trial { role: Role::Main, ops: build(&topology) }],
         repetitions: repeat::once(),
-        mutation_targets: Vec::new(),
     }
 }
 
 pub(crate) fn plan(
     topology: &Topology,
+    options: &RunOptions,
     wanted: impl Fn(&Hypothesis) -> bool,
     tried: impl Fn(&Report, &Mitigation) -> bool,
 ) -> Plan {
+    let topology = &*options.with_programs(topology);
     let scenario = &topology.scenario;
     let flows = scenario.flows.values().map(|flow| plan_flow(topology, flow)).collect();
     let mut trials = Vec::new();
@@ -78,16 +84,15 @@ pub(crate) fn plan(
     }
     let mut plan = Plan {
         topology: topology.name.clone(),
-        needs: needs(topology),
+        needs: needs(topology, options.mutants()),
         slots: nic::slots(&topology.links),
         ipv6: topology.uses_ipv6(),
-        unobserved: scenario.unobserved,
+        options: options.clone(),
         flows,
         trials,
         repetitions: repeat::once(),
-        mutation_targets: scenario.mutation_targets.clone(),
     };
-    mutants::add(topology, &mut plan);
+    mutants::add(topology, options.mutants(), &mut plan);
     plan
 }
 

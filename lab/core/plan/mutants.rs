@@ -15,9 +15,9 @@ use crate::plan::{Plan, Role, build};
 use crate::topology::Topology;
 use crate::topology::cni::{Attachment, Delegate};
 use crate::topology::condition::Subject;
-use crate::topology::fault::Fault;
 use crate::topology::mutant::Mutant;
 use crate::topology::scenario::{Flow, Socket, Step};
+use crate::topology::substitute::set_down;
 
 /// For a state that a fault brings about: miimon and linkwatch.
 const STATE_WITHIN_MS: u32 = 3_000;
@@ -29,8 +29,8 @@ const SPARE: [&str; 2] = [".spare0", ".spare1"];
 const STRANGE_MAC: Mac = Mac([0x02, 0, 0x5e, 0xff, 0xff, 3]);
 
 /// Adds the mutant trials of a topology to its plan.
-pub fn add(topology: &Topology, plan: &mut Plan) {
-    for mutant in &topology.scenario.mutants {
+pub fn add(topology: &Topology, mutants: &[Mutant], plan: &mut Plan) {
+    for mutant in mutants {
         let ops = ops(topology, mutant, plan);
         plan.trials.push(crate::plan::Trial { role: Role::Mutant(mutant.to_string()), ops });
     }
@@ -249,7 +249,7 @@ fn spare(near: &DeviceRef, far: &DeviceRef) -> Op {
 fn replug(topology: &Topology, device: &DeviceRef) -> Vec<Op> {
     let is_cable = |link: &&Link| link.device.ns == device.ns && matches!(link.kind, LinkKind::Veth { .. });
     let cables = topology.links.values().filter(is_cable).map(|link| link.device.clone());
-    let down = |device: DeviceRef| ("unplug".to_owned(), Fault::Down { device });
+    let down = |device: DeviceRef| ("unplug".to_owned(), set_down(topology, &device));
     let mut acts: Vec<Op> = cables.map(down).map(|(name, fault)| Op::Inject { name, fault }).collect();
     acts.push(Op::Pause(STATE_WITHIN_MS / 10));
     let (name, fault) = down(device.clone());

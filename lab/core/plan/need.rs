@@ -139,16 +139,16 @@ impl Need {
 
 /// Whether a topology needs drivers that a kernel built for virtual machines lacks.
 pub fn needs_drivers(topology: &Topology) -> bool {
-    needs(topology).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
+    needs(topology, &[]).iter().any(|need| matches!(need, Need::Gadget | Need::Driver(_)))
 }
 
 /// Whether a topology needs a module that is built from the kernel's source.
 pub fn needs_netdevsim(topology: &Topology) -> bool {
-    needs(topology).iter().any(|need| matches!(need, Need::Netdevsim { .. }))
+    needs(topology, &[]).iter().any(|need| matches!(need, Need::Netdevsim { .. }))
 }
 
-/// What a topology needs, each once.
-pub fn needs(topology: &Topology) -> Vec<Need> {
+/// What a topology and the mutants of its run need, each once.
+pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
     let mut needs = BTreeSet::new();
     for link in topology.links.values() {
         match &link.kind {
@@ -195,7 +195,7 @@ pub fn needs(topology: &Topology) -> Vec<Need> {
     }
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    let mutant = topology.scenario.mutants.iter().filter_map(Mutant::fault);
+    let mutant = mutants.iter().filter_map(Mutant::fault);
     for fault in topology.scenario.faults.values().chain(mutant) {
         needs.extend(of_fault(fault));
     }

@@ -44,7 +44,7 @@ impl Display for Plan {
         for (number, Slot { device, driver, peer }) in self.slots.iter().enumerate() {
             writeln!(f, "slot {number} {driver} {device}, cable to slot {peer}")?;
         }
-        if self.unobserved {
+        if self.options.unobserved {
             writeln!(f, "drops are not watched")?;
         }
         if self.repetitions.get() > 1 {

@@ -18,7 +18,7 @@ use crate::judge::verdict::{Check, Verdict, title};
 use crate::net::kernel_log::KernelLog;
 use crate::net::link_state::LinkReport;
 use crate::net::switch_port::Substitute;
-use crate::plan::Role;
+use crate::plan::{Role, RunOptions};
 use crate::report::document::account::{flow_document, kernel_frames, moved_document, replaced_document};
 use crate::report::drawing::Structure;
 use crate::report::rounds::Repetitions;
@@ -454,9 +454,9 @@ impl Document {
 impl Document {
     /// Says what the topology that was run is made of, and what stood in for NICs and for plugins.
     #[must_use]
-    pub fn of_topology(self, topology: &Topology) -> Self {
+    pub fn of_topology(self, topology: &Topology, options: &RunOptions) -> Self {
         let substitutions = topology.substitutions.iter().map(ToString::to_string).collect();
-        let attachments = attachments(topology, |name| format!("program {name}"));
+        let attachments = attachments(topology, options, |name| format!("program {name}"));
         let is_switch = topology.substitutions.iter().any(|it| it.by == Substitute::Switch);
         let differences: &[&str] = if is_switch { &substitute::DIFFERENCES } else { &[] };
         let substitution_differences = differences.iter().map(|text| (*text).into()).collect();
@@ -465,7 +465,7 @@ impl Document {
             structure: Some(Structure::of(topology)),
             substitutions,
             substitution_differences,
-            used_fallback: topology.used_fallback,
+            used_fallback: options.used_fallback,
             attachments,
             ..self
         }
@@ -478,12 +478,16 @@ fn one_line(text: &str) -> String {
 }
 
 /// Who attaches the pods of a topology; `program` describes a plugin's own program by its name.
-pub fn attachments(topology: &Topology, program: impl Fn(&str) -> String) -> Vec<AttachmentDocument> {
+pub fn attachments(
+    topology: &Topology,
+    options: &RunOptions,
+    program: impl Fn(&str) -> String,
+) -> Vec<AttachmentDocument> {
     let attached = topology.scenario.steps.iter().filter_map(|step| match step {
         Step::Attach(attachment) => Some(attachment),
         _ => None,
     });
-    let by = |network: &Network| match network.real {
+    let by = |network: &Network| match options.runs_programs_of(network) {
         true => network.programs().map(&program).collect::<Vec<_>>().join(", "),
         false => "the lab's own implementation".into(),
     };

@@ -47,7 +47,7 @@ pub struct Network {
     pub resource: Vec<IfName>,
     /// What a runtime may ask of its plugins: keys of `capabilities` that are true.
     pub capabilities: Vec<String>,
-    /// Whether the plugin's own program is run instead of what the lab does in its place.
+    /// Whether the file says that the plugin's own program is run, instead of what the lab does in its place.
     pub real: bool,
     /// The configuration as JSON, for that program.
     pub json: String,

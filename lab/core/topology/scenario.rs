@@ -15,7 +15,6 @@ use crate::topology::mitigation::Mitigation;
 
 use crate::topology::condition::Condition;
 pub use crate::topology::fault::{Fault, FilterKind, Hook};
-use crate::topology::mutant::{Mutant, MutationTarget};
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
@@ -272,12 +271,4 @@ pub struct Scenario {
     pub hypotheses: Vec<Hypothesis>,
     /// What was tried against the report.
     pub mitigations: Vec<Mitigation>,
-    /// Whether it is to be proven that what is expected, waited for and observed can fail.
-    pub to_prove: bool,
-    /// Changes that are to break it; none unless that is to be proven.
-    pub mutants: Vec<Mutant>,
-    /// What each of them is for.
-    pub mutation_targets: Vec<MutationTarget>,
-    /// Whether drops are counted only, and the tracepoint is left alone.
-    pub unobserved: bool,
 }

@@ -10,9 +10,11 @@ use crate::host::file::{At, FileError};
 use crate::host::vm::checksum;
 use crate::host::vm::initramfs::Extra;
 use crate::net::inner_path::FileName;
+use crate::plan::RunOptions;
 use crate::report::document;
 use crate::report::document::AttachmentDocument;
 use crate::topology::Topology;
+use crate::topology::cni::Attached;
 
 /// Where Debian's containernetworking-plugins has its programs.
 const INSTALLED: &str = "/usr/lib/cni";
@@ -58,11 +60,12 @@ pub fn files(folder: &Path, names: &[String]) -> Result<Vec<Extra>, FileError> {
 }
 
 /// The attachments that are to be made by programs which are not there, as the reason why there is no run.
-pub fn lacking(topology: &Topology, folder: Option<&Path>) -> Option<String> {
+pub fn lacking(topology: &Topology, options: &RunOptions, folder: Option<&Path>) -> Option<String> {
     let place = folder.map_or_else(|| "no folder of plugins".into(), |folder| folder.display().to_string());
     let mut lines = Vec::new();
     for attachment in topology.attachments.by_step.values() {
-        for attached in attachment.delegates.iter().filter(|attached| attached.network.real) {
+        let is_run = |attached: &&Attached| options.runs_programs_of(&attached.network);
+        for attached in attachment.delegates.iter().filter(is_run) {
             for name in attached.network.programs().filter(|name| !has(folder, name)) {
                 let (pod, network) = (&attachment.pod, &attached.network.name);
                 let line = format!("{network} ({} of pod {pod}): no program `{name}`", attached.ifname);
@@ -82,8 +85,12 @@ pub fn lacking(topology: &Topology, folder: Option<&Path>) -> Option<String> {
 }
 
 /// Who attaches the pods of a topology, with the path and checksum of each program.
-pub fn attachments(topology: &Topology, folder: Option<&Path>) -> Vec<AttachmentDocument> {
-    document::attachments(topology, |name| {
+pub fn attachments(
+    topology: &Topology,
+    options: &RunOptions,
+    folder: Option<&Path>,
+) -> Vec<AttachmentDocument> {
+    document::attachments(topology, options, |name| {
         let path = folder.unwrap_or(Path::new("")).join(name);
         match fs::read(&path) {
             Ok(bytes) => {

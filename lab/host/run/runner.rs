@@ -26,7 +26,6 @@ use crate::net::version::Running;
 use crate::plan;
 use crate::plan::Plan;
 use crate::plan::bounds::Bounds;
-use crate::plan::lower::lower;
 use crate::plan::record::{Record, Request};
 use crate::report::document::{Document, KernelDocument, Timing};
 use crate::report::rounds;
@@ -112,18 +111,10 @@ pub enum RunError {
     Agent(#[source] std::io::Error),
 }
 
-/// Runs a topology in a machine.
-///
-/// # Errors
-/// When no machine could be started for a reason that is not the kernel's.
-pub fn run_in_machine(topology: &Topology, machine: &Machine<'_>) -> Result<Run, RunError> {
-    carry_out_in_machine(topology, &lower(topology), machine)
-}
-
 /// Carries out a plan of a topology in a machine.
 ///
 /// # Errors
-/// As [`run_in_machine`].
+/// When no machine could be started for a reason that is not the kernel's.
 pub fn carry_out_in_machine(
     topology: &Topology,
     plan: &Plan,
@@ -138,16 +129,16 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
     if let Some(lacks) = nics::lacks(machine.qemu, &plan.slots) {
         let timing = Timing { total: millis(begun), ..Timing::default() };
         let reason = format!("this machine cannot run this topology; it lacks:\n  {lacks}");
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+        return Ok(unfinished(topology, plan, kernel, Outcome::Skip, reason, timing));
     }
-    if let Some(reason) = plugins::lacking(topology, machine.plugins) {
+    if let Some(reason) = plugins::lacking(topology, &plan.options, machine.plugins) {
         let timing = Timing { total: millis(begun), ..Timing::default() };
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, timing));
+        return Ok(unfinished(topology, plan, kernel, Outcome::Skip, reason, timing));
     }
     let missing = absent_drivers(plan, machine)?;
     if !missing.is_empty() {
         let timing = Timing { total: millis(begun), ..Timing::default() };
-        return Ok(lacking(topology, kernel, missing, timing));
+        return Ok(lacking(topology, plan, kernel, missing, timing));
     }
     let spec = spec(plan, machine)?;
     let (mut vm, notes) = match start(machine, machine.timeouts.allowing(plan), &spec) {
@@ -156,6 +147,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
         Err(StartError::Death(death)) => {
             return Ok(died(
                 topology,
+                plan,
                 kernel,
                 &death,
                 Timing { start: millis(begun), total: millis(begun), ..Timing::default() },
@@ -164,7 +156,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
     };
     if let Some(why) = another_release(&kernel.release, &notes.0) {
         let timing = Timing { start: millis(begun), total: millis(begun), ..Timing::default() };
-        return Ok(unfinished(topology, kernel, Outcome::Error, why, timing));
+        return Ok(unfinished(topology, plan, kernel, Outcome::Error, why, timing));
     }
     let started = Instant::now();
     let mut collected = Collected::new(Bounds::of(plan));
@@ -175,10 +167,10 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
     let timing = timing(begun, started, &collected);
     let mut run = match exit {
         Exit::Finished { .. } => conclude(topology, plan, kernel, collected, timing),
-        Exit::Died(death) => died(topology, kernel, &death, timing),
+        Exit::Died(death) => died(topology, plan, kernel, &death, timing),
     };
     run.notes = notes.1;
-    run.document.attachments = plugins::attachments(topology, machine.plugins);
+    run.document.attachments = plugins::attachments(topology, &plan.options, machine.plugins);
     Ok(run)
 }
 
@@ -307,11 +299,10 @@ fn modules(plan: &Plan) -> Vec<String> {
 }
 
 /// What tells one saved machine of a kernel from another: topologies with the same can share it.
-pub fn machine_of(topology: &Topology) -> Vec<String> {
-    let plan = lower(topology);
+pub fn machine_of(plan: &Plan) -> Vec<String> {
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
-    let timed = wants_virtual_time(&plan).then(|| "timed".to_owned());
-    modules(&plan).into_iter().chain(slots).chain(plugin_names(&plan)).chain(timed).collect()
+    let timed = wants_virtual_time(plan).then(|| "timed".to_owned());
+    modules(plan).into_iter().chain(slots).chain(plugin_names(plan)).chain(timed).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should
@@ -319,15 +310,14 @@ pub fn machine_of(topology: &Topology) -> Vec<String> {
 ///
 /// # Errors
 /// When a run would come to no result. [`unstarted`] makes a result of it.
-pub fn prepare(topology: &Topology, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
-    let plan = lower(topology);
+pub fn prepare(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Result<Option<String>, Unstarted> {
     if nics::lacks(machine.qemu, &plan.slots).is_some()
-        || plugins::lacking(topology, machine.plugins).is_some()
-        || !absent_drivers(&plan, machine).map_err(RunError::from)?.is_empty()
+        || plugins::lacking(topology, &plan.options, machine.plugins).is_some()
+        || !absent_drivers(plan, machine).map_err(RunError::from)?.is_empty()
     {
         return Ok(None);
     }
-    let spec = spec(&plan, machine)?;
+    let spec = spec(plan, machine)?;
     if machine.cold || warm_check::is_distrusted(machine) {
         return Ok(None);
     }
@@ -350,29 +340,29 @@ pub enum Unstarted {
 }
 
 /// The result for a topology whose machine did not start.
-pub fn unstarted(topology: &Topology, machine: &Machine<'_>, why: &Unstarted) -> Document {
-    let kernel = kernel_document(&lower(topology), machine);
+pub fn unstarted(topology: &Topology, plan: &Plan, machine: &Machine<'_>, why: &Unstarted) -> Document {
+    let kernel = kernel_document(plan, machine);
     let timing = Timing::default();
     match why {
-        Unstarted::Died(death) => died(topology, kernel, death, timing).document,
+        Unstarted::Died(death) => died(topology, plan, kernel, death, timing).document,
         Unstarted::Run(error) => {
             let reason = format!("{error}\nnext: `lab doctor` says what this machine lacks");
-            unfinished(topology, kernel, Outcome::Error, reason, timing).document
+            unfinished(topology, plan, kernel, Outcome::Error, reason, timing).document
         }
     }
 }
 
 /// The result for a topology whose kernel is not to be had.
-pub fn skipped(topology: &Topology, machine: &Machine<'_>, why: &str) -> Document {
-    let kernel = kernel_document(&lower(topology), machine);
-    unfinished(topology, kernel, Outcome::Skip, why.to_owned(), Timing::default()).document
+pub fn skipped(topology: &Topology, plan: &Plan, machine: &Machine<'_>, why: &str) -> Document {
+    let kernel = kernel_document(plan, machine);
+    unfinished(topology, plan, kernel, Outcome::Skip, why.to_owned(), Timing::default()).document
 }
 
 /// The result for a topology at which the lab itself failed.
-pub fn failed(topology: &Topology, machine: &Machine<'_>, what: &str) -> Document {
+pub fn failed(topology: &Topology, plan: &Plan, machine: &Machine<'_>, what: &str) -> Document {
     let reason = format!("the lab failed: {what}\nnext: report it with the topology");
-    let kernel = kernel_document(&lower(topology), machine);
-    unfinished(topology, kernel, Outcome::Error, reason, Timing::default()).document
+    let kernel = kernel_document(plan, machine);
+    unfinished(topology, plan, kernel, Outcome::Error, reason, Timing::default()).document
 }
 
 fn kernel_document(plan: &Plan, machine: &Machine<'_>) -> KernelDocument {
@@ -421,30 +411,31 @@ fn conclude(
     if let Some(garbage) = collected.garbage {
         let reason =
             format!("{garbage}\nnext: the records cannot be trusted: run it again, report it if it repeats");
-        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+        return unfinished(topology, plan, kernel, Outcome::Error, reason, timing);
     }
     if let Some(what) = shortage::find(&kernel.backend, &collected.records) {
         let reason = format!(
             "the lab ran out of something of its own: {what}\nnext: raise the limit (`ulimit -n`), free some memory, or run it \
              in a microVM (--kernel VERSION)"
         );
-        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+        return unfinished(topology, plan, kernel, Outcome::Error, reason, timing);
     }
     if let [Record::Missing { what }, Record::Finished { .. }] = &collected.records[..] {
-        return lacking(topology, kernel, what.clone(), timing);
+        return lacking(topology, plan, kernel, what.clone(), timing);
     }
     if let Some(why) = observer_failed(plan, &kernel, &collected.records) {
         let reason = format!(
             "drops could not be watched: {why}\nnext: `--no-observer` counts them by the kernel's counters alone"
         );
-        return unfinished(topology, kernel, Outcome::Error, reason, timing);
+        return unfinished(topology, plan, kernel, Outcome::Error, reason, timing);
     }
     match ledger::close(plan, &collected.records) {
         Ok(account) => {
             let finished = |account: &Account| {
-                let verdict = verdict::judge(topology, account, Running::of(&kernel.id, &kernel.release));
+                let running = Running::of(&kernel.id, &kernel.release);
+                let verdict = verdict::judge(topology, &plan.options, account, running);
                 let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
-                document.of_topology(topology)
+                document.of_topology(topology, &plan.options)
             };
             let documents = rounds::rounds(&account, plan.repetitions).iter().map(finished).collect();
             let document = rounds::together(documents).expect("a plan has a round at least");
@@ -453,7 +444,7 @@ fn conclude(
         }
         Err(error) => {
             let reason = format!("{error}\nnext: run it again; if it repeats, report it with the topology");
-            unfinished(topology, kernel, Outcome::Error, reason, timing)
+            unfinished(topology, plan, kernel, Outcome::Error, reason, timing)
         }
     }
 }
@@ -465,17 +456,23 @@ fn observer_failed<'r>(plan: &Plan, kernel: &KernelDocument, records: &'r [Recor
         Record::Observed { unavailable, .. } => unavailable.as_deref(),
         _ => None,
     });
-    why.filter(|_| kernel.backend == "vm" && !plan.unobserved)
+    why.filter(|_| kernel.backend == "vm" && !plan.options.unobserved)
 }
 
 /// What a kernel lacks is a skip.
-fn lacking(topology: &Topology, kernel: KernelDocument, missing: Vec<String>, timing: Timing) -> Run {
+fn lacking(
+    topology: &Topology,
+    plan: &Plan,
+    kernel: KernelDocument,
+    missing: Vec<String>,
+    timing: Timing,
+) -> Run {
     let reason =
         format!("{} cannot run this topology; it lacks:\n  {}", kernel.release, missing.join("\n  "));
-    Run { missing, ..unfinished(topology, kernel, Outcome::Skip, reason, timing) }
+    Run { missing, ..unfinished(topology, plan, kernel, Outcome::Skip, reason, timing) }
 }
 
-fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timing) -> Run {
+fn died(topology: &Topology, plan: &Plan, kernel: KernelDocument, death: &Death, timing: Timing) -> Run {
     let outcome = match &death.cause {
         Cause::Panic { .. } => Outcome::Panic,
         Cause::Hang { .. } => Outcome::Hang,
@@ -486,18 +483,19 @@ fn died(topology: &Topology, kernel: KernelDocument, death: &Death, timing: Timi
         | Cause::QemuKilled { .. }
         | Cause::QemuExited { .. } => Outcome::Error,
     };
-    unfinished(topology, kernel, outcome, death.to_string(), timing)
+    unfinished(topology, plan, kernel, outcome, death.to_string(), timing)
 }
 
 fn unfinished(
     topology: &Topology,
+    plan: &Plan,
     kernel: KernelDocument,
     outcome: Outcome,
     reason: String,
     timing: Timing,
 ) -> Run {
-    let document =
-        Document::unfinished(&topology.name, kernel, outcome, reason, timing).of_topology(topology);
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing)
+        .of_topology(topology, &plan.options);
     Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
 }
 
@@ -505,6 +503,7 @@ fn unfinished(
 mod tests {
     use super::*;
     use crate::net::clean;
+    use crate::plan::lower::lower;
 
     #[test]
     fn a_guests_words_are_one_line_each() {
@@ -532,7 +531,7 @@ mod tests {
         };
         assert_eq!(observer_failed(&plan, &kernel("vm"), &records), Some("no BTF"));
         assert_eq!(observer_failed(&plan, &kernel("host"), &records), None);
-        plan.unobserved = true;
+        plan.options.unobserved = true;
         assert_eq!(observer_failed(&plan, &kernel("vm"), &records), None);
     }
 

@@ -25,7 +25,12 @@ impl<'p> Order<'p> {
             .filter(|(_, trial)| matches!(trial.role, Role::Mutant(_)))
             .map(|(number, _)| number)
             .collect();
-        Self { plan, waiting: mutants.clone(), mutants, open: plan.mutation_targets.iter().collect() }
+        Self {
+            plan,
+            waiting: mutants.clone(),
+            mutants,
+            open: plan.options.mutation_targets().iter().collect(),
+        }
     }
 
     /// Takes note of what a trial has broken.
@@ -93,7 +98,8 @@ mod tests {
             crate::plan::lower::lower(&Topology::parse("t", "t.toml", "[ns.a.dummy.x]\n").unwrap());
         let mutant = |name: &str| plan::Trial { role: Role::Mutant(name.into()), ops: Vec::new() };
         plan.trials.extend(["one", "two", "three"].map(mutant));
-        plan.mutation_targets = vec![must_be(State::Mtu, 1500, &[0, 1]), must_be(State::Up, 1, &[1])];
+        let targets = vec![must_be(State::Mtu, 1500, &[0, 1]), must_be(State::Up, 1, &[1])];
+        plan.options.mutation = Some(plan::Mutation { mutants: Vec::new(), targets });
         plan
     }
 
@@ -132,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_meant_for_what_is_left_comes_first_and_then_all_others() {
         let mut plan = plan();
-        plan.mutation_targets.swap_remove(0);
+        plan.options.mutation.as_mut().expect("it has some").targets.swap_remove(0);
         let mut order = Order::new(&plan);
         for expected in [Some(2), Some(1), Some(3), None] {
             assert_eq!(order.take_next(), expected);

@@ -11,6 +11,7 @@ use crate::topology::condition::{Bounds, Condition, State};
 use crate::topology::fault::Fault;
 use crate::topology::mutant::Mutant;
 use crate::topology::scenario::Step;
+use crate::topology::substitute::set_down;
 
 /// Its bond without it; an address that nobody chose, for what the first port of a bond has is its own and the bond's;
 /// the bond's way of choosing an address, and each that it could have chosen.
@@ -54,21 +55,21 @@ pub(crate) fn another_state(
             return [vec![Mutant::Undone, Mutant::NotDetached], fewer_networks(topology)].concat();
         }
         State::Up if wanted.hold(0) => return vec![Mutant::Raised(device.clone())],
-        State::Up => vec![fault(Fault::Down { device: device.clone() })],
+        State::Up => vec![fault(set_down(topology, device))],
         // No carrier, no port: what has none gets one.
         State::Carrier | State::Ports if wanted.hold(0) => {
             bond_at(topology, device).map(Mutant::Joined).into_iter().collect()
         }
-        State::Carrier => vec![fault(Fault::Down { device: device.clone() })],
+        State::Carrier => vec![fault(set_down(topology, device))],
         State::Ports => releases(topology, device),
         State::Active | State::MiiStatus if wanted.hold(0) => {
-            siblings(topology, device).into_iter().map(|other| fault(Fault::Down { device: other })).collect()
+            siblings(topology, device).into_iter().map(|other| fault(set_down(topology, &other))).collect()
         }
-        State::Active | State::MiiStatus => vec![fault(Fault::Down { device: device.clone() })],
+        State::Active | State::MiiStatus => vec![fault(set_down(topology, device))],
         // What a PF puts on LACPDUs keeps partners apart.
         State::Partner | State::AggregatorPorts if configures_pf(topology) => vec![Mutant::WithoutVfSettings],
         State::Partner | State::AggregatorPorts => {
-            ports().map(|port| fault(Fault::Down { device: port })).collect()
+            ports().map(|port| fault(set_down(topology, &port))).collect()
         }
     };
     // The state is read at the end; until then it has to come about.

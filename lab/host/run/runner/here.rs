@@ -34,10 +34,10 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
     if !plan.slots.is_empty() {
         let reason = "this kernel cannot run this topology; it lacks:\n  emulated NICs, which a microVM has \
                       (--kernel VERSION)";
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason.into(), begun_here));
+        return Ok(unfinished(topology, plan, kernel, Outcome::Skip, reason.into(), begun_here));
     }
     if let Some(reason) = plugins_here(&plugin_names(plan)) {
-        return Ok(unfinished(topology, kernel, Outcome::Skip, reason, begun_here));
+        return Ok(unfinished(topology, plan, kernel, Outcome::Skip, reason, begun_here));
     }
     let timeouts = timeouts.allowing(plan);
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
@@ -68,7 +68,7 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
             "{what}\n{}next: run it again in a microVM (--kernel VERSION), where its kernel can be looked at",
             last_words
         );
-        return Ok(unfinished(topology, kernel, outcome, reason, timing));
+        return Ok(unfinished(topology, plan, kernel, outcome, reason, timing));
     }
     Ok(conclude(topology, plan, kernel, collected, timing))
 }
