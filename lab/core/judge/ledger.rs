@@ -5,8 +5,8 @@
 //!   flow or capture that is not in the plan; every set of frame numbers is ascending and within what the flow sends;
 //! - of each flow delivered + fates + unattributed = asked, checked last;
 //! - asked = accepted + refused, and no number is in both;
-//! - each frame that did not arrive has one fate: the first of a drop event with its number, an errno without
-//!   any drop event (the kernel never made a packet of it), a place in a queue that still holds packets;
+//! - each frame that did not arrive has one fate: the first row of the table in `claims` that can show it to be its own; each
+//!   row has a recorded run whose account is another one without it;
 //! - of TCP a write is the frame: it was read at the other end, refused (by a connection that was given up, or never made),
 //!   or is unacknowledged in its send queue;
 //! - a queue holds at least as many packets as are said to be held in it, and is on the way of the flow whose they are; a queue
@@ -25,6 +25,9 @@
 //! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.
 //!
 //! Not verified:
+//! - what the agent never saw and never wrote: a drop event that did not come leaves its frame to the rows after it (an errno, a
+//!   counter), or unattributed;
+//! - that a frame which its receiver has and an event names as dropped there came twice: a copy may have been;
 //! - the order of frames, and whether an echo request in fragments arrives whole where it counts at the device: its first one
 //!   counts;
 //! - whether the ICMP layer finds an echo request's checksum right: it is looked at after the request counts as delivered;
@@ -42,6 +45,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod broadcast;
+pub mod claims;
 pub(crate) mod discards;
 pub(crate) mod drained;
 pub(crate) mod end;
@@ -49,6 +53,7 @@ pub(crate) mod fates;
 pub(crate) mod ingress;
 pub(crate) mod moved;
 pub(crate) mod place;
+pub(crate) mod pools;
 pub(crate) mod replaced;
 pub(crate) mod sockets;
 pub(crate) mod sound;
@@ -62,22 +67,19 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use crate::judge::ledger::discards::Discards;
-use crate::judge::ledger::fates::{claim, fate};
-use crate::judge::ledger::ingress::IngressDrops;
+use crate::judge::ledger::claims::{CLAIMS, Claim, Missing};
 use crate::judge::ledger::place::Cables;
+use crate::judge::ledger::pools::Pools;
 use crate::judge::ledger::wires::Wires;
 use crate::net::frame_set::Frames;
-use crate::net::layer::Layer;
 use crate::net::link_state::LinkStates;
-use crate::net::name::DeviceRef;
 use crate::plan::moment::When;
 use crate::plan::op::Op;
-use crate::plan::record::{DeviceState, DropPlace, Record, Tables};
+use crate::plan::record::{DeviceState, Record, Tables};
 use crate::plan::{Plan, Trial};
 use crate::topology::scenario::Flow;
 
-use crate::judge::account::{Account, Fate, FlowAccount, QdiscAccount, TrialAccount};
+use crate::judge::account::{Account, FlowAccount, QdiscAccount, TrialAccount};
 pub use crate::judge::ledger::end::End;
 pub use crate::judge::ledger::moved::{Counter, Foreign, Moved, Of};
 
@@ -110,6 +112,14 @@ pub enum LedgerError {
 /// When the records are damaged, incomplete, or contradict one another. A lost frame is never an error here: it is
 /// accounted for, or it is in [`FlowAccount::unattributed`].
 pub fn close(plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
+    close_by(&CLAIMS.each_ref(), plan, records)
+}
+
+/// Closes the account of a run by these claims alone: what a row of [`CLAIMS`] is for is seen when it is left out.
+///
+/// # Errors
+/// As [`close`].
+pub fn close_by(claims: &[&Claim], plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
     whole(records)?;
     sound::check(plan, records)?;
     let mut by_trial: Vec<Vec<&Record>> = vec![Vec::new(); plan.trials.len()];
@@ -123,7 +133,7 @@ pub fn close(plan: &Plan, records: &[Record]) -> Result<Account, LedgerError> {
     }
     let ran = |(number, records): &(usize, &Vec<&Record>)| !steps::left_out(&plan.trials[*number], records);
     let trials = by_trial.iter().enumerate().filter(ran);
-    let trials = trials.map(|(number, records)| close_trial(plan, number, records));
+    let trials = trials.map(|(number, records)| close_trial_by(claims, plan, number, records));
     Ok(Account { trials: trials.collect::<Result<_, _>>()? })
 }
 
@@ -143,6 +153,15 @@ fn whole(records: &[Record]) -> Result<(), LedgerError> {
 /// # Errors
 /// As [`close`].
 pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<TrialAccount, LedgerError> {
+    close_trial_by(&CLAIMS.each_ref(), plan, number, records)
+}
+
+fn close_trial_by(
+    claims: &[&Claim],
+    plan: &Plan,
+    number: usize,
+    records: &[&Record],
+) -> Result<TrialAccount, LedgerError> {
     let trial = &plan.trials[number];
     let refused = steps::complete(&trial.ops, number, records)?;
     let mut account = TrialAccount {
@@ -178,7 +197,7 @@ pub fn close_trial(plan: &Plan, number: usize, records: &[&Record]) -> Result<Tr
     let (mut pools, mut wires) = (Pools::of(trial, &account, records), Wires::of(trial, &account));
     for op in &trial.ops {
         if let Op::Flood { flow, .. } = op {
-            account.flows.push(close_flow(plan, number, *flow, records, (&mut pools, &mut wires))?);
+            account.flows.push(close_flow(claims, (plan, number), *flow, records, (&mut pools, &mut wires))?);
         }
     }
     Ok(account)
@@ -300,63 +319,9 @@ fn difference(
     Ok(deltas)
 }
 
-/// Counted packets that flows may claim as theirs; each is claimed once.
-struct Pools {
-    /// Packets that queues hold at the end.
-    held: Vec<(DeviceRef, u64)>,
-    /// Packets that a counter says were dropped; used only where no drop event can say it better.
-    dropped: Vec<(Layer, DeviceRef, u64)>,
-    /// What filters on the way in dropped, where the event alone does not say so.
-    ingress: IngressDrops,
-    /// What devices took that discard everything.
-    discards: Discards,
-}
-
-impl Pools {
-    fn of(trial: &Trial, account: &TrialAccount, records: &[&Record]) -> Self {
-        let value = |counters: &BTreeMap<String, u64>, name: &str| counters.get(name).copied().unwrap_or(0);
-        let queues = || account.qdiscs.iter();
-        let replaced = account.replaced.iter().map(|(device, qdisc)| (device, qdisc));
-        let dropped_by_queues = queues()
-            .chain(replaced)
-            .map(|(device, qdisc)| (Layer::Qdisc, device.clone(), value(&qdisc.counters, "drops")));
-        let dropped_by_hooks = account
-            .hooks
-            .iter()
-            .map(|(device, hook)| (Layer::Tc, device.clone(), value(&hook.counters, "drops")));
-        let dropped = if account.unobserved.is_some() {
-            dropped_by_hooks.chain(dropped_by_queues).collect()
-        } else {
-            Vec::new()
-        };
-        Self {
-            held: backlog::held(account, records),
-            dropped,
-            ingress: IngressDrops::of(account, records),
-            discards: Discards::of(trial, account),
-        }
-    }
-
-    /// Gives frames of `rest` to the places whose counters say that they dropped some.
-    fn claim_dropped(&mut self, rest: &mut Frames, fates: &mut Vec<Fate>) {
-        for (layer, device, packets) in &mut self.dropped {
-            let (device, frames) = (Some(device.clone()), take(rest, packets));
-            claim(fates, Fate { layer: *layer, device, reason: "COUNTED".into(), queue: None, frames });
-        }
-    }
-}
-
-/// Takes up to `packets` of the frames in `rest` out of it, and out of the pool they are claimed from.
-fn take(rest: &mut Frames, packets: &mut u64) -> u32 {
-    let here: Frames = rest.iter().take(usize::try_from(*packets).unwrap_or(usize::MAX)).collect();
-    *packets -= u64::from(here.len());
-    *rest = rest.difference(&here);
-    here.len()
-}
-
 fn close_flow(
-    plan: &Plan,
-    trial: usize,
+    claims: &[&Claim],
+    (plan, trial): (&Plan, usize),
     number: u16,
     records: &[&Record],
     (pools, wires): (&mut Pools, &mut Wires),
@@ -368,46 +333,23 @@ fn close_flow(
         .flow;
     let (accepted, refused, unacknowledged) = sent(trial, number, flow, records)?;
     let (seen, duplicated) = seen(trial, number, flow, records)?;
-    let asked = Frames::first(flow.frames);
-    let mut rest = asked.difference(&seen);
-    let (mut fates, mut unknown) = (Vec::new(), Vec::new());
     let trial_plan = &plan.trials[trial];
-    let way = way::of(trial_plan, &flow.from);
-    let copies: Vec<_> = drops(number, records).collect();
-    broadcast::claim_held((trial_plan, flow, &way), &copies, &mut pools.held, &mut rest, &mut fates);
-    for (place, frames) in drops(number, records) {
-        let here = rest.intersection(frames);
-        rest = rest.difference(&here);
-        if let Some(here) = dropped(place, here, (pools, wires), &mut fates) {
-            unknown.push((place.clone(), here));
-        }
-    }
-    for (errno, frames) in &refused {
-        let mut here = rest.intersection(frames);
-        rest = rest.difference(&here);
-        // Without drop events only a counter can say where a refused frame got to.
-        pools.claim_dropped(&mut here, &mut fates);
-        // Neither event nor counter: the kernel never made a packet of it.
-        let (reason, frames) = (errno.clone(), here.len());
-        claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
-    }
-    // What TCP holds on to is in its send queue, whatever else holds segments of it.
-    let here = rest.intersection(&unacknowledged);
-    rest = rest.difference(&here);
-    let (reason, frames) = ("UNACKNOWLEDGED".into(), here.len());
-    claim(&mut fates, Fate { layer: Layer::Socket, device: None, reason, queue: None, frames });
-    drained::claim_drained(number, records, &mut rest, &mut fates);
-    // What was accepted and not seen again: held, and only then dropped, which for most of it an event has said.
-    for (device, packets) in pools.held.iter_mut().filter(|(device, _)| way.contains(device)) {
-        let (device, frames) = (Some(device.clone()), take(&mut rest, packets));
-        claim(
-            &mut fates,
-            Fate { layer: Layer::Qdisc, device, reason: "BACKLOG".into(), queue: None, frames },
-        );
-    }
-    wires.claim(&mut rest, &mut fates);
-    pools.discards.claim(|device| way.contains(device), &mut rest, &mut fates);
-    pools.claim_dropped(&mut rest, &mut fates);
+    let mut missing = Missing {
+        trial: trial_plan,
+        flow,
+        number,
+        records,
+        refused: &refused,
+        unacknowledged: &unacknowledged,
+        way: &way::of(trial_plan, &flow.from),
+        pools,
+        wires,
+        rest: Frames::first(flow.frames).difference(&seen),
+        fates: Vec::new(),
+        unknown: Vec::new(),
+    };
+    claims.iter().for_each(|claim| (claim.take)(&mut missing));
+    let Missing { rest, fates, unknown, .. } = missing;
     let account = FlowAccount {
         flow: flow.clone(),
         asked: flow.frames,
@@ -436,38 +378,6 @@ fn adds_up(trial: usize, flow: FlowAccount) -> Result<FlowAccount, LedgerError> 
         "flow {name} does not add up: {asked} asked, {delivered} delivered, {lost} lost, {unattributed} unattributed"
     );
     Err(LedgerError::Contradiction { trial, what })
-}
-
-/// Frames of which an event says where they were dropped; returned where the lab does not know the place.
-fn dropped(
-    place: &DropPlace,
-    here: Frames,
-    (pools, wires): (&mut Pools, &mut Wires),
-    fates: &mut Vec<Fate>,
-) -> Option<Frames> {
-    match ingress::layer(place) {
-        Some(Layer::Driver) => {
-            // Some drivers free what was sent as if it were lost.
-            let sent = wires.sent(place, here.len());
-            let frames = here.len() - sent.frames;
-            claim(fates, sent);
-            claim(fates, fate(Layer::Driver, place, frames));
-        }
-        Some(layer) => {
-            let filtered = pools.ingress.claim(place, here.len());
-            claim(fates, fate(Layer::Tc, place, filtered));
-            claim(fates, fate(layer, place, here.len() - filtered));
-        }
-        None => return (!here.is_empty()).then_some(here),
-    }
-    None
-}
-
-fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a DropPlace, &'a Frames)> {
-    records.iter().filter_map(move |record| match record {
-        Record::Dropped { flow, frames, place, .. } if *flow == number => Some((place, frames)),
-        _ => None,
-    })
 }
 
 type Refused = BTreeMap<String, Frames>;

@@ -7,9 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::judge::account::Fate;
-use crate::judge::ledger::fates::claim;
+use crate::judge::ledger::fates::{claim, take};
 use crate::judge::ledger::place::Cables;
-use crate::judge::ledger::take;
 use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::net::link::{Link, LinkKind};

@@ -4,8 +4,7 @@
 //! tells. What tells is what the device has counted: `tx_packets`, or with a newer netdevsim `tx_dropped`.
 
 use crate::judge::account::{Fate, TrialAccount};
-use crate::judge::ledger::fates::claim;
-use crate::judge::ledger::take;
+use crate::judge::ledger::fates::{claim, take};
 use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::net::link::{Link, LinkKind};

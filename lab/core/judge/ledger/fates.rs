@@ -2,6 +2,7 @@
 
 use crate::judge::account::Fate;
 use crate::judge::ledger::place::is_purge;
+use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::plan::record::DropPlace;
 
@@ -20,6 +21,14 @@ pub fn claim(fates: &mut Vec<Fate>, new: Fate) {
         Some(fate) => fate.frames += new.frames,
         None => fates.push(new),
     }
+}
+
+/// Takes up to `packets` of the frames in `rest` out of it, and out of the pool they are claimed from.
+pub fn take(rest: &mut Frames, packets: &mut u64) -> u32 {
+    let here: Frames = rest.iter().take(usize::try_from(*packets).unwrap_or(usize::MAX)).collect();
+    *packets -= u64::from(here.len());
+    *rest = rest.difference(&here);
+    here.len()
 }
 
 /// The fate that an event tells of.

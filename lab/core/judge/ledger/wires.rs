@@ -7,8 +7,7 @@
 use indexmap::IndexMap;
 
 use crate::judge::account::{Fate, TrialAccount};
-use crate::judge::ledger::fates::claim;
-use crate::judge::ledger::take;
+use crate::judge::ledger::fates::{claim, take};
 use crate::net::frame_set::Frames;
 use crate::net::layer::Layer;
 use crate::net::link::{Link, LinkKind};
