@@ -5,6 +5,7 @@ pub(crate) mod attach_bond;
 pub mod bounds;
 pub(crate) mod build;
 pub(crate) mod cni_calls;
+pub mod digest;
 pub mod exec;
 pub mod exec_frame;
 pub mod fuse;

@@ -21,6 +21,7 @@ use crate::exec;
 use crate::observe::drops::DropObserver;
 use crate::syscall::netns::{Namespace, Spares};
 use bondlab_core::net::name::DeviceRef;
+use bondlab_core::plan::digest::Digest;
 use bondlab_core::plan::handshake::Ready;
 use bondlab_core::plan::record::{OpError, Record, Request};
 use bondlab_core::plan::{OrderMutants, Plan, Role};
@@ -47,6 +48,7 @@ struct RecordWriter<R, W> {
     reader: R,
     line: W,
     records: u32,
+    digest: Digest,
     /// Of the trial that runs: what a mutant one breaks decides which comes next.
     kept: Vec<Record>,
 }
@@ -73,16 +75,27 @@ impl<R: BufRead, W: Write> HostControl for RecordWriter<R, W> {
 }
 
 impl<R, W: Write> RecordWriter<R, W> {
+    fn new(reader: R, line: W) -> Self {
+        Self { reader, line, records: 0, digest: Digest::default(), kept: Vec::new() }
+    }
+
     fn write(&mut self, record: &Record) -> Result<(), AgentError> {
         let mut bytes = serde_json::to_vec(record)?;
         bytes.push(b'\n');
         self.line.write_all(&bytes)?;
         self.line.flush()?;
         self.records += 1;
+        self.digest.add(record);
         if record.trial().is_some() {
             self.kept.push(record.clone());
         }
         Ok(())
+    }
+
+    /// The last record.
+    fn finish(&mut self) -> Result<(), AgentError> {
+        let (records, digest) = (self.records, self.digest.value());
+        self.write(&Record::Finished { records, digest })
     }
 }
 
@@ -164,10 +177,9 @@ fn carry_out(
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let mut record_writer = RecordWriter { reader, line: writer, records: 0, kept: Vec::new() };
+    let mut record_writer = RecordWriter::new(reader, writer);
     let standing = runtime.block_on(run(plan, &mut prepared, &mut record_writer, order))?;
-    let records = record_writer.records;
-    record_writer.write(&Record::Finished { records })?;
+    record_writer.finish()?;
     // They end with the process, or the machine, and not before it.
     std::mem::forget(standing);
     Ok(())
@@ -185,8 +197,7 @@ pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbe
     if !missing.is_empty() {
         return Err(format!("this kernel lacks: {}", missing.join("; ")));
     }
-    let mut record_writer =
-        RecordWriter { reader: io::empty(), line: io::sink(), records: 0, kept: Vec::new() };
+    let mut record_writer = RecordWriter::new(io::empty(), io::sink());
     let bed = run_trial(plan, 0, prepared, &mut record_writer).await.map_err(|error| error.to_string())?;
     let failed = record_writer.kept.iter().find_map(|record| match record {
         Record::OpFailed { error, .. } => Some(error.to_string()),
@@ -200,9 +211,9 @@ pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbe
 /// # Errors
 /// When the line to the host breaks.
 pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
-    let mut record_writer = RecordWriter { reader: io::empty(), line: writer, records: 0, kept: Vec::new() };
+    let mut record_writer = RecordWriter::new(io::empty(), writer);
     record_writer.write(&Record::Missing { what: vec![why.into()] })?;
-    record_writer.write(&Record::Finished { records: 1 })
+    record_writer.finish()
 }
 
 /// Trials that stand at the same time, at the most. Each takes some two megabytes, and a machine has 256.

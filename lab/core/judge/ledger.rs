@@ -1,8 +1,9 @@
 //! The account: every frame is delivered, or lost at exactly one place, or unattributed.
 //!
 //! Verified:
-//! - the records are whole: exactly one last record, none missing, none twice that is due once, none for a trial, operation,
-//!   flow or capture that is not in the plan; every set of frame numbers is ascending and within what the flow sends;
+//! - the records are whole: exactly one last record, which has the number and a checksum of the others, so that none is missing,
+//!   moved or altered on its way; none twice that is due once, none for a trial, operation, flow or capture that is not in the
+//!   plan; every set of frame numbers is ascending and within what the flow sends;
 //! - of each flow delivered + fates + unattributed = asked, checked last;
 //! - asked = accepted + refused, and no number is in both;
 //! - each frame that did not arrive has one fate: the first row of the table in `claims` that can show it to be its own; each
@@ -73,6 +74,7 @@ use crate::judge::ledger::pools::Pools;
 use crate::judge::ledger::wires::Wires;
 use crate::net::frame_set::Frames;
 use crate::net::link_state::LinkStates;
+use crate::plan::digest::Digest;
 use crate::plan::moment::When;
 use crate::plan::op::Op;
 use crate::plan::record::{DeviceState, Record, Tables};
@@ -92,6 +94,9 @@ pub enum LedgerError {
     /// The agent counted its records.
     #[error("the agent wrote {written} records and {received} arrived")]
     Lost { written: u32, received: u32 },
+    /// The agent made a checksum of its records.
+    #[error("the records are not as the agent wrote them: their checksum is another one")]
+    Altered,
     /// A number that the plan does not have.
     #[error("a record tells of {0}, which is not in the plan")]
     Unknown(String),
@@ -140,9 +145,14 @@ pub fn close_by(claims: &[&Claim], plan: &Plan, records: &[Record]) -> Result<Ac
 fn whole(records: &[Record]) -> Result<(), LedgerError> {
     let finishes = records.iter().filter(|record| matches!(record, Record::Finished { .. })).count();
     match records.last() {
-        Some(Record::Finished { records: written }) if finishes == 1 => {
-            let received = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
-            if *written == received { Ok(()) } else { Err(LedgerError::Lost { written: *written, received }) }
+        Some(Record::Finished { records: written, digest }) if finishes == 1 => {
+            let before = &records[..records.len() - 1];
+            let received = u32::try_from(before.len()).unwrap_or(u32::MAX);
+            match () {
+                () if *written != received => Err(LedgerError::Lost { written: *written, received }),
+                () if *digest != Digest::of(before) => Err(LedgerError::Altered),
+                () => Ok(()),
+            }
         }
         _ => Err(LedgerError::Finish(finishes)),
     }

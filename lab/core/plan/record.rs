@@ -16,6 +16,7 @@ use crate::net::link_state::{LinkReport, LinkState};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::plan::Plan;
+use crate::plan::digest::Digest;
 use crate::plan::exec::ExecRequest;
 use crate::plan::moment::When;
 
@@ -152,10 +153,19 @@ pub enum Record {
     Finished {
         /// Records before this one: a lost one is noticed.
         records: u32,
+        /// Their [`Digest`]: one that is not as it was written is noticed.
+        digest: u64,
     },
 }
 
 impl Record {
+    /// The last record, after these.
+    #[must_use]
+    pub fn finished(records: &[Record]) -> Self {
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        Self::Finished { records: count, digest: Digest::of(records) }
+    }
+
     /// The trial it speaks of.
     pub fn trial(&self) -> Option<u16> {
         match self {

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 
 use crate::judge::ledger::LedgerError;
+use crate::net::frame_class::FrameClass;
 use crate::net::frame_set::Frames;
+use crate::net::layer::Layer;
+use crate::net::name::DeviceRef;
 use crate::plan::Plan;
 use crate::plan::moment::When;
 use crate::plan::op::Op;
-use crate::plan::record::Record;
+use crate::plan::record::{DropPlace, Record};
 
-/// A record that is due once: of a trial, of an operation in it, of a flow in it, or of a capture in it.
+/// A record that is due once: of a trial, or in it of an operation, a flow, a capture, a place.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Once<'r> {
     Started(u16),
@@ -22,9 +25,13 @@ enum Once<'r> {
     Seen(u16, u16),
     Silence(u16, u16),
     Sources(u16, u16),
+    Dropped(u16, u16, &'r DropPlace),
+    Foreign(u16, Option<FrameClass>, Option<u16>, &'r DropPlace),
+    Drained(u16, u16, Layer, Option<&'r DeviceRef>, &'r Frames),
     Captured(u16, &'r str),
     Counters(u16, When),
     Tables(u16),
+    Log(u16),
     Observed(u16),
 }
 
@@ -64,8 +71,18 @@ fn due_once(record: &Record) -> Option<Once<'_>> {
         Record::Captured { trial, capture, .. } => Once::Captured(*trial, capture),
         Record::Counters { trial, when, .. } => Once::Counters(*trial, *when),
         Record::Tables { trial, .. } => Once::Tables(*trial),
+        Record::Log { trial, .. } => Once::Log(*trial),
+        // The agent gathers what it saw of one place into one record.
+        Record::Dropped { trial, flow, place, .. } => Once::Dropped(*trial, *flow, place),
+        Record::DroppedForeign { trial, class, vlan, place, .. } => {
+            Once::Foreign(*trial, *class, *vlan, place)
+        }
+        // Two ways to a place may be drained one after the other, and not of the same frames.
+        Record::Drained { trial, flow, layer, device, frames } => {
+            Once::Drained(*trial, *flow, *layer, device.as_ref(), frames)
+        }
         Record::Observed { trial, .. } => Once::Observed(*trial),
-        _ => return None,
+        Record::Missing { .. } | Record::CableRequest { .. } | Record::Finished { .. } => return None,
     })
 }
 
