@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::topology::Topology;
 use crate::topology::check::Checker;
 use crate::topology::check::scenario::FILE;
-use crate::topology::file::{At, TopologyFile};
+use crate::topology::file::{At, ConditionTable, TopologyFile};
 
 /// Notes a topology without a link, and all flows, faults and captures that nothing uses.
 ///
@@ -31,12 +31,34 @@ pub fn check(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>
         let hint = "use it, with `inject` of a [[step]] or hypothesis or as `broken_by`, or take it away";
         checker.problem(&name.span, format!("fault `{}` is never injected", name.value), hint);
     }
-    // Each is counted in every trial, and told, whether or not a condition asks for it: but something has to happen.
+    captures(file, checker);
+}
+
+/// Each is counted in every trial and is in the result, whether or not a condition asks for it. What no condition asks for has
+/// to say that it is for the result alone: otherwise it looks as if the count were checked.
+fn captures(file: &TopologyFile, checker: &mut Checker<'_>) {
     let nothing_happens = file.step.is_empty() && file.report.is_none();
-    for name in file.capture.keys().filter(|_| nothing_happens) {
-        let message = format!("capture `{}` counts nothing: nothing happens", name.value);
-        checker.problem(&name.span, message, "add a [[step]], or take it away");
+    let asked = conditions(file).filter_map(|condition| condition.capture.as_ref());
+    let asked = names(asked);
+    for (name, table) in &file.capture {
+        if nothing_happens {
+            let message = format!("capture `{}` counts nothing: nothing happens", name.value);
+            checker.problem(&name.span, message, "add a [[step]], or take it away");
+        } else if !asked.contains(name.value.as_str()) && table.recorded != Some(true) {
+            let message = format!("capture `{}` is in no condition", name.value);
+            let hint = "name it in an [[expect]], an evidence or a `wait`, or say that it is for the result alone: recorded = true";
+            checker.problem(&name.span, message, hint);
+        }
     }
+}
+
+/// Every condition of a file.
+fn conditions(file: &TopologyFile) -> impl Iterator<Item = &ConditionTable> {
+    let waits = file.step.iter().filter_map(|step| step.value.wait.as_ref());
+    let evidence = file.report.iter().flat_map(|report| &report.value.evidence);
+    let of_hypotheses = file.hypothesis.values().filter_map(|hypothesis| hypothesis.wait.as_ref());
+    let all = file.expect.iter().chain(waits).chain(evidence).chain(of_hypotheses);
+    all.map(|condition| &condition.value)
 }
 
 fn names<'f>(all: impl Iterator<Item = &'f At<String>>) -> BTreeSet<&'f str> {

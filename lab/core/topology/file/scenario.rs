@@ -234,6 +234,8 @@ pub struct CaptureTable {
     pub src_mac: Option<At<MacSource>>,
     /// Only frames from this address: ARP's sender protocol address, or the source of the IPv4 or IPv6 header.
     pub src_ip: Option<At<IpAddr>>,
+    /// The count is for the result alone: it is recorded and compared with what was accepted, and no condition names it.
+    pub recorded: Option<bool>,
 }
 
 /// One step: exactly one verb.
