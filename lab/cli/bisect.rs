@@ -23,7 +23,7 @@ use lab::judge::outcome::Outcome;
 use lab::plan;
 use lab::plan::RunOptions;
 use lab::plan::lower::lower_with;
-use lab::report::bisect::{Anchor, Boundary, Class, Found, Refused, Tested, search, series};
+use lab::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
 use lab::report::{behaviour, grid, snapshot};
@@ -121,13 +121,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         more.push((list[boundary.before].clone(), list[boundary.after].clone()));
     }
     oracle.tell_others(&list, &found);
-    println!("{} of {} kernels were tested", found.steps.len(), list.len());
-    if found.steps.len() < list.len() {
-        println!(
-            "behaviour that comes and goes among those that were not is found by:\n  {}",
-            oracle.command(&args.good, &args.bad, "--every")
-        );
-    }
+    print!("{}", found.tested(&ids_of(&list), &oracle.command(&args.good, &args.bad, "--every")));
     for (before, after) in more {
         if args.add {
             oracle.further(&before, &after)?;
@@ -354,37 +348,18 @@ impl Oracle<'_> {
 
     /// Two neighbours and what they do differently.
     fn tell(&self, list: &[Candidate], boundary: &Boundary) {
-        let (before, after) = (list[boundary.before].id(), list[boundary.after].id());
-        println!("the behaviour changes between {before} and {after} ({before} | {after}):");
-        if series(&before) != series(&after) {
-            println!(
-                "    the two are of two stable series, {} and {}: a change of one may be in the other by a backport",
-                series(&before),
-                series(&after)
-            );
-        }
-        self.print_differences([&before, &after]);
-        if !boundary.untestable.is_empty() {
-            println!("    between them, and not to be tested: {}", ids(list, &boundary.untestable));
-        }
-        if !boundary.others.is_empty() {
-            println!("    between them, and neither: {}", ids(list, &boundary.others));
-        }
-        if !boundary.untested.is_empty() {
-            println!("    between those, and not tested: {}", ids(list, &boundary.untested));
-        }
+        let ids = ids_of(list);
+        print!("{}", boundary.headline(&ids));
+        self.print_differences([&ids[boundary.before], &ids[boundary.after]]);
+        print!("{}", boundary.between(&ids));
     }
 
     /// Kernels that behave neither as the good one nor as the bad one, and how otherwise than the good one.
     fn tell_others(&self, list: &[Candidate], found: &Found) {
-        for number in 0.. {
-            let steps = found.steps.iter().filter(|step| step.class == Class::Other(number));
-            let mut places: Vec<usize> = steps.map(|step| step.index).collect();
-            places.sort_unstable();
-            let (Some(&first), Some(good)) = (places.first(), found.steps.first()) else { return };
-            println!("not as the good one, and not this failure: {}:", ids(list, &places));
-            let [good, other] = [good.index, first].map(|index| list[index].id());
-            self.print_differences([&good, &other]);
+        let (ids, Some(good)) = (ids_of(list), found.steps.first()) else { return };
+        for group in found.others() {
+            print!("{}", Found::other_headline(&group, &ids));
+            self.print_differences([&ids[good.index], &ids[group[0]]]);
         }
     }
 
@@ -466,9 +441,8 @@ impl Oracle<'_> {
     }
 }
 
-fn ids(list: &[Candidate], places: &[usize]) -> String {
-    let ids: Vec<String> = places.iter().map(|&index| list[index].id()).collect();
-    ids.join(", ")
+fn ids_of(list: &[Candidate]) -> Vec<String> {
+    list.iter().map(Candidate::id).collect()
 }
 
 fn archive_failure(error: ArchiveError) -> Failure {

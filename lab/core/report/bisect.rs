@@ -7,6 +7,8 @@
 //! One failure is followed, that of the first bad one. What behaves neither so nor as the good one (a panic, another check
 //! that fails) is no end of a part: it says nothing of this failure, as what cannot be tested.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 /// What is known of one of the list before the search.
