@@ -19,6 +19,8 @@ mod exec;
 mod full_disk;
 #[path = "e2e/gallery.rs"]
 mod gallery;
+#[path = "e2e/gallery_by_switch.rs"]
+mod gallery_by_switch;
 #[path = "e2e/lab_run.rs"]
 mod lab_run;
 mod machine;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     trials.extend(verdicts::trials());
     trials.extend(plugins::trials());
     trials.extend(stand_ins::trials());
+    trials.extend(gallery_by_switch::trials());
     trials.push(old_qemu::trial());
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());

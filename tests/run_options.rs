@@ -1,9 +1,10 @@
 //! How a topology is run is beside it, and substitutes for NICs come before the mutants.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lab::judge::mutation;
+use lab::net::link::LinkKind;
 use lab::net::name::DeviceRef;
 use lab::net::switch_port::Substitute;
 use lab::plan::lower::{lower, lower_with};
@@ -28,9 +29,10 @@ fn gallery() -> Vec<Topology> {
     topologies
 }
 
-fn read(path: &PathBuf) -> Topology {
+fn read(path: &Path) -> Topology {
+    let name = path.file_stem().and_then(|name| name.to_str()).expect("names in the gallery are UTF-8");
     let text = fs::read_to_string(path).expect("it can be read");
-    Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    Topology::parse(name, "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn proven(topology: &Topology) -> Plan {
@@ -74,4 +76,25 @@ fn the_trials_of_a_topology_are_the_same_with_mutants_beside_them() {
         assert!(plain.needs.iter().all(|need| proven.needs.contains(need)), "{}", topology.name);
         assert_eq!(plain.options, RunOptions::default());
     }
+}
+
+/// docs/vf.md names each topology that is compared on a switch and on hardware, and no topology with a PF is left out.
+#[test]
+fn the_page_of_vfs_has_every_topology_that_is_compared_on_a_switch() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    let (page, compared) = (read("docs/vf.md"), read("tests/e2e/gallery_by_switch.txt"));
+    let names =
+        compared.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(':').next());
+    let names: Vec<&str> = names.collect();
+    for name in &names {
+        assert!(page.contains(&format!("`{name}`")), "docs/vf.md does not say what {name} does by a switch");
+    }
+    let has_pf =
+        |topology: &&Topology| topology.links.values().any(|link| matches!(link.kind, LinkKind::Pf(_)));
+    let gallery = gallery();
+    let with_pfs: Vec<&str> = gallery.iter().filter(has_pf).map(|topology| topology.name.as_str()).collect();
+    assert!(with_pfs.len() > 10, "{with_pfs:?}");
+    let missing: Vec<&&str> = with_pfs.iter().filter(|name| !names.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not compared");
 }
