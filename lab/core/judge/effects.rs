@@ -54,9 +54,11 @@ impl fmt::Display for Arrived {
     }
 }
 
-/// One fix under one cause.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One fix under one cause; in the document as it is. Counts are of the flows that lost frames without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
+    /// `fixes`, `partly`, `hides`, `changes-nothing`, `worsens` or `refused`.
+    pub effect: Effect,
     /// Without the fix.
     pub before: Arrived,
     /// With it. A flow whose sender is gone asks for what it asked for before, and nothing arrives.
@@ -65,8 +67,13 @@ pub struct Attempt {
     pub hidden: Vec<String>,
     /// Senders that are gone.
     pub gone: Vec<DeviceRef>,
-    /// What it came to.
-    pub effect: Effect,
+}
+
+impl Attempt {
+    /// The senders that are gone, separated by commas.
+    pub fn gone_in_words(&self) -> String {
+        self.gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Compares a cause's trial without and with a fix; `hidden` is the evidence that no longer shows.

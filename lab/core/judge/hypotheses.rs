@@ -1,5 +1,7 @@
 //! Explanations held against a report's evidence, and what was tried against each.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::account::{Account, FlowAccount, TrialAccount};
 use crate::judge::effects::{Attempt, compare};
 use crate::judge::outcome::Outcome;
@@ -29,8 +31,8 @@ impl Tried {
     }
 }
 
-/// One piece of evidence under one explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One piece of evidence under one explanation; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The statement's name.
     pub item: String,
@@ -38,8 +40,13 @@ pub struct Evidence {
     pub fits: bool,
     /// The number; `None` when the run has no such number.
     pub observed: Option<u64>,
-    /// Whether it is for this kernel.
+    /// Whether it is for this kernel; what is not counts neither for nor against an explanation.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub applies: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One fix under each cause that it was tried under.

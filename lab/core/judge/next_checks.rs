@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
 use crate::judge::account::{Account, Fate, FlowAccount, TrialAccount};
 use crate::judge::hypotheses::Tried;
 use crate::net::layer::Layer;
@@ -13,13 +16,13 @@ use crate::net::name::DeviceRef;
 use crate::topology::Topology;
 use crate::topology::scenario::Flow;
 
-/// A command, and what it says under each explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command for the reporter, and what it says under each explanation; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextCheck {
     /// To be typed where it happens.
     pub command: String,
-    /// By explanation.
-    pub answers: Vec<(String, String)>,
+    /// By explanation, as the lab measured it.
+    pub answers: IndexMap<String, String>,
 }
 
 /// What is looked at: one trial, one flow that lost frames in it, one device on its way.
@@ -333,6 +336,7 @@ mod tests {
         let all = vec![("ip".to_owned(), vec![("a".to_owned(), dropped(3)), ("b".to_owned(), dropped(0))])];
         let next_check = choose(all, 2).remove(0);
         let answers = [("a", "TX dropped grows (3)"), ("b", "TX dropped stays")];
-        assert_eq!(next_check.answers, answers.map(|(name, answer)| (name.to_owned(), answer.to_owned())));
+        let answers = answers.map(|(name, answer)| (name.to_owned(), answer.to_owned()));
+        assert_eq!(next_check.answers, IndexMap::from(answers));
     }
 }

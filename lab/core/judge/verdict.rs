@@ -2,6 +2,8 @@
 
 pub(crate) mod applies;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::judge::hypotheses::{Evidence, Tried, TriedFix};
 pub use crate::judge::verdict::applies::{Applies, applies};
 
@@ -22,8 +24,8 @@ use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
 use crate::topology::mutant::Mutant;
 
-/// One thing that had to hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One thing that had to hold; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What.
     pub name: String,

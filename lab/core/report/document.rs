@@ -9,12 +9,15 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::account::{Account, QdiscAccount, TrialAccount};
-use crate::judge::effects::{Arrived, Effect};
 use crate::judge::hypotheses::{Tried, TriedFix};
 use crate::judge::mutation::Proof;
-use crate::judge::next_checks::NextCheck;
 use crate::judge::outcome::Outcome;
-use crate::judge::verdict::{Check, Verdict, title};
+use crate::judge::verdict::{Verdict, title};
+// What the judge says of these is the document's as it is.
+pub use crate::judge::effects::Attempt as AttemptDocument;
+pub use crate::judge::hypotheses::Evidence as EvidenceDocument;
+pub use crate::judge::next_checks::NextCheck as NextCheckDocument;
+pub use crate::judge::verdict::Check as CheckDocument;
 use crate::net::kernel_log::KernelLog;
 use crate::net::link_state::LinkReport;
 use crate::net::switch_port::Substitute;
@@ -111,10 +114,6 @@ pub struct KernelDocument {
     pub clock: String,
 }
 
-fn yes() -> bool {
-    true
-}
-
 fn real() -> String {
     "real".into()
 }
@@ -130,15 +129,6 @@ pub struct AttachmentDocument {
     pub plugin: String,
     /// `the lab's own implementation`, or each program by its path and SHA-256.
     pub by: String,
-}
-
-/// One thing that had to hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckDocument {
-    pub name: String,
-    pub outcome: Outcome,
-    pub expected: String,
-    pub observed: String,
 }
 
 /// One flow's account.
@@ -232,29 +222,6 @@ pub struct HypothesisDocument {
     pub evidence: Vec<EvidenceDocument>,
 }
 
-/// One piece of evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EvidenceDocument {
-    /// The statement.
-    pub item: String,
-    /// Whether it holds.
-    pub fits: bool,
-    /// The number that says so.
-    pub observed: Option<u64>,
-    /// Whether it is for this kernel; what is not counts neither for nor against an explanation.
-    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
-    pub applies: bool,
-}
-
-/// A command for the reporter, and what it says under each explanation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NextCheckDocument {
-    /// To be typed where it happens.
-    pub command: String,
-    /// By explanation, as the lab measured it.
-    pub answers: IndexMap<String, String>,
-}
-
 /// Something that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MitigationDocument {
@@ -264,21 +231,6 @@ pub struct MitigationDocument {
     pub about: String,
     /// What it came to, by cause.
     pub under: IndexMap<String, AttemptDocument>,
-}
-
-/// What something that was tried came to under one cause. Counts are of the flows that lost frames without it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptDocument {
-    /// `fixes`, `partly`, `hides`, `changes-nothing`, `worsens` or `refused`.
-    pub effect: Effect,
-    /// Without it.
-    pub before: Arrived,
-    /// With it.
-    pub after: Arrived,
-    /// Symptoms that do not show any more.
-    pub hidden: Vec<String>,
-    /// Senders that are gone.
-    pub gone: Vec<String>,
 }
 
 /// One trial.
@@ -399,7 +351,7 @@ impl Document {
             used_fallback: false,
             substitution_differences: Vec::new(),
             attachments: Vec::new(),
-            checks: verdict.checks.iter().map(check_document).collect(),
+            checks: verdict.checks.clone(),
             flows,
             devices,
             qdiscs,
@@ -408,7 +360,7 @@ impl Document {
             repetitions: None,
             proofs: verdict.proofs.iter().map(proof_document).collect(),
             hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
-            next_checks: verdict.next_checks.iter().map(next_check_document).collect(),
+            next_checks: verdict.next_checks.clone(),
             mitigations: verdict.fixes.iter().map(mitigation_document).collect(),
             trials,
             timing_ms: timing,
@@ -501,15 +453,6 @@ pub fn attachments(
     attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
 }
 
-fn check_document(check: &Check) -> CheckDocument {
-    CheckDocument {
-        name: check.name.clone(),
-        outcome: check.outcome,
-        expected: check.expected.clone(),
-        observed: check.observed.clone(),
-    }
-}
-
 fn proof_document(proof: &Proof) -> ProofDocument {
     ProofDocument {
         name: proof.name.clone(),
@@ -560,42 +503,18 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
 
 fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
     let hypothesis = tried.hypothesis.as_ref()?;
-    let evidence = tried.evidence.iter().map(|item| EvidenceDocument {
-        item: item.item.clone(),
-        fits: item.fits,
-        observed: item.observed,
-        applies: item.applies,
-    });
     Some(HypothesisDocument {
         name: hypothesis.name.clone(),
         about: hypothesis.about.clone(),
         fits: tried.fits(),
-        evidence: evidence.collect(),
+        evidence: tried.evidence.clone(),
     })
 }
 
-fn next_check_document(next_check: &NextCheck) -> NextCheckDocument {
-    NextCheckDocument {
-        command: next_check.command.clone(),
-        answers: next_check.answers.iter().cloned().collect(),
-    }
-}
-
 fn mitigation_document(fix: &TriedFix) -> MitigationDocument {
-    let under = fix.under.iter().map(|(cause, attempt)| {
-        let gone = attempt.gone.iter().map(ToString::to_string).collect();
-        let attempt = AttemptDocument {
-            effect: attempt.effect,
-            before: attempt.before,
-            after: attempt.after,
-            hidden: attempt.hidden.clone(),
-            gone,
-        };
-        (cause.clone(), attempt)
-    });
     MitigationDocument {
         name: fix.mitigation.name.clone(),
         about: fix.mitigation.about.clone(),
-        under: under.collect(),
+        under: fix.under.iter().cloned().collect(),
     }
 }

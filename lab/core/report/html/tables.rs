@@ -159,7 +159,7 @@ pub fn mitigations(document: &Document) -> Markup {
                                 td { (cause) } td { (attempt.before) } td { (attempt.after) }
                                 td {
                                     (attempt.effect.words())
-                                    @if !attempt.gone.is_empty() { ": " (attempt.gone.join(", ")) " is gone" }
+                                    @if !attempt.gone.is_empty() { ": " (attempt.gone_in_words()) " is gone" }
                                     @if !attempt.hidden.is_empty() { " (no longer: " (attempt.hidden.join("; ")) ")" }
                                 }
                             }

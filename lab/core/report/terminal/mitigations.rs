@@ -30,7 +30,7 @@ pub fn table(out: &mut String, document: &Document) {
 fn words(attempt: &AttemptDocument) -> String {
     let mut words = attempt.effect.words().to_owned();
     if !attempt.gone.is_empty() {
-        words += &format!(": {} is gone", attempt.gone.join(", "));
+        words += &format!(": {} is gone", attempt.gone_in_words());
     }
     if !attempt.hidden.is_empty() {
         words += &format!(" (no longer: {})", attempt.hidden.join("; "));
