@@ -96,7 +96,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
     let topology = run::read(&args.topology)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let ends = ends(args, &pins)?;
-    let flavour = ends[0].0.flavour;
+    let flavour = debians_flavour(&ends);
     let list = between(&pins, &ends)?;
     let anchors = anchors(&list, &ends);
     let mut oracle = Oracle {
@@ -123,6 +123,10 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
     oracle.tell_others(&list, &found);
     print!("{}", found.tested(&ids_of(&list), &oracle.command(&args.good, &args.bad, "--every")));
     for (before, after) in more {
+        if [&before, &after].iter().any(|candidate| candidate.is_own()) {
+            // The archive has nothing between kernels that are not its own.
+            continue;
+        }
         if args.add {
             oracle.further(&before, &after)?;
         } else {
@@ -145,15 +149,24 @@ fn ends<'a>(args: &BisectArgs, pins: &'a Kernels) -> Result<Vec<(&'a KernelPin, 
         }
         ends.push((pin, is_good));
     }
-    if ends.iter().any(|(pin, _)| pin.flavour != ends[0].0.flavour) {
+    let is_debians = |(pin, _): &&(&KernelPin, bool)| pin.local.is_none();
+    let flavour = debians_flavour(&ends);
+    if ends.iter().filter(is_debians).any(|(pin, _)| pin.flavour != flavour) {
         return Err(Failure::usage("error: kernels of one flavour can be compared, not of two"));
     }
     Ok(ends)
 }
 
+/// The flavour of those of the ends that are Debian's; kernels of the user's own can be compared with each other and with any.
+fn debians_flavour(ends: &[(&KernelPin, bool)]) -> Flavour {
+    let debians = ends.iter().find(|(pin, _)| pin.local.is_none());
+    debians.map_or(Flavour::Local, |(pin, _)| pin.flavour)
+}
+
 /// Every pinned kernel between the outermost ends, by version.
 fn between(pins: &Kernels, ends: &[(&KernelPin, bool)]) -> Result<Vec<Candidate>, Failure> {
-    let all: Vec<&KernelPin> = pins.pins().filter(|pin| pin.flavour == ends[0].0.flavour).collect();
+    let is_among = |pin: &&KernelPin| ends.iter().any(|(end, _)| end.flavour == pin.flavour);
+    let all: Vec<&KernelPin> = pins.pins().filter(is_among).collect();
     let places =
         all.iter().enumerate().filter(|(_, pin)| ends.iter().any(|(end, _)| end.name() == pin.name()));
     let places: Vec<usize> = places.map(|(place, _)| place).collect();
@@ -164,13 +177,21 @@ fn between(pins: &Kernels, ends: &[(&KernelPin, bool)]) -> Result<Vec<Candidate>
 }
 
 fn anchors(list: &[Candidate], ends: &[(&KernelPin, bool)]) -> Vec<Anchor> {
-    let place = |pin: &KernelPin| list.iter().position(|candidate| candidate.id() == pin.id);
+    let place = |pin: &KernelPin| list.iter().position(|candidate| candidate.is(pin));
     let known =
         ends.iter().filter_map(|(pin, is_good)| Some(Anchor { index: place(pin)?, is_good: *is_good }));
     known.collect()
 }
 
 impl Candidate {
+    fn is(&self, pin: &KernelPin) -> bool {
+        matches!(self, Self::Pinned(own) if own.name() == pin.name())
+    }
+
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Pinned(pin) if pin.local.is_some())
+    }
+
     fn id(&self) -> String {
         match self {
             Self::Pinned(pin) => pin.id.clone(),

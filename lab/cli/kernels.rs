@@ -1,5 +1,7 @@
 //! `lab kernels`: what is pinned, what is there, and whether it is whole.
 
+mod own;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +36,15 @@ pub struct KernelsArgs {
     pins: PinsArgs,
 }
 
+/// Shown by `lab kernels add --help`.
+const ADD_EXAMPLES: &str = "\
+Examples:
+  lab kernels add 6.12.88
+  lab kernels add 6.12.88 --flavour generic --kernels-file my-kernels.toml
+  lab kernels add --deb linux-image-unsigned-6.8.0-31-generic_*.deb linux-modules-6.8.0-31-generic_*.deb
+  lab kernels add --rpm kernel-core-*.rpm kernel-modules-core-*.rpm kernel-modules-*.rpm --name fedora
+  lab kernels add --vmlinuz boot/vmlinuz --modules lib/modules/6.18.9-talos --name talos";
+
 #[derive(Debug, Subcommand)]
 enum KernelsCommand {
     /// List the pinned kernels and the named sets
@@ -51,13 +62,14 @@ enum KernelsCommand {
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
-    /// Find a version in Debian's signed indexes and write its pin to kernels.toml
-    #[command(
-        after_help = "Examples:\n  lab kernels add 6.12.88\n  lab kernels add 6.12.88 --flavour generic --kernels-file my-kernels.toml"
-    )]
+    /// Pin a kernel: a version of Debian's in kernels.toml, or one of your own in kernels.local.toml
+    #[command(after_help = ADD_EXAMPLES)]
     Add {
-        /// An upstream version: 6.12.88, 7.3-rc7
-        version: String,
+        /// An upstream version, to be found in Debian's signed indexes: 6.12.88, 7.3-rc7
+        #[arg(required_unless_present_any = ["deb", "rpm", "vmlinuz"], conflicts_with_all = ["deb", "rpm", "vmlinuz"])]
+        version: Option<String>,
+        #[command(flatten)]
+        own: own::OwnArgs,
         /// cloud, or generic with all drivers
         #[arg(long, value_parser = ["cloud", "generic"], value_name = "FLAVOUR")]
         flavour: Option<String>,
@@ -67,6 +79,12 @@ enum KernelsCommand {
         /// Address of a Debian mirror; else apt's own
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
+    },
+    /// Remove a kernel of your own from kernels.local.toml and from the cache
+    #[command(after_help = "Example:\n  lab kernels remove talos")]
+    Remove {
+        /// Its name
+        name: String,
     },
     /// Read all that is cached of each kernel, and remove what is not as it was unpacked
     #[command(after_help = "Example:\n  lab kernels verify 6.12.57")]
@@ -96,12 +114,14 @@ pub fn kernels(args: &KernelsArgs) -> Result<ExitCode, Failure> {
         KernelsCommand::Fetch { selection, netdevsim, mirror } => {
             fetch(&provision::kernels(file)?, selection, *netdevsim, mirror.as_ref())
         }
-        KernelsCommand::Add { version, flavour, netdevsim, mirror } => {
+        KernelsCommand::Add { version, own, flavour, netdevsim, mirror } => {
+            let Some(version) = version else { return Ok(own::add(own, file)?.unwrap_or(ExitCode::SUCCESS)) };
             let name = flavour.as_ref().map_or_else(|| version.clone(), |of| format!("{version}/{of}"));
             let file = file.map_or_else(find_kernels_file, |file| Ok(file.to_owned()))?;
             let added = add(&name, &file, mirror.as_deref())?;
             if *netdevsim { add_netdevsim(&name, &file, mirror.as_deref()) } else { Ok(added) }
         }
+        KernelsCommand::Remove { name } => own::remove(name, file),
         KernelsCommand::Verify { selection } => verify(&provision::kernels(file)?, selection.as_deref()),
         KernelsCommand::Prune { keep, unused_days } => {
             let unused_for = Duration::from_secs(u64::from(*unused_days) * 24 * 3600);
@@ -122,6 +142,9 @@ fn list(kernels: &Kernels) -> Result<ExitCode, Failure> {
         println!("{name}: {}", members.join(" "));
     }
     println!("all: every kernel above but the generic ones; ranges: 6.12..6.18, 6.12..6.18/generic");
+    if kernels.pins().any(|pin| pin.local.is_some()) {
+        println!("local: the kernels of your own; they are not in all; ranges: 6.8..6.9/local");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use crate::cli::progress::Downloads;
 use lab::host::cache::Cache;
 use lab::host::file::TEXT_BYTES_MAX;
 use lab::host::kernel::pins;
+use lab::host::kernel::pins::local_file;
 use lab::host::kernel::pins::{KernelPin, Kernels, KernelsError};
 use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
 use lab::host::run::runner::probe_spec;
@@ -24,8 +25,15 @@ pub fn cache() -> Result<Cache, Failure> {
     Cache::open().map_err(|error| Failure::unavailable_for(&error))
 }
 
-/// Reads the pinned kernels: of `file`, else those built into the lab.
+/// Reads the pinned kernels: Debian's, and those of the user's own in the nearest `kernels.local.toml`.
 pub fn kernels(given: Option<&Path>) -> Result<Kernels, Failure> {
+    let mut kernels = debians(given)?;
+    local_file::load(&mut kernels)?;
+    Ok(kernels)
+}
+
+/// Reads Debian's pinned kernels: of `given`, else those built into the lab.
+pub fn debians(given: Option<&Path>) -> Result<Kernels, Failure> {
     let Some(given) = given else {
         return Kernels::built_in().map_err(|error| Failure::internal(&error));
     };

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A text that a user writes, or a result: the largest of the lab's own, a matrix of everything, has 60 MB.
@@ -90,6 +90,23 @@ pub fn read_stdin(bytes_max: u64) -> Result<Vec<u8>, FileError> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit)).at("read", path);
     }
     Ok(bytes)
+}
+
+/// Replaces a file's text at once, or leaves it as it was. A file that is there keeps its mode.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn replace_text(path: &Path, text: &str) -> Result<(), FileError> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
+    file.write_all(text.as_bytes()).at("write", path)?;
+    file.as_file().sync_all().at("write", path)?;
+    // The temporary file is its owner's only.
+    let mode =
+        fs::metadata(path).map_or(fs::Permissions::from_mode(0o644), |metadata| metadata.permissions());
+    file.as_file().set_permissions(mode).at("write", path)?;
+    file.persist(path).map_err(|error| error.error).at("replace", path)?;
+    Ok(())
 }
 
 /// What is in a folder, by name.

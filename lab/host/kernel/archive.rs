@@ -9,7 +9,6 @@ pub(crate) mod source;
 pub use crate::host::kernel::archive::source::resolve_module;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use serde::Serialize;
 
 use crate::host::cache::{Cache, CacheError};
 use crate::host::child::{APT_AS_CALLER, APT_BOUNDS, die_with_parent, output_within};
+use crate::host::file;
 use crate::host::file::{At, FileError};
 use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch_unpinned};
 use crate::host::kernel::mirror::{MirrorError, Mirrors};
@@ -202,7 +202,8 @@ impl Index {
                 });
             }
             let (id, suite) = (wanted.to_string(), (*suite).to_owned());
-            return Ok(Some(KernelPin { id, flavour, release, suite, archive: *archive, packages }));
+            let pin = KernelPin { id, flavour, release, suite, archive: *archive, packages, local: None };
+            return Ok(Some(pin));
         }
         Ok(None)
     }
@@ -230,14 +231,7 @@ fn append_text(path: &Path, fragment: &str) -> Result<(), ArchiveError> {
     let old = fs::read_to_string(path).at("read", path)?;
     let new = format!("{}\n\n{fragment}", old.trim_end());
     Kernels::parse(&new)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).at("create a file in", dir)?;
-    file.write_all(new.as_bytes()).at("write", path)?;
-    file.as_file().sync_all().at("write", path)?;
-    let mode = fs::metadata(path).at("read", path)?.permissions();
-    file.as_file().set_permissions(mode).at("write", path)?;
-    file.persist(path).map_err(|error| error.error).at("replace", path)?;
-    Ok(())
+    Ok(file::replace_text(path, &new)?)
 }
 
 /// The kernel packages among a suite's entries: all but metapackages, unsigned and debugging ones.

@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 
+use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 
 use crate::host::kernel::decompress::zstd_reader;
+use crate::host::kernel::limited::{Limited, UNPACKED_BYTES_MAX};
 use crate::net::inner_path::{InnerPath, UnsafeName};
 
 /// Why a package could not be read.
@@ -20,7 +22,9 @@ pub enum DebError {
     #[error("damaged package: no data.tar member")]
     NoData,
     /// A compression dpkg knows and this reader does not.
-    #[error("unsupported package compression: {0}; data.tar, data.tar.xz and data.tar.zst are read")]
+    #[error(
+        "unsupported package compression: {0}; data.tar, data.tar.gz, data.tar.xz and data.tar.zst are read"
+    )]
     Unsupported(String),
     /// A file that would be outside of wherever the package is unpacked.
     #[error("hostile package: {0}")]
@@ -33,7 +37,7 @@ pub enum DebError {
 /// Calls `visit` with the path (no leading `./`) and content of each regular file, in archive order. Links are none.
 ///
 /// # Errors
-/// When the package is damaged, or a file in it has a path that leads out of it.
+/// When the package is damaged, unpacks to more than [`UNPACKED_BYTES_MAX`], or a file in it has a path that leads out of it.
 pub fn for_each_file(
     mut deb: impl Read,
     mut visit: impl FnMut(&InnerPath, &mut dyn Read) -> io::Result<()>,
@@ -42,11 +46,12 @@ pub fn for_each_file(
     let data = deb.take(size);
     let tar: Box<dyn Read> = match name.as_str() {
         "data.tar" => Box::new(data),
+        "data.tar.gz" => Box::new(GzDecoder::new(data)),
         "data.tar.xz" => Box::new(XzReader::new(data, false)),
         "data.tar.zst" => Box::new(zstd_reader(data)?),
         _ => return Err(DebError::Unsupported(name)),
     };
-    let mut archive = tar::Archive::new(tar);
+    let mut archive = tar::Archive::new(Limited::new(tar, UNPACKED_BYTES_MAX));
     for entry in archive.entries()? {
         let mut entry = entry?;
         if entry.header().entry_type().is_file() {
@@ -135,10 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gzip_member_is_read() {
+        let mut tar = Vec::new();
+        XzReader::new(DATA, false).read_to_end(&mut tar).unwrap();
+        let mut gzip = Vec::new();
+        flate2::read::GzEncoder::new(&tar[..], flate2::Compression::fast()).read_to_end(&mut gzip).unwrap();
+        let deb = deb(&[member("debian-binary", b"2.0\n"), member("data.tar.gz", &gzip)]);
+        assert_eq!(files(&deb).unwrap(), [("boot/config-1".to_owned(), "CONFIG_BONDING=m\n".to_owned())]);
+    }
+
+    #[test]
     fn damage_is_an_error() {
         assert!(matches!(files(b"!<nope>\n"), Err(DebError::NotAr)));
         assert!(matches!(files(&deb(&[member("debian-binary", b"2.0\n")])), Err(DebError::NoData)));
-        assert!(matches!(files(&deb(&[member("data.tar.gz", b"")])), Err(DebError::Unsupported(_))));
+        assert!(matches!(files(&deb(&[member("data.tar.bz2", b"")])), Err(DebError::Unsupported(_))));
         let mut bad = deb(&[member("data.tar.xz", DATA)]);
         bad[8 + 48] = b'x';
         assert!(matches!(files(&bad), Err(DebError::BadMember(_))));

@@ -1,17 +1,22 @@
 //! Decompression by what the bytes say they are.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
+use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
+use crate::host::kernel::limited::Limited;
 use crate::host::kernel::lz4;
+
+/// The most that a kernel image or a module may decompress to. A kernel with all debugging information has half of it.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// Why bytes could not be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
     /// A known format that is not read here.
-    #[error("{0} compression is not supported: xz, zstd and lz4 are")]
+    #[error("{0} compression is not supported: gzip, xz, zstd and lz4 are")]
     Unsupported(&'static str),
     /// The stream is damaged.
     #[error("damaged {format} data: {source}")]
@@ -30,6 +35,8 @@ pub enum Format {
     Xz,
     /// Zstandard.
     Zstd,
+    /// gzip, as Alpine's and some vendors' modules.
+    Gzip,
     /// Legacy LZ4 frame.
     Lz4,
     /// Known, not read: its name.
@@ -45,7 +52,7 @@ impl Format {
             (b"\xfd7zXZ\0", Format::Xz),
             (b"\x28\xb5\x2f\xfd", Format::Zstd),
             (&lz4::MAGIC, Format::Lz4),
-            (b"\x1f\x8b", Format::Other("gzip")),
+            (b"\x1f\x8b", Format::Gzip),
             (b"BZh", Format::Other("bzip2")),
             (b"\x89LZO", Format::Other("lzo")),
             (b"\x5d\0\0", Format::Other("lzma")),
@@ -59,19 +66,46 @@ impl Format {
 ///
 /// What follows the stream is not looked at: kernel images have their size there.
 pub fn decompress(bytes: Vec<u8>) -> Result<Vec<u8>, DecompressError> {
-    let mut out = Vec::new();
     match Format::of(&bytes) {
-        Format::Plain => return Ok(bytes),
-        Format::Other(name) => return Err(DecompressError::Unsupported(name)),
-        Format::Lz4 => {
-            return lz4::decompress(&bytes).map_err(|error| damaged("lz4")(io::Error::other(error)));
-        }
-        Format::Xz => XzReader::new(&bytes[..], false).read_to_end(&mut out).map_err(damaged("xz"))?,
-        Format::Zstd => zstd_reader(&bytes[..])
-            .and_then(|mut reader| reader.read_to_end(&mut out))
-            .map_err(damaged("zstd"))?,
-    };
+        Format::Plain => Ok(bytes),
+        Format::Other(name) => Err(DecompressError::Unsupported(name)),
+        Format::Lz4 => lz4::decompress(&bytes).map_err(|error| damaged("lz4")(io::Error::other(error))),
+        Format::Gzip => read_all(GzDecoder::new(&bytes[..])).map_err(damaged("gzip")),
+        Format::Xz => read_all(XzReader::new(&bytes[..], false)).map_err(damaged("xz")),
+        Format::Zstd => zstd_reader(&bytes[..]).and_then(read_all).map_err(damaged("zstd")),
+    }
+}
+
+fn read_all(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    Limited::new(reader, BYTES_MAX).read_to_end(&mut out)?;
     Ok(out)
+}
+
+/// Reads a stream that may be compressed. A gzip or xz stream may have several parts, as `zstd`, `xz` and `pigz` write them.
+///
+/// # Errors
+/// When it is compressed as nothing here reads, or cannot be read.
+pub fn reader<'r>(source: impl Read + 'r) -> Result<Box<dyn Read + 'r>, DecompressError> {
+    let mut source = BufReader::new(source);
+    // A buffer of a pipe may begin with less; the longest magic has 6 bytes.
+    let mut first = [0; 6];
+    let mut length = 0;
+    while length < first.len() {
+        match source.read(&mut first[length..]).map_err(damaged("compressed"))? {
+            0 => break,
+            got => length += got,
+        }
+    }
+    let whole = io::Cursor::new(first).take(length as u64).chain(source);
+    match Format::of(&first[..length]) {
+        Format::Plain => Ok(Box::new(whole)),
+        Format::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(whole))),
+        Format::Xz => Ok(Box::new(XzReader::new(whole, true))),
+        Format::Zstd => Ok(Box::new(zstd_reader(whole).map_err(damaged("zstd"))?)),
+        Format::Lz4 => Err(DecompressError::Unsupported("lz4 stream")),
+        Format::Other(name) => Err(DecompressError::Unsupported(name)),
+    }
 }
 
 /// A streaming Zstandard reader.
@@ -101,9 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn gzip_is_read_and_a_cut_stream_is_damaged() {
+        let mut gzip = Vec::new();
+        flate2::read::GzEncoder::new(&b"bond0"[..], flate2::Compression::fast())
+            .read_to_end(&mut gzip)
+            .unwrap();
+        assert_eq!(decompress(gzip.clone()).unwrap(), b"bond0");
+        assert!(decompress(gzip[..gzip.len() - 4].to_vec()).is_err());
+        let mut streamed = Vec::new();
+        reader(&gzip[..]).unwrap().read_to_end(&mut streamed).unwrap();
+        assert_eq!(streamed, b"bond0");
+    }
+
+    #[test]
     fn refuses_the_rest() {
-        let gzip = decompress(b"\x1f\x8b\x08\0".to_vec()).unwrap_err();
-        assert_eq!(gzip.to_string(), "gzip compression is not supported: xz, zstd and lz4 are");
+        let bzip2 = decompress(b"BZh9".to_vec()).unwrap_err();
+        assert_eq!(bzip2.to_string(), "bzip2 compression is not supported: gzip, xz, zstd and lz4 are");
         for bytes in [XZ, ZSTD] {
             assert!(decompress(bytes[..bytes.len() - 6].to_vec()).is_err());
         }

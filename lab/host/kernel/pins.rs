@@ -3,12 +3,18 @@
 //! A pin is trusted by hash alone: package, version, pool path, size and SHA-256, taken from the archive's
 //! signed indexes when it was made (see `archive`).
 
+pub mod local;
+pub mod local_file;
+mod place;
+
 use std::fmt;
 
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::host::kernel::pins::local::LocalSource;
+use crate::host::kernel::pins::place::Place;
 use crate::host::version::{Bound, KernelVersion, Series, VersionError};
 use crate::net::clean;
 use crate::net::inner_path::{FileName, InnerPath};
@@ -18,6 +24,12 @@ const BUILT_IN: &str = include_str!("../../../kernels.toml");
 
 /// The set of every kernel, in the cloud flavour; no file defines it.
 const ALL: &str = "all";
+
+/// The set of every kernel of the user's own; no file defines it either.
+const LOCAL: &str = "local";
+
+/// Names of sets that no file defines.
+const RESERVED: [&str; 2] = [ALL, LOCAL];
 
 /// Part of every tree's name: a new number where unpacked trees change, so that old ones are made anew.
 pub(crate) const TREE_FORMAT: u32 = 2;
@@ -57,6 +69,9 @@ pub enum KernelsError {
         /// What there is.
         known: String,
     },
+    /// There is no kernel of the user's own.
+    #[error("no kernel of your own is pinned; `lab kernels add --deb FILE` pins one")]
+    NoLocal,
     /// Neither `cloud` nor `generic`.
     #[error("{0:?} is no flavour: cloud and generic are")]
     UnknownFlavour(String),
@@ -73,6 +88,9 @@ pub enum Flavour {
     Cloud,
     /// `-amd64`: every driver.
     Generic,
+    /// No build of Debian's: a kernel of the user's own.
+    #[serde(skip)]
+    Local,
 }
 
 /// Which of Debian's two archives a pool path belongs to.
@@ -123,8 +141,11 @@ pub struct KernelPin {
     pub suite: String,
     /// The archive of all its packages.
     pub archive: Archive,
-    /// The packages that hold the kernel, its configuration and its modules.
+    /// The packages that hold the kernel, its configuration and its modules; none of a kernel of the user's own.
     pub packages: Vec<PinnedPackage>,
+    /// What a kernel of the user's own is made of.
+    #[serde(skip)]
+    pub local: Option<LocalSource>,
 }
 
 /// What a module that Debian does not build is built of: a kernel's own headers, and the source of the same version.
@@ -147,7 +168,7 @@ pub struct ModulePin {
 #[derive(Debug, Clone)]
 pub struct Kernels {
     sets: IndexMap<String, Vec<String>>,
-    pins: IndexMap<(KernelVersion, Flavour), KernelPin>,
+    pins: IndexMap<Place, KernelPin>,
     modules: Vec<ModulePin>,
 }
 
@@ -164,7 +185,7 @@ impl KernelPin {
     /// The name a user selects it by: `6.12.57`, `6.12.57/generic`.
     pub fn name(&self) -> String {
         match self.flavour {
-            Flavour::Cloud => self.id.clone(),
+            Flavour::Cloud | Flavour::Local => self.id.clone(),
             Flavour::Generic => format!("{}/{}", self.id, self.flavour),
         }
     }
@@ -176,12 +197,14 @@ impl KernelPin {
         for package in &self.packages {
             hash.update(package.sha256.as_str());
         }
+        self.local.iter().flat_map(LocalSource::hashes).for_each(|sha256| hash.update(sha256));
         format!("{}-{}", self.release, &hex(&hash.finalize())[..12])
     }
 
-    /// What has to be downloaded, in bytes.
+    /// What has to be downloaded, in bytes; or, of a kernel of the user's own, read.
     pub fn size(&self) -> u64 {
-        self.packages.iter().map(|package| package.size).sum()
+        let local = self.local.as_ref().map_or(0, LocalSource::size);
+        self.packages.iter().map(|package| package.size).sum::<u64>() + local
     }
 
     fn check(&self) -> Result<KernelVersion, String> {
@@ -208,7 +231,7 @@ impl ModulePin {
     /// What the user calls it: `netdevsim for 6.12.57`.
     pub fn title(&self) -> String {
         match self.flavour {
-            Flavour::Cloud => format!("{} for {}", self.name, self.kernel),
+            Flavour::Cloud | Flavour::Local => format!("{} for {}", self.name, self.kernel),
             Flavour::Generic => format!("{} for {}/{}", self.name, self.kernel, self.flavour),
         }
     }
@@ -242,7 +265,7 @@ impl Kernels {
         for pin in file.kernel {
             let version = pin.check().map_err(KernelsError::Inconsistent)?;
             let twice = format!("kernel {} is there twice", pin.name());
-            if kernels.pins.insert((version, pin.flavour), pin).is_some() {
+            if kernels.pins.insert(Place::debian(version, pin.flavour), pin).is_some() {
                 return Err(KernelsError::Inconsistent(twice));
             }
         }
@@ -251,15 +274,20 @@ impl Kernels {
             kernels.add_module(module).map_err(KernelsError::Inconsistent)?;
         }
         for (set, members) in &kernels.sets {
-            if set == ALL || set.contains(['.', '/', ',']) {
-                return Err(KernelsError::Inconsistent(format!("no set can be called {set:?}")));
-            }
-            for member in members {
-                let unknown = |error| KernelsError::Inconsistent(format!("set {set:?}: {error}"));
-                kernels.one(member).map_err(unknown)?;
-            }
+            kernels.check_set(set, members)?;
         }
         Ok(kernels)
+    }
+
+    fn check_set(&self, set: &str, members: &[String]) -> Result<(), KernelsError> {
+        if RESERVED.contains(&set) || set.contains(['.', '/', ',']) {
+            return Err(KernelsError::Inconsistent(format!("no set can be called {set:?}")));
+        }
+        for member in members {
+            let unknown = |error| KernelsError::Inconsistent(format!("set {set:?}: {error}"));
+            self.one(member).map_err(unknown)?;
+        }
+        Ok(())
     }
 
     /// All pins, by version, then flavour.
@@ -301,14 +329,25 @@ impl Kernels {
     /// The kernels of a comma list of versions, sets and ranges, each once, in the order named.
     ///
     /// `6.12.57`, `6.12.57/generic`, `quick`, `6.12..6.18` (both ends included, a series with all it has).
-    /// Without a flavour, cloud is meant: in `all` too, for a generic kernel differs in drivers, not in behaviour.
+    /// Without a flavour, cloud is meant: in `all` too, for a generic kernel differs in drivers, not in behaviour. Kernels
+    /// of the user's own are selected by their names, by `local`, by sets, and by ranges like `6.8..6.9/local`.
     pub fn select(&self, selection: &str) -> Result<Vec<&KernelPin>, KernelsError> {
         let mut chosen = IndexSet::new();
         for item in selection.split(',').map(str::trim) {
             if item == ALL {
                 let keys = self.pins.keys().enumerate();
-                let cloud = keys.filter(|(_, (_, flavour))| *flavour == Flavour::Cloud);
+                let cloud = keys.filter(|(_, place)| place.flavour == Flavour::Cloud);
                 chosen.extend(cloud.map(|(index, _)| index));
+            } else if item == LOCAL {
+                let keys = self.pins.keys().enumerate();
+                let local: Vec<usize> = keys
+                    .filter(|(_, place)| place.flavour == Flavour::Local)
+                    .map(|(index, _)| index)
+                    .collect();
+                if local.is_empty() {
+                    return Err(KernelsError::NoLocal);
+                }
+                chosen.extend(local);
             } else if let Some(members) = self.sets.get(item) {
                 for member in members {
                     chosen.insert(self.one(member)?);
@@ -324,14 +363,17 @@ impl Kernels {
 
     /// The index of the pin called `name`.
     fn one(&self, name: &str) -> Result<usize, KernelsError> {
+        if let Some(index) = self.pins.values().position(|pin| pin.local.is_some() && pin.id == name) {
+            return Ok(index);
+        }
         let (id, flavour) = split_flavour(name)?;
         if let Ok(version) = id.parse::<KernelVersion>()
-            && let Some(index) = self.pins.get_index_of(&(version, flavour))
+            && let Some(index) = self.pins.get_index_of(&Place::debian(version, flavour))
         {
             return Ok(index);
         }
         match id.parse::<Series>() {
-            Ok(series) if self.pins.keys().any(|(version, _)| version.series() == series) => {
+            Ok(series) if self.pins.keys().any(|place| place.is_debians_of(series)) => {
                 let known = self.names(|version| version.series() == series);
                 Err(KernelsError::IsSeries { series: id.to_owned(), known })
             }
@@ -347,7 +389,7 @@ impl Kernels {
         let inside = |version: &KernelVersion| from.is_at_most(version) && to.is_at_least(version);
         let keys = self.pins.keys().enumerate();
         let found: Vec<usize> = keys
-            .filter(|(_, (version, built))| *built == flavour && inside(version))
+            .filter(|(_, place)| place.flavour == flavour && inside(&place.version))
             .map(|(index, _)| index)
             .collect();
         if found.is_empty() {
@@ -357,7 +399,7 @@ impl Kernels {
     }
 
     fn names(&self, wanted: impl Fn(&KernelVersion) -> bool) -> String {
-        let pins = self.pins.iter().filter(|((version, _), _)| wanted(version));
+        let pins = self.pins.iter().filter(|(place, _)| wanted(&place.version));
         pins.map(|(_, pin)| pin.name()).collect::<Vec<_>>().join(", ")
     }
 
@@ -403,6 +445,7 @@ impl fmt::Display for Flavour {
         f.write_str(match self {
             Flavour::Cloud => "cloud",
             Flavour::Generic => "generic",
+            Flavour::Local => "local",
         })
     }
 }
@@ -418,6 +461,9 @@ pub fn hex(bytes: &[u8]) -> String {
 /// When it is no version, or its flavour is none.
 pub fn parse_name(name: &str) -> Result<(KernelVersion, Flavour), KernelsError> {
     let (id, flavour) = split_flavour(name)?;
+    if flavour == Flavour::Local {
+        return Err(KernelsError::UnknownFlavour(flavour.to_string()));
+    }
     Ok((id.parse()?, flavour))
 }
 
@@ -426,6 +472,7 @@ fn split_flavour(name: &str) -> Result<(&str, Flavour), KernelsError> {
         None => Ok((name, Flavour::Cloud)),
         Some((id, "cloud")) => Ok((id, Flavour::Cloud)),
         Some((id, "generic")) => Ok((id, Flavour::Generic)),
+        Some((id, "local")) => Ok((id, Flavour::Local)),
         Some((_, other)) => Err(KernelsError::UnknownFlavour(other.to_owned())),
     }
 }

@@ -1,11 +1,13 @@
 //! Kernels on disk, ready to boot: an ELF kernel, its configuration, its modules and their index.
 
 mod error;
+mod local;
+mod unpack;
 
 pub use error::StoreError;
+pub use local::{Given, LocalError};
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,38 +15,18 @@ use sha2::{Digest, Sha256};
 
 use crate::host::cache::Cache;
 use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{DebError, for_each_file};
 use crate::host::kernel::download::{DownloadEvent, fetch};
 use crate::host::kernel::manifest::{Damage, MANIFEST, Manifest};
 use crate::host::kernel::mirror::Mirrors;
-use crate::host::kernel::modules::{ModuleIndex, ModuleTree, is_module, module_files};
+use crate::host::kernel::modules::{ModuleIndex, ModuleTree, module_files};
 use crate::host::kernel::pins::{KernelPin, TREE_FORMAT, hex};
 use crate::host::kernel::vmlinux;
+use crate::host::kernel::vmlinux::Bootable;
 use crate::host::vm::initramfs;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::net::inner_path::FileName;
 
 /// Room for the kernels of a user's own builds, of about 60 MB each.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
-
-/// Module directories no test bench for network devices needs: half of a generic kernel's bytes. Not mtd,
-/// which sfc depends on.
-const UNUSED_MODULES: [&str; 15] = [
-    "kernel/sound/",
-    "kernel/drivers/comedi/",
-    "kernel/drivers/gpu/",
-    "kernel/drivers/hid/",
-    "kernel/drivers/hwmon/",
-    "kernel/drivers/iio/",
-    "kernel/drivers/input/",
-    "kernel/drivers/media/",
-    "kernel/drivers/net/can/",
-    "kernel/drivers/net/wireless/",
-    "kernel/drivers/platform/",
-    "kernel/drivers/scsi/",
-    "kernel/drivers/staging/",
-    "kernel/drivers/video/",
-    "kernel/drivers/watchdog/",
-];
 
 /// What the user calls the kernel in this machine's /boot.
 pub const HOST_IMAGE: &str = "host-image";
@@ -67,7 +49,7 @@ pub struct Kernel {
     pub release: String,
     /// A name no other content has; files made from this kernel are kept under it.
     pub key: String,
-    /// The ELF kernel, with a PVH entry.
+    /// The ELF kernel, with a PVH entry; a bzImage where it has none.
     pub vmlinux: PathBuf,
     /// The configuration it was built with, where there is one.
     pub config: Option<PathBuf>,
@@ -106,7 +88,7 @@ impl Store {
 
     /// Whether [`Store::ensure`] would need no download.
     pub fn is_cached(&self, pin: &KernelPin) -> bool {
-        is_complete(&self.tree(pin))
+        is_complete(&self.tree(pin), pin)
     }
 
     /// The pinned kernel, downloaded and unpacked first if `policy` allows and it is not there.
@@ -120,8 +102,9 @@ impl Store {
         on_event: &mut dyn FnMut(DownloadEvent),
     ) -> Result<Kernel, StoreError> {
         let tree = self.tree(pin);
-        if !is_complete(&tree) {
-            if policy == InstallPolicy::CachedOnly {
+        if !is_complete(&tree, pin) {
+            // A kernel of the user's own is on this machine already.
+            if policy == InstallPolicy::CachedOnly && pin.local.is_none() {
                 return Err(StoreError::NotCached { kernel: pin.name(), size: pin.size() });
             }
             let lock = self.cache.try_lock(&pin.key())?;
@@ -130,8 +113,11 @@ impl Store {
             }
             let _held = lock.map_or_else(|| self.cache.lock(&pin.key()), Ok)?;
             // Whoever held the lock may have installed it.
-            if !is_complete(&tree) {
-                self.install(pin, &tree, on_event)?;
+            if !is_complete(&tree, pin) {
+                match &pin.local {
+                    Some(source) => self.install_local(pin, source, on_event)?,
+                    None => self.install(pin, &tree, on_event)?,
+                }
             }
         }
         if touched(&tree).is_some() {
@@ -153,7 +139,7 @@ impl Store {
             release: pin.release.clone(),
             key: pin.key(),
             vmlinux: tree.join("vmlinux"),
-            config: Some(tree.join("config")),
+            config: Some(tree.join("config")).filter(|config| pin.local.is_none() || config.is_file()),
             modules: ModuleTree {
                 release: pin.release.clone(),
                 dir: tree.join("modules"),
@@ -282,10 +268,13 @@ impl Store {
         let made = scratch.path("tree");
         for (index, package) in pin.packages.iter().enumerate() {
             let deb = scratch.path(format!("{index}.deb"));
-            unpack(&deb, &pin.release, &made)
+            unpack::unpack(&deb, &pin.release, &made)
                 .map_err(|source| StoreError::Deb { package: package.package.clone(), source })?;
         }
-        finish_tree(pin, &made)?;
+        if let Some(what) = unpack::missing(&made, true)? {
+            return Err(StoreError::Incomplete { kernel: pin.name(), what });
+        }
+        unpack::finish(&made, (&pin.name(), &pin.release))?;
         if tree.exists() {
             // Someone removed a part of it by hand.
             fs::rename(tree, scratch.path("damaged")).at("replace", tree)?;
@@ -301,7 +290,7 @@ impl Store {
         let release = release.ok_or_else(|| StoreError::UnknownRelease(image.to_owned()))?;
         let release = safe_release(image, &release)?;
         let is_elf = bytes.starts_with(b"\x7fELF");
-        let elf = vmlinux::extract(bytes)
+        let bootable = vmlinux::bootable(&bytes)
             .map_err(|source| StoreError::Vmlinux { path: image.to_owned(), source })?;
         let index = modules.map_or_else(|| Ok(ModuleIndex::default()), ModuleIndex::build)?;
 
@@ -310,7 +299,7 @@ impl Store {
         fs::create_dir(&made).at("create", &made)?;
         write(&made.join("release"), release.as_bytes())?;
         // An ELF image is booted where it is; it may be half a gigabyte of debugging information.
-        if !is_elf {
+        if let (false, Bootable::Elf(elf)) = (is_elf, bootable) {
             write(&made.join("vmlinux"), &elf)?;
         }
         index.write(&made.join("modules.index"))?;
@@ -329,77 +318,15 @@ fn safe_release(image: &Path, release: &str) -> Result<String, StoreError> {
 }
 
 /// The parts [`Kernel`] names; a tree is published whole, so this fails only if someone took a part away.
-fn is_complete(tree: &Path) -> bool {
-    ["vmlinux", "config", "modules.index", MANIFEST].iter().all(|part| tree.join(part).is_file())
+fn is_complete(tree: &Path, pin: &KernelPin) -> bool {
+    let config = pin.local.is_none().then_some("config");
+    let parts = ["vmlinux", "modules.index", MANIFEST].into_iter().chain(config);
+    parts.into_iter().all(|part| tree.join(part).is_file())
 }
 
 /// The first file of a tree that was changed or lost since it was made; all of it, if there is none.
 fn touched(tree: &Path) -> Option<Damage> {
     Manifest::read(tree).map_or_else(|| Some(Damage::no_manifest()), |manifest| manifest.touched(tree))
-}
-
-/// Takes what is needed out of a package.
-fn unpack(deb: &Path, release: &str, tree: &Path) -> Result<(), DebError> {
-    let file = io::BufReader::new(File::open(deb)?);
-    for_each_file(file, |path, content| {
-        let Some(place) = place_of(path, release) else {
-            return Ok(());
-        };
-        let place = tree.join(place);
-        if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        io::copy(content, &mut File::create(place)?).map(drop)
-    })
-}
-
-/// Where a package's file goes in the tree, if anywhere.
-///
-/// Until 6.18 one package has boot/ and lib/modules/ (usr/lib/modules/ in later builds). From 6.19 three
-/// have them: linux-binary the image, linux-base the configuration and the built-in names, linux-modules
-/// the modules; and by 7.2 image and configuration are in usr/lib/modules/ too.
-fn place_of(path: &InnerPath, release: &str) -> Option<PathBuf> {
-    if let Some(boot) = path.below("boot/") {
-        let name = boot.as_str().strip_suffix(release)?.strip_suffix('-')?;
-        return ["vmlinuz", "config"].contains(&name).then(|| name.into());
-    }
-    let path = path.below("usr/").unwrap_or_else(|| path.clone());
-    let inside = path.below(&format!("lib/modules/{release}/"))?;
-    match inside.as_str() {
-        "vmlinuz" | "config" => Some(inside.into()),
-        "modules.builtin" | "modules.builtin.modinfo" => Some(Path::new("modules").join(inside)),
-        _ => {
-            let unused = UNUSED_MODULES.iter().any(|prefix| inside.as_str().starts_with(prefix));
-            (is_module(inside.as_ref()) && !unused).then(|| Path::new("modules").join(inside))
-        }
-    }
-}
-
-/// Makes the ELF kernel and the index of what was unpacked.
-fn finish_tree(pin: &KernelPin, tree: &Path) -> Result<(), StoreError> {
-    let parts = [
-        ("vmlinuz", "kernel image"),
-        ("config", "configuration"),
-        ("modules/modules.builtin", "list of built-in modules"),
-        ("modules/kernel", "modules"),
-    ];
-    for (part, what) in parts {
-        if !tree.join(part).exists() {
-            return Err(StoreError::Incomplete { kernel: pin.name(), what });
-        }
-    }
-    let image = tree.join("vmlinuz");
-    let bytes = fs::read(&image).at("read", &image)?;
-    if let Some(found) = vmlinux::release(&bytes).filter(|found| *found != pin.release) {
-        return Err(StoreError::WrongRelease { kernel: pin.name(), release: pin.release.clone(), found });
-    }
-    let elf =
-        vmlinux::extract(bytes).map_err(|source| StoreError::Vmlinux { path: image.clone(), source })?;
-    write(&tree.join("vmlinux"), &elf)?;
-    fs::remove_file(&image).at("remove", &image)?;
-    ModuleIndex::build(&tree.join("modules"))?.write(&tree.join("modules.index"))?;
-    Manifest::of(tree)?.write(tree)?;
-    Ok(())
 }
 
 /// Names an image and its modules as they are now, by what stat(2) says: a rebuild has new times.
@@ -431,25 +358,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 mod tests {
     use super::*;
     use crate::host::kernel::pins::Kernels;
-
-    #[rstest::rstest]
-    #[case("boot/vmlinuz-R", Some("vmlinuz"))]
-    #[case("boot/config-R", Some("config"))]
-    #[case("boot/System.map-R", None)]
-    #[case("boot/vmlinuz-S", None)]
-    #[case("usr/lib/modules/R/vmlinuz", Some("vmlinuz"))]
-    #[case("usr/lib/modules/R/config", Some("config"))]
-    #[case("lib/modules/R/modules.builtin", Some("modules/modules.builtin"))]
-    #[case("usr/lib/modules/R/modules.order", None)]
-    #[case("lib/modules/R/kernel/drivers/net/veth.ko", Some("modules/kernel/drivers/net/veth.ko"))]
-    #[case("usr/lib/modules/R/kernel/net/8021q/8021q.ko.xz", Some("modules/kernel/net/8021q/8021q.ko.xz"))]
-    #[case("lib/modules/R/kernel/sound/soundcore.ko.xz", None)]
-    #[case("lib/modules/RR/kernel/x.ko", None)]
-    #[case("usr/share/doc/x.ko", None)]
-    fn keeps_what_is_needed(#[case] path: &str, #[case] expected: Option<&str>) {
-        let path = InnerPath::parse(path).unwrap();
-        assert_eq!(place_of(&path, "R"), expected.map(PathBuf::from));
-    }
 
     /// A store with 6.12.57 in it, as if installed.
     fn installed(dir: &Path) -> (Store, KernelPin, PathBuf) {

@@ -50,6 +50,30 @@ pub fn extract(image: Vec<u8>) -> Result<Vec<u8>, VmlinuxError> {
     Ok(elf)
 }
 
+/// What QEMU is given to boot an image.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Bootable {
+    /// The ELF kernel that was in it.
+    Elf(Vec<u8>),
+    /// The bzImage itself, which decompresses itself: its kernel has no PVH entry, or is compressed as nothing here reads.
+    Itself,
+}
+
+/// What to boot of an image: the ELF kernel if it has a PVH entry, else the bzImage. Not every vendor sets CONFIG_PVH.
+///
+/// # Errors
+/// When it is no image, or is damaged, or is an ELF file without that entry.
+pub fn bootable(image: &[u8]) -> Result<Bootable, VmlinuxError> {
+    let is_elf = image.starts_with(ELF_MAGIC);
+    match extract(image.to_vec()) {
+        Ok(elf) => Ok(Bootable::Elf(elf)),
+        Err(VmlinuxError::NoPvh | VmlinuxError::Decompress(DecompressError::Unsupported(_))) if !is_elf => {
+            Ok(Bootable::Itself)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The release an image says it is (`uname -r`): a bzImage in its header, an ELF file in `linux_banner`.
 pub fn release(image: &[u8]) -> Option<String> {
     let text = if image.starts_with(ELF_MAGIC) {
@@ -170,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bzimage_without_pvh_is_booted_as_it_is() {
+        assert_eq!(bootable(&bzimage(&elf(18))).unwrap(), Bootable::Elf(elf(18)));
+        assert_eq!(bootable(&bzimage(&elf(3))).unwrap(), Bootable::Itself);
+        assert_eq!(bootable(&bzimage(b"BZh9")).unwrap(), Bootable::Itself);
+        assert!(matches!(bootable(&elf(3)), Err(VmlinuxError::NoPvh)));
+        assert!(matches!(bootable(&bzimage(b"text")), Err(VmlinuxError::NotElf)));
+        assert!(matches!(bootable(&[0; 4096]), Err(VmlinuxError::NotAnImage)));
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         let check = |image: Vec<u8>, expected: &str| {
             let error = extract(image).unwrap_err().to_string();
@@ -178,7 +212,7 @@ mod tests {
         check(vec![0; 4096], "neither a bzImage nor an ELF");
         check(elf(3), "CONFIG_PVH=y");
         check(bzimage(b"text"), "no ELF kernel");
-        check(bzimage(b"\x1f\x8bxx"), "gzip compression is not supported");
+        check(bzimage(b"BZh9"), "bzip2 compression is not supported");
         let mut old = bzimage(b"");
         old[PROTOCOL] = 7;
         check(old, "boot protocol 2.07 is too old");

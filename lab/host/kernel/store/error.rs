@@ -9,6 +9,7 @@ use crate::host::kernel::download::DownloadError;
 use crate::host::kernel::manifest::Damage;
 use crate::host::kernel::mirror::MirrorError;
 use crate::host::kernel::modules::ModulesError;
+use crate::host::kernel::store::LocalError;
 use crate::host::kernel::vmlinux::VmlinuxError;
 use crate::net::inner_path::UnsafeName;
 
@@ -80,6 +81,9 @@ pub enum StoreError {
         /// The paths.
         looked_for: String,
     },
+    /// What the user gave is no kernel, or not what was pinned.
+    #[error(transparent)]
+    Local(#[from] LocalError),
     /// The image is not bootable.
     #[error("kernel image {}: {source}", path.display())]
     Vmlinux {
