@@ -7,6 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;
 use lab::host::cache::Cache;
 use lab::host::file::TEXT_BYTES_MAX;
+use lab::host::install::{InstallError, QEMU_PACKAGE};
 use lab::host::kernel::pins;
 use lab::host::kernel::pins::local_file;
 use lab::host::kernel::pins::{KernelPin, Kernels, KernelsError};
@@ -16,9 +17,6 @@ use lab::host::vm::accel;
 use lab::host::vm::accel::{AccelError, Choice};
 use lab::host::vm::qemu::{Accelerator, Qemu, QemuError};
 use lab::host::{file, install};
-
-/// The package that has qemu-system-x86_64.
-const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// Opens the cache.
 pub fn cache() -> Result<Cache, Failure> {
@@ -64,7 +62,7 @@ pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
     if args.no_install || !nix::unistd::geteuid().is_root() {
         return Err(Failure::unavailable(format!(
             "error: qemu-system-x86_64 is missing; get it with:\n  {}",
-            command("doctor --install")
+            command("doctor --fix")
         )));
     }
     drop(missing);
@@ -72,8 +70,19 @@ pub fn qemu(args: &ProvisionArgs) -> Result<Qemu, Failure> {
         "installing {QEMU_PACKAGE}: it runs the kernel under test ({})",
         install::command_line(QEMU_PACKAGE)
     );
-    install::install(QEMU_PACKAGE).map_err(|error| Failure::unavailable_for(&error))?;
+    install::ensure(&cache()?, QEMU_PACKAGE, || Qemu::find().is_ok())
+        .map_err(|error| Failure::unavailable_for(&error))?;
     Qemu::find().map_err(|error| Failure::unavailable_for(&error))
+}
+
+/// A package of the distribution that is of use to `part`.
+pub fn package(package: &str, part: &str) -> Result<(), Failure> {
+    eprintln!("installing {package}: {part} ({})", install::command_line(package));
+    // Whether it was installed is what the next look finds out.
+    install::ensure(&cache()?, package, || false).or_else(|error| match error {
+        InstallError::NotThere { .. } => Ok(()),
+        error => Err(Failure::unavailable_for(&error)),
+    })
 }
 
 /// The kernel, fetched if it is missing and that is allowed.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::host::cache::{Cache, CacheError};
 use crate::host::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
 use crate::net::clean;
 
@@ -51,6 +52,17 @@ pub enum InstallError {
         /// The end of what it said.
         reason: String,
     },
+    /// apt ended well, and what was wanted is missing.
+    #[error(
+        "{package} was installed, and what is needed of it is still missing; look with: dpkg -L {package}"
+    )]
+    NotThere {
+        /// What was installed.
+        package: String,
+    },
+    /// The cache has no place for the lock.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// apt, or a temporary file, is not to be had.
     #[error("{what}: {source}")]
     Io {
@@ -96,11 +108,25 @@ fn backports_command(package: &str, suite: &str, targets: &str) -> String {
     }
 }
 
-/// Installs `package`; on Debian 12 from its backports, with sources that apt is shown for this one call.
+/// Installs `package` unless `is_there`; one lab at a time, for apt does not wait for the lock of its lists.
 ///
 /// # Errors
-/// When not root, without a mirror, or when apt fails.
-pub fn install(package: &str) -> Result<(), InstallError> {
+/// When not root, without a mirror, when apt fails, or when it says that it is done and `is_there` does not.
+pub fn ensure(cache: &Cache, package: &str, is_there: impl Fn() -> bool) -> Result<(), InstallError> {
+    if is_there() {
+        return Ok(());
+    }
+    let _held = cache.lock("install")?;
+    // Another lab may have installed it meanwhile.
+    if is_there() {
+        return Ok(());
+    }
+    install(package)?;
+    if is_there() { Ok(()) } else { Err(InstallError::NotThere { package: package.to_owned() }) }
+}
+
+/// On Debian 12 from its backports, with sources that apt is shown for this one call.
+fn install(package: &str) -> Result<(), InstallError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(InstallError::NotRoot { command: format!("sudo {}", command_line(package)) });
     }

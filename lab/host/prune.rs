@@ -21,6 +21,9 @@ const PARTS: [(&str, &str); 5] = [
 /// The only part that a selection keeps; the rest can be made again without a download.
 const KERNELS: &str = "kernels";
 
+/// After so long an entry that is not pinned is taken for unused.
+pub const UNUSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// An entry of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -39,6 +42,31 @@ pub struct Pruned {
     pub removed: Vec<Entry>,
     /// Still there, only because it was used not long ago, or is being made or read by another lab.
     pub spared: Vec<Entry>,
+}
+
+/// Bytes on disk of all that [`prune`] looks at, and of what it would remove.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn survey(
+    cache: &Cache,
+    keep: &BTreeSet<String>,
+    unused_for: Duration,
+) -> Result<(u64, u64), CacheError> {
+    let (mut all, mut removable) = (0, 0);
+    for (part, _) in PARTS {
+        for path in entries(&cache.path(part))? {
+            let bytes = disk_usage(&path);
+            all += bytes;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            let is_unused = used.is_ok_and(|used| used.elapsed().unwrap_or_default() >= unused_for);
+            if is_unused && !(part == KERNELS && keep.contains(&*name)) {
+                removable += bytes;
+            }
+        }
+    }
+    Ok((all, removable))
 }
 
 /// Removes everything that was not used for `unused_for` but the kernels whose keys are in `keep`.

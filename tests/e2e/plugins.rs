@@ -142,11 +142,11 @@ fn result(name: &str, way: &str) -> Value {
 }
 
 /// Debian's package, got where it is missing and we are root.
-fn installed(_: &machine::Bench) -> Result<(), String> {
+fn installed(bench: &machine::Bench) -> Result<(), String> {
     let is_there = || Path::new(FOLDER).join("macvlan").is_file();
     if !is_there() && machine::is_root() && install::has_apt() {
         eprintln!("installing {PACKAGE}: the programs that the lab's own way is compared with");
-        install::install(PACKAGE).map_err(|error| error.to_string())?;
+        install::ensure(&bench.cache, PACKAGE, is_there).map_err(|error| error.to_string())?;
     }
     if is_there() { Ok(()) } else { Err(format!("no plugins in {FOLDER}: apt-get install {PACKAGE}")) }
 }

@@ -91,13 +91,9 @@ fn qemu(cache: &Cache) -> Result<Qemu, String> {
         Err(QemuError::Missing { .. }) if is_root() && install::has_apt() => {}
         found => return found.map_err(|error| error.to_string()),
     }
-    // Another test program may be installing it right now, and apt does not wait for its own lock.
-    let _held = cache.lock("install").map_err(|error| error.to_string())?;
-    if Qemu::find().is_err() {
-        let command = install::command_line(QEMU_PACKAGE);
-        eprintln!("installing {QEMU_PACKAGE}: it runs the kernels under test ({command})");
-        install::install(QEMU_PACKAGE).map_err(|error| error.to_string())?;
-    }
+    let command = install::command_line(QEMU_PACKAGE);
+    eprintln!("installing {QEMU_PACKAGE}: it runs the kernels under test ({command})");
+    install::ensure(cache, QEMU_PACKAGE, || Qemu::find().is_ok()).map_err(|error| error.to_string())?;
     Qemu::find().map_err(|error| error.to_string())
 }
 

@@ -17,7 +17,7 @@ use crate::topology::Topology;
 use crate::topology::cni::Attached;
 
 /// Where Debian's containernetworking-plugins has its programs.
-const INSTALLED: &str = "/usr/lib/cni";
+pub const INSTALLED: &str = "/usr/lib/cni";
 
 /// Where the guest looks for them.
 const GUEST_FOLDER: &str = "opt/cni/bin";

@@ -6,7 +6,7 @@ use crate::net::nic::{Slot, permanent_mac, slots};
 use crate::topology::Topology;
 
 /// hw/net/igb.c came with QEMU 8.0.
-const IGB_SINCE: Version = Version { major: 8, minor: 0 };
+pub(crate) const IGB_SINCE: Version = Version { major: 8, minor: 0 };
 
 /// Puts NICs into a machine. A cable is a hub with two ports: nothing of it leaves QEMU.
 pub fn plug(spec: &mut VmSpec, slots: &[Slot]) {

@@ -1,0 +1,146 @@
+//! What this machine has and lacks for the lab: each finding with what does not work without it, and what mends it.
+//!
+//! It only looks: it loads no module, makes no namespace and contacts no mirror.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::host::cache::Cache;
+use crate::host::kernel::mirror::Mirrors;
+use crate::host::kernel::pins::{Archive, KernelPin, Kernels};
+use crate::host::kernel::store::Store;
+use crate::host::prune;
+
+mod machine;
+mod running_kernel;
+mod tools;
+
+/// How much of a part is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing is missing.
+    Ok,
+    /// Something does not work, or is slower.
+    Limited,
+    /// It is not there.
+    Missing,
+}
+
+/// What gets what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mend {
+    /// A package of the distribution.
+    Package(&'static str),
+    /// A pinned kernel's download.
+    Kernel(String),
+    /// Something else to type; the lab does not do it by itself.
+    Command(String),
+}
+
+/// One part of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its name, as `qemu` or `kernel 6.12.57`.
+    pub part: String,
+    /// How much of it is there.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What does not work without it; nothing if nothing is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
+    /// What gets it, if anything does.
+    #[serde(skip)]
+    pub mend: Option<Mend>,
+    /// Whether `lab run` cannot do without it.
+    pub required: bool,
+}
+
+impl Finding {
+    fn ok(part: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            part: part.into(),
+            state: State::Ok,
+            found: found.into(),
+            without: None,
+            mend: None,
+            required: false,
+        }
+    }
+
+    fn limited(part: impl Into<String>, found: impl Into<String>, without: impl Into<String>) -> Self {
+        Self { state: State::Limited, without: Some(without.into()), ..Self::ok(part, found) }
+    }
+
+    fn missing(part: impl Into<String>, found: impl Into<String>, without: impl Into<String>) -> Self {
+        Self { state: State::Missing, ..Self::limited(part, found, without) }
+    }
+
+    fn mended_by(self, mend: Mend) -> Self {
+        Self { mend: Some(mend), ..self }
+    }
+
+    fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+}
+
+/// All findings, in the order in which a run needs the parts.
+#[must_use]
+pub fn take(cache: &Cache, kernels: &Kernels, default: &[&KernelPin], mirror: Option<&str>) -> Vec<Finding> {
+    let mut findings = vec![machine::privileges()];
+    findings.extend(machine::qemu());
+    findings.push(machine::accelerator());
+    findings.push(machine::processors());
+    findings.extend(pinned(cache, default));
+    findings.push(mirrors(mirror));
+    findings.push(cached(cache, kernels));
+    findings.extend(running_kernel::findings(Path::new("/")));
+    findings.extend(tools::findings(&std::env::var_os("PATH").unwrap_or_default()));
+    findings
+}
+
+fn pinned(cache: &Cache, default: &[&KernelPin]) -> Vec<Finding> {
+    let store = Store::new(cache.clone(), None);
+    let finding = |pin: &&KernelPin| {
+        let part = format!("kernel {}", pin.name());
+        if store.is_cached(pin) {
+            return Finding::ok(part, "cached").required();
+        }
+        let size = pin.size().div_ceil(1_000_000);
+        let without = "topologies with this kernel do not run offline; `lab run` downloads it";
+        Finding::missing(part, format!("not cached ({size} MB)"), without)
+            .mended_by(Mend::Kernel(pin.name()))
+            .required()
+    };
+    default.iter().map(finding).collect()
+}
+
+fn mirrors(given: Option<&str>) -> Finding {
+    let without = "kernels that are not cached cannot be downloaded";
+    let found = Mirrors::find(given).and_then(|mirrors| mirrors.base(Archive::Debian).map(str::to_owned));
+    match found {
+        Ok(base) => Finding::ok("mirror", format!("{base}, not contacted")),
+        Err(error) => Finding::missing("mirror", error.to_string(), without)
+            .mended_by(Mend::Command("export LAB_MIRROR=URL, a mirror with dists and pool".to_owned())),
+    }
+}
+
+fn cached(cache: &Cache, kernels: &Kernels) -> Finding {
+    let keep = kernels.pins().map(KernelPin::key).collect();
+    let (all, removable) = prune::survey(cache, &keep, prune::UNUSED_FOR).unwrap_or_default();
+    let path = cache.path("");
+    let free =
+        machine::free_bytes(&path).map_or(String::new(), |free| format!(", {} MB free", free / 1_000_000));
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    let found = format!("{} ({} MB{free})", path.display(), megabytes(all));
+    if cache.is_read_only() {
+        return Finding::limited("cache", format!("{found}, read-only"), "only what is in it runs");
+    }
+    match megabytes(removable) {
+        0 => Finding::ok("cache", found),
+        some => Finding::ok("cache", format!("{found}; {some} MB unused for a week: lab kernels prune")),
+    }
+}
