@@ -12,7 +12,9 @@ mod drivers;
 mod exec;
 mod failure;
 mod import;
+mod init;
 mod kernels;
+mod manual;
 mod matrix;
 mod progress;
 mod provision;
@@ -23,11 +25,12 @@ mod substitutes;
 mod testbench;
 mod topology;
 mod try_mitigations;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use lab::host::run::local::AGENT_COMMAND;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -35,7 +38,7 @@ use crate::cli::failure::Failure;
 
 /// Reproduce bond, VLAN and VF bug reports on their own kernel, and account for every frame.
 #[derive(Debug, Parser)]
-#[command(name = "lab", version, max_term_width = 100)]
+#[command(name = "lab", version = version::SHORT.as_str(), long_version = version::LONG.as_str(), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -73,15 +76,24 @@ enum Command {
     /// Results of several machines as one grid
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
-    /// Say what this machine has and lacks; --install puts in what is missing
-    #[command(after_help = "Example:\n  lab doctor")]
+    /// Say what this machine has and lacks, and what mends it
+    #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
+    /// Make a folder for own topologies: a first one that passes, and files for CI
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::InitArgs),
     /// Print the JSON Schema of topology files, or their reference
     #[command(after_help = "Example:\n  lab schema > topology.schema.json")]
     Schema(topology::SchemaArgs),
     /// Look at a topology file without running it: its mistakes, its plan, a drawing
     #[command(after_help = topology::EXAMPLES)]
     Topology(topology::TopologyArgs),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  lab completions bash > /etc/bash_completion.d/lab")]
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, or write a page of each command
+    #[command(after_help = "Example:\n  lab man --dir /usr/local/share/man/man1")]
+    Man(manual::ManArgs),
     /// What `--kernel host` starts in namespaces of its own
     #[command(name = AGENT_COMMAND, hide = true)]
     Agent,
@@ -136,8 +148,11 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::import(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Init(args) => init::init(&args),
         Command::Schema(args) => topology::schema(&args),
         Command::Topology(args) => topology::topology(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
         Command::Agent => agent(),
     };
     let code = done.unwrap_or_else(|failure| failure.report());

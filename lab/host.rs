@@ -10,6 +10,7 @@ pub mod child;
 pub mod exec;
 pub mod file;
 pub mod install;
+pub mod inventory;
 pub mod kernel;
 pub mod prune;
 pub mod run;

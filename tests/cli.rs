@@ -123,7 +123,7 @@ fn names_the_one_command(said: &Said, command: &str) {
 #[test]
 fn without_qemu_the_command_that_gets_it_is_named() {
     let said = Bare::new().lab(&["run", &topology(), "--no-install", "--format", "json"]);
-    names_the_one_command(&said, "doctor --install");
+    names_the_one_command(&said, "doctor --fix");
 }
 
 #[test]
@@ -191,6 +191,90 @@ fn doctor_says_what_is_untested_with_kvm() {
     let said = Bare::new().lab(&["doctor"]);
     assert!(said.stdout.contains("no machine of the project had a working KVM"), "{said:?}");
     assert!(said.stdout.contains("saved machines"), "{said:?}");
+}
+
+#[test]
+fn doctor_names_what_does_not_work_and_what_mends_it() {
+    let said = Bare::new().lab(&["doctor", "--format", "json"]);
+    assert_eq!(said.code, Some(69), "nothing is on this PATH: {said:?}");
+    let document: serde_json::Value = serde_json::from_str(&said.stdout).expect("one document");
+    assert_eq!(document["complete"], false);
+    let findings = document["findings"].as_array().expect("a list");
+    for finding in findings {
+        let is_whole = finding["state"] == "ok";
+        assert_eq!(finding["without"].is_string(), !is_whole, "{finding}");
+    }
+    let of = |part: &str| findings.iter().find(|finding| finding["part"] == part).expect("it is looked at");
+    for (part, command) in [("qemu", "qemu-system-x86"), ("ethtool", "ethtool"), ("iproute2", "iproute2")] {
+        assert_eq!(of(part)["state"], "missing", "{part}");
+        assert!(of(part)["command"].as_str().is_some_and(|shown| shown.contains(command)), "{part}");
+    }
+    let parts = ["privileges", "kvm", "processors", "mirror", "cache", "running kernel", "user namespaces"];
+    parts.into_iter().for_each(|part| assert!(of(part)["found"].is_string(), "{part}"));
+}
+
+#[test]
+fn a_new_folder_has_a_topology_that_is_valid_and_overwrites_nothing() {
+    let bare = Bare::new();
+    let folder = bare.dir.path().join("mine");
+    let shown = folder.display().to_string();
+    let said = bare.lab(&["init", &shown]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let topology = folder.join("topologies/first.toml").display().to_string();
+    assert!(said.stdout.ends_with(&format!("next: lab run {topology}\n")), "{said:?}");
+    let checked = bare.lab(&["topology", "check", &topology]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    std::fs::write(&topology, "mine").expect("it is there");
+    let again = bare.lab(&["init", &shown]);
+    assert_eq!(again.code, Some(65), "{again:?}");
+    assert!(again.stderr.contains("first.toml, ") && again.stderr.contains("is already there"), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&topology).expect("it is there"), "mine");
+}
+
+#[rstest]
+#[case(&["matrix", "TOPOLOGY", "--shard", "3/2"], "I from 1 to N")]
+#[case(&["matrix", "TOPOLOGY", "--times", "last.json"], "--shard")]
+fn a_part_of_a_matrix_is_one_of_so_many(#[case] arguments: &[&str], #[case] hint: &str) {
+    let topology = topology();
+    let arguments: Vec<&str> =
+        arguments.iter().map(|word| if *word == "TOPOLOGY" { topology.as_str() } else { *word }).collect();
+    let said = Bare::new().lab(&arguments);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    assert!(said.stderr.contains(hint), "{said:?}");
+}
+
+#[test]
+fn version_names_the_pinned_kernels() {
+    let said = Bare::new().lab(&["--version"]);
+    let kernels = Kernels::built_in().expect("kernels.toml");
+    let count = kernels.select("all").expect("a set").len();
+    assert!(said.stdout.starts_with(&format!("lab {}", env!("CARGO_PKG_VERSION"))), "{said:?}");
+    assert!(said.stdout.contains(&format!("{count} kernels pinned, ")), "{said:?}");
+}
+
+#[test]
+fn completions_and_manual_pages_have_every_command() {
+    let bare = Bare::new();
+    let help = bare.lab(&["--help"]).stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"run") && commands.contains(&"matrix"), "{help}");
+    let dir = bare.dir.path().join("man");
+    let said = bare.lab(&["man", "--dir", &dir.display().to_string()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let completions = bare.lab(&["completions", "bash"]).stdout;
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        assert!(dir.join(format!("lab-{command}.1")).is_file(), "no page of {command}");
+        assert!(
+            completions.contains(&format!("lab__subcmd__{command}"))
+                || completions.contains(&format!("lab,{command}")),
+            "{command}"
+        );
+    }
 }
 
 #[test]

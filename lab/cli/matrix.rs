@@ -2,7 +2,7 @@
 
 mod absent;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use crate::cli::progress::Items;
 use crate::cli::testbench::Bench;
-use crate::cli::{PinsArgs, ProvisionArgs, ci, drivers, provision, run, substitutes};
+use crate::cli::{PinsArgs, ProvisionArgs, ci, drivers, provision, report, run, substitutes, version};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
@@ -32,14 +32,16 @@ use lab::plan::lower::lower_with;
 use lab::plan::{Plan, RunOptions};
 use lab::report::document::Document;
 use lab::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
-use lab::report::{grid, junit, ktap, snapshot};
+use lab::report::shard::{Costs, Shard};
+use lab::report::{grid, junit, ktap, shard, snapshot};
 use lab::topology::Topology;
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   lab matrix topologies/ --kernels quick
-  lab matrix topologies/vlan-over-bond-tx-drop.toml --kernels 6.12..6.18 -j 2 --format junit";
+  lab matrix topologies/vlan-over-bond-tx-drop.toml --kernels 6.12..6.18 -j 2 --format junit
+  lab matrix topologies/ --kernels all --shard 2/3 --times last/ --format json > part2.json";
 
 /// The kernels of a user who names none.
 const DEFAULT_KERNELS: &str = "quick";
@@ -88,6 +90,12 @@ pub struct MatrixArgs {
         value_parser = clap::value_parser!(u16).range(1..=i64::from(plan::REPETITIONS_MAX))
     )]
     repeat: u16,
+    /// Run only one part of the cells, as 2/3: the second of three machines. `lab report merge` puts the parts together
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// What cells cost the last time, for --shard: results of `lab matrix` with --format json, the same for each part
+    #[arg(long, value_name = "PATH", requires = "shard")]
+    times: Vec<PathBuf>,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -134,6 +142,8 @@ pub struct Source {
     pub substituted: Option<Topology>,
     /// From the top of a checkout.
     pub file: String,
+    /// Of the file's text: the first 16 digits of its SHA-256.
+    pub digest: String,
 }
 
 /// What every worker needs.
@@ -149,9 +159,17 @@ struct Shared {
     pins: Vec<KernelPin>,
     all_pins: Kernels,
     repeat: u16,
+    /// The cells of this machine; all where the matrix is not split.
+    own: Option<(Shard, BTreeSet<(String, String)>)>,
 }
 
 impl Shared {
+    /// Whether this machine runs a cell.
+    fn is_own(&self, source: usize, kernel: usize) -> bool {
+        let key = || (self.sources[source].topology.name.clone(), self.kernels[kernel].id.clone());
+        self.own.as_ref().is_none_or(|(_, own)| own.contains(&key()))
+    }
+
     /// What runs on a kernel.
     fn topology(&self, source: usize, kernel: usize) -> &Topology {
         let Source { topology, substituted, .. } = &self.sources[source];
@@ -236,7 +254,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     };
     let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
     let chosen = chosen.into_iter().cloned().collect();
+    let own = args.shard.map(|shard| own_cells(args, shard, &sources, &kernels)).transpose()?;
     let shared = Arc::new(Shared {
+        own,
         bench,
         sources,
         kernels,
@@ -255,6 +275,29 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&matrix))
 }
 
+/// The cells of a shard.
+fn own_cells(
+    args: &MatrixArgs,
+    shard: Shard,
+    sources: &[Source],
+    kernels: &[Kernel],
+) -> Result<(Shard, BTreeSet<(String, String)>), Failure> {
+    let on: Vec<String> = kernels.iter().map(|kernel| kernel.id.clone()).collect();
+    let planned = sources.iter().map(|source| (source.topology.name.clone(), on.clone())).collect();
+    let mut costs = Costs::default();
+    for (_, matrix) in report::matrices(&args.times)? {
+        costs.add(&matrix.cells);
+    }
+    let own = shard::cells(shard, &planned, &costs);
+    if own.is_empty() {
+        let cells = sources.len() * kernels.len();
+        return Err(Failure::usage(format!(
+            "error: shard {shard} of {cells} cells has none\nhint: use fewer shards"
+        )));
+    }
+    Ok((shard, own))
+}
+
 /// The topologies of files and folders, each once, by name.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
@@ -267,7 +310,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     }
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     for path in files {
-        let topology = run::read(&path)?;
+        let (topology, digest) = run::read_with_digest(&path)?;
         let file = as_project_path(&path);
         if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
             return Err(Failure::usage(format!(
@@ -277,7 +320,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         }
         sources.insert(
             topology.name.clone(),
-            Source { topology, used_fallback: false, substituted: None, file },
+            Source { topology, used_fallback: false, substituted: None, file, digest },
         );
     }
     Ok(sources.into_values().collect())
@@ -365,6 +408,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     // Topology by topology, so that the first grid rows are whole first; by index, for threads outlive borrows.
     let cells: Vec<(usize, usize, Ready)> = (0..sources.len())
         .flat_map(|source| (0..kernels.len()).map(move |kernel| (source, kernel)))
+        .filter(|&(source, kernel)| shared.is_own(source, kernel))
         .filter_map(|(source, kernel)| {
             let key = (kernel, runner::machine_of(&shared.plan(source, kernel)));
             Some((source, kernel, ready.get(&key)?.clone()))
@@ -393,7 +437,8 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
                     runner::failed(topology, &plan, &machine, &panic)
                 });
                 let was_run = shared.why_not(source, kernel).is_none();
-                let cell = accepted.judge(document, &sources[source].file, was_run);
+                let mut cell = accepted.judge(document, &sources[source].file, was_run);
+                cell.digest = Some(sources[source].digest.clone());
                 let outcome = cell.document.outcome;
                 let seconds = cell.document.timing_ms.total as f64 / 1000.0;
                 let is_good = outcome.is_expected() || outcome == Outcome::Skip;
@@ -409,7 +454,12 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     let measures = measures(&cells, begun.elapsed(), prepared, jobs, peak.bytes);
     let topologies: Vec<String> = sources.iter().map(|source| source.topology.name.clone()).collect();
     let kernels: Vec<String> = kernels.iter().map(|kernel| kernel.id.clone()).collect();
-    Ok(Matrix::new(cells, &topologies, &kernels, measures))
+    let mut matrix = Matrix::new(cells, &topologies, &kernels, measures);
+    if let Some((shard, own)) = &shared.own {
+        matrix = matrix.part(*shard, own);
+    }
+    matrix.lab = Some(version::SHORT.clone());
+    Ok(matrix)
 }
 
 /// What to type to run the cells that did not run: a command for each set of kernels.
@@ -449,7 +499,7 @@ fn prepare(
     // One topology stands for all that share a machine.
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
     for source in 0..shared.sources.len() {
-        for kernel in 0..shared.kernels.len() {
+        for kernel in (0..shared.kernels.len()).filter(|kernel| shared.is_own(source, *kernel)) {
             let modules = runner::machine_of(&shared.plan(source, kernel));
             machines.entry((kernel, modules)).or_insert(source);
         }

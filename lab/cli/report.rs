@@ -15,7 +15,7 @@ use lab::report::causes::Cause;
 use lab::report::document::Document;
 use lab::report::failover::Failover;
 use lab::report::matrix::{Cell, Matrix};
-use lab::report::merge::{Kept, MergeError, Merged, judge_as_found};
+use lab::report::merge::{Kept, MatrixCells, MergeError, Merged, judge_as_found};
 use lab::report::{causes, delivery, failover, html, snapshot};
 
 /// `kernel.backend` of a run on the running kernel.
@@ -209,16 +209,11 @@ fn merged(args: &ResultsArgs) -> Result<Matrix, Failure> {
     for file in results(&args.paths)? {
         let text = file::read_text(&file, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let name = file.display().to_string();
-        let cells = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
-            Kept::Run(document) => vec![judged(*document, &args.snapshots, &pins)?],
-            Kept::Matrix(matrix) => {
-                merged.plan(matrix.planned);
-                matrix.cells
-            }
+        let added = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
+            Kept::Run(document) => merged.add(&name, judged(*document, &args.snapshots, &pins)?),
+            Kept::Matrix(matrix) => merged.add_matrix(&name, matrix),
         };
-        for cell in cells {
-            merged.add(&name, cell).map_err(|error| invalid(&error))?;
-        }
+        added.map_err(|error| invalid(&error))?;
     }
     if merged.is_empty() {
         return Err(Failure::invalid(
@@ -241,6 +236,19 @@ fn judged(mut document: Document, snapshots: &Path, pins: &Kernels) -> Result<Ce
     }
     let file = format!("topologies/{}.toml", document.topology);
     Ok(judge_as_found(document, &file, accepted.as_deref()))
+}
+
+/// The results of `lab matrix` in files and folders, with their files' names. A result of `lab run` is none.
+pub fn matrices(paths: &[PathBuf]) -> Result<Vec<(String, MatrixCells)>, Failure> {
+    let mut found = Vec::new();
+    for file in results(paths)? {
+        let text = file::read_text(&file, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+        let name = file.display().to_string();
+        if let Kept::Matrix(matrix) = Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
+            found.push((name, matrix));
+        }
+    }
+    Ok(found)
 }
 
 /// The files, in an order that does not depend on the file system.

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
 use lab::host::file::At;
-use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::host::kernel::pins::{KernelPin, Kernels, hex};
 use lab::host::kernel::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::run::runner::{Machine, Run};
 use lab::host::run::{plugins, runner};
@@ -26,6 +26,7 @@ use lab::plan::lower::lower_with;
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::{markdown, snapshot, terminal};
 use lab::topology::Topology;
+use sha2::{Digest, Sha256};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -296,20 +297,27 @@ impl Boot {
 
 /// Reads and checks a topology file; `-` is standard input.
 pub fn read(path: &Path) -> Result<Topology, Failure> {
-    if path == Path::new(STDIN) {
+    read_with_digest(path).map(|(topology, _)| topology)
+}
+
+/// As [`read`], with the first 16 digits of the SHA-256 of the text.
+pub fn read_with_digest(path: &Path) -> Result<(Topology, String), Failure> {
+    let (name, file, text) = if path == Path::new(STDIN) {
         let bytes =
             file::read_stdin(file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::invalid("error: standard input is no UTF-8 text"))?;
-        return Topology::parse("stdin", "standard input", &text)
-            .map_err(|errors| Failure::topology(&errors));
-    }
-    let text =
-        file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
-    let name = path
-        .file_stem()
-        .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
-    Topology::parse(&name, &path.display().to_string(), &text).map_err(|errors| Failure::topology(&errors))
+        ("stdin".to_owned(), "standard input".to_owned(), text)
+    } else {
+        let text =
+            file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+        let name = path
+            .file_stem()
+            .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
+        (name, path.display().to_string(), text)
+    };
+    let topology = Topology::parse(&name, &file, &text).map_err(|errors| Failure::topology(&errors))?;
+    Ok((topology, hex(&Sha256::digest(&text))[..16].to_owned()))
 }
 
 fn exit_code(run: &Run) -> ExitCode {

@@ -19,5 +19,6 @@ pub mod matrix;
 pub mod merge;
 pub mod reference;
 pub mod rounds;
+pub mod shard;
 pub mod snapshot;
 pub mod terminal;

@@ -8,12 +8,15 @@
 //! Where something stands in for NICs that a topology asks for, the cell shows what the substitute does. It is compared
 //! with no snapshot, becomes none, and stands in no group beside kernels with the NICs; the file's conditions decide.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::outcome::Outcome;
 use crate::report::behaviour::Difference;
 use crate::report::document::Document;
+use crate::report::shard::Shard;
 use crate::report::{behaviour, snapshot};
 
 /// One topology on one kernel. `outcome` of the document is the matrix's verdict.
@@ -30,6 +33,9 @@ pub struct Cell {
     pub text: String,
     /// How that compares with what was accepted.
     pub snapshot: Comparison,
+    /// SHA-256 of the topology's file, 16 digits of it: cells of two machines are of the same file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// A cell's text against its accepted snapshot.
@@ -140,6 +146,22 @@ pub struct Matrix {
     /// The kernels that were to run, by topology. A cell of these that is not in `cells` is missing.
     #[serde(default)]
     pub planned: Planned,
+    /// The part that this machine ran, of a matrix that is split over several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Part>,
+    /// The lab's version, with its commit where the build knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab: Option<String>,
+}
+
+/// One machine's part of a split matrix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which one.
+    #[serde(flatten)]
+    pub shard: Shard,
+    /// The cells of all parts.
+    pub whole: Planned,
 }
 
 /// The kernels on which each topology was to run.
@@ -150,7 +172,7 @@ pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Pol
     let ran = document.outcome;
     let text = snapshot::text(&document);
     let snapshot = compare(&document, &text, accepted, policy);
-    let mut cell = Cell { document, file: file.to_owned(), ran, text, snapshot };
+    let mut cell = Cell { document, file: file.to_owned(), ran, text, snapshot, digest: None };
     cell.document.outcome = verdict(&cell, policy);
     cell
 }
@@ -238,7 +260,23 @@ impl Matrix {
         let rows = topologies.iter().map(|(name, cells)| ((*name).to_owned(), row(cells))).collect();
         let grid = Grid { kernels: kernels.to_vec(), rows };
         let planned = grid.rows.keys().map(|topology| (topology.clone(), kernels.to_vec())).collect();
-        Self { groups, grid, measures, interrupted, planned, cells }
+        Self { groups, grid, measures, interrupted, planned, cells, shard: None, lab: None }
+    }
+
+    /// Makes it one part of a split: what is planned are `own` cells, and what is whole is what was planned before.
+    #[must_use]
+    pub fn part(mut self, shard: Shard, own: &BTreeSet<(String, String)>) -> Self {
+        let is_own = |topology: &str, kernel: &str| own.contains(&(topology.to_owned(), kernel.to_owned()));
+        let whole = std::mem::take(&mut self.planned);
+        for (topology, on) in &whole {
+            let on: Vec<String> = on.iter().filter(|kernel| is_own(topology, kernel)).cloned().collect();
+            if !on.is_empty() {
+                self.planned.insert(topology.clone(), on);
+            }
+        }
+        self.shard = Some(Part { shard, whole });
+        self.interrupted = !self.missing().is_empty();
+        self
     }
 
     /// The cells that were to run and did not: topology and kernel.

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::judge::outcome::Outcome;
 use crate::net::clean;
 use crate::report::document::Document;
-use crate::report::matrix::{Cell, Matrix, Measures, Planned, Policy, SnapshotStatus, judge};
+use crate::report::matrix::{Cell, Matrix, Measures, Part, Planned, Policy, SnapshotStatus, judge};
 use crate::report::snapshot;
 
 /// What a file has.
@@ -35,6 +35,12 @@ pub struct MatrixCells {
     pub cells: Vec<Cell>,
     /// Those that were to run.
     pub planned: Planned,
+    /// Of a split matrix: which part, and all that was to run.
+    #[serde(default)]
+    pub shard: Option<Part>,
+    /// The version that ran them.
+    #[serde(default)]
+    pub lab: Option<String>,
 }
 
 impl Kept {
@@ -93,6 +99,56 @@ pub enum MergeError {
         /// The second.
         other: String,
     },
+    /// What two versions of the lab saw is not one grid.
+    #[error("{one} is from lab {of_one} and {other} from lab {of_other}: run all parts with one version")]
+    OtherLab {
+        /// The first file.
+        one: String,
+        /// Its version.
+        of_one: String,
+        /// The second file.
+        other: String,
+        /// Its version.
+        of_other: String,
+    },
+    /// A topology was edited between two runs.
+    #[error(
+        "{topology} in {one} and in {other} are different files: run both parts with the same topologies"
+    )]
+    OtherTopology {
+        /// Its name.
+        topology: String,
+        /// The first file of results.
+        one: String,
+        /// The second.
+        other: String,
+    },
+    /// Two parts were split from different plans.
+    #[error(
+        "{one} is part {part} of one matrix and {other} is of another: give each part the same paths, kernels and times"
+    )]
+    OtherSplit {
+        /// The first file.
+        one: String,
+        /// Its part.
+        part: String,
+        /// The second file.
+        other: String,
+    },
+    /// A cell in two parts of a split, where each cell is in one.
+    #[error(
+        "{topology} on {kernel} is in {one} and in {other}, two parts of one matrix: they were split by different times"
+    )]
+    Double {
+        /// The row.
+        topology: String,
+        /// The column.
+        kernel: String,
+        /// The first file.
+        one: String,
+        /// The second.
+        other: String,
+    },
 }
 
 /// Cells by topology and kernel, and where each is from.
@@ -101,6 +157,14 @@ pub struct Merged {
     cells: BTreeMap<(String, Column), (Cell, String)>,
     planned: BTreeSet<(String, Column)>,
     new_fails: bool,
+    /// The first version of the lab, and its file.
+    lab: Option<(String, String)>,
+    /// The first part of a split, and its file.
+    part: Option<(Part, String)>,
+    /// The planned cells of the parts so far, with their files.
+    of_parts: BTreeMap<(String, Column), String>,
+    /// By topology: its file's digest, and the results it is from.
+    digests: BTreeMap<String, (String, String)>,
 }
 
 /// A kernel, ordered by the numbers in its name: 6.9 comes before 6.12.
@@ -146,6 +210,48 @@ impl Merged {
         self.planned.extend(cells);
     }
 
+    /// Takes in a matrix, or a part of one. `file` is what an error calls where it is from.
+    ///
+    /// # Errors
+    /// It is from another version, of another split, or contradicts what was taken before.
+    pub fn add_matrix(&mut self, file: &str, matrix: MatrixCells) -> Result<(), MergeError> {
+        if let Some(lab) = matrix.lab {
+            let (known, known_file) = self.lab.get_or_insert_with(|| (lab.clone(), file.to_owned()));
+            if *known != lab {
+                let (one, of_one) = (known_file.clone(), known.clone());
+                return Err(MergeError::OtherLab { one, of_one, other: file.to_owned(), of_other: lab });
+            }
+        }
+        if let Some(part) = matrix.shard {
+            self.add_part(file, &matrix.planned, part)?;
+        }
+        self.plan(matrix.planned);
+        matrix.cells.into_iter().try_for_each(|cell| self.add(file, cell))
+    }
+
+    /// The parts of a split are of one plan, and share no cell.
+    fn add_part(&mut self, file: &str, planned: &Planned, part: Part) -> Result<(), MergeError> {
+        if let Some((known, known_file)) = &self.part {
+            if known.whole != part.whole || known.shard.of != part.shard.of {
+                let (one, part) = (known_file.clone(), known.shard.to_string());
+                return Err(MergeError::OtherSplit { one, part, other: file.to_owned() });
+            }
+        }
+        for (topology, kernel) in
+            planned.iter().flat_map(|(topology, on)| on.iter().map(move |id| (topology, id)))
+        {
+            let key = (topology.clone(), Column(kernel.clone()));
+            // The same file twice says the same twice.
+            if let Some(one) = self.of_parts.insert(key, file.to_owned()).filter(|one| one != file) {
+                let (topology, kernel) = (topology.clone(), kernel.clone());
+                return Err(MergeError::Double { topology, kernel, one, other: file.to_owned() });
+            }
+        }
+        self.plan(part.whole.clone());
+        self.part.get_or_insert((part, file.to_owned()));
+        Ok(())
+    }
+
     /// Takes in one cell. `file` is what an error calls where it is from.
     ///
     /// # Errors
@@ -156,6 +262,18 @@ impl Merged {
             && cell.document.outcome == Outcome::Pass
         {
             cell.document.outcome = Outcome::Fail;
+        }
+        if let Some(digest) = &cell.digest {
+            let topology = cell.document.topology.clone();
+            let known =
+                self.digests.entry(topology.clone()).or_insert_with(|| (digest.clone(), file.to_owned()));
+            if known.0 != *digest {
+                return Err(MergeError::OtherTopology {
+                    topology,
+                    one: known.1.clone(),
+                    other: file.to_owned(),
+                });
+            }
         }
         let key = (cell.document.topology.clone(), Column(cell.document.kernel.id.clone()));
         let Some((known, known_file)) = self.cells.get(&key) else {
@@ -198,6 +316,7 @@ mod tests {
     use super::*;
     use crate::report::grid;
     use crate::report::matrix::tests::{ended, finished};
+    use crate::report::shard::Shard;
 
     fn merged(files: &[(&str, String)]) -> Result<Merged, MergeError> {
         let mut merged = Merged::default();
@@ -205,8 +324,8 @@ mod tests {
             let cells = match Kept::parse(file, json)? {
                 Kept::Run(document) => vec![judge_as_found(*document, "t.toml", None)],
                 Kept::Matrix(matrix) => {
-                    merged.plan(matrix.planned);
-                    matrix.cells
+                    merged.add_matrix(file, matrix)?;
+                    continue;
                 }
             };
             cells.into_iter().try_for_each(|cell| merged.add(file, cell))?;
@@ -282,6 +401,56 @@ mod tests {
         assert_eq!((rest.interrupted, rest.missing()), (false, Vec::new()));
         let old = r#"{"cells":[]}"#;
         assert!(matches!(merged(&[("1", old.into())]), Err(MergeError::NoResult { .. })));
+    }
+
+    /// One part of a matrix of two cells, a and b on 6.9.12, as a file.
+    fn part(index: u16, own: &str, lab: &str, digest: &str) -> String {
+        let names = ["a", "b"].map(String::from);
+        let mut cell = judge_as_found(passed(own, "6.9.12"), "t.toml", None);
+        cell.digest = Some(digest.to_owned());
+        let matrix = Matrix::new(vec![cell], &names, &["6.9.12".into()], Measures::default());
+        let own = BTreeSet::from([(own.to_owned(), "6.9.12".to_owned())]);
+        let mut matrix = matrix.part(Shard { index, of: 2 }, &own);
+        assert!(!matrix.interrupted, "all of this part has run");
+        matrix.lab = Some(lab.to_owned());
+        serde_json::to_string(&matrix).expect("text keys only")
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_is_missing() {
+        let one = merged(&[("1", part(1, "a", "0.1", "x"))]).expect("it is a result").into_matrix();
+        assert_eq!((one.interrupted, one.missing()), (true, vec![("b", "6.9.12")]));
+        let both = merged(&[("1", part(1, "a", "0.1", "x")), ("2", part(2, "b", "0.1", "x"))]);
+        assert!(!both.expect("nothing contradicts").into_matrix().interrupted);
+    }
+
+    #[test]
+    fn parts_of_other_versions_and_other_splits_are_refused() {
+        let other_lab = merged(&[("1", part(1, "a", "0.1", "x")), ("2", part(2, "b", "0.2", "x"))]);
+        assert!(matches!(other_lab, Err(MergeError::OtherLab { .. })), "{other_lab:?}");
+        let double = merged(&[("1", part(1, "a", "0.1", "x")), ("2", part(2, "a", "0.1", "x"))]);
+        assert!(matches!(double, Err(MergeError::Double { .. })), "{double:?}");
+        let other_file = merged(&[
+            ("1", part(1, "a", "0.1", "x")),
+            ("2", part(2, "b", "0.1", "x")),
+            (
+                "3",
+                serde_json::to_string(&Matrix::new(
+                    vec![Cell {
+                        digest: Some("y".into()),
+                        ..judge_as_found(passed("a", "6.9.12"), "t.toml", None)
+                    }],
+                    &["a".into()],
+                    &["6.9.12".into()],
+                    Measures::default(),
+                ))
+                .expect("text keys only"),
+            ),
+        ]);
+        assert!(matches!(other_file, Err(MergeError::OtherTopology { .. })), "{other_file:?}");
+        let other_split = part(2, "b", "0.1", "x").replace("\"of\":2", "\"of\":3");
+        let other_split = merged(&[("1", part(1, "a", "0.1", "x")), ("2", other_split)]);
+        assert!(matches!(other_split, Err(MergeError::OtherSplit { .. })), "{other_split:?}");
     }
 
     #[test]

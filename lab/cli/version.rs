@@ -1,0 +1,23 @@
+//! What `lab --version` prints: the version, the commit of a release build, and the pinned kernels.
+
+use std::sync::LazyLock;
+
+use lab::host::kernel::pins::Kernels;
+
+/// The commit, where the build knew it.
+const COMMIT: Option<&str> = option_env!("LAB_BUILT_FROM");
+
+/// The version, and the commit in brackets.
+pub static SHORT: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    COMMIT.map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
+});
+
+/// [`SHORT`], and which kernels are pinned.
+pub static LONG: LazyLock<String> = LazyLock::new(|| {
+    let kernels = Kernels::built_in().ok().and_then(|kernels| {
+        let names: Vec<String> = kernels.select("all").ok()?.iter().map(|pin| pin.name()).collect();
+        Some(format!("\n{} kernels pinned, {} to {}", names.len(), names.first()?, names.last()?))
+    });
+    format!("{}{}", *SHORT, kernels.unwrap_or_default())
+});
