@@ -37,6 +37,7 @@ pub use crate::plan::need::{Need, needs_drivers, needs_netdevsim};
 pub use crate::plan::repeat::REPETITIONS_MAX;
 pub use crate::plan::run_options::{Mutation, Programs, RunOptions};
 
+use crate::net::machine::Machine;
 use crate::net::nic::Slot;
 use crate::plan::build::build;
 use crate::plan::op::Op;
@@ -53,6 +54,9 @@ pub struct Plan {
     /// The NICs of the machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<Slot>,
+    /// What is asked of the machine.
+    #[serde(default, skip_serializing_if = "Machine::is_empty")]
+    pub machine: Machine,
     /// Whether IPv6 is switched on in the namespaces.
     pub ipv6: bool,
     /// How it is run.

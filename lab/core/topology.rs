@@ -20,8 +20,9 @@ pub use crate::topology::check::nearest;
 pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
 
 use crate::net::link::Link;
+use crate::net::machine::Machine;
 use crate::net::name::{DeviceRef, IfName, NsName};
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::{Neighbour, Route, Rule};
 use crate::net::sysctl::Sysctl;
 use crate::topology::check::{limits, selectors};
 use crate::topology::cni::{Attachment, Attachments};
@@ -38,6 +39,8 @@ pub struct Topology {
     pub about: Option<String>,
     /// The kernel it was written for: an id of kernels.toml.
     pub kernel: Option<String>,
+    /// What it asks of its machine.
+    pub machine: Machine,
     /// Namespaces in the order of the file.
     pub namespaces: IndexMap<NsName, Namespace>,
     /// Links, those below before those above.
@@ -61,6 +64,8 @@ pub struct Namespace {
     pub sysctls: Vec<Sysctl>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub rules: Vec<Rule>,
     /// In the order of the file.
     pub neighbours: Vec<Neighbour>,
 }

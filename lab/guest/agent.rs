@@ -4,6 +4,7 @@ pub mod channel;
 pub mod confine;
 pub mod guard;
 pub mod host_control;
+pub mod machine;
 pub mod probe;
 pub mod safe_modules;
 pub mod testbed;

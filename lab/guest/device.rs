@@ -2,13 +2,16 @@
 
 pub mod addresses;
 pub mod bond;
+pub mod bridge;
 pub mod build;
+pub mod configure;
 pub mod ethtool;
 pub mod gadget;
 pub mod links;
 pub mod nat;
 pub mod netdevsim;
 pub mod nic;
+pub mod option;
 pub mod ready;
 pub mod switch;
 pub mod tap;

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod decoder;
 pub mod extack;
+pub mod netlink;
 pub mod netns;
 pub mod rtnl;
 pub mod sockopt;

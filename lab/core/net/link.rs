@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::address::{Cidr, Mac};
 use crate::net::bond::Bond;
+use crate::net::link_extras::Extras;
+use crate::net::link_option::words::VirtualKind;
 use crate::net::mode::{IpvlanFlag, IpvlanMode, MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, VlanId};
 use crate::net::nic::{Netdevsim, Nic};
@@ -30,6 +32,9 @@ pub struct Link {
     pub addresses: Vec<Cidr>,
     /// Queueing discipline at the root; `None` leaves the kernel's choice.
     pub qdisc: Option<Qdisc>,
+    /// What else is asked of it.
+    #[serde(default, skip_serializing_if = "Extras::is_empty")]
+    pub extras: Box<Extras>,
 }
 
 impl Link {
@@ -45,6 +50,7 @@ impl Link {
             later: false,
             addresses: Vec::new(),
             qdisc: None,
+            extras: Box::default(),
         }
     }
 }
@@ -109,6 +115,8 @@ pub enum LinkKind {
         /// Whether it looks at tags.
         vlan_filtering: bool,
     },
+    /// A link that has nothing but options, a parent and ports.
+    Virtual(Virtual),
     /// A device of netdevsim.
     Netdevsim(Netdevsim),
     /// An emulated NIC.
@@ -124,6 +132,17 @@ pub enum LinkKind {
     },
 }
 
+/// A link that has nothing but options, a parent and ports: VRF, VXLAN and the like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Virtual {
+    /// What it is.
+    pub kind: VirtualKind,
+    /// The device below, of the same namespace.
+    pub parent: Option<DeviceRef>,
+    /// In the order they join.
+    pub ports: Vec<IfName>,
+}
+
 impl LinkKind {
     /// `IFLA_INFO_KIND`, which a device of a driver does not have.
     pub fn info_kind(&self) -> Option<&'static str> {
@@ -137,7 +156,9 @@ impl LinkKind {
 
     /// Whether a kernel shows nothing of it but what every link has.
     pub fn has_no_options(&self) -> bool {
-        self.info_kind().is_none() || matches!(self, Self::Dummy | Self::Tap { .. })
+        self.info_kind().is_none()
+            || matches!(self, Self::Dummy | Self::Tap { .. })
+            || matches!(self, Self::Virtual(link) if matches!(link.kind, VirtualKind::Ifb | VirtualKind::Team))
     }
 
     /// The word of the file; for what a kernel makes by name, that name.
@@ -153,6 +174,7 @@ impl LinkKind {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Macvlan { .. } => "macvlan",
             Self::Bridge { .. } => "bridge",
+            Self::Virtual(link) => link.kind.word(),
             Self::Netdevsim(_) => "netdevsim",
             Self::Nic(_) => "nic",
             Self::Pf(_) => "pf",
@@ -169,7 +191,7 @@ impl LinkKind {
     pub fn ports(&self) -> &[IfName] {
         match self {
             Self::Bond(bond) => &bond.ports,
-            Self::Bridge { ports, .. } => ports,
+            Self::Bridge { ports, .. } | Self::Virtual(Virtual { ports, .. }) => ports,
             _ => &[],
         }
     }
@@ -180,6 +202,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
+            Self::Virtual(link) => link.parent.as_ref(),
             _ => None,
         }
     }
@@ -190,6 +213,7 @@ impl LinkKind {
             Self::Vlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Macvlan { parent, .. } => {
                 Some(parent)
             }
+            Self::Virtual(link) => link.parent.as_mut(),
             _ => None,
         }
     }

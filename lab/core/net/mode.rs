@@ -34,6 +34,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// `BOND_MODE_*`, include/uapi/linux/if_bonding.h.
     BondMode: u8 {
@@ -104,7 +106,7 @@ words! {
 
 words! {
     /// `MACVLAN_MODE_*`, include/uapi/linux/if_link.h.
-    MacvlanMode: u32 { Private = 1 "private", Vepa = 2 "vepa", Bridge = 4 "bridge", Passthru = 8 "passthru" }
+    MacvlanMode: u32 { Private = 1 "private", Vepa = 2 "vepa", Bridge = 4 "bridge", Passthru = 8 "passthru", Source = 16 "source" }
 }
 
 words! {

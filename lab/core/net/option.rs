@@ -2,11 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::net::address::Mac;
 use crate::net::mode::{
-    AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, LacpRate, PrimaryReselect, XmitHashPolicy,
+    AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, LacpRate, PrimaryReselect, VlanProtocol,
+    XmitHashPolicy,
 };
 use crate::net::name::IfName;
+use crate::net::priority_map::PriorityMap;
 
 /// One option of a kind of link.
 #[derive(Debug)]
@@ -54,10 +58,50 @@ pub enum Wire {
     Port,
     /// Six bytes.
     Mac,
+    /// Eight bytes.
+    U64,
+    /// Two bytes in the order of the network.
+    U16Be,
+    /// Two bytes in the order of the network that stand for a word.
+    Word16Be(&'static [(u32, &'static str)]),
+    /// Two bytes that stand for a word.
+    Word16(&'static [(u32, &'static str)]),
+    /// Four bytes of an IPv4 address.
+    Ipv4,
+    /// Sixteen bytes of an IPv6 address.
+    Ipv6,
+    /// One bit of `struct ifla_vlan_flags`: flags and a mask of those that are meant.
+    VlanFlag(u32),
+    /// One bit of two bytes, beside the mode in `IFLA_IPVLAN_FLAGS` or `IFLA_MACVLAN_FLAGS`.
+    Bit16(u16),
+    /// One option of `struct br_boolopt_multi`: values and a mask of those that are meant.
+    BoolOption(u32),
+    /// Nested `struct ifla_vlan_qos_mapping`.
+    PriorityMap,
+    /// The addresses of a macvlan in source mode, set as a whole (MACVLAN_MACADDR_SET).
+    Macs,
+    /// A key for both directions, each with the flag that there is one (GRE_KEY).
+    GreKey,
+    /// Four bytes, 0 or 1.
+    Flag32,
+    /// A flag of the device (IFF_*) in the header of the message; `inverted` where the flag says that something is off.
+    Interface {
+        /// The flag.
+        flag: u32,
+        /// Whether it means the contrary of the key.
+        inverted: bool,
+    },
+    /// A file of the device below /sys/class/net that holds 0 or 1.
+    SysFile(&'static str),
+    /// In Mbit/s, by `ETHTOOL_SLINKSETTINGS`.
+    Speed,
+    /// A cipher suite by its number in eight bytes.
+    Word64(&'static [(u64, &'static str)]),
 }
 
 /// A value as it is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Value {
     /// A number, a flag or what stands for a word.
     Number(i64),
@@ -69,6 +113,10 @@ pub enum Value {
     Port(IfName),
     /// An Ethernet address.
     Mac(Mac),
+    /// Ethernet addresses.
+    Macs(Vec<Mac>),
+    /// Priorities, from and to.
+    PriorityMap(PriorityMap),
 }
 
 /// A type of the file that is a value of an option.
@@ -109,6 +157,12 @@ option_types! {
     Vec<Ipv6Addr> => Wire::Ipv6s, |all| Value::Ipv6s(all.clone());
     IfName => Wire::Port, |name| Value::Port(name.clone());
     Mac => Wire::Mac, |mac| Value::Mac(*mac);
+    VlanProtocol => Wire::Word16Be(Self::WORDS), |word| Value::Number(word.number().into());
+    PriorityMap => Wire::PriorityMap, |map| Value::PriorityMap(map.clone());
+    Vec<Mac> => Wire::Macs, |all| Value::Macs(all.clone());
+    Ipv4Addr => Wire::Ipv4, |address| Value::Ipv4s(vec![*address]);
+    Ipv6Addr => Wire::Ipv6, |address| Value::Ipv6s(vec![*address]);
+    u64 => Wire::U64, |number| Value::Number((*number).try_into().unwrap_or(i64::MAX));
 }
 
 impl Wire {
@@ -116,34 +170,69 @@ impl Wire {
     pub fn shown(self, value: &Value) -> String {
         let joined = |all: Vec<String>| all.join(", ");
         match (value, self) {
-            (Value::Number(number), Self::Flag) => (*number != 0).to_string(),
-            (Value::Number(number), Self::Word8(words) | Self::Word32(words)) => {
+            (
+                Value::Number(number),
+                Self::Flag
+                | Self::Flag32
+                | Self::VlanFlag(_)
+                | Self::Bit16(_)
+                | Self::BoolOption(_)
+                | Self::Interface { .. }
+                | Self::SysFile(_),
+            ) => (*number != 0).to_string(),
+            (
+                Value::Number(number),
+                Self::Word8(words) | Self::Word16(words) | Self::Word16Be(words) | Self::Word32(words),
+            ) => {
                 let word = words.iter().find(|(known, _)| i64::from(*known) == *number);
                 word.map_or_else(|| number.to_string(), |(_, word)| (*word).to_owned())
+            }
+            (Value::Number(number), Self::Word64(words)) => {
+                let word = words.iter().find(|(known, _)| i64::try_from(*known) == Ok(*number));
+                word.map_or_else(|| format!("{number:#x}"), |(_, word)| (*word).to_owned())
             }
             (Value::Number(number), _) => number.to_string(),
             (Value::Ipv4s(all), _) => joined(all.iter().map(ToString::to_string).collect()),
             (Value::Ipv6s(all), _) => joined(all.iter().map(ToString::to_string).collect()),
             (Value::Port(name), _) => name.to_string(),
             (Value::Mac(mac), _) => mac.to_string(),
+            (Value::Macs(all), _) => joined(all.iter().map(ToString::to_string).collect()),
+            (Value::PriorityMap(map), _) => map.to_string(),
         }
+    }
+
+    /// Whether it is an attribute of the message that makes a link, and not set in another way.
+    pub fn is_of_message(self) -> bool {
+        !matches!(self, Self::Interface { .. } | Self::SysFile(_) | Self::Speed)
     }
 
     /// What may be written, in words.
     pub fn values(self) -> String {
         match self {
-            Self::Flag => "true or false".into(),
+            Self::Flag
+            | Self::Flag32
+            | Self::VlanFlag(_)
+            | Self::Bit16(_)
+            | Self::BoolOption(_)
+            | Self::Interface { .. }
+            | Self::SysFile(_) => "true or false".into(),
             Self::U8 => "0 to 255".into(),
-            Self::U16 => "0 to 65535".into(),
-            Self::U32 => "0 to 4294967295".into(),
+            Self::U16 | Self::U16Be => "0 to 65535".into(),
+            Self::U32 | Self::GreKey | Self::Speed => "0 to 4294967295".into(),
+            Self::U64 => "0 to 9223372036854775807".into(),
             Self::I32 => "-2147483648 to 2147483647".into(),
-            Self::Word8(words) | Self::Word32(words) => {
+            Self::Word8(words) | Self::Word16(words) | Self::Word16Be(words) | Self::Word32(words) => {
                 words.iter().map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
             }
             Self::Ipv4s => "IPv4 addresses".into(),
             Self::Ipv6s => "IPv6 addresses".into(),
             Self::Port => "a port's name".into(),
             Self::Mac => "an Ethernet address".into(),
+            Self::Macs => "Ethernet addresses".into(),
+            Self::Ipv4 => "an IPv4 address".into(),
+            Self::Ipv6 => "an IPv6 address".into(),
+            Self::PriorityMap => "priorities by priority".into(),
+            Self::Word64(words) => words.iter().map(|(_, word)| *word).collect::<Vec<_>>().join(", "),
         }
     }
 }

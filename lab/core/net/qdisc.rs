@@ -32,6 +32,24 @@ pub enum Qdisc {
     FqCodel { limit: Option<u32> },
     /// Common applications kept enhanced: a shaper, unlimited without `rate`, and a buffer of `limit` bytes of memory.
     Cake { rate: Option<u64>, limit: Option<u32> },
+    /// Proportional integral controller enhanced, at most `limit` packets.
+    Pie { limit: Option<u32> },
+    /// Random early detection by an averaged length: from `min` bytes on some are dropped, up to `probability_percent`, from
+    /// `max` on all; never more than `limit` bytes.
+    Red { limit: u32, min: u32, max: u32, probability_percent: u32 },
+    /// Hierarchical token bucket with one class for all packets: `rate`, and `ceil` when there is more. What waits is in
+    /// `child`, or in a pfifo as long as the device's txqueuelen.
+    Htb { rate: u64, ceil: Option<u64>, burst: u32, child: Option<Box<Qdisc>> },
+    /// Hierarchical fair service curve with one class for all packets.
+    Hfsc { rate: u64, child: Option<Box<Qdisc>> },
+    /// A band for each transmit queue; frames go to the one that they were given.
+    Multiq,
+    /// Classes of transmit queues: so many queues each, and the class of each priority.
+    Mqprio { queues: Vec<u16>, priorities: Vec<u8> },
+    /// A discipline for each transmit queue.
+    Mq { children: Vec<Qdisc> },
+    /// A port of the link equalizer teql0: a queue of txqueuelen packets.
+    Teql,
     /// No queue at all: what the device's driver says reaches the sender.
     Noqueue,
 }
@@ -52,6 +70,14 @@ impl Qdisc {
             Self::Fq { .. } => "fq",
             Self::FqCodel { .. } => "fq_codel",
             Self::Cake { .. } => "cake",
+            Self::Pie { .. } => "pie",
+            Self::Red { .. } => "red",
+            Self::Htb { .. } => "htb",
+            Self::Hfsc { .. } => "hfsc",
+            Self::Multiq => "multiq",
+            Self::Mqprio { .. } => "mqprio",
+            Self::Mq { .. } => "mq",
+            Self::Teql => "teql0",
             Self::Noqueue => "noqueue",
         }
     }
@@ -59,8 +85,16 @@ impl Qdisc {
     /// The discipline inside, where the topology chooses it.
     pub fn child(&self) -> Option<&Self> {
         match self {
-            Self::Tbf { child, .. } => child.as_deref(),
+            Self::Tbf { child, .. } | Self::Htb { child, .. } | Self::Hfsc { child, .. } => child.as_deref(),
             _ => None,
+        }
+    }
+
+    /// The disciplines inside with the number of the class that each hangs at.
+    pub fn children(&self) -> Vec<(u16, &Self)> {
+        match self {
+            Self::Mq { children } => (1..).zip(children).collect(),
+            other => other.child().map(|child| (1, child)).into_iter().collect(),
         }
     }
 }
@@ -88,7 +122,29 @@ impl fmt::Display for Qdisc {
                 some("delay_us", Some(u64::from(*delay_us)))?;
                 some("loss_percent", Some(u64::from(*loss_percent)).filter(|percent| *percent > 0))
             }
-            Self::Codel { limit } | Self::FqCodel { limit } => some("limit", limit.map(u64::from)),
+            Self::Codel { limit } | Self::FqCodel { limit } | Self::Pie { limit } => {
+                some("limit", limit.map(u64::from))
+            }
+            Self::Red { limit, min, max, probability_percent } => {
+                some("limit", Some(u64::from(*limit)))?;
+                some("min", Some(u64::from(*min)))?;
+                some("max", Some(u64::from(*max)))?;
+                some("probability_percent", Some(u64::from(*probability_percent)))
+            }
+            Self::Htb { rate, ceil, burst, child } => {
+                some("rate", Some(*rate))?;
+                some("ceil", *ceil)?;
+                some("burst", Some(u64::from(*burst)))?;
+                child.as_ref().map_or(Ok(()), |child| write!(f, " child {child}"))
+            }
+            Self::Hfsc { rate, child } => {
+                some("rate", Some(*rate))?;
+                child.as_ref().map_or(Ok(()), |child| write!(f, " child {child}"))
+            }
+            Self::Mqprio { queues, priorities } => {
+                write!(f, " queues {queues:?} priorities {priorities:?}")
+            }
+            Self::Mq { children } => children.iter().try_for_each(|child| write!(f, " child {child}")),
             Self::Fq { limit, flow_limit } => {
                 some("limit", limit.map(u64::from))?;
                 some("flow_limit", flow_limit.map(u64::from))
@@ -97,7 +153,7 @@ impl fmt::Display for Qdisc {
                 some("rate", *rate)?;
                 some("limit", limit.map(u64::from))
             }
-            Self::PfifoFast | Self::Noqueue => Ok(()),
+            Self::PfifoFast | Self::Multiq | Self::Teql | Self::Noqueue => Ok(()),
         }
     }
 }

@@ -60,6 +60,60 @@ impl fmt::Display for SysctlName {
     }
 }
 
+/// A setting of one device, without the device: `ipv4.conf.rp_filter` is net.ipv4.conf.DEVICE.rp_filter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct LinkSysctlName(String);
+
+/// Why a text is no name of a device's setting.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no setting of a device: write, for example, `ipv4.conf.rp_filter` or `ipv6.neigh.ucast_solicit`"
+)]
+pub struct LinkSysctlNameError(String);
+
+impl LinkSysctlName {
+    /// Its file below /proc/sys, for a device of that name: a dot in the name stays.
+    pub fn file(&self, device: &str) -> String {
+        let (tree, name) = self.0.rsplit_once('.').expect("checked: three parts");
+        format!("net/{}/{device}/{name}", tree.replace('.', "/"))
+    }
+}
+
+impl FromStr for LinkSysctlName {
+    type Err = LinkSysctlNameError;
+    fn from_str(text: &str) -> Result<Self, LinkSysctlNameError> {
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let mut parts = text.split('.');
+        let fine = matches!(parts.next(), Some("ipv4" | "ipv6"))
+            && matches!(parts.next(), Some("conf" | "neigh"))
+            && parts.next().is_some_and(is_name)
+            && parts.next().is_none();
+        if fine { Ok(Self(text.into())) } else { Err(LinkSysctlNameError(text.into())) }
+    }
+}
+
+impl TryFrom<String> for LinkSysctlName {
+    type Error = LinkSysctlNameError;
+    fn try_from(text: String) -> Result<Self, LinkSysctlNameError> {
+        text.parse()
+    }
+}
+
+impl From<LinkSysctlName> for String {
+    fn from(name: LinkSysctlName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for LinkSysctlName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A setting's value: a number, or numbers and words as `sysctl` prints them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a number or a text is expected")]
@@ -114,6 +168,22 @@ mod tests {
             ["kernel.panic", "net", "net.", "net..x", "net.ipv4/../../kernel", "net.a b", "", "net/ipv4/x"]
         {
             assert_eq!(wrong.parse::<SysctlName>(), Err(SysctlNameError(wrong.into())), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_setting_of_a_device_keeps_the_dot_of_its_name() {
+        let name: LinkSysctlName = "ipv4.conf.rp_filter".parse().unwrap();
+        assert_eq!(name.file("bond0.70"), "net/ipv4/conf/bond0.70/rp_filter");
+        for wrong in [
+            "rp_filter",
+            "ipv4.rp_filter",
+            "ipv4.conf.all.rp_filter",
+            "ipv4.conf.",
+            "ipv4.conf.a/b",
+            "x.conf.a",
+        ] {
+            assert!(wrong.parse::<LinkSysctlName>().is_err(), "{wrong:?}");
         }
     }
 

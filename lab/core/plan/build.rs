@@ -7,28 +7,28 @@ use indexmap::IndexMap;
 use crate::net::bond::BondChange;
 use crate::net::bond_option::BondOptions;
 use crate::net::link::{Link, LinkKind};
+use crate::net::link_option::LINK_OPTIONS;
+use crate::net::link_option::words::VirtualKind;
 use crate::net::name::{DeviceRef, IfName};
 use crate::net::nic;
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
+use crate::net::option::Value;
 use crate::plan::op::Op;
 use crate::topology::{Namespace, Topology};
 
 /// The operations that make a topology stand.
 pub fn build(topology: &Topology) -> Vec<Op> {
-    let links: IndexMap<DeviceRef, Link> =
-        topology.links.clone().into_iter().filter(|(_, link)| !link.later).collect();
-    let links = &links;
+    let made = topology.links.clone().into_iter().filter(|(_, link)| !link.later);
+    let links: &IndexMap<DeviceRef, Link> = &made.collect();
     let mut ops: Vec<Op> = topology.namespaces.keys().cloned().map(Op::Namespace).collect();
     for (ns, Namespace { sysctls, .. }) in &topology.namespaces {
         let sysctls = sysctls.clone();
         ops.extend((!sysctls.is_empty()).then(|| Op::Sysctls { ns: ns.clone(), sysctls }));
     }
     ops.extend(create_leaves(topology));
+    ops.extend(links.values().filter(|link| is_leaf(link)).filter_map(configure));
     // Cables are plugged in before a bond is made: bond_enslave() then finds carrier, and chooses its active port before
     // the bond is up. Otherwise the monitor finds it later, and announces it with gratuitous ARPs among the lab's frames.
-    let is_leaf = |link: &&Link| {
-        link.below().is_empty() && !matches!(link.kind, LinkKind::Bond(_) | LinkKind::Bridge { .. })
-    };
     let bond_ports = bond_ports(topology);
     let early = |link: &&Link| link.up && is_leaf(link) && !bond_ports.contains(&link.device);
     let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
@@ -44,9 +44,15 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         for port in ports {
             let asked = port_options(&link.kind, &port.name);
             ops.push(Op::Join { port: port.clone(), controller: device.clone() });
-            ops.extend(asked.map(|change| Op::SetBond { device: port, change, read_back: false }));
+            ops.extend(asked.map(|change| Op::SetBond { device: port.clone(), change, read_back: false }));
+            let settings = link.extras.ports.get(&port.name).cloned();
+            ops.extend(settings.map(|settings| Op::BridgePort { port, settings }));
         }
+        let vlans = link.extras.vlans.clone();
+        ops.extend(vlans.map(|vlans| Op::BridgeVlans { bridge: device.clone(), vlans }));
+        ops.extend(configure(link));
     }
+    ops.extend(links.values().filter_map(secure));
     let ports = topology.substitutions.iter().flat_map(|substitution| &substitution.ports);
     ops.extend(ports.cloned().map(Op::SwitchPort));
     let late = |link: &&Link| link.up && !early(link);
@@ -59,7 +65,9 @@ pub fn build(topology: &Topology) -> Vec<Op> {
             ops.push(Op::Addresses(link.clone()));
         }
     }
+    ops.extend(links.values().flat_map(entries));
     for (ns, tables) in &topology.namespaces {
+        ops.extend(tables.rules.iter().map(|rule| Op::Rule { ns: ns.clone(), rule: rule.clone() }));
         ops.extend(tables.forwarding.then(|| Op::Forward(ns.clone())));
         let masqueraded = tables.masquerade.iter().map(|name| DeviceRef::new(ns, name));
         ops.extend(masqueraded.map(Op::Masquerade));
@@ -80,6 +88,42 @@ pub fn build(topology: &Topology) -> Vec<Op> {
     ops
 }
 
+/// Whether a link stands on nothing, and has no ports either.
+fn is_leaf(link: &Link) -> bool {
+    let takes_ports = match &link.kind {
+        LinkKind::Bond(_) | LinkKind::Bridge { .. } => true,
+        LinkKind::Virtual(link) => matches!(link.kind, VirtualKind::Vrf | VirtualKind::Team),
+        _ => false,
+    };
+    link.below().is_empty() && !takes_ports
+}
+
+/// What is not in the message that makes a link.
+fn configure(link: &Link) -> Option<Op> {
+    let extras = &link.extras;
+    let late = extras.common.rows(LINK_OPTIONS).iter().any(|(row, _)| !row.wire.is_of_message());
+    let is_asked = late
+        || !extras.features.is_empty()
+        || !extras.sysctls.is_empty()
+        || extras.common.0.contains_key("carrier")
+        || extras.team.is_some();
+    is_asked.then(|| Op::Configure(link.clone()))
+}
+
+/// The associations of a MACsec device: both ends are made.
+fn secure(link: &Link) -> Option<Op> {
+    let macsec = link.extras.macsec.clone()?;
+    Some(Op::Secure { device: link.device.clone(), macsec })
+}
+
+/// Entries of a forwarding database, and filters.
+fn entries(link: &Link) -> Vec<Op> {
+    let device = || link.device.clone();
+    let entries = link.extras.fdb.iter().cloned().map(|entry| Op::Forwarding { device: device(), entry });
+    let filters = (0..).zip(link.extras.filters.iter().cloned());
+    entries.chain(filters.map(|(number, filter)| Op::Filter { device: device(), number, filter })).collect()
+}
+
 /// Cables with both ends, and what else stands on nothing.
 fn create_leaves(topology: &Topology) -> Vec<Op> {
     let slots = nic::slots(&topology.links);
@@ -87,7 +131,8 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     let mut ops = Vec::new();
     for link in topology.links.values() {
         match &link.kind {
-            LinkKind::Dummy | LinkKind::Tap { .. } => {
+            LinkKind::Virtual(_) if !is_leaf(link) => {}
+            LinkKind::Dummy | LinkKind::Tap { .. } | LinkKind::Virtual(_) => {
                 ops.push(Op::Create { link: link.clone(), peer: None });
             }
             LinkKind::Gadget { peer } => {
@@ -168,7 +213,7 @@ fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
 
 /// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
 fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up {
+    if !link.up || link.extras.common.0.get("carrier") == Some(&Value::Number(0)) {
         return false;
     }
     // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).
@@ -178,6 +223,14 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
     };
     match &link.kind {
         LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        // A VRF and a tunnel have carrier by themselves; a MACsec device has its parent's, a team that of any port.
+        LinkKind::Virtual(virtual_link) => {
+            !matches!(virtual_link.kind, VirtualKind::Macsec | VirtualKind::Team)
+                || link
+                    .below()
+                    .iter()
+                    .any(|below| topology.links.get(below).is_some_and(|it| can_carry(topology, it)))
+        }
         LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
             topology.links.get(peer).is_some_and(|peer| peer.up)
         }

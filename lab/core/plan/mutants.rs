@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use crate::net::address::Mac;
 use crate::net::bond::Bond;
 use crate::net::link::{Link, LinkKind};
+use crate::net::link_extras::Extras;
 use crate::net::name::{DeviceRef, IfName};
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
 use crate::plan::lower::{act, counted, flood, inject};
@@ -204,6 +205,11 @@ fn is_connected_before(flow: &Flow) -> bool {
 /// Takes away what a device can be without.
 pub fn plain(link: &mut Link) {
     (link.mac, link.mtu, link.txqueuelen, link.qdisc) = (None, None, None, None);
+    let Extras { options, macsec, team, .. } = std::mem::take(&mut *link.extras);
+    // A VRF without its table, or a MACsec device without its keys, is none.
+    if matches!(link.kind, LinkKind::Virtual(_)) {
+        *link.extras = Extras { options, macsec, team, ..Extras::default() };
+    }
     match &mut link.kind {
         LinkKind::Bond(bond) => **bond = Bond::new(bond.mode, bond.ports.clone()),
         LinkKind::Bridge { vlan_filtering, .. } => *vlan_filtering = false,
@@ -241,6 +247,7 @@ fn spare(near: &DeviceRef, far: &DeviceRef) -> Op {
         later: false,
         addresses: Vec::new(),
         qdisc: None,
+        extras: Box::default(),
     };
     Op::Create { link: end(near, far, 1), peer: Some(end(far, near, 2)) }
 }

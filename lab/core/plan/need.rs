@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::net::link::LinkKind;
+use crate::net::machine::Machine;
 use crate::net::qdisc::Qdisc;
 use crate::topology::Topology;
 use crate::topology::fault::{Fault, FilterKind, Hook};
@@ -32,6 +33,12 @@ pub enum Need {
     },
     /// Source NAT by nftables.
     Masquerade,
+    /// A mode of teams.
+    TeamMode(String),
+    /// The cipher of MACsec, gcm(aes).
+    Cipher,
+    /// An action of traffic control.
+    Action(String),
     /// The limit of the queue between devices and processors, which no namespace has.
     Backlog,
     /// A USB pair: a gadget and its host in one machine.
@@ -48,6 +55,21 @@ pub enum Need {
     },
     /// A CNI plugin's own program, put into the machine.
     Plugin(String),
+    /// So many processors.
+    Processors(u8),
+    /// A word of the kernel command line.
+    CommandLine(String),
+    /// A module's parameter as the kernel shows it.
+    Parameter {
+        /// The module.
+        module: String,
+        /// The parameter.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// That a module is not there.
+    WithoutModule(String),
 }
 
 impl Need {
@@ -57,18 +79,26 @@ impl Need {
             Self::Link(kind) => match kind.as_str() {
                 "bond" => vec!["bonding".into()],
                 "vlan" => vec!["8021q".into()],
+                "gre" | "gretap" => vec!["ip_gre".into()],
                 other => vec![other.into()],
             },
             Self::Qdisc(kind) => match kind.as_str() {
                 // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_fifo.c, sch_generic.c).
                 "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => Vec::new(),
                 "clsact" => vec!["sch_ingress".into()],
+                "teql0" => vec!["sch_teql".into()],
+                // Built into every kernel with CONFIG_NET_SCHED (net/sched/sch_mq.c).
+                "mq" => Vec::new(),
                 other => vec![format!("sch_{other}")],
             },
             Self::Classifier(kind) => vec![format!("cls_{kind}"), "act_gact".into()],
             Self::Driver(module) => vec![module.clone()],
             Self::Hook { kind: FilterKind::Nft | FilterKind::NftInput, .. } => vec!["nf_tables".into()],
             Self::Hook { .. } | Self::Backlog => Vec::new(),
+            // The kernel asks for a mode's module by name (team_mode_get()), and for a cipher's: no dependency tells.
+            Self::TeamMode(mode) => vec!["team".into(), format!("team_mode_{mode}")],
+            Self::Action(kind) => vec![format!("act_{kind}")],
+            Self::Cipher => ["gcm", "ctr", "ghash_generic", "aes_generic", "aes"].map(String::from).into(),
             // Chain types and expressions are asked for by name (nft_request_module()): no dependency tells.
             Self::Masquerade => ["nf_tables", "nft_chain_nat", "nft_masq"].map(String::from).into(),
             // g_ether asks for its functions by name (usb_get_function_instance()): no dependency tells.
@@ -79,7 +109,10 @@ impl Need {
             }
             Self::Tap { .. } => vec!["tun".into()],
             Self::Netdevsim { .. } => vec!["netdevsim".into()],
-            Self::Plugin(_) => Vec::new(),
+            Self::Parameter { module, .. } => vec![module.clone()],
+            Self::Plugin(_) | Self::Processors(_) | Self::CommandLine(_) | Self::WithoutModule(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -89,11 +122,16 @@ impl Need {
             Self::Link(kind) => match kind.as_str() {
                 "bond" => "CONFIG_BONDING".into(),
                 "vlan" => "CONFIG_VLAN_8021Q".into(),
+                "vrf" => "CONFIG_NET_VRF".into(),
+                "team" => "CONFIG_NET_TEAM".into(),
+                "gre" | "gretap" => "CONFIG_NET_IPGRE".into(),
                 other => format!("CONFIG_{}", other.to_uppercase()),
             },
             Self::Qdisc(kind) => match kind.as_str() {
                 "pfifo" | "bfifo" | "pfifo_head_drop" | "pfifo_fast" | "noqueue" => "CONFIG_NET_SCHED".into(),
                 "clsact" => "CONFIG_NET_SCH_INGRESS".into(),
+                "teql0" => "CONFIG_NET_SCH_TEQL".into(),
+                "mq" => "CONFIG_NET_SCHED".into(),
                 other => format!("CONFIG_NET_SCH_{}", other.to_uppercase()),
             },
             Self::Classifier(kind) => {
@@ -106,6 +144,9 @@ impl Need {
             Self::Hook { kind: FilterKind::NftInput, .. } => {
                 "CONFIG_NF_TABLES_IPV4 and owned tables of Linux 5.12".into()
             }
+            Self::TeamMode(mode) => format!("CONFIG_NET_TEAM_MODE_{}", mode.to_uppercase()),
+            Self::Action(kind) => format!("CONFIG_NET_ACT_{}", kind.to_uppercase()),
+            Self::Cipher => "CONFIG_CRYPTO_GCM, CONFIG_CRYPTO_AES".into(),
             Self::Masquerade => "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ".into(),
             Self::Hook { kind: FilterKind::Xdp | FilterKind::XdpGeneric, .. } => {
                 "CONFIG_BPF_SYSCALL, and root in the initial user namespace".into()
@@ -118,6 +159,12 @@ impl Need {
             Self::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
             Self::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
             Self::Plugin(name) => name.clone(),
+            Self::Processors(_) | Self::CommandLine(_) | Self::WithoutModule(_) => {
+                return "a machine of the lab's own, not --kernel host".into();
+            }
+            Self::Parameter { module, .. } => {
+                return format!("module {module} with that parameter, in a machine of the lab's own");
+            }
         };
         match self.modules().as_slice() {
             [] => option,
@@ -173,6 +220,13 @@ pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
                 needs.insert(Need::Link(other.word().into()));
             }
         }
+        for filter in &link.extras.filters {
+            needs.insert(Need::Qdisc("clsact".into()));
+            needs.insert(Need::Classifier(filter.classifier().into()));
+            needs.insert(Need::Action(filter.action.kind().into()));
+        }
+        needs.extend(link.extras.team.iter().map(|team| Need::TeamMode(team.mode.word().into())));
+        needs.extend(link.extras.macsec.iter().map(|_| Need::Cipher));
         needs.extend(link.qdisc.iter().flat_map(qdiscs));
     }
     if topology
@@ -187,6 +241,7 @@ pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
     if topology.namespaces.values().any(|tables| !tables.masquerade.is_empty()) {
         needs.insert(Need::Masquerade);
     }
+    needs.extend(of_machine(&topology.machine));
     needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
         if let Change::Qdisc { qdisc, .. } = change {
@@ -202,9 +257,23 @@ pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
     needs.into_iter().collect()
 }
 
+fn of_machine(machine: &Machine) -> Vec<Need> {
+    let mut needs: Vec<Need> = machine.cpus.map(Need::Processors).into_iter().collect();
+    needs.extend(machine.cmdline.iter().map(|word| Need::CommandLine(word.to_string())));
+    for (module, parameters) in &machine.modules {
+        needs.extend(parameters.iter().map(|(name, value)| Need::Parameter {
+            module: module.to_string(),
+            name: name.to_string(),
+            value: value.to_string(),
+        }));
+    }
+    needs.extend(machine.without_modules.iter().map(|module| Need::WithoutModule(module.to_string())));
+    needs
+}
+
 fn qdiscs(root: &Qdisc) -> Vec<Need> {
-    let both = [Some(root), root.child()].into_iter().flatten();
-    both.map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
+    let inside = root.children().into_iter().map(|(_, child)| child);
+    [root].into_iter().chain(inside).map(|qdisc| Need::Qdisc(qdisc.kind().into())).collect()
 }
 
 fn of_fault(fault: &Fault) -> Vec<Need> {

@@ -6,11 +6,12 @@ use crate::net::address::Mac;
 use crate::net::bond::BondChange;
 use crate::net::dhcp::Server;
 use crate::net::link::Link;
+use crate::net::link_extras::{BridgePort, FdbEntry, Filter, Macsec, PortVlan};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::VfSettings;
 use crate::net::offload::Offload;
 use crate::net::qdisc::Qdisc;
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::{Neighbour, Route, Rule};
 use crate::net::switch_port::SwitchPort;
 use crate::net::sysctl::Sysctl;
 use crate::plan::cni_calls::{LeaseCall, PluginCall};
@@ -118,7 +119,53 @@ pub enum Op {
         /// This route.
         route: Route,
     },
-    /// Add a permanent neighbour.
+    /// What is asked of a link and is not in the message that makes it: features, settings, flags, modes.
+    Configure(Link),
+    /// Give a MACsec device its associations; the other end is made.
+    Secure {
+        /// The device.
+        device: DeviceRef,
+        /// The other end, and the key.
+        macsec: Macsec,
+    },
+    /// What a bridge says of a port.
+    BridgePort {
+        /// The port.
+        port: DeviceRef,
+        /// What it says.
+        settings: BridgePort,
+    },
+    /// The VLANs of a bridge itself.
+    BridgeVlans {
+        /// The bridge.
+        bridge: DeviceRef,
+        /// These and no others.
+        vlans: Vec<PortVlan>,
+    },
+    /// Add an entry to a forwarding database.
+    Forwarding {
+        /// At this device.
+        device: DeviceRef,
+        /// This entry.
+        entry: FdbEntry,
+    },
+    /// Attach a filter that changes frames or sends them elsewhere.
+    Filter {
+        /// At this device.
+        device: DeviceRef,
+        /// Its place among those of the device: filters are asked in this order.
+        number: u16,
+        /// This filter.
+        filter: Filter,
+    },
+    /// Add a rule that chooses a routing table.
+    Rule {
+        /// In this namespace.
+        ns: NsName,
+        /// This rule.
+        rule: Rule,
+    },
+    /// Add a neighbour.
     Neighbour {
         /// In this namespace.
         ns: NsName,
@@ -296,12 +343,18 @@ impl Op {
             | Self::Offload { device, .. }
             | Self::Address { device, .. }
             | Self::Qdisc { device, .. } => vec![device],
-            Self::Addresses(link) => vec![&link.device],
+            Self::Addresses(link) | Self::Configure(link) => vec![&link.device],
+            Self::BridgePort { port: device, .. }
+            | Self::BridgeVlans { bridge: device, .. }
+            | Self::Filter { device, .. }
+            | Self::Secure { device, .. }
+            | Self::Forwarding { device, .. } => vec![device],
             Self::Lease(call) | Self::Release(call) => vec![&call.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
             Self::Namespace(_)
             | Self::Sysctls { .. }
             | Self::Route { .. }
+            | Self::Rule { .. }
             | Self::Neighbour { .. }
             | Self::Ready { .. }
             | Self::Verify { .. }

@@ -9,7 +9,7 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::{Slot, VfSettings};
 use crate::net::option::{OptionRow, Value};
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::{Neighbour, NeighbourState, Route, RouteExtras};
 use crate::net::switch_port::SwitchPort;
 use crate::plan::moment::When;
 use crate::plan::op::{Broken, Op, Part, Undo};
@@ -27,12 +27,19 @@ impl Display for Need {
             Self::Hook { kind, hook } => write!(f, "{} hook of {}", hook.word(), kind.word()),
             Self::Backlog => f.write_str("net.core.netdev_max_backlog"),
             Self::Masquerade => f.write_str("source NAT of nftables"),
+            Self::TeamMode(mode) => write!(f, "teams of mode {mode}"),
+            Self::Cipher => f.write_str("the cipher gcm(aes)"),
+            Self::Action(kind) => write!(f, "traffic control action {kind}"),
             Self::Gadget => f.write_str("a USB gadget with its host"),
             Self::Tap { backpressure: false } => f.write_str("links of kind tap"),
             Self::Tap { backpressure: true } => f.write_str("links of kind tap with backpressure"),
             Self::Netdevsim { linked: false } => f.write_str("devices of netdevsim"),
             Self::Netdevsim { linked: true } => f.write_str("devices of netdevsim, linked"),
             Self::Plugin(name) => write!(f, "CNI plugin {name}"),
+            Self::Processors(count) => write!(f, "processors: {count}"),
+            Self::CommandLine(word) => write!(f, "{word} on the kernel command line"),
+            Self::Parameter { module, name, value } => write!(f, "{name}={value} of module {module}"),
+            Self::WithoutModule(module) => write!(f, "no module {module}"),
             Self::Driver(module) => write!(f, "driver {module}"),
         }
     }
@@ -121,14 +128,7 @@ impl Display for Op {
         match self {
             Self::Namespace(ns) => write!(f, "namespace {ns}"),
             Self::Sysctls { ns, sysctls } => write!(f, "sysctl in {ns} {}", list(sysctls)),
-            Self::Create { link, peer } => {
-                f.write_str("create ")?;
-                write_link(f, link)?;
-                peer.as_ref().map_or(Ok(()), |peer| {
-                    f.write_str(" with ")?;
-                    write_link(f, peer)
-                })
-            }
+            Self::Create { link, peer } => write_create(f, link, peer.as_ref()),
             Self::Adopt { link, slot } => write_adopted(f, &format!("slot {slot} as "), link),
             Self::AdoptVf { link, .. } => write_adopted(f, "", link),
             Self::SetVf { pf, index, settings } => write_vf(f, pf, *index, settings),
@@ -144,6 +144,13 @@ impl Display for Op {
             Self::Addresses(link) => write!(f, "addresses of {} {}", link.device, list(&link.addresses)),
             Self::Route { ns, route } => write_route(f, ns, route),
             Self::Neighbour { ns, neighbour } => write_neighbour(f, ns, neighbour),
+            Self::Configure(_)
+            | Self::Secure { .. }
+            | Self::BridgePort { .. }
+            | Self::BridgeVlans { .. }
+            | Self::Forwarding { .. }
+            | Self::Filter { .. }
+            | Self::Rule { .. } => write_extra(f, self),
             Self::Ready { devices } => write!(f, "wait for {}", list(devices)),
             Self::Verify { links } => {
                 write!(f, "verify {}", list(links.iter().map(|link| &link.device)))
@@ -189,12 +196,41 @@ impl Display for Op {
     }
 }
 
-fn write_neighbour(f: &mut Formatter<'_>, ns: &NsName, neighbour: &Neighbour) -> fmt::Result {
-    let Neighbour { to, dev, mac } = neighbour;
-    match mac {
-        MacSource::Literal(mac) => write!(f, "neighbour in {ns} {to} dev {dev} mac {mac}"),
-        MacSource::Of(device) => write!(f, "neighbour in {ns} {to} dev {dev} mac of {device}"),
+fn write_create(f: &mut Formatter<'_>, link: &Link, peer: Option<&Link>) -> fmt::Result {
+    f.write_str("create ")?;
+    write_link(f, link)?;
+    peer.map_or(Ok(()), |peer| {
+        f.write_str(" with ")?;
+        write_link(f, peer)
+    })
+}
+
+/// What is asked of a link or namespace beside what all have.
+fn write_extra(f: &mut Formatter<'_>, op: &Op) -> fmt::Result {
+    match op {
+        Op::Configure(link) => write!(f, "configure {}", link.device),
+        Op::Secure { device, macsec } => write!(f, "secure {device} with {}", macsec.peer),
+        Op::BridgePort { port, settings } => {
+            write!(f, "bridge port {port} {}", settings.words().join(" "))
+        }
+        Op::BridgeVlans { bridge, vlans } => write!(f, "bridge {bridge} vlans {}", list(vlans)),
+        Op::Forwarding { device, entry } => write!(f, "fdb of {device} {entry}"),
+        Op::Filter { device, filter, number } => write!(f, "filter {number} of {device} {filter}"),
+        Op::Rule { ns, rule } => write!(f, "rule in {ns} {rule}"),
+        _ => Ok(()),
     }
+}
+
+fn write_neighbour(f: &mut Formatter<'_>, ns: &NsName, neighbour: &Neighbour) -> fmt::Result {
+    let Neighbour { to, dev, mac, state, proxy } = neighbour;
+    let proxy = if *proxy { "proxy " } else { "" };
+    write!(f, "neighbour in {ns} {proxy}{to} dev {dev}")?;
+    match mac {
+        Some(MacSource::Literal(mac)) => write!(f, " mac {mac}")?,
+        Some(MacSource::Of(device)) => write!(f, " mac of {device}")?,
+        None => {}
+    }
+    write_some(f, "state", Some(state).filter(|state| **state != NeighbourState::Permanent))
 }
 
 fn write_port(f: &mut Formatter<'_>, port: &SwitchPort) -> fmt::Result {
@@ -209,7 +245,14 @@ fn write_route(f: &mut Formatter<'_>, ns: &NsName, route: &Route) -> fmt::Result
     let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
     write!(f, "route in {ns} to {to}")?;
     write_some(f, "via", route.via)?;
-    write_some(f, "dev", route.dev.as_ref())
+    write_some(f, "dev", route.dev.as_ref())?;
+    let RouteExtras { kind, table, metric, src, mtu, onlink } = &route.extras;
+    write_some(f, "type", kind.as_ref())?;
+    write_some(f, "table", *table)?;
+    write_some(f, "metric", *metric)?;
+    write_some(f, "src", *src)?;
+    write_some(f, "mtu", *mtu)?;
+    f.write_str(if *onlink { " onlink" } else { "" })
 }
 
 fn write_server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
@@ -267,6 +310,11 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
             write!(f, " mode {mode}")?;
         }
         LinkKind::Bridge { vlan_filtering, .. } => write!(f, " vlan_filtering {vlan_filtering}")?,
+        LinkKind::Virtual(virtual_link) => {
+            if let Some(parent) = &virtual_link.parent {
+                write_parent(f, link, parent)?;
+            }
+        }
         LinkKind::Netdevsim(sim) => {
             write_some(f, "peer", sim.peer.as_ref())?;
             write!(f, " vfs {}", sim.vfs.len())?;
@@ -277,7 +325,8 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
     }
     write_some(f, "mac", link.mac)?;
     write_some(f, "mtu", link.mtu)?;
-    write_some(f, "txqueuelen", link.txqueuelen)
+    write_some(f, "txqueuelen", link.txqueuelen)?;
+    link.extras.words(link.kind.word()).iter().try_for_each(|words| write!(f, " {words}"))
 }
 
 fn write_parent(f: &mut Formatter<'_>, link: &Link, parent: &DeviceRef) -> fmt::Result {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::net::bond_option::{BOND_OPTIONS, MODE, PORT_OPTIONS};
+use crate::net::link_option;
 use crate::net::mode::BondMode;
 use crate::net::option::OptionRow;
 
@@ -27,6 +28,22 @@ pub fn render(schema: &Value) -> String {
         .push_str("| key | attribute | values | in modes | default | kernels |\n|---|---|---|---|---|---|\n");
     for row in std::iter::once(&MODE).chain(BOND_OPTIONS).chain(PORT_OPTIONS) {
         option_row(&mut page.out, row);
+    }
+    page.out.push_str("\n## Options of other links by netlink attribute\n\n");
+    page.out.push_str("| of | key | attribute | values | default | kernels |\n|---|---|---|---|---|---|\n");
+    for (what, rows) in link_option::tables() {
+        for row in rows {
+            let OptionRow { key, attribute, default, .. } = row;
+            let kernels = match kernels_of(attribute) {
+                all if all.is_empty() => "not measured".into(),
+                all => all.join(", "),
+            };
+            let _ = writeln!(
+                page.out,
+                "| {what} | `{key}` | {attribute} | {} | {default} | {kernels} |",
+                row.values()
+            );
+        }
     }
     page.out
 }

@@ -4,19 +4,23 @@ pub(crate) mod bonds;
 pub(crate) mod captures;
 pub(crate) mod conditions;
 pub(crate) mod dhcp;
+pub(crate) mod extras;
 pub(crate) mod faults;
 pub(crate) mod limits;
 pub(crate) mod links;
+pub(crate) mod machine;
 pub(crate) mod mitigations;
 pub(crate) mod nics;
 pub(crate) mod plain;
 pub(crate) mod pods;
 pub(crate) mod qdiscs;
+pub(crate) mod routes;
 pub(crate) mod scenario;
 pub(crate) mod selectors;
 pub(crate) mod shared_parent;
 pub(crate) mod stack;
 pub(crate) mod unused;
+pub(crate) mod virtual_links;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -28,9 +32,9 @@ use indexmap::IndexMap;
 use crate::net::address::{Cidr, MacSource};
 use crate::net::link::Link;
 use crate::net::name::{DeviceRef, IfName, NsName, ParentRef};
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::Route;
 use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
-use crate::topology::file::{At, NeighbourTable, RouteTable, RouteTo, TopologyFile};
+use crate::topology::file::{At, RouteTable, RouteTo, TopologyFile};
 use crate::topology::parse::diagnostic::Diagnostic;
 use crate::topology::parse::document::NOWHERE;
 use crate::topology::parse::read::Lost;
@@ -168,6 +172,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         name: name.into(),
         about: file.about.clone(),
         kernel: file.kernel.clone(),
+        machine: machine::resolve(file, &mut checker),
         namespaces,
         links,
         attachments,
@@ -195,8 +200,9 @@ fn namespaces(
         let neighbours = table
             .neighbours
             .iter()
-            .map(|neighbour| resolve_neighbour(&ns.value, neighbour, checker))
+            .map(|neighbour| routes::neighbour(&ns.value, neighbour, checker))
             .collect();
+        let rules = table.rules.iter().map(|rule| routes::rule(&ns.value, rule, checker)).collect();
         for name in &table.masquerade {
             checker.device(&At { value: DeviceRef::new(&ns.value, &name.value), span: name.span.clone() });
         }
@@ -207,8 +213,10 @@ fn namespaces(
             value: value.clone(),
         };
         let sysctls = table.sysctl.iter().map(sysctl).collect();
-        namespaces
-            .insert(ns.value.clone(), Namespace { forwarding, masquerade, sysctls, routes, neighbours });
+        namespaces.insert(
+            ns.value.clone(),
+            Namespace { forwarding, masquerade, sysctls, routes, rules, neighbours },
+        );
     }
     // A cable may lead into a namespace that has no table of its own.
     for device in links.keys() {
@@ -228,7 +236,11 @@ fn resolve_route(
     if let Some(dev) = &route.dev {
         checker.device_in(&ns.value, dev);
     }
-    if route.via.is_none() && route.dev.is_none() && !checker.lost.any_field(&table.span) {
+    if route.via.is_none()
+        && route.dev.is_none()
+        && routes::is_unicast(route)
+        && !checker.lost.any_field(&table.span)
+    {
         let hint = "name the next hop or the device";
         checker.problem(&route.to.span, "a route without `via` and without `dev`", hint);
     }
@@ -239,12 +251,13 @@ fn resolve_route(
     if let Some(via) = &route.via {
         let on_link = table_routes.iter().filter(|route| route.value.via.is_none());
         let on_link: Vec<RouteTo> = on_link.map(|route| route.value.to.value).collect();
-        check_next_hop(ns, to, via, (links, &on_link), checker);
+        check_next_hop(ns, to, via, (links, &on_link, route.onlink.unwrap_or(false)), checker);
     }
     Route {
         to,
         via: route.via.as_ref().map(|via| via.value),
         dev: route.dev.as_ref().map(|dev| dev.value.clone()),
+        extras: routes::extras(route, checker),
     }
 }
 
@@ -252,7 +265,7 @@ fn check_next_hop(
     ns: &At<NsName>,
     to: Option<Cidr>,
     via: &At<IpAddr>,
-    (links, on_link): (&IndexMap<DeviceRef, Link>, &[RouteTo]),
+    (links, on_link, is_onlink): (&IndexMap<DeviceRef, Link>, &[RouteTo], bool),
     checker: &mut Checker<'_>,
 ) {
     if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
@@ -261,7 +274,8 @@ fn check_next_hop(
     }
     let here = || links.values().filter(|link| link.device.ns == ns.value);
     let by_route = |to: &RouteTo| matches!(to, RouteTo::Network(net) if net.contains(via.value));
-    let reachable = here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)))
+    let reachable = is_onlink
+        || here().any(|link| link.addresses.iter().any(|net| net.contains(via.value)))
         || on_link.iter().any(by_route);
     // An address that could not be read may be in that network.
     let unknown =
@@ -271,13 +285,6 @@ fn check_next_hop(
         let hint = "give a device of this namespace an address in the next hop's network";
         checker.problem(&via.span, message, hint);
     }
-}
-
-fn resolve_neighbour(ns: &NsName, neighbour: &NeighbourTable, checker: &mut Checker<'_>) -> Neighbour {
-    checker.device_in(ns, &neighbour.dev);
-    checker.mac(&neighbour.mac);
-    let mac = neighbour.mac.value.clone();
-    Neighbour { to: neighbour.to.value, dev: neighbour.dev.value.clone(), mac }
 }
 
 /// `a, b, c`.

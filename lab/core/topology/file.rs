@@ -1,8 +1,11 @@
 //! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
 
+pub(crate) mod all_links;
 pub(crate) mod links;
+pub(crate) mod machine;
 pub(crate) mod nics;
 pub(crate) mod scenario;
+pub(crate) mod virtual_links;
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -14,11 +17,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 pub use crate::topology::file::links::*;
+pub use crate::topology::file::machine::*;
 pub use crate::topology::file::nics::*;
 pub use crate::topology::file::scenario::*;
+pub use crate::topology::file::virtual_links::*;
 
 use crate::net::address::{Cidr, MacSource};
 use crate::net::name::{DeviceRef, IfName, NsName};
+use crate::net::route::{NeighbourState, RouteKind};
 use crate::net::sysctl::{SysctlName, SysctlValue};
 use crate::topology::cni::{NetKeys, Tree};
 
@@ -127,6 +133,8 @@ pub struct TopologyFile {
     /// What was tried against it: for `lab try`, and for evidence that speaks of it.
     #[serde(default, deserialize_with = "in_file_order")]
     pub mitigation: Named<MitigationTable>,
+    /// The machine that it runs in.
+    pub machine: Option<MachineTable>,
     /// Limits that this file raises.
     pub limits: Option<LimitsTable>,
 }
@@ -180,9 +188,12 @@ pub struct NsTable {
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,
-    /// Permanent neighbours.
+    /// Rules that choose a routing table.
     #[serde(default)]
-    pub neighbours: Vec<NeighbourTable>,
+    pub rules: Vec<At<RuleTable>>,
+    /// Neighbours.
+    #[serde(default)]
+    pub neighbours: Vec<At<NeighbourTable>>,
     /// Cables: each has two ends.
     #[serde(default, deserialize_with = "in_file_order")]
     pub veth: Links<VethTable>,
@@ -210,6 +221,30 @@ pub struct NsTable {
     /// Bridges.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bridge: Links<BridgeTable>,
+    /// Intermediate functional blocks.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub ifb: Links<IfbTable>,
+    /// VRFs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vrf: Links<VrfTable>,
+    /// VXLANs.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub vxlan: Links<VxlanTable>,
+    /// Geneve tunnels.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub geneve: Links<GeneveTable>,
+    /// GRE tunnels of IP packets.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub gre: Links<GreTable>,
+    /// GRE tunnels of Ethernet frames.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub gretap: Links<GretapTable>,
+    /// MACsec devices.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub macsec: Links<MacsecTable>,
+    /// Teams.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub team: Links<TeamTable>,
     /// Devices of netdevsim.
     #[serde(default, deserialize_with = "in_file_order")]
     pub netdevsim: Links<NetdevsimTable>,
@@ -234,6 +269,39 @@ pub struct RouteTable {
     pub via: Option<At<IpAddr>>,
     /// The device.
     pub dev: Option<At<IfName>>,
+    /// What happens to packets: `unicast` unless you say otherwise. The others need no next hop and no device.
+    #[serde(rename = "type")]
+    pub kind: Option<At<RouteKind>>,
+    /// The routing table; 254 (main) without.
+    pub table: Option<At<u32>>,
+    /// Of two routes to one network the lower one is taken.
+    pub metric: Option<u32>,
+    /// The source address of packets that do not have one.
+    pub src: Option<At<IpAddr>>,
+    /// Largest packet by this route, in bytes.
+    pub mtu: Option<At<u32>>,
+    /// Whether the next hop is taken to be on the device's network.
+    pub onlink: Option<bool>,
+}
+
+/// A rule that chooses a routing table, as `ip rule` has it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleTable {
+    /// Rules with lower numbers are asked first.
+    pub priority: At<u32>,
+    /// Packets from this network.
+    pub from: Option<At<Cidr>>,
+    /// Packets to this network.
+    pub to: Option<At<Cidr>>,
+    /// Packets that came in by this device; `lo` is those of this namespace itself.
+    pub iif: Option<At<IfName>>,
+    /// Packets of sockets that are bound to this device.
+    pub oif: Option<At<IfName>>,
+    /// Packets with this mark.
+    pub fwmark: Option<u32>,
+    /// The routing table that is asked then; without it packets are refused (`unreachable`).
+    pub table: Option<At<u32>>,
 }
 
 /// Where a route leads.
@@ -254,7 +322,7 @@ impl TryFrom<String> for RouteTo {
     }
 }
 
-/// A permanent neighbour: no ARP is needed to reach it.
+/// A neighbour: permanent unless you say otherwise, so that no ARP is needed to reach it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NeighbourTable {
@@ -262,6 +330,10 @@ pub struct NeighbourTable {
     pub to: At<IpAddr>,
     /// The device it is reached by.
     pub dev: At<IfName>,
-    /// Its Ethernet address, or the device that has it (`gateway:eth0`).
-    pub mac: At<MacSource>,
+    /// Its Ethernet address, or the device that has it (`gateway:eth0`). A proxy has none.
+    pub mac: Option<At<MacSource>>,
+    /// Its state: `permanent` unless you say otherwise. All others change with time.
+    pub state: Option<At<NeighbourState>>,
+    /// Whether this namespace answers ARP and neighbour solicitations for it by the device (`ip neigh add proxy`).
+    pub proxy: Option<At<bool>>,
 }

@@ -5,9 +5,10 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
+use crate::agent::machine;
 use crate::agent::testbed::netns_error;
 use crate::device::links::LOOPBACK_IFINDEX;
-use crate::device::{gadget, nat, netdevsim, nic, tap, tc};
+use crate::device::{configure, gadget, nat, netdevsim, nic, tap, tc};
 use crate::fault::{backlog, nft, nft_input, tcx, xdp};
 use crate::pod::plugin;
 use crate::syscall::netns::{Namespace, Spares};
@@ -37,6 +38,7 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
             | Need::Masquerade
             | Need::Gadget
             | Need::Tap { .. }
+            | Need::TeamMode(_)
             | Need::Netdevsim { .. } => {
                 let enter = |error| netns_error(WHAT, &error);
                 let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
@@ -54,6 +56,14 @@ pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>
                 missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
                 continue;
             }
+            Need::Processors(_) | Need::CommandLine(_) | Need::Parameter { .. } | Need::WithoutModule(_) => {
+                let obstacle = machine::obstacle(need);
+                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
+                continue;
+            }
+            // An association without it is refused with ENOENT.
+            Need::Cipher => continue,
+            Need::Action(kind) => try_action(&rtnl, kind).await,
             Need::Driver(module) => {
                 let lacks = || format!("{need} ({})", need.provider());
                 missing.extend((!nic::has_driver(module)).then(lacks));
@@ -80,6 +90,7 @@ fn obstacle(need: &Need) -> Option<String> {
         Need::Hook { hook, .. } => nft::attach("lo", *hook).err().map(|error| error.to_string()),
         Need::Masquerade => nat::attach("lo").err().map(|error| error.to_string()),
         Need::Gadget => gadget::obstacle(),
+        Need::TeamMode(mode) => configure::try_team_mode(mode).err().map(|error| error.to_string()),
         Need::Tap { backpressure } => tap::obstacle(*backpressure),
         Need::Netdevsim { linked } => netdevsim::obstacle(*linked),
         _ => None,
@@ -90,11 +101,21 @@ fn obstacle(need: &Need) -> Option<String> {
 fn judge(need: &Need, tried: Result<(), RtnlError>) -> Result<Option<String>, OpError> {
     let Err(error) = tried else { return Ok(None) };
     let lacks = match (need, error.errno()) {
-        // A vlan needs a parent; that it says so means it is there.
-        (Need::Link(_), Some(libc::EINVAL)) => false,
+        // A vlan needs a parent; that it says so means it is there. So does that a tunnel without ends is there already: the
+        // driver of GRE makes one in each namespace (`ip_tunnel_init_net()`).
+        (Need::Link(_), Some(libc::EINVAL | libc::EEXIST)) => false,
         (Need::Link(_), Some(libc::EOPNOTSUPP)) => true,
+        // `lo` has one queue: that they say so means they are there (mq_init(), multiq_init(), mqprio_init()). teql0 wants a
+        // header as long as Ethernet's (teql_qdisc_init()).
+        (Need::Qdisc(kind), Some(libc::EOPNOTSUPP | libc::EINVAL))
+            if matches!(kind.as_str(), "mq" | "multiq" | "mqprio" | "teql0") =>
+        {
+            false
+        }
         // EOPNOTSUPP: no CONFIG_NET_SCHED at all, so nobody listens.
-        (Need::Qdisc(_) | Need::Classifier(_), Some(libc::ENOENT | libc::EOPNOTSUPP)) => true,
+        (Need::Qdisc(_) | Need::Classifier(_) | Need::Action(_), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
+            true
+        }
         (_, Some(libc::EPERM | libc::EACCES)) => {
             let hint = "no permission: run as root or in a user namespace of your own";
             let error = error.during(format!("try {need}"));
@@ -131,6 +152,11 @@ async fn try_qdisc(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
 fn example(kind: &str) -> Option<Qdisc> {
     match kind {
         "tbf" => Some(Qdisc::Tbf { rate: 1_000_000, burst: 10_000, limit: 10_000, child: None }),
+        "red" => Some(Qdisc::Red { limit: 10_000, min: 1_000, max: 3_000, probability_percent: 2 }),
+        "htb" => Some(Qdisc::Htb { rate: 1_000_000, ceil: None, burst: 10_000, child: None }),
+        "hfsc" => Some(Qdisc::Hfsc { rate: 1_000_000, child: None }),
+        "multiq" => Some(Qdisc::Multiq),
+        "mqprio" => Some(Qdisc::Mqprio { queues: vec![1], priorities: Vec::new() }),
         "netem" => Some(Qdisc::Netem { limit: 1, delay_us: 0, loss_percent: 0 }),
         _ => None,
     }
@@ -142,6 +168,15 @@ async fn try_classifier(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
     rtnl.change(RouteNetlinkMessage::NewTrafficFilter(message), flags).await?;
     let mut all = TcMessage::with_index(1);
     all.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
+    rtnl.change(RouteNetlinkMessage::DelTrafficFilter(all), 0).await
+}
+
+async fn try_action(rtnl: &Rtnl, kind: &str) -> Result<(), RtnlError> {
+    try_qdisc(rtnl, "clsact").await?;
+    let (message, flags) = (tc::example_action(LOOPBACK_IFINDEX, kind), NLM_F_CREATE | NLM_F_EXCL);
+    rtnl.change(RouteNetlinkMessage::NewTrafficFilter(message), flags).await?;
+    let mut all = TcMessage::with_index(1);
+    all.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_INGRESS };
     rtnl.change(RouteNetlinkMessage::DelTrafficFilter(all), 0).await
 }
 

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::init::is_machine;
 use bondlab_core::plan::Need;
 
 /// Kind of link, its module, and the parameter that keeps it from making devices of its own.
@@ -26,6 +27,15 @@ pub fn load(needs: &[Need]) -> (Vec<Need>, Vec<String>) {
 fn sort(needs: &[Need], mut loaded: impl FnMut(&str, &str) -> bool) -> (Vec<Need>, Vec<String>) {
     let (mut harmless, mut missing) = (Vec::new(), Vec::new());
     for need in needs {
+        // teql_init() makes its first equalizer in any case (max_equalizers is 1 at the least).
+        if *need == Need::Qdisc("teql0".into())
+            && !is_machine()
+            && !Path::new("/sys/module/sch_teql").exists()
+        {
+            missing
+                .push(format!("{need}: module sch_teql is not loaded, and would make a device teql0 here"));
+            continue;
+        }
         let makes_devices = MAKES_DEVICES.iter().find(|(kind, ..)| *need == Need::Link((*kind).into()));
         match makes_devices {
             Some((_, module, parameter)) if !loaded(module, parameter) => missing.push(format!(

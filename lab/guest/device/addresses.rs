@@ -1,21 +1,22 @@
-//! Addresses, routes and permanent neighbours.
+//! Addresses, routes, rules and neighbours.
 
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::LinkAttribute;
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::agent::testbed::Testbed;
 use bondlab_core::net::address::{Cidr, Mac, MacSource};
 use bondlab_core::net::link::Link;
 use bondlab_core::net::name::{DeviceRef, NsName};
-use bondlab_core::net::route::{Neighbour, Route};
+use bondlab_core::net::route::{Neighbour, Route, RouteKind, Rule};
 use bondlab_core::plan::record::OpError;
 
 /// Gives a device its addresses.
@@ -70,10 +71,20 @@ async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Res
     let mut message = RouteMessage::default();
     let header = &mut message.header;
     header.address_family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    header.table = RouteHeader::RT_TABLE_MAIN;
+    let extras = &route.extras;
+    let kind = extras.kind.unwrap_or(RouteKind::Unicast);
+    // A table over 255 is in an attribute, and RT_TABLE_UNSPEC here.
+    header.table = extras.table.map_or(RouteHeader::RT_TABLE_MAIN, |table| u8::try_from(table).unwrap_or(0));
     header.protocol = RouteProtocol::Static;
-    header.kind = RouteType::Unicast;
-    header.scope = if route.via.is_some() || ipv6 { RouteScope::Universe } else { RouteScope::Link };
+    header.kind = RouteType::from(kind.number());
+    let is_universal = route.via.is_some() || ipv6 || kind != RouteKind::Unicast;
+    header.scope = if is_universal { RouteScope::Universe } else { RouteScope::Link };
+    header.flags.set(RouteFlags::Onlink, extras.onlink);
+    message.attributes.extend(extras.table.map(RouteAttribute::Table));
+    message.attributes.extend(extras.metric.map(RouteAttribute::Priority));
+    message.attributes.extend(extras.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    message.attributes.extend(extras.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    let header = &mut message.header;
     if let Some(to) = &route.to {
         header.destination_prefix_length = to.prefix;
         message.attributes.push(RouteAttribute::Destination(to.address.into()));
@@ -91,22 +102,56 @@ async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Res
     })
 }
 
-/// Adds a permanent neighbour.
+/// Adds a rule that chooses a routing table.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn add_rule(bed: &Testbed, ns: &NsName, rule: &Rule) -> Result<(), OpError> {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = if rule.table.is_some() { RuleAction::ToTable } else { RuleAction::Unreachable };
+    // A table over 255 is in an attribute alone, and RT_TABLE_UNSPEC here.
+    message.header.table = rule.table.map_or(0, |table| u8::try_from(table).unwrap_or(0));
+    if let Some(from) = &rule.from {
+        message.header.src_len = from.prefix;
+        message.attributes.push(RuleAttribute::Source(from.address));
+    }
+    if let Some(to) = &rule.to {
+        message.header.dst_len = to.prefix;
+        message.attributes.push(RuleAttribute::Destination(to.address));
+    }
+    let attributes = &mut message.attributes;
+    attributes.push(RuleAttribute::Priority(rule.priority));
+    attributes.extend(rule.table.map(RuleAttribute::Table));
+    attributes.extend(rule.iif.as_ref().map(|name| RuleAttribute::Iifname(name.to_string())));
+    attributes.extend(rule.oif.as_ref().map(|name| RuleAttribute::Oifname(name.to_string())));
+    attributes.extend(rule.fwmark.map(RuleAttribute::FwMark));
+    let request = RouteNetlinkMessage::NewRule(message);
+    let added = bed.rtnl(ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+    added.map_err(|error| error.during(format!("add rule {rule} in {ns}")))
+}
+
+/// Adds a neighbour.
 ///
 /// # Errors
 /// The kernel's refusal, or the device whose address is wanted has none.
 pub async fn add_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) -> Result<(), OpError> {
-    let mac = mac_from(bed, &neighbour.mac).await?;
     let mut message = NeighbourMessage::default();
+    let mut shown = String::from("proxy");
+    if let Some(source) = &neighbour.mac {
+        let mac = mac_from(bed, source).await?;
+        shown = format!("at {mac}");
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.into()));
+    }
     message.header.family = family(neighbour.to);
     message.header.ifindex = bed.index(&DeviceRef::new(ns, &neighbour.dev)).await?;
-    message.header.state = NeighbourState::Permanent;
+    message.header.state = NeighbourState::from(neighbour.state.number());
+    message.header.flags.set(NeighbourFlags::Proxy, neighbour.proxy);
     message.attributes.push(NeighbourAttribute::Destination(neighbour.to.into()));
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.into()));
     let request = RouteNetlinkMessage::NewNeighbour(message);
     let added = bed.rtnl(ns)?.change(request, NLM_F_CREATE | NLM_F_REPLACE).await;
     added.map_err(|error| {
-        error.during(format!("add neighbour {} at {mac} on {ns}:{}", neighbour.to, neighbour.dev))
+        error.during(format!("add neighbour {} {shown} on {ns}:{}", neighbour.to, neighbour.dev))
     })
 }
 

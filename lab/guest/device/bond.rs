@@ -154,7 +154,7 @@ pub fn differences(asked: &[Asked], got: &[impl Nla], name_of: impl Fn(u32) -> S
 }
 
 /// A value as it is sent; `index` is a port's number.
-fn bytes(wire: Wire, value: &Value, index: u32) -> Vec<u8> {
+pub(crate) fn bytes(wire: Wire, value: &Value, index: u32) -> Vec<u8> {
     // Checked: a number is in the range of its type.
     let number = match value {
         Value::Number(number) => *number,
@@ -183,7 +183,7 @@ fn nested(items: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 }
 
 /// What a kernel sent, in words.
-fn shown(wire: Wire, bytes: &[u8], name_of: impl Fn(u32) -> String) -> String {
+pub(crate) fn shown(wire: Wire, bytes: &[u8], name_of: impl Fn(u32) -> String) -> String {
     let value = match (wire, bytes) {
         (Wire::Flag | Wire::U8 | Wire::Word8(_), [one]) => Value::Number((*one).into()),
         (Wire::U16, [one, two]) => Value::Number(u16::from_ne_bytes([*one, *two]).into()),
@@ -235,6 +235,7 @@ mod tests {
                 Wire::Word32(_) => (Value::Number(1), 4),
                 Wire::Port => (Value::Port("p0".parse().unwrap()), 4),
                 Wire::Mac => (Value::Mac(Mac([2, 0, 0, 0, 0, 1])), 6),
+                other => unreachable!("no option of a bond is sent as {other:?}"),
                 Wire::Ipv4s => (Value::Ipv4s(vec![Ipv4Addr::LOCALHOST, Ipv4Addr::BROADCAST]), 16),
                 Wire::Ipv6s => (Value::Ipv6s(vec![Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED]), 40),
             };

@@ -1,7 +1,7 @@
 //! Operations that make, change and take away links and what hangs on them.
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, bond, links, nat, nic, ready, switch, tc, verify, vf};
+use crate::device::{addresses, bond, bridge, configure, links, nat, nic, ready, switch, tc, verify, vf};
 use crate::pod::{dhcp, plugin};
 use crate::syscall::netns::Namespace;
 use bondlab_core::plan::op::Op;
@@ -48,6 +48,13 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::Qdisc { device, qdisc } => tc::put_root(bed, device, qdisc).await,
         Op::Addresses(link) => addresses::add_all(bed, link).await,
         Op::Route { ns, route } => addresses::add_route(bed, ns, route).await,
+        Op::Rule { ns, rule } => addresses::add_rule(bed, ns, rule).await,
+        Op::Secure { device, macsec } => configure::secure(bed, device, macsec).await,
+        Op::Configure(link) => configure::configure(bed, link).await,
+        Op::BridgePort { port, settings } => bridge::set_port(bed, port, settings).await,
+        Op::BridgeVlans { bridge, vlans } => bridge::set_vlans(bed, bridge, vlans, true).await,
+        Op::Filter { device, number, filter } => tc::attach(bed, device, *number, filter).await,
+        Op::Forwarding { device, entry } => bridge::add_entry(bed, device, entry).await,
         Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await,
         Op::Verify { links } => verify::verify(bed, links).await,
         Op::Serve(server) => dhcp::serve(bed, server),

@@ -10,10 +10,12 @@ use netlink_packet_route::link::{
 };
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{bond, gadget, netdevsim, tap};
+use crate::device::{bond, configure, gadget, netdevsim, option, tap};
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::address::Mac;
-use bondlab_core::net::link::{Link, LinkKind};
+use bondlab_core::net::link::{Link, LinkKind, Virtual};
+use bondlab_core::net::link_option::words::VirtualKind;
+use bondlab_core::net::link_option::{LINK_OPTIONS, rows_of};
 use bondlab_core::net::mode::{IpvlanFlag, IpvlanMode};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
@@ -36,6 +38,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
     let what = format!("create {} {}", link.kind.word(), link.device);
     let mut message = attributes(link);
     let mut infos = vec![LinkInfo::Kind(InfoKind::from(link.kind.word()))];
+    let options = option::encode(&link.extras.options.rows(rows_of(link.kind.word())));
     match &link.kind {
         LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tap { .. } => {}
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
@@ -56,19 +59,28 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
         }
         LinkKind::Vlan { id, protocol, .. } => {
             let protocol = VlanProtocol::from(protocol.number());
-            let data = vec![InfoVlan::Id(id.get()), InfoVlan::Protocol(protocol)];
+            let mut data = vec![InfoVlan::Id(id.get()), InfoVlan::Protocol(protocol)];
+            data.extend(option::nlas(options).map(InfoVlan::Other));
             infos.push(LinkInfo::Data(InfoData::Vlan(data)));
         }
         LinkKind::Ipvlan { mode, flag, .. } => infos.push(LinkInfo::Data(ipvlan(*mode, *flag))),
         LinkKind::Macvlan { mode, .. } => {
-            let mode = InfoMacVlan::Mode(MacVlanMode::from(mode.number()));
-            infos.push(LinkInfo::Data(InfoData::MacVlan(vec![mode])));
+            let mut data = vec![InfoMacVlan::Mode(MacVlanMode::from(mode.number()))];
+            data.extend(option::nlas(options).map(InfoMacVlan::Other));
+            infos.push(LinkInfo::Data(InfoData::MacVlan(data)));
         }
         LinkKind::Bridge { vlan_filtering, .. } => {
             // Not sent when false: a kernel without CONFIG_BRIDGE_VLAN_FILTERING has no such attribute.
-            if *vlan_filtering {
-                infos.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+            let filtering = vlan_filtering.then_some(InfoBridge::VlanFiltering(true));
+            let data: Vec<_> =
+                filtering.into_iter().chain(option::nlas(options).map(InfoBridge::Other)).collect();
+            if !data.is_empty() {
+                infos.push(LinkInfo::Data(InfoData::Bridge(data)));
             }
+        }
+        LinkKind::Virtual(virtual_link) => {
+            let data = option::nested(&virtual_options(bed, virtual_link, options).await?);
+            infos.extend((!data.is_empty()).then_some(LinkInfo::Data(InfoData::Other(data))));
         }
     }
     message.attributes.push(LinkAttribute::LinkInfo(infos));
@@ -78,8 +90,32 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
             if let Some(parent) = parent {
                 message.attributes.push(LinkAttribute::Link(bed.index(parent).await?));
             }
-            make(bed.rtnl(&link.device.ns)?, message, &what).await
+            make(bed.rtnl(&link.device.ns)?, message, &what).await?;
+            // A team takes no port before it has a mode.
+            configure::set_team_mode(bed, link).await
         }
+    }
+}
+
+/// Options of a link of that sort, and the device that a tunnel leaves by.
+async fn virtual_options(
+    bed: &Testbed,
+    link: &Virtual,
+    mut options: option::Attributes,
+) -> Result<option::Attributes, OpError> {
+    if let (Some(number), Some(parent)) = (parent_attribute(link.kind), &link.parent) {
+        options.push((number, bed.index(parent).await?.to_ne_bytes().into()));
+    }
+    Ok(options)
+}
+
+/// The attribute by which a tunnel names the device that it stands on; others have IFLA_LINK.
+fn parent_attribute(kind: VirtualKind) -> Option<u16> {
+    // IFLA_VXLAN_LINK, IFLA_GRE_LINK: keep in sync with include/uapi/linux/if_link.h and if_tunnel.h.
+    match kind {
+        VirtualKind::Vxlan => Some(3),
+        VirtualKind::Gre | VirtualKind::Gretap => Some(1),
+        _ => None,
     }
 }
 
@@ -132,7 +168,14 @@ fn attributes(link: &Link) -> LinkMessage {
     attributes.extend(link.mac.map(|mac| LinkAttribute::Address(mac.0.into())));
     attributes.extend(link.mtu.map(LinkAttribute::Mtu));
     attributes.extend(link.txqueuelen.map(LinkAttribute::TxQueueLen));
+    attributes.extend(option::nlas(option::encode(&at_creation(link))).map(LinkAttribute::Other));
     message
+}
+
+/// Options of every link that are in the message; carrier is not heard there.
+fn at_creation(link: &Link) -> Vec<bond::Asked> {
+    let all = link.extras.common.rows(LINK_OPTIONS).into_iter();
+    all.filter(|(row, _)| row.wire.is_of_message() && row.key != "carrier").collect()
 }
 
 fn far_end(peer: &Link, namespace: RawFd) -> LinkMessage {
@@ -306,7 +349,7 @@ fn set_flag(message: &mut LinkMessage, up: bool) {
     message.header.change_mask |= LinkFlags::Up;
 }
 
-async fn set(
+pub(crate) async fn set(
     bed: &Testbed,
     device: &DeviceRef,
     what: String,

@@ -2,13 +2,15 @@
 
 pub(crate) mod filter;
 pub(crate) mod options;
+pub(crate) mod redirect;
 
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE, Nla};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Nla};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
 pub(crate) use crate::device::tc::filter::example as example_filter;
 pub use crate::device::tc::filter::{drop_frames, hits, pass_source, stop_dropping};
+pub(crate) use crate::device::tc::redirect::{attach, example as example_action};
 
 use crate::agent::testbed::Testbed;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
@@ -21,7 +23,12 @@ const TCA_OPTIONS: u16 = 2;
 
 /// The handle of a root discipline with a child, and the class its child hangs at (`tbf_walk()`: 1).
 const PARENT: u16 = 1;
-pub(crate) const CHILD: TcHandle = TcHandle { major: PARENT, minor: 1 };
+const CHILD: TcHandle = TcHandle { major: PARENT, minor: 1 };
+
+/// The number of the class of the root discipline that another one hangs at, where the lab put it.
+pub(crate) fn class_of(parent: TcHandle) -> Option<u16> {
+    (parent.major == PARENT && parent.minor > 0).then_some(parent.minor)
+}
 
 /// Puts a discipline at the root of a device, in place of what is there.
 ///
@@ -31,14 +38,29 @@ pub async fn put_root(bed: &Testbed, device: &DeviceRef, qdisc: &Qdisc) -> Resul
     let index = bed.index(device).await?;
     let what = |kind| format!("put qdisc {kind} at the root of {device}");
     let mut message = root(index, qdisc.kind(), options::encode(qdisc));
-    let Some(child) = qdisc.child() else { return put(bed, device, message, what(qdisc.kind())).await };
+    let class = options::class(qdisc);
+    let children = qdisc.children();
+    if class.is_none() && children.is_empty() {
+        return put(bed, device, message, what(qdisc.kind())).await;
+    }
     // A child is put at a class of its parent, which needs a name for that.
     message.header.handle = TcHandle { major: PARENT, minor: 0 };
     put(bed, device, message, what(qdisc.kind())).await?;
-    let mut message = root(index, child.kind(), options::encode(child));
-    message.header.parent = CHILD;
-    put(bed, device, message, format!("put qdisc {} into the {} of {device}", child.kind(), qdisc.kind()))
-        .await
+    if let Some(options) = class {
+        let mut message = root(index, qdisc.kind(), Some(options));
+        message.header.parent = TcHandle { major: PARENT, minor: 0 };
+        message.header.handle = CHILD;
+        let request = RouteNetlinkMessage::NewTrafficClass(message);
+        let made = bed.rtnl(&device.ns)?.change(request, NLM_F_CREATE | NLM_F_EXCL).await;
+        made.map_err(|error| error.during(format!("make the class of the {} of {device}", qdisc.kind())))?;
+    }
+    for (minor, child) in children {
+        let mut message = root(index, child.kind(), options::encode(child));
+        message.header.parent = TcHandle { major: PARENT, minor };
+        let what = format!("put qdisc {} into the {} of {device}", child.kind(), qdisc.kind());
+        put(bed, device, message, what).await?;
+    }
+    Ok(())
 }
 
 async fn put(bed: &Testbed, device: &DeviceRef, message: TcMessage, what: String) -> Result<(), OpError> {

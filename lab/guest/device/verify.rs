@@ -3,9 +3,11 @@
 //! Verified: kind, options of the kind, controller, peer, address, MTU, queue length, up, IP addresses, root
 //! discipline. Not verified: routes and neighbours (the kernel refuses what it cannot do), what nobody asked for.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use indexmap::IndexMap;
+use netlink_packet_core::Nla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -16,11 +18,16 @@ use netlink_packet_route::tc::{TcHandle, TcMessage};
 
 use crate::agent::testbed::Testbed;
 use crate::device::links::ipvlan;
-use crate::device::{bond, tc};
+use crate::device::option::Attributes;
+use crate::device::{bond, option, tc};
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::address::{Cidr, Mac};
 use bondlab_core::net::link::{Link, LinkKind};
-use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::link_option::words::VirtualKind;
+use bondlab_core::net::link_option::{BRIDGE_PORT_OPTIONS, LINK_OPTIONS, rows_of};
+use bondlab_core::net::mode::VlanProtocol;
+use bondlab_core::net::name::{DeviceRef, NsName, VlanId};
+use bondlab_core::net::option::{Value, Wire};
 use bondlab_core::net::qdisc::Qdisc;
 use bondlab_core::plan::record::OpError;
 
@@ -57,6 +64,14 @@ struct Got {
     /// The address a bond's port had before it joined (IFLA_BOND_SLAVE_PERM_HWADDR).
     mac_before_joining: Option<Mac>,
     mtu: Option<u32>,
+    /// What is shown of it that every link has, by attribute.
+    common: Attributes,
+    /// IFF_*.
+    flags: u32,
+    /// What is shown of its kind, by attribute.
+    options: Attributes,
+    /// What is shown of it as a bridge's port, by attribute.
+    bridge_port: Attributes,
     txqueuelen: Option<u32>,
     up: bool,
     controller: Option<u32>,
@@ -67,8 +82,8 @@ struct Got {
     addresses: Vec<Cidr>,
     /// Kind and options at the root.
     qdisc: Option<(String, Vec<u8>)>,
-    /// Kind and options inside the root, where the lab put it.
-    child: Option<(String, Vec<u8>)>,
+    /// Kind and options inside the root, where the lab put them, by class.
+    children: BTreeMap<u16, (String, Vec<u8>)>,
 }
 
 impl Seen {
@@ -90,7 +105,10 @@ impl Seen {
             let device = u32::try_from(qdisc.header.index).ok().and_then(|index| here.get_mut(&index));
             match (device, qdisc.header.parent) {
                 (Some((_, got)), TcHandle::ROOT) => got.qdisc = root(&qdisc),
-                (Some((_, got)), tc::CHILD) => got.child = root(&qdisc),
+                (Some((_, got)), parent) => {
+                    let child = tc::class_of(parent).zip(root(&qdisc));
+                    got.children.extend(child);
+                }
                 _ => {}
             }
         }
@@ -129,6 +147,21 @@ impl Seen {
         }
     }
 
+    /// Options of its kind, and what it says of its ports as a bridge.
+    fn option_differences(&self, asked: &Link, got: &Got) -> Vec<String> {
+        let ns = &asked.device.ns;
+        let mut out = Vec::new();
+        let rows = rows_of(asked.kind.word());
+        out.extend(option::differences(&asked.extras.options.rows(rows), &got.options));
+        for (port, settings) in &asked.extras.ports {
+            let is = self.0.get(&DeviceRef::new(ns, port)).map(|got| &got.bridge_port);
+            let wrong =
+                option::differences(&settings.options.rows(BRIDGE_PORT_OPTIONS), is.unwrap_or(&Vec::new()));
+            out.extend(wrong.into_iter().map(|text| format!("port {port}: {text}")));
+        }
+        out
+    }
+
     fn kind_differences(&self, asked: &Link, got: &Got, all: &[Link]) -> Vec<String> {
         let ns = &asked.device.ns;
         let name_of = |index| self.name_of(ns, index);
@@ -137,8 +170,12 @@ impl Seen {
         out.extend(difference("kind", asked.kind.info_kind().map(str::to_owned), kind));
         if let Some(parent) = asked.kind.parent() {
             let is = got.link.map(|index| self.parent_of(ns, index, got.link_is_elsewhere, parent));
-            out.extend(difference("parent", Some(shown_from(ns, parent)), is));
+            // A tunnel shows the device that it leaves by as an option, and IFLA_LINK only for some kinds.
+            if !matches!(&asked.kind, LinkKind::Virtual(link) if link.kind != VirtualKind::Macsec) {
+                out.extend(difference("parent", Some(shown_from(ns, parent)), is));
+            }
         }
+        out.extend(self.option_differences(asked, got));
         match (&asked.kind, &got.data) {
             // What a PF says of a VF was read back when it was said.
             (kind, _) if kind.has_no_options() => {}
@@ -163,16 +200,7 @@ impl Seen {
                 }
             }
             (LinkKind::Vlan { id, protocol, .. }, Some(InfoData::Vlan(data))) => {
-                let (mut got_id, mut got_protocol) = (None, None);
-                for attribute in data {
-                    match attribute {
-                        InfoVlan::Id(id) => got_id = Some(id.to_string()),
-                        InfoVlan::Protocol(protocol) => got_protocol = Some(protocol.to_string()),
-                        _ => {}
-                    }
-                }
-                out.extend(difference("vlan id", Some(id.get().to_string()), got_id));
-                out.extend(difference("vlan protocol", Some(protocol.to_string()), got_protocol));
+                out.extend(vlan_differences(*id, *protocol, data));
             }
             (LinkKind::Ipvlan { mode, flag, .. }, Some(data @ InfoData::IpVlan(_))) => {
                 out.extend(ipvlan_difference(&ipvlan(*mode, *flag), data));
@@ -193,6 +221,8 @@ impl Seen {
                     Some(is.to_string()),
                 ));
             }
+            // Compared above, by their rows.
+            (LinkKind::Virtual(_), Some(_)) => {}
             _ => out.push("the kernel does not show its options".into()),
         }
         out
@@ -202,6 +232,19 @@ impl Seen {
 /// A device's name, with its namespace where that is not `ns`.
 fn shown_from(ns: &NsName, device: &DeviceRef) -> String {
     if device.ns == *ns { device.name.to_string() } else { device.to_string() }
+}
+
+fn vlan_differences(id: VlanId, protocol: VlanProtocol, data: &[InfoVlan]) -> Vec<String> {
+    let (mut got_id, mut got_protocol) = (None, None);
+    for attribute in data {
+        match attribute {
+            InfoVlan::Id(id) => got_id = Some(id.to_string()),
+            InfoVlan::Protocol(protocol) => got_protocol = Some(protocol.to_string()),
+            _ => {}
+        }
+    }
+    let id = difference("vlan id", Some(id.get().to_string()), got_id);
+    id.into_iter().chain(difference("vlan protocol", Some(protocol.to_string()), got_protocol)).collect()
 }
 
 fn ipvlan_difference(asked: &InfoData, is: &InfoData) -> Option<String> {
@@ -232,6 +275,8 @@ fn attribute_differences(asked: &Link, got: &Got) -> Vec<String> {
     if asked.txqueuelen.is_some() {
         out.extend(difference("txqueuelen", text(asked.txqueuelen), text(got.txqueuelen)));
     }
+    out.extend(option::differences(&asked.extras.common.rows(LINK_OPTIONS), &got.common));
+    out.extend(flag_differences(asked, got.flags));
     let state = |up| Some(String::from(if up { "up" } else { "down" }));
     out.extend(difference("state", state(asked.up), state(got.up)));
     for cidr in asked.addresses.iter().filter(|cidr| !got.addresses.contains(cidr)) {
@@ -239,7 +284,21 @@ fn attribute_differences(asked: &Link, got: &Got) -> Vec<String> {
     }
     if let Some(qdisc) = &asked.qdisc {
         out.extend(qdisc_differences(qdisc, got.qdisc.as_ref()));
-        out.extend(qdisc.child().into_iter().flat_map(|child| qdisc_differences(child, got.child.as_ref())));
+        let children = qdisc.children().into_iter();
+        out.extend(children.flat_map(|(class, child)| qdisc_differences(child, got.children.get(&class))));
+    }
+    out
+}
+
+/// Flags of the device that are asked for.
+fn flag_differences(asked: &Link, flags: u32) -> Vec<String> {
+    let mut out = Vec::new();
+    for (row, value) in asked.extras.common.rows(LINK_OPTIONS) {
+        if let (Wire::Interface { flag, inverted }, Value::Number(number)) = (row.wire, value) {
+            let is = (flags & flag != 0) != inverted;
+            let wanted = (number != 0).to_string();
+            out.extend(difference(row.key, Some(wanted), Some(is.to_string())));
+        }
     }
     out
 }
@@ -263,6 +322,8 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
     let mut name = None;
     let mut got = Got { index: link.header.index, ..Got::default() };
     got.up = link.header.flags.contains(LinkFlags::Up);
+    got.flags = link.header.flags.bits();
+    got.common = option::of_message(&link.attributes, LINK_OPTIONS);
     let mut infos = None;
     for attribute in &link.attributes {
         match attribute {
@@ -280,7 +341,13 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
     for info in infos.into_iter().flatten() {
         match info {
             LinkInfo::Kind(kind) => got.kind = kind.to_string(),
-            LinkInfo::Data(data) => got.data = Some(data.clone()),
+            LinkInfo::Data(data) => {
+                got.options = option::of_bytes(&value(data));
+                got.data = Some(data.clone());
+            }
+            LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
+                got.bridge_port = option::of_message(port, BRIDGE_PORT_OPTIONS);
+            }
             LinkInfo::PortData(InfoPortData::BondPort(port)) => {
                 got.port_data.clone_from(port);
                 got.mac_before_joining = port.iter().find_map(|attribute| match attribute {
@@ -292,6 +359,13 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
         }
     }
     name.map(|name| (name, got))
+}
+
+/// The value of an attribute as the kernel wrote it.
+fn value(nla: &impl Nla) -> Vec<u8> {
+    let mut bytes = vec![0; nla.value_len()];
+    nla.emit_value(&mut bytes);
+    bytes
 }
 
 /// The active port of a bond, by number; 0 and `None` are no port.
@@ -334,7 +408,7 @@ fn root(qdisc: &TcMessage) -> Option<(String, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::link::{BondLacpRate, BondMode, VlanProtocol};
+    use netlink_packet_route::link::{self, BondLacpRate, BondMode};
 
     use super::*;
     use bondlab_core::topology::Topology;
@@ -378,7 +452,7 @@ mod tests {
             }
             LinkKind::Vlan { id, .. } => Some(InfoData::Vlan(vec![
                 InfoVlan::Id(id.get()),
-                InfoVlan::Protocol(VlanProtocol::Ieee8021Q),
+                InfoVlan::Protocol(link::VlanProtocol::Ieee8021Q),
             ])),
             _ => None,
         };
@@ -392,6 +466,10 @@ mod tests {
                 port_data: Vec::new(),
                 mac_before_joining: None,
                 mtu: link.mtu.or(Some(1500)),
+                common: Vec::new(),
+                flags: 0,
+                options: Vec::new(),
+                bridge_port: Vec::new(),
                 txqueuelen: link.txqueuelen.or(Some(1000)),
                 up: link.up,
                 controller: index("node:bond0").filter(|_| device == "node:d0"),
@@ -404,7 +482,7 @@ mod tests {
                 link_is_elsewhere: false,
                 addresses: link.addresses.clone(),
                 qdisc: link.qdisc.as_ref().map(|q| (q.kind().into(), tc::options::encode(q).unwrap())),
-                child: None,
+                children: BTreeMap::new(),
             };
             (link.device.clone(), got)
         };

@@ -21,10 +21,12 @@ pub fn load(list: &Path, dir: &Path) -> io::Result<(usize, Vec<RefusedModule>)> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let mut loaded = 0;
     let mut refused = Vec::new();
     for (name, parameters) in text.lines().filter_map(parse_line) {
-        match load_one(&dir.join(name), parameters) {
+        let parameters = [parameters.to_owned(), from_cmdline(name, &cmdline)].join(" ");
+        match load_one(&dir.join(name), parameters.trim()) {
             Ok(()) => loaded += 1,
             Err(error) => refused.push(RefusedModule { name: name.to_owned(), reason: error.to_string() }),
         }
@@ -40,6 +42,17 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
     }
     let (name, parameters) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     Some((name, parameters.trim_start()))
+}
+
+/// Parameters of a module on the kernel command line, as modprobe(8) takes them from there: after those of the list, so that
+/// they hold.
+fn from_cmdline(file: &str, cmdline: &str) -> String {
+    let module = file.strip_suffix(".ko").unwrap_or(file);
+    let of_module = |word: &str| {
+        let (name, parameter) = word.split_once('.')?;
+        (name.replace('-', "_") == module && parameter.contains('=')).then(|| parameter.to_owned())
+    };
+    cmdline.split_ascii_whitespace().filter_map(of_module).collect::<Vec<_>>().join(" ")
 }
 
 fn load_one(path: &Path, parameters: &str) -> io::Result<()> {
@@ -63,6 +76,13 @@ mod tests {
         assert_eq!(parse_line("veth.ko"), Some(("veth.ko", "")));
         assert_eq!(parse_line("# bonding.ko"), None);
         assert_eq!(parse_line(" "), None);
+    }
+
+    #[test]
+    fn parameters_of_a_module_are_found_on_the_command_line() {
+        let cmdline = "console=ttyS0 bonding.max_bonds=2 ipv6.disable=1 bonding.miimon=100 bonding.x\n";
+        assert_eq!(from_cmdline("bonding.ko", cmdline), "max_bonds=2 miimon=100");
+        assert_eq!(from_cmdline("veth.ko", cmdline), "");
     }
 
     #[test]

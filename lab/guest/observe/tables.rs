@@ -103,7 +103,7 @@ fn shown(link: &LinkMessage, names: &BTreeMap<u32, IfName>) -> IpAddrOutput {
 
 fn route(message: &RouteMessage, names: &BTreeMap<u32, IfName>) -> Route {
     let prefix = message.header.destination_prefix_length;
-    let mut route = Route { to: None, via: None, dev: None };
+    let mut route = Route::new(None, None, None);
     let v4 = |address: &RouteAddress| match address {
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
         _ => None,

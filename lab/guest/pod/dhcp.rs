@@ -144,7 +144,7 @@ pub async fn lease(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
     link.addresses = vec![Cidr { address: ack.yours.into(), prefix }];
     addresses::add_all(bed, &link).await?;
     if let Some(router) = ack.router {
-        let route = Route { to: None, via: Some(router.into()), dev: Some(call.device.name.clone()) };
+        let route = Route::new(None, Some(router.into()), Some(call.device.name.clone()));
         addresses::prepend_route(bed, &call.device.ns, &route).await?;
     }
     bed.held.insert(lease_key(&call.device), Guard::DhcpLease(Leased { address: ack.yours, server }));

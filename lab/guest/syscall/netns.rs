@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use thiserror::Error;
 
 use bondlab_core::net::name::NsName;
-use bondlab_core::net::sysctl::{Sysctl, SysctlName};
+use bondlab_core::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 
 /// Why a namespace could not be made or entered.
 #[derive(Debug, Error)]
@@ -121,6 +121,24 @@ impl Namespace {
             if value.is(&read) { Ok(()) } else { Err(NetnsError::Sysctl { name, asked, read_back }) }
         };
         self.enter(|| sysctls.iter().try_for_each(set))?
+    }
+
+    /// Sets a setting of a device by its file below /proc/sys, and reads it back.
+    ///
+    /// # Errors
+    /// This kernel has none of that name, or takes another value for it.
+    pub fn set_link_sysctl(&self, file: &str, value: &SysctlValue) -> Result<(), NetnsError> {
+        self.enter(|| {
+            write_sysctl(file, &value.to_string())?;
+            let path = Path::new("/proc/sys").join(file);
+            let read = fs::read_to_string(&path)
+                .map_err(|source| NetnsError::File { path: path.clone(), source })?;
+            if value.is(&read) {
+                return Ok(());
+            }
+            let source = io::Error::other(format!("asked {value}, is {}", read.trim()));
+            Err(NetnsError::File { path, source })
+        })?
     }
 
     /// The inode number of the namespace, by which kernel events name it (`struct ns_common`, `inum`).

@@ -249,6 +249,8 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     let mut spec = VmSpec::new(machine.kernel.vmlinux.clone(), initramfs);
     spec.accelerator = machine.accelerator;
     spec.clock = clock(plan, machine.accelerator);
+    spec.cpus = plan.machine.cpus.unwrap_or(1);
+    spec.cmdline_extra.extend(plan.machine.words());
     if !plugins.is_empty() {
         spec.memory_mib += PLUGINS_MIB;
     }
@@ -295,6 +297,9 @@ fn modules(plan: &Plan) -> Vec<String> {
             names.push(name);
         }
     }
+    names.retain(|name| {
+        !plan.machine.without_modules.iter().any(|out| out.as_str() == name.replace('-', "_"))
+    });
     names
 }
 
@@ -302,7 +307,9 @@ fn modules(plan: &Plan) -> Vec<String> {
 pub fn machine_of(plan: &Plan) -> Vec<String> {
     let slots = plan.slots.iter().map(|slot| format!("{} to {}", slot.driver, slot.peer));
     let timed = wants_virtual_time(plan).then(|| "timed".to_owned());
-    modules(plan).into_iter().chain(slots).chain(plugin_names(plan)).chain(timed).collect()
+    let cpus = plan.machine.cpus.map(|cpus| format!("{cpus} processors"));
+    let asked = plan.machine.words().into_iter().chain(cpus);
+    modules(plan).into_iter().chain(slots).chain(asked).chain(plugin_names(plan)).chain(timed).collect()
 }
 
 /// Makes what a run of the topology starts from: the initramfs, and the saved machine. Returns what the user should

@@ -140,6 +140,8 @@ pub struct VmSpec {
     pub initramfs: PathBuf,
     /// Guest memory.
     pub memory_mib: u32,
+    /// Processors.
+    pub cpus: u8,
     /// Additional `-netdev` arguments, in order.
     pub netdevs: Vec<String>,
     /// Additional `-device` arguments, in order.
@@ -162,6 +164,7 @@ impl VmSpec {
             vmlinux,
             initramfs,
             memory_mib: MEMORY_MIB,
+            cpus: 1,
             netdevs: Vec::new(),
             devices: Vec::new(),
             ports: Vec::new(),
@@ -191,7 +194,7 @@ impl VmSpec {
         if self.clock == Clock::Virtual {
             push(&["-icount", INSTRUCTION_CLOCK]);
         }
-        push(&["-smp", "1", "-m", &self.memory_mib.to_string()]);
+        push(&["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         push(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         push(&["-device", &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")]);
         push(&["-device", "isa-serial,chardev=console,index=0"]);

@@ -369,7 +369,7 @@ fn route_line(line: &str) -> Option<Route> {
             Some(Cidr { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
         }
     };
-    let mut route = Route { to, via: None, dev: None };
+    let mut route = Route::new(to, None, None);
     while let Some(word) = words.next() {
         match word {
             "via" => route.via = Some(words.next()?.parse().ok()?),

@@ -49,21 +49,7 @@ fn spans<'a, T: 'a>(names: impl Iterator<Item = &'a At<T>>) -> impl Iterator<Ite
 }
 
 fn links(ns: &NsTable) -> Vec<Range<usize>> {
-    let mut all: Vec<Range<usize>> = Vec::new();
-    all.extend(spans(ns.veth.keys()));
-    all.extend(spans(ns.dummy.keys()));
-    all.extend(spans(ns.gadget.keys()));
-    all.extend(spans(ns.tap.keys()));
-    all.extend(spans(ns.bond.keys()));
-    all.extend(spans(ns.vlan.keys()));
-    all.extend(spans(ns.ipvlan.keys()));
-    all.extend(spans(ns.macvlan.keys()));
-    all.extend(spans(ns.bridge.keys()));
-    all.extend(spans(ns.netdevsim.keys()));
-    all.extend(spans(ns.nic.keys()));
-    all.extend(spans(ns.pf.keys()));
-    all.extend(spans(ns.vf.keys()));
-    all
+    spans(ns.link_names().into_iter()).collect()
 }
 
 fn faults(file: &TopologyFile) -> Vec<Range<usize>> {

@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 
 use crate::net::address::Mac;
 use crate::net::link::{Link, LinkKind};
+use crate::net::link_extras::Extras;
+use crate::net::link_option::words::VirtualKind;
 use crate::net::mode::{MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
-use crate::topology::check::{Checker, bonds, nics, qdiscs, shared_parent, stack};
+use crate::topology::check::{Checker, bonds, extras, nics, qdiscs, shared_parent, stack, virtual_links};
 use crate::topology::file::{At, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use crate::topology::parse::document::NOWHERE;
 use crate::topology::parse::read::is_lost_name;
@@ -44,6 +46,8 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         links.insert(link.device.clone(), link);
     }
     nics::bounded(file, &mut links, checker);
+    virtual_links::finish(file, &mut links, checker);
+    extras::forwarding(file, &mut links, checker);
     address_by_position(&mut links);
     stack::one_holder_each(file, checker);
     shared_parent::agree(file, checker);
@@ -55,19 +59,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
 
 /// In the order of the file.
 fn names(table: &NsTable) -> Vec<&At<IfName>> {
-    let mut names: Vec<&At<IfName>> = table.veth.keys().collect();
-    names.extend(table.dummy.keys());
-    names.extend(table.gadget.keys());
-    names.extend(table.tap.keys());
-    names.extend(table.bond.keys());
-    names.extend(table.vlan.keys());
-    names.extend(table.ipvlan.keys());
-    names.extend(table.macvlan.keys());
-    names.extend(table.bridge.keys());
-    names.extend(table.netdevsim.keys());
-    names.extend(table.nic.keys());
-    names.extend(table.pf.keys());
-    names.extend(table.vf.keys());
+    let mut names = table.link_names();
     names.retain(|name| !is_lost_name(name.value.as_str()));
     names.sort_by_key(|name| name.span.start);
     names
@@ -183,6 +175,14 @@ fn has_own_address(kind: &LinkKind) -> bool {
         | LinkKind::Tap { .. } => true,
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
+        LinkKind::Virtual(link) => matches!(
+            link.kind,
+            VirtualKind::Ifb
+                | VirtualKind::Vrf
+                | VirtualKind::Vxlan
+                | VirtualKind::Geneve
+                | VirtualKind::Gretap
+        ),
         LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
             false
         }
@@ -230,7 +230,9 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
             checker.problem(&vlan.id.span, message, "a device carries each VLAN id once for each protocol");
         }
         let kind = LinkKind::Vlan { parent, id: vlan.id.value, protocol };
-        links.push(Link { later, ..finish(at(name), kind, &vlan.attributes(), checker) });
+        let mut link = Link { later, ..finish(at(name), kind, &vlan.attributes(), checker) };
+        link.extras.options = extras::settings(&vlan.written(), checker);
+        links.push(link);
     }
     for (name, ipvlan) in &table.ipvlan {
         let kind = shared_parent::resolve_ipvlan(ns, ipvlan, checker);
@@ -238,7 +240,9 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
     }
     for (name, macvlan) in &table.macvlan {
         let kind = shared_parent::resolve_macvlan(ns, macvlan, checker);
-        links.push(finish(at(name), kind, &macvlan.attributes(), checker));
+        let mut link = finish(at(name), kind, &macvlan.attributes(), checker);
+        link.extras.options = extras::macvlan(macvlan, checker);
+        links.push(link);
     }
     for (name, bridge) in &table.bridge {
         for port in &bridge.ports {
@@ -246,7 +250,16 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
         }
         let ports = bridge.ports.iter().map(|port| port.value.clone()).collect();
         let kind = LinkKind::Bridge { ports, vlan_filtering: bridge.vlan_filtering.unwrap_or(false) };
-        links.push(finish(at(name), kind, &bridge.attributes(), checker));
+        let Extras { options, ports, vlans, .. } = extras::bridge(ns, name, bridge, checker);
+        let mut link = finish(at(name), kind, &bridge.attributes(), checker);
+        *link.extras = Extras { options, ports, vlans, ..*link.extras };
+        links.push(link);
+    }
+    for table in table.virtual_links() {
+        let kind = virtual_links::kind(ns, &table, checker);
+        let mut link = finish(at(table.name), kind, &table.attributes, checker);
+        link.extras.options = extras::settings(&table.written, checker);
+        links.push(link);
     }
     for (name, kind, attributes) in nics::links_of(ns, table, checker) {
         links.push(finish(at(name), kind, &attributes, checker));
@@ -263,9 +276,11 @@ fn finish(
     if let Some(mtu) = attributes.mtu {
         mtu_in_range(mtu, checker);
     }
+    let extras = Box::new(extras::common(&kind, attributes, checker));
     Link {
         device,
         kind,
+        extras,
         mac: attributes.mac,
         mtu: attributes.mtu.map(|mtu| mtu.value),
         txqueuelen: attributes.txqueuelen,

@@ -25,15 +25,19 @@ enum EdgeKind {
     ParentOfVlan,
     ParentOfIpvlan,
     ParentOfMacvlan,
+    /// Of a device that takes none of its frames away, or only those that are its own.
+    ParentOfOther,
 }
 
 /// All of one namespace's devices, in the order of the file.
 fn edges<'a>(ns: &NsName, table: &'a NsTable) -> Vec<Edge<'a>> {
     let at = |name: &At<IfName>| DeviceRef::new(ns, &name.value);
-    let bonds = table.bond.iter().map(|(name, bond)| (name, &bond.ports));
-    let bridges = table.bridge.iter().map(|(name, bridge)| (name, &bridge.ports));
+    let bonds = table.bond.iter().map(|(name, bond)| (name, &bond.ports[..]));
+    let bridges = table.bridge.iter().map(|(name, bridge)| (name, &bridge.ports[..]));
+    let vrfs = table.vrf.iter().map(|(name, vrf)| (name, &vrf.ports[..]));
+    let teams = table.team.iter().map(|(name, team)| (name, &team.ports[..]));
     let mut edges = Vec::new();
-    for (name, ports) in bonds.chain(bridges) {
+    for (name, ports) in bonds.chain(bridges).chain(vrfs).chain(teams) {
         edges.extend(ports.iter().map(|port| Edge {
             upper: at(name),
             lower: at(port),
@@ -58,7 +62,13 @@ fn parents(table: &NsTable) -> Vec<(&At<IfName>, &At<ParentRef>, EdgeKind)> {
     let ipvlans = table.ipvlan.iter().map(|(name, ipvlan)| (name, &ipvlan.parent, EdgeKind::ParentOfIpvlan));
     let macvlans =
         table.macvlan.iter().map(|(name, macvlan)| (name, &macvlan.parent, EdgeKind::ParentOfMacvlan));
-    vlans.chain(ipvlans).chain(macvlans).collect()
+    let vxlans = table.vxlan.iter().filter_map(|(name, vxlan)| Some((name, vxlan.parent.as_ref()?)));
+    let gres = table.gre.iter().filter_map(|(name, gre)| Some((name, gre.parent.as_ref()?)));
+    let gretaps = table.gretap.iter().filter_map(|(name, gre)| Some((name, gre.parent.as_ref()?)));
+    let macsecs = table.macsec.iter().map(|(name, macsec)| (name, &macsec.parent));
+    let others = vxlans.chain(gres).chain(gretaps).chain(macsecs);
+    let others = others.map(|(name, parent)| (name, parent, EdgeKind::ParentOfOther));
+    vlans.chain(ipvlans).chain(macvlans).chain(others).collect()
 }
 
 fn all_edges(file: &TopologyFile) -> Vec<Edge<'_>> {
@@ -71,7 +81,8 @@ fn all_edges(file: &TopologyFile) -> Vec<Edge<'_>> {
 /// its ipvlans or its macvlans. `netdev_rx_handler_register()` answers EBUSY otherwise.
 pub fn one_holder_each(file: &TopologyFile, checker: &mut Checker<'_>) {
     let mut holder_of: BTreeMap<DeviceRef, (DeviceRef, EdgeKind)> = BTreeMap::new();
-    for edge in all_edges(file).into_iter().filter(|edge| edge.kind != EdgeKind::ParentOfVlan) {
+    let is_shared = |kind| matches!(kind, EdgeKind::ParentOfVlan | EdgeKind::ParentOfOther);
+    for edge in all_edges(file).into_iter().filter(|edge| !is_shared(edge.kind)) {
         let Some((first, kind)) = holder_of.get(&edge.lower) else {
             holder_of.insert(edge.lower, (edge.upper, edge.kind));
             continue;

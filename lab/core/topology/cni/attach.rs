@@ -495,7 +495,7 @@ fn be_gateway(attached: &mut Attached) {
     }
     if is_default_gateway && attached.routes.iter().all(|route| route.to.is_some()) {
         let dev = Some(attached.ifname.clone());
-        attached.routes.extend(v4.map(|via| Route { to: None, via: Some(via), dev }));
+        attached.routes.extend(v4.map(|via| Route::new(None, Some(via), dev)));
     }
 }
 

@@ -315,7 +315,7 @@ impl Leases {
                 let address = server.lowest_free(|address| taken.contains(&address));
                 let address = address.ok_or_else(|| LeaseError::Full(network.into()))?;
                 taken.insert(address);
-                let default = |router: Ipv4Addr| Route { to: None, via: Some(router.into()), dev: None };
+                let default = |router: Ipv4Addr| Route::new(None, Some(router.into()), None);
                 Ok(Lease {
                     addresses: vec![Cidr { address: address.into(), prefix: server.prefix }],
                     routes: server.router.map(default).into_iter().collect(),
@@ -404,10 +404,8 @@ impl Leases {
 
 /// `ConfigureIface()`: a route without next hop takes that of the address.
 fn with_next_hops(routes: &[PluginRoute], gateway: Option<IpAddr>) -> Vec<Route> {
-    let route = |route: &PluginRoute| Route {
-        to: Some(route.dst).filter(|dst| dst.prefix > 0),
-        via: route.gw.or(gateway),
-        dev: None,
+    let route = |route: &PluginRoute| {
+        Route::new(Some(route.dst).filter(|dst| dst.prefix > 0), route.gw.or(gateway), None)
     };
     routes.iter().map(route).collect()
 }

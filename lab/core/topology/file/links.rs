@@ -1,18 +1,26 @@
 //! Tables of links as written: one for each kind, and the queueing discipline.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::net::address::{Cidr, Mac};
+use crate::net::address::{Cidr, Mac, MacSource};
 use crate::net::bond_option::{BondOptions, PortOptions, with_bond_options, with_port_options};
+use crate::net::link_extras::FeatureName;
+use crate::net::link_option::words::MulticastRouter;
+use crate::net::link_option::*;
 use crate::net::mode::{
     AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, IpvlanFlag, IpvlanMode, LacpRate,
     MacvlanMode, PrimaryReselect, VlanProtocol, XmitHashPolicy,
 };
 use crate::net::name::{DeviceRef, IfName, ParentRef, VlanId};
+use crate::net::option::{OptionRow, OptionType, Value};
+use crate::net::priority_map::PriorityMap;
+use crate::net::sysctl::{LinkSysctlName, SysctlValue};
+use crate::topology::fault::Hook;
 use crate::topology::file::{At, Links, in_file_order};
 
 /// What every kind of link may say; written once, so that no kind forgets a key.
@@ -31,8 +39,20 @@ macro_rules! link_table {
         link_table! { $(#[$doc])* $name |_table| None; { $($fields)* } }
     };
     (
-        $(#[$doc:meta])* $name:ident |$table:ident| $mac:expr;
-        { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }
+        $(#[$doc:meta])* $name:ident |$table:ident| $mac:expr; { $($fields:tt)* }
+    ) => {
+        with_link_options! { link_struct { $(#[$doc])* $name |$table| $mac; { $($fields)* } } }
+    };
+}
+
+/// The table itself, with a key for each option that every link has.
+macro_rules! link_struct {
+    (
+        {
+            $(#[$doc:meta])* $name:ident |$table:ident| $mac:expr;
+            { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }
+        }
+        $($(#[doc = $about:literal])+ $key:ident: $option:ty as $wire:expr, $number:literal $attribute:ident, $range:expr, $default:literal;)+
     ) => {
         $(#[$doc])*
         #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,21 +70,82 @@ macro_rules! link_table {
             pub addresses: Vec<At<Cidr>>,
             /// Queueing discipline at the root.
             pub qdisc: Option<At<QdiscTable>>,
+            /// Features by the kernel's names (`ethtool -k`): `{ "tx-checksum-ip-generic" = false }`. Read back.
+            #[serde(default, deserialize_with = "in_file_order")]
+            pub features: IndexMap<At<FeatureName>, bool>,
+            /// Settings of the device, without its name: `{ "ipv4.conf.rp_filter" = 1, "ipv6.neigh.ucast_solicit" = 2 }`. They
+            /// are made before it is set up, and read back.
+            #[serde(default, deserialize_with = "in_file_order")]
+            pub sysctl: IndexMap<At<LinkSysctlName>, SysctlValue>,
+            /// Entries of the forwarding database: of a bridge's port, of a bridge itself, or of a VXLAN.
+            #[serde(default)]
+            pub fdb: Vec<At<FdbTable>>,
+            /// Filters that change frames or send them elsewhere, in the order that they are asked.
+            #[serde(default)]
+            pub filters: Vec<At<FilterTable>>,
+            $($(#[doc = $about])+ pub $key: Option<At<$option>>,)+
         }
         impl $name {
             /// What every link has.
             pub fn attributes(&self) -> LinkAttributes<'_> {
                 let $table = self;
+                let common: Vec<Option<Written>> = vec![$(Written::of(LINK_OPTIONS, stringify!($key), self.$key.as_ref())),+];
                 LinkAttributes {
                     mac: $mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
                     up: self.up.unwrap_or(true), addresses: &self.addresses, qdisc: self.qdisc.as_ref(),
+                    common: common.into_iter().flatten().collect(),
+                    features: Some(&self.features), sysctl: Some(&self.sysctl), fdb: &self.fdb, filters: &self.filters,
                 }
             }
         }
     };
 }
 
-pub(crate) use link_table;
+pub(crate) use {link_struct, link_table};
+
+/// A table of a kind that has options: a key for each row, beside those that the kind cannot do without.
+macro_rules! link_with_options {
+    (
+        { $(#[$doc:meta])* $name:ident $(without $mac:ident)? { $($fields:tt)* } $rows:ident }
+        $($(#[doc = $about:literal])+ $key:ident: $type:ty as $wire:expr, $number:literal $attribute:ident, $range:expr, $default:literal;)+
+    ) => {
+        link_table! {
+            $(#[$doc])* $name $(without $mac)? { $($fields)* $($(#[doc = $about])+ $key: Option<At<$type>>,)+ }
+        }
+        impl $name {
+            /// The options that are written.
+            pub fn written(&self) -> Vec<Written> {
+                let all: Vec<Option<Written>> = vec![$(Written::of($rows, stringify!($key), self.$key.as_ref())),+];
+                all.into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+pub(crate) use link_with_options;
+
+/// An option as it is written.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Its row.
+    pub row: &'static OptionRow,
+    /// The value.
+    pub value: Value,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+impl Written {
+    /// A key's value with its row.
+    pub(crate) fn of<T: OptionType>(
+        rows: &'static [OptionRow],
+        key: &str,
+        at: Option<&At<T>>,
+    ) -> Option<Self> {
+        let row = rows.iter().find(|row| row.key == key)?;
+        at.map(|at| Self { row, value: at.value.value(), span: at.span.clone() })
+    }
+}
 
 /// What every kind of link may say.
 #[derive(Debug)]
@@ -81,12 +162,91 @@ pub struct LinkAttributes<'a> {
     pub addresses: &'a [At<Cidr>],
     /// Queueing discipline at the root.
     pub qdisc: Option<&'a At<QdiscTable>>,
+    /// Options that every link has.
+    pub common: Vec<Written>,
+    /// Features by name.
+    pub features: Option<&'a IndexMap<At<FeatureName>, bool>>,
+    /// Settings of the device.
+    pub sysctl: Option<&'a IndexMap<At<LinkSysctlName>, SysctlValue>>,
+    /// Entries of the forwarding database.
+    pub fdb: &'a [At<FdbTable>],
+    /// Filters.
+    pub filters: &'a [At<FilterTable>],
 }
 
 impl LinkAttributes<'static> {
     /// What a link has that nobody wrote a table for.
-    pub const NONE: Self =
-        Self { mac: None, mtu: None, txqueuelen: None, up: true, addresses: &[], qdisc: None };
+    pub const NONE: Self = Self {
+        mac: None,
+        mtu: None,
+        txqueuelen: None,
+        up: true,
+        addresses: &[],
+        qdisc: None,
+        common: Vec::new(),
+        features: None,
+        sysctl: None,
+        fdb: &[],
+        filters: &[],
+    };
+}
+
+/// An entry of a forwarding database. It is static unless you say otherwise.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FdbTable {
+    /// The Ethernet address, or the device that has it (`gateway:eth0`).
+    pub mac: At<MacSource>,
+    /// In this VLAN.
+    pub vlan: Option<VlanId>,
+    /// Of a VXLAN: the other end.
+    pub dst: Option<At<IpAddr>>,
+    /// Whether it may age.
+    pub dynamic: Option<bool>,
+}
+
+/// A filter of clsact: what it matches, and what happens to those frames. It has one of `redirect`, `mirror` and `skbedit`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterTable {
+    /// `ingress` or `egress`.
+    pub hook: At<Hook>,
+    /// Only frames with this 802.1Q tag.
+    pub vlan: Option<VlanId>,
+    /// The device of this namespace that gets the frames instead (act_mirred).
+    pub redirect: Option<At<IfName>>,
+    /// The device of this namespace that gets copies of the frames (act_mirred).
+    pub mirror: Option<At<IfName>>,
+    /// Where frames come to that device: they leave by it (`egress`) unless you say `ingress`.
+    pub at: Option<At<Hook>>,
+    /// What the kernel is to have beside the frame (act_skbedit).
+    pub skbedit: Option<At<SkbeditTable>>,
+}
+
+/// What the kernel has beside a frame.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SkbeditTable {
+    /// The priority that queueing disciplines look at.
+    pub priority: Option<u32>,
+    /// The mark that rules and filters look at.
+    pub mark: Option<u32>,
+    /// The transmit queue.
+    pub queue_mapping: Option<u16>,
+}
+
+/// VLANs of a bridge or of a bridge's port.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortVlanTable {
+    /// The first, 1 to 4094.
+    pub id: At<VlanId>,
+    /// The last; only this one without.
+    pub to: Option<At<VlanId>>,
+    /// Whether untagged frames that come in belong to it.
+    pub pvid: Option<At<bool>>,
+    /// Whether its frames leave without a tag.
+    pub untagged: Option<bool>,
 }
 
 link_table! {
@@ -194,7 +354,7 @@ macro_rules! written_options {
 with_bond_options!(bond_tables);
 with_port_options!(port_tables);
 
-link_table! {
+with_vlan_options! { link_with_options {
     /// A VLAN.
     VlanTable {
         /// The device below: of the same namespace, or of another one (`node:bond0`).
@@ -206,7 +366,8 @@ link_table! {
         /// Not made with the topology, but by a mitigation that creates it.
         later: Option<bool>,
     }
-}
+    VLAN_OPTIONS
+} }
 link_table! {
     /// A device with its parent's Ethernet address, as a pod gets it from the CNI plugin of that name.
     IpvlanTable without mac {
@@ -218,7 +379,7 @@ link_table! {
         flag: Option<At<IpvlanFlag>>,
     }
 }
-link_table! {
+with_macvlan_options! { link_with_options {
     /// A device with an Ethernet address of its own on another device's wire.
     MacvlanTable {
         /// The device below: of the same namespace, or of another one (`node:bond0`).
@@ -226,17 +387,46 @@ link_table! {
         /// Who reaches whom on this parent: `bridge` unless you say otherwise.
         mode: Option<At<MacvlanMode>>,
     }
-}
-link_table! {
-    /// A bridge.
+    MACVLAN_OPTIONS
+} }
+with_bridge_options! { link_with_options {
+    /// A bridge. Keys are the words of `ip link ... type bridge`.
     BridgeTable {
         /// Its ports.
         #[serde(default)]
         ports: Vec<At<IfName>>,
         /// Whether it looks at tags.
         vlan_filtering: Option<bool>,
+        /// VLANs of the bridge itself: these and no others. What vlan_default_pvid gives, without.
+        vlans: Option<Vec<At<PortVlanTable>>>,
+        /// Options of its ports, by name.
+        #[serde(default, deserialize_with = "in_file_order")]
+        port: Links<BridgePortTable>,
     }
+    BRIDGE_OPTIONS
+} }
+
+macro_rules! bridge_port_table {
+    ({} $($(#[doc = $about:literal])+ $key:ident: $type:ty as $wire:expr, $number:literal $attribute:ident, $range:expr, $default:literal;)+) => {
+        /// Options of a bridge's port. Keys are the words of `bridge link set`.
+        #[derive(Debug, Clone, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct BridgePortTable {
+            /// Its VLANs: these and no others. What vlan_default_pvid gives, without.
+            pub vlans: Option<Vec<At<PortVlanTable>>>,
+            $($(#[doc = $about])+ pub $key: Option<At<$type>>,)+
+        }
+        impl BridgePortTable {
+            /// The options that are written.
+            pub fn written(&self) -> Vec<Written> {
+                let all: Vec<Option<Written>> =
+                    vec![$(Written::of(BRIDGE_PORT_OPTIONS, stringify!($key), self.$key.as_ref())),+];
+                all.into_iter().flatten().collect()
+            }
+        }
+    };
 }
+with_bridge_port_options! { bridge_port_table {} }
 
 /// A device selector of Talos: all keys that are given must fit. `*` stands for anything.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -262,14 +452,14 @@ pub struct SelectorTable {
 #[serde(deny_unknown_fields)]
 pub struct QdiscTable {
     /// `pfifo`, `bfifo`, `pfifo_head_drop`, `pfifo_fast`, `plug`, `tbf`, `netem`, `sfq`, `codel`, `fq`, `fq_codel`,
-    /// `cake`, `noqueue`.
+    /// `cake`, `pie`, `red`, `htb`, `hfsc`, `multiq`, `mqprio`, `mq`, `teql0`, `noqueue`.
     pub kind: At<String>,
-    /// Packets (pfifo, pfifo_head_drop, netem, sfq, codel, fq, fq_codel), bytes (bfifo, plug, tbf), or bytes of the
+    /// Packets (pfifo, pfifo_head_drop, netem, sfq, codel, fq, fq_codel, pie), bytes (bfifo, plug, tbf, red), or bytes of the
     /// kernel's memory (cake).
     pub limit: Option<At<u32>>,
-    /// Bits per second (tbf, cake).
+    /// Bits per second (tbf, cake, htb, hfsc).
     pub rate: Option<At<u64>>,
-    /// Bytes (tbf).
+    /// Bytes (tbf, htb).
     pub burst: Option<At<u32>>,
     /// Microseconds (netem).
     pub delay_us: Option<At<u32>>,
@@ -277,6 +467,21 @@ pub struct QdiscTable {
     pub loss_percent: Option<At<u32>>,
     /// Packets of each socket (fq).
     pub flow_limit: Option<At<u32>>,
-    /// Where packets wait for tokens (tbf); without it in a bfifo of `limit` bytes.
+    /// Where packets wait for tokens (tbf, htb, hfsc); without it in a bfifo of `limit` bytes (tbf), or in a pfifo of
+    /// txqueuelen packets.
     pub child: Option<Box<At<QdiscTable>>>,
+    /// Bits per second, when no other class needs them (htb).
+    pub ceil: Option<At<u64>>,
+    /// Averaged length from which on some packets are dropped, in bytes (red).
+    pub min: Option<At<u32>>,
+    /// Averaged length from which on all packets are dropped, in bytes (red).
+    pub max: Option<At<u32>>,
+    /// Packets dropped just below `max`, in percent (red); 2 without.
+    pub probability_percent: Option<At<u32>>,
+    /// Transmit queues of each class, 16 classes at the most (mqprio).
+    pub queues: Option<At<Vec<u16>>>,
+    /// The class of each priority from 0 to 15 (mqprio); those that are left away have class 0.
+    pub priorities: Option<At<Vec<u8>>>,
+    /// The discipline of each transmit queue (mq).
+    pub children: Option<At<Vec<At<QdiscTable>>>>,
 }

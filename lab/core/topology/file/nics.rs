@@ -5,10 +5,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::net::address::{Cidr, Mac};
+use crate::net::link_extras::FeatureName;
+use crate::net::link_option::{LINK_OPTIONS, with_link_options};
 use crate::net::mode::{Backing, NicDriver, VfLinkState};
 use crate::net::name::{DeviceRef, VlanId};
-use crate::topology::file::links::link_table;
-use crate::topology::file::{At, LinkAttributes, QdiscTable, in_file_order};
+use crate::net::sysctl::{LinkSysctlName, SysctlValue};
+use crate::topology::file::links::{link_struct, link_table};
+use crate::topology::file::{At, FdbTable, FilterTable, LinkAttributes, QdiscTable, Written, in_file_order};
 
 link_table! {
     /// An emulated NIC.

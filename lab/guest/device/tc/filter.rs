@@ -16,8 +16,8 @@ use bondlab_core::plan::record::OpError;
 use bondlab_core::topology::fault::Hook;
 
 // Keep in sync with include/uapi/linux/pkt_cls.h.
-const TCA_MATCHALL_ACT: u16 = 2;
-const TCA_FLOWER_ACT: u16 = 3;
+pub(crate) const TCA_MATCHALL_ACT: u16 = 2;
+pub(crate) const TCA_FLOWER_ACT: u16 = 3;
 const TCA_FLOWER_KEY_ETH_SRC: u16 = 6;
 const TCA_FLOWER_KEY_ETH_SRC_MASK: u16 = 7;
 const TCA_FLOWER_KEY_ETH_TYPE: u16 = 8;
@@ -30,8 +30,8 @@ const TC_ACT_SHOT: i32 = 2;
 const TCA_GACT_PARMS: u16 = 2;
 
 // Keep in sync with include/uapi/linux/if_ether.h.
-const ETH_P_ALL: u16 = 0x0003;
-const ETH_P_8021Q: u16 = 0x8100;
+pub(crate) const ETH_P_ALL: u16 = 0x0003;
+pub(crate) const ETH_P_8021Q: u16 = 0x8100;
 
 /// Drops every frame at a hook; with `vlan`, those that carry that 802.1Q tag.
 ///
@@ -138,16 +138,22 @@ fn filter(index: u32, hook: Hook, vlan: Option<VlanId>) -> TcMessage {
         None => ("matchall", 1, ETH_P_ALL, attribute(TCA_MATCHALL_ACT | NLA_F_NESTED, &drop_action())),
         Some(id) => {
             let mut options = attribute(TCA_FLOWER_ACT | NLA_F_NESTED, &drop_action());
-            options.extend(attribute(TCA_FLOWER_KEY_ETH_TYPE, &ETH_P_8021Q.to_be_bytes()));
-            options.extend(attribute(TCA_FLOWER_KEY_VLAN_ID, &id.get().to_ne_bytes()));
+            options.extend(vlan_key(id));
             ("flower", 2 + u32::from(id.get()), ETH_P_8021Q, options)
         }
     };
     at_hook(index, hook, what)
 }
 
+/// What flower matches: frames with that 802.1Q tag.
+pub(crate) fn vlan_key(id: VlanId) -> Vec<u8> {
+    let mut key = attribute(TCA_FLOWER_KEY_ETH_TYPE, &ETH_P_8021Q.to_be_bytes());
+    key.extend(attribute(TCA_FLOWER_KEY_VLAN_ID, &id.get().to_ne_bytes()));
+    key
+}
+
 /// A filter by kind, priority, protocol and options.
-fn at_hook(
+pub(crate) fn at_hook(
     index: u32,
     hook: Hook,
     (kind, priority, protocol, options): (&str, u32, u16, Vec<u8>),

@@ -16,6 +16,22 @@ const TCA_FQ_FLOW_PLIMIT: u16 = 2;
 const TCA_FQ_CODEL_LIMIT: u16 = 2;
 const TCA_CAKE_BASE_RATE64: u16 = 2;
 const TCA_CAKE_MEMORY: u16 = 10;
+const TCA_PIE_LIMIT: u16 = 2;
+const TCA_RED_PARMS: u16 = 1;
+const TCA_RED_STAB: u16 = 2;
+const TCA_RED_MAX_P: u16 = 3;
+const RED_STAB_BYTES: usize = 256;
+const TCA_HTB_PARMS: u16 = 1;
+const TCA_HTB_INIT: u16 = 2;
+const TCA_HTB_RATE64: u16 = 6;
+const TCA_HTB_CEIL64: u16 = 7;
+const HTB_VERSION: u32 = 3;
+const HTB_RATE_TO_QUANTUM: u32 = 10;
+/// The class of all packets, by its number.
+const DEFAULT_CLASS: u16 = 1;
+const TCA_HFSC_FSC: u16 = 2;
+const TCA_HFSC_USC: u16 = 3;
+const PRIORITIES: usize = 16;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
 const TCQ_PLUG_BUFFER: i32 = 0;
 const TCQ_PLUG_RELEASE_INDEFINITE: i32 = 2;
@@ -58,9 +74,87 @@ pub fn encode(qdisc: &Qdisc) -> Option<Vec<u8>> {
             let rate = rate.map(|rate| attribute(TCA_CAKE_BASE_RATE64, &(rate / 8).to_ne_bytes()));
             [rate.unwrap_or_default(), optional(TCA_CAKE_MEMORY, *limit)].concat()
         }
-        Qdisc::PfifoFast | Qdisc::Noqueue => Vec::new(),
+        Qdisc::Pie { limit } => optional(TCA_PIE_LIMIT, *limit),
+        Qdisc::Red { limit, min, max, probability_percent } => {
+            red([*limit, *min, *max], *probability_percent)
+        }
+        // struct tc_htb_glob: version, rate2quantum, defcls, debug, direct_pkts.
+        Qdisc::Htb { .. } => {
+            let glob = [HTB_VERSION, HTB_RATE_TO_QUANTUM, DEFAULT_CLASS.into(), 0, 0].map(u32::to_ne_bytes);
+            attribute(TCA_HTB_INIT, &glob.concat())
+        }
+        // struct tc_hfsc_qopt
+        Qdisc::Hfsc { .. } => DEFAULT_CLASS.to_ne_bytes().into(),
+        // struct tc_multiq_qopt: the kernel writes both.
+        Qdisc::Multiq => vec![0; 4],
+        Qdisc::Mqprio { queues, priorities } => mqprio(queues, priorities),
+        Qdisc::PfifoFast | Qdisc::Mq { .. } | Qdisc::Teql | Qdisc::Noqueue => Vec::new(),
     };
     Some(options).filter(|options| !options.is_empty())
+}
+
+/// TCA_OPTIONS of the class of all packets, of a discipline that needs one.
+pub fn class(qdisc: &Qdisc) -> Option<Vec<u8>> {
+    match qdisc {
+        Qdisc::Htb { rate, ceil, burst, .. } => {
+            let (rate, ceil) = (rate / 8, ceil.unwrap_or(*rate) / 8);
+            // struct tc_htb_opt: rate, ceil, buffer, cbuffer, quantum, level, prio.
+            let mut parms = rate_spec(rate);
+            parms.extend(rate_spec(ceil));
+            parms.extend(tbf_buffer(rate, *burst).to_ne_bytes());
+            parms.extend(tbf_buffer(ceil, *burst).to_ne_bytes());
+            parms.extend([0; 12]);
+            let mut options = attribute(TCA_HTB_PARMS, &parms);
+            for (kind, rate) in [(TCA_HTB_RATE64, rate), (TCA_HTB_CEIL64, ceil)] {
+                if rate > u64::from(u32::MAX) {
+                    options.extend(attribute(kind, &rate.to_ne_bytes()));
+                }
+            }
+            Some(options)
+        }
+        Qdisc::Hfsc { rate, .. } => {
+            // struct tc_service_curve: m1, d, m2, a straight line.
+            let rate = u32::try_from(rate / 8).unwrap_or(u32::MAX);
+            let curve = [0, 0, rate].map(u32::to_ne_bytes).concat();
+            Some([attribute(TCA_HFSC_FSC, &curve), attribute(TCA_HFSC_USC, &curve)].concat())
+        }
+        _ => None,
+    }
+}
+
+/// `struct tc_ratespec` in bytes per second. With a link layer named, no rate table is wanted.
+fn rate_spec(rate: u64) -> Vec<u8> {
+    let mut spec = vec![0, TC_LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
+    spec.extend(u32::try_from(rate).unwrap_or(u32::MAX).to_ne_bytes());
+    spec
+}
+
+/// `struct tc_red_qopt`: limit, qth_min, qth_max, Wlog, Plog, Scell_log, flags. The average follows the queue at once
+/// (Wlog 0), so that what is dropped does not depend on what was sent before.
+fn red(lengths: [u32; 3], probability_percent: u32) -> Vec<u8> {
+    let mut parms = lengths.map(u32::to_ne_bytes).concat();
+    parms.extend([0; 4]);
+    let mut options = attribute(TCA_RED_PARMS, &parms);
+    options.extend(attribute(TCA_RED_STAB, &[0; RED_STAB_BYTES]));
+    options.extend(attribute(TCA_RED_MAX_P, &netem_loss(probability_percent).to_ne_bytes()));
+    options
+}
+
+/// `struct tc_mqprio_qopt`: num_tc, prio_tc_map, hw, count, offset.
+fn mqprio(queues: &[u16], priorities: &[u8]) -> Vec<u8> {
+    let mut options = vec![u8::try_from(queues.len()).unwrap_or(u8::MAX)];
+    let mut map = [0; PRIORITIES];
+    map.iter_mut().zip(priorities).for_each(|(class, asked)| *class = *asked);
+    options.extend(map);
+    options.push(0);
+    let (mut counts, mut offsets) = ([0_u16; PRIORITIES], [0_u16; PRIORITIES]);
+    let mut offset = 0;
+    for (class, count) in queues.iter().take(PRIORITIES).enumerate() {
+        (counts[class], offsets[class]) = (*count, offset);
+        offset = u16::saturating_add(offset, *count);
+    }
+    options.extend(counts.into_iter().chain(offsets).flat_map(u16::to_ne_bytes));
+    options
 }
 
 /// TCA_OPTIONS that let a plug go for good.
@@ -126,6 +220,23 @@ pub fn differences(asked: &Qdisc, got: &[u8]) -> Vec<String> {
     match asked {
         // These the kernel does not show, or they have no options.
         Qdisc::Plug { .. } | Qdisc::PfifoFast | Qdisc::Noqueue => {}
+        // Their classes are the kernel's to show, and it refuses what it cannot do.
+        Qdisc::Htb { .. } | Qdisc::Hfsc { .. } | Qdisc::Multiq | Qdisc::Mq { .. } | Qdisc::Teql => {}
+        Qdisc::Pie { limit } => optional("limit", limit, named(TCA_PIE_LIMIT)),
+        Qdisc::Red { limit, min, max, .. } => {
+            let parms = find(got, TCA_RED_PARMS).unwrap_or_default();
+            compare("limit", u64::from(*limit), number(parms, 0));
+            compare("min", u64::from(*min), number(parms, 4));
+            compare("max", u64::from(*max), number(parms, 8));
+        }
+        Qdisc::Mqprio { queues, priorities } => {
+            let asked = mqprio(queues, priorities);
+            let classes = got.first().map(|classes| u64::from(*classes));
+            compare("classes", queues.len() as u64, classes);
+            if got.get(..asked.len()).is_some_and(|is| is != asked) {
+                out.push("qdisc mqprio has other queues or priorities than asked".into());
+            }
+        }
         Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::PfifoHeadDrop { limit } => {
             compare("limit", u64::from(*limit), number(got, 0));
         }
@@ -232,6 +343,32 @@ mod tests {
     }
 
     #[test]
+    fn classes_of_queues_are_the_kernels_structure() {
+        let options = encode(&Qdisc::Mqprio { queues: vec![1, 3], priorities: vec![0, 1] }).unwrap();
+        assert_eq!(options.len(), 1 + 16 + 1 + 32 + 32);
+        assert_eq!(&options[..4], [2, 0, 1, 0]);
+        assert_eq!(&options[18..24], [1, 0, 3, 0, 0, 0]);
+        assert_eq!(&options[50..56], [0, 0, 1, 0, 0, 0]);
+        let asked = Qdisc::Mqprio { queues: vec![2, 2], priorities: vec![0, 1] };
+        assert_eq!(differences(&asked, &options), ["qdisc mqprio has other queues or priorities than asked"]);
+    }
+
+    #[test]
+    fn a_class_has_a_rate_and_a_bucket() {
+        let htb = Qdisc::Htb { rate: 8_000_000, ceil: None, burst: 1600, child: None };
+        let options = class(&htb).unwrap();
+        let parms = find(&options, TCA_HTB_PARMS).unwrap();
+        assert_eq!(
+            (parms.len(), number(parms, 8), number(parms, 20)),
+            (44, Some(1_000_000), Some(1_000_000))
+        );
+        assert_eq!(number(parms, 24), Some(25_000));
+        let hfsc = class(&Qdisc::Hfsc { rate: 8_000, child: None }).unwrap();
+        assert_eq!(find(&hfsc, TCA_HFSC_FSC).and_then(|curve| number(curve, 8)), Some(1_000));
+        assert_eq!(class(&Qdisc::Pfifo { limit: 1 }), None);
+    }
+
+    #[test]
     fn rates_over_32_bits_have_an_attribute_of_their_own() {
         let options =
             encode(&Qdisc::Tbf { rate: 80_000_000_000, burst: 1600, limit: 3000, child: None }).unwrap();
@@ -246,6 +383,9 @@ mod tests {
             Qdisc::PfifoHeadDrop { limit: 7 },
             Qdisc::Sfq { limit: 7 },
             Qdisc::Codel { limit: Some(7) },
+            Qdisc::Pie { limit: Some(7) },
+            Qdisc::Red { limit: 9000, min: 1000, max: 3000, probability_percent: 50 },
+            Qdisc::Mqprio { queues: vec![1, 3], priorities: vec![1] },
             Qdisc::Fq { limit: Some(7), flow_limit: Some(3) },
             Qdisc::Cake { rate: Some(80_000_000_000), limit: Some(7) },
             Qdisc::Netem { limit: 7, delay_us: 5_000_000, loss_percent: 33 },

@@ -1,0 +1,145 @@
+//! Netlink requests of families that netlink-packet-route does not have: one request, its answers, and an acknowledgement.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
+    sockopt,
+};
+use nix::sys::time::TimeVal;
+
+use crate::device::tc::options::attribute;
+
+const HEADER_BYTES: usize = 16;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// A kernel's page, and more than an answer to one request has.
+const ANSWER_BYTES: usize = 32_768;
+/// No answer of the kernel is in more pieces.
+const ANSWERS_MAX: usize = 4096;
+/// The kernel answers before sendto(2) returns; a lost answer must not hang the agent.
+const ANSWER_TIMEOUT_S: i64 = 5;
+
+// Keep in sync with include/uapi/linux/genetlink.h.
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+
+/// Sends a request in the calling thread's namespace, and returns the payloads of the answers.
+///
+/// # Errors
+/// The kernel's refusal, or no complete answer.
+pub fn request(protocol: SockProtocol, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0))?;
+    let message = message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload);
+    sendto(socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    let mut answers = Vec::new();
+    let mut buffer = vec![0; ANSWER_BYTES];
+    loop {
+        let len = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        if take(&buffer[..len], flags & NLM_F_DUMP == NLM_F_DUMP, &mut answers)? {
+            return Ok(answers);
+        }
+        if answers.len() > ANSWERS_MAX {
+            return Err(io::Error::other("the answer does not end"));
+        }
+    }
+}
+
+fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(HEADER_BYTES + payload.len()).expect("the lab's requests are short");
+    let mut bytes = len.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([0; 8]); // sequence and port
+    bytes.extend(payload);
+    bytes
+}
+
+/// Takes the messages of one datagram; whether the last one of the answer is among them.
+fn take(mut bytes: &[u8], is_dump: bool, answers: &mut Vec<Vec<u8>>) -> io::Result<bool> {
+    let half = |bytes: &[u8], at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let word = |bytes: &[u8], at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    while let (Some(len), Some(kind)) = (word(bytes, 0), half(bytes, 4)) {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let Some(payload) = bytes.get(HEADER_BYTES..len) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        match kind {
+            NLMSG_ERROR | NLMSG_DONE => {
+                let errno = word(payload, 0).map_or(0, u32::cast_signed);
+                if errno != 0 {
+                    return Err(io::Error::from_raw_os_error(errno.saturating_abs()));
+                }
+                if kind == NLMSG_DONE || !is_dump {
+                    return Ok(true);
+                }
+            }
+            _ => answers.push(payload.to_vec()),
+        }
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// A generic netlink request: `family` by name, command, version and attributes.
+///
+/// # Errors
+/// There is no such family (ENOENT), or the kernel's refusal.
+pub fn generic(family: &str, command: u8, version: u8, attributes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    let name = [family.as_bytes(), &[0]].concat();
+    let get = [genl_header(CTRL_CMD_GETFAMILY, 1), attribute(CTRL_ATTR_FAMILY_NAME, &name)].concat();
+    let answers = request(SockProtocol::NetlinkGeneric, GENL_ID_CTRL, 0, &get)?;
+    let id = answers.iter().find_map(|answer| family_id(answer));
+    let id = id.ok_or_else(|| io::Error::other(format!("the kernel does not say the number of {family}")))?;
+    request(
+        SockProtocol::NetlinkGeneric,
+        id,
+        0,
+        &[genl_header(command, version), attributes.to_vec()].concat(),
+    )
+}
+
+/// `struct genlmsghdr`.
+fn genl_header(command: u8, version: u8) -> Vec<u8> {
+    vec![command, version, 0, 0]
+}
+
+fn family_id(answer: &[u8]) -> Option<u16> {
+    let attributes = netlink_packet_core::NlasIterator::new(answer.get(4..)?).filter_map(Result::ok);
+    let mut ids = attributes.filter(|nla| nla.kind() == CTRL_ATTR_FAMILY_ID);
+    Some(u16::from_ne_bytes(ids.next()?.value().try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_with_its_acknowledgement() {
+        let mut answers = Vec::new();
+        let data = message(20, 0, &[1, 2, 3, 4]);
+        assert!(!take(&data, false, &mut answers).unwrap());
+        assert!(take(&message(NLMSG_ERROR, 0, &[0; 20]), false, &mut answers).unwrap());
+        assert_eq!(answers, [[1, 2, 3, 4]]);
+        let refused = message(NLMSG_ERROR, 0, &(-22_i32).to_ne_bytes());
+        assert_eq!(take(&refused, false, &mut answers).unwrap_err().raw_os_error(), Some(22));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_is_no_answer() {
+        let whole = message(20, 0, &[1, 2, 3, 4]);
+        assert!(take(&whole[..18], false, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn the_number_of_a_family_is_in_its_answer() {
+        let answer = [genl_header(1, 2), attribute(CTRL_ATTR_FAMILY_ID, &[0x1c, 0])].concat();
+        assert_eq!(family_id(&answer), Some(0x1c));
+        assert_eq!(family_id(&[0, 0]), None);
+    }
+}
