@@ -206,9 +206,14 @@ fn activate(link: &Link) -> Option<Op> {
     Some(Op::SetBond { device: link.device.clone(), change, read_back: false })
 }
 
+/// Ports that are down when they join: a team refuses one that is up (`team_port_add()`).
 fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
-    let bonds = topology.links.values().filter(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bonds.flat_map(Link::below).collect()
+    let takes_down = |link: &&Link| match &link.kind {
+        LinkKind::Bond(_) => true,
+        LinkKind::Virtual(link) => link.kind == VirtualKind::Team,
+        _ => false,
+    };
+    topology.links.values().filter(takes_down).flat_map(Link::below).collect()
 }
 
 /// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
