@@ -1,6 +1,7 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
 mod absent;
+mod peak;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
+use crate::cli::matrix::peak::Peak;
 use crate::cli::progress::Items;
 use crate::cli::testbench::Bench;
 use crate::cli::{PinsArgs, ProvisionArgs, ci, drivers, provision, report, run, substitutes, version};
@@ -47,8 +49,6 @@ Examples:
 const DEFAULT_KERNELS: &str = "quick";
 /// What the last matrix saw, in the cache.
 pub const LAST: &str = "last-matrix/result.json";
-/// How often the guests' memory is looked at: each look costs some ms.
-const MEMORY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Shown by `--help`: examples, and what is not compared.
 pub fn help() -> String {
@@ -573,22 +573,6 @@ fn word(cell: &Cell) -> String {
         SnapshotStatus::Differs => format!("{outcome} (differs)"),
         SnapshotStatus::Substituted => format!("{outcome} (substitute)"),
         SnapshotStatus::Same | SnapshotStatus::None => outcome.to_owned(),
-    }
-}
-
-/// The most memory that guests held at once.
-#[derive(Default)]
-struct Peak {
-    bytes: u64,
-    looked: Option<Instant>,
-}
-
-impl Peak {
-    fn look(&mut self) {
-        if self.looked.is_none_or(|at| at.elapsed() >= MEMORY_INTERVAL) {
-            self.bytes = self.bytes.max(memory::children_bytes());
-            self.looked = Some(Instant::now());
-        }
     }
 }
 
