@@ -1,26 +1,33 @@
 //! Records of real runs, a stream for each layer that loses frames. A stream that is damaged in one place never comes to a
 //! better result than the whole one.
 //!
-//! A stream is made anew with `lab run topologies/causes/NAME.toml --kernel 6.12.57 --records tests/streams/NAME.jsonl`.
+//! A stream is made anew with `lab run topologies/causes/NAME.toml --kernel 6.12.57 --records tests/streams/NAME.jsonl`; one whose
+//! name ends in `-unobserved` with `--no-observer` besides.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::judge::account::Account;
+use lab::judge::ledger::claims::{CLAIMS, Claim, page};
+use lab::judge::ledger::{LedgerError, close_by};
 use lab::judge::outcome::Outcome;
 use lab::judge::{ledger, verdict};
 use lab::net::version::Running;
-use lab::plan::Plan;
 use lab::plan::bounds::Bounds;
-use lab::plan::lower::lower;
+use lab::plan::lower::lower_with;
 use lab::plan::record::Record;
+use lab::plan::{Plan, RunOptions};
 use lab::report::document::{Document, FateDocument, KernelDocument, Timing};
 use lab::topology::Topology;
 use serde_json::{Value, json};
 
 const KERNEL: &str = "6.12.57";
 
+/// What the name of a run without drop observer ends in.
+const UNOBSERVED: &str = "-unobserved";
+
 /// A topology and the layer at which it loses frames.
-const STREAMS: [(&str, &str); 12] = [
+const STREAMS: [(&str, &str); 19] = [
     ("bond-down", "socket"),
     ("gateway-lacks-vlan", "ip"),
     ("filter-on-bond-nft", "nft"),
@@ -33,6 +40,13 @@ const STREAMS: [(&str, &str); 12] = [
     ("backlog-full", "backlog"),
     ("xdp-on-port", "xdp"),
     ("receiver-buffer-full", "receiver"),
+    ("tap-ring-full", "driver"),
+    ("switch-lacks-vlan", "switch"),
+    ("nic-filters-addresses", "wire"),
+    ("broadcast-port-holds", "qdisc"),
+    ("port-queue-held", "qdisc"),
+    ("tcp-way-cut", "socket"),
+    ("dummy-discards", "driver"),
 ];
 
 struct Stream {
@@ -62,11 +76,19 @@ impl Stream {
         let read = |path: PathBuf| {
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
-        let text = read(root.join(format!("topologies/causes/{name}.toml")));
+        let (file, unobserved) = match name.strip_suffix(UNOBSERVED) {
+            Some(file) => (file, true),
+            None => (name, false),
+        };
+        let folders = ["topologies/causes", "topologies"].map(|folder| root.join(folder));
+        let path =
+            folders.map(|folder| folder.join(format!("{file}.toml"))).into_iter().find(|path| path.exists());
+        let text = read(path.unwrap_or_else(|| panic!("{file} is in the gallery")));
         let topology = Topology::parse(name, name, &text).expect("it is in the gallery");
         let lines = read(root.join(format!("tests/streams/{name}.jsonl")));
         let records = lines.lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-        Self { plan: lower(&topology), topology, records }
+        let options = RunOptions { unobserved, ..RunOptions::default() };
+        Self { plan: lower_with(&topology, &options), topology, records }
     }
 
     /// None where the records are refused.
@@ -90,13 +112,43 @@ impl Stream {
         Some(Result { is_green: document.outcome == Outcome::Pass, flows: flows.collect() })
     }
 
-    /// Where the last record counts the others, as that of a guest that never had the damaged one would.
-    fn counted(&self, mut records: Vec<Record>) -> Vec<Record> {
-        let count = records.len() as u32 - 1;
-        if let Some(Record::Finished { records }) = records.last_mut() {
-            *records = count;
+    /// By some of the claims alone.
+    fn close_by(&self, claims: &[&Claim]) -> std::result::Result<Account, LedgerError> {
+        close_by(claims, &self.plan, &self.records)
+    }
+
+    /// Every record removed, doubled, moved and altered in turn, with its place and what was done.
+    fn each_damaged(&self, mut look: impl FnMut(usize, &str, &[Record])) {
+        let last = self.records.len() - 1;
+        for at in 0..=last {
+            for (what, records) in self.moved(at) {
+                look(at, what, &records);
+            }
+            let mut records = self.records.clone();
+            for altered in alterations(&serde_json::to_value(&self.records[at]).expect("plain data")) {
+                let what = altered.to_string();
+                let Ok(record) = serde_json::from_value(altered) else { continue };
+                records[at] = record;
+                look(at, &what, &records);
+            }
         }
-        records
+    }
+
+    /// One record removed, doubled, and moved.
+    fn moved(&self, at: usize) -> [(&'static str, Vec<Record>); 5] {
+        let last = self.records.len() - 1;
+        let with = |change: &dyn Fn(&mut Vec<Record>)| {
+            let mut records = self.records.clone();
+            change(&mut records);
+            records
+        };
+        [
+            ("removed", with(&|records| drop(records.remove(at)))),
+            ("doubled", with(&|records| records.insert(at, records[at].clone()))),
+            ("moved to the start", with(&|records| records[..=at].rotate_right(1))),
+            ("moved to the end", with(&|records| records[at..].rotate_left(1))),
+            ("moved by one", with(&|records| records.swap(at, (at + 1).min(last)))),
+        ]
     }
 }
 
@@ -111,7 +163,52 @@ fn whole_streams_are_green_and_lose_frames_at_their_layer() {
     }
 }
 
-/// With the number of records as it was. If it is as it is now, the guest never had the record: an errno or a counter may tell
+/// A record that is not as the agent wrote it, or not in its place, is an error: the last record says how many there are, and has
+/// a checksum over them.
+#[test]
+fn a_stream_that_is_damaged_in_one_place_is_an_error() {
+    let mut wrong = Vec::new();
+    for (name, _) in STREAMS {
+        let stream = Stream::read(name);
+        stream.each_damaged(|at, what, records| {
+            // What is moved may be where it was.
+            if records != stream.records && ledger::close(&stream.plan, records).is_ok() {
+                wrong.push(format!("{name}: {:?}: {what}", stream.records[at]));
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each row of the claims is needed: without it the account of its stream is another one.
+#[test]
+fn each_claim_has_a_stream_that_shows_what_it_is_for() {
+    for (number, claim) in CLAIMS.iter().enumerate() {
+        let stream = Stream::read(claim.stream);
+        let whole =
+            stream.close_by(&CLAIMS.each_ref()).unwrap_or_else(|error| panic!("{}: {error}", claim.stream));
+        let others: Vec<&Claim> =
+            CLAIMS.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, claim)| claim).collect();
+        let fates = |account: &Account| -> Vec<_> {
+            let flows = account.trials.iter().flat_map(|trial| &trial.flows);
+            flows.map(|flow| (flow.fates.clone(), flow.unattributed.clone())).collect()
+        };
+        let without = stream.close_by(&others).map(|account| fates(&account));
+        assert_ne!(without, Ok(fates(&whole)), "{}: {} shows nothing of it", claim.name, claim.stream);
+    }
+}
+
+#[test]
+fn the_page_of_claims_is_made_of_their_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ledger.md");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, page()).expect("docs can be written");
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(kept, page(), "UPDATE_EXPECTED=1 cargo test --test pure claims writes docs/ledger.md");
+}
+
+/// With the last record as it was. If it is made for the others, the guest never had the record: an errno or a counter may tell
 /// of the loss as well, from another place. No frame is delivered that was lost.
 #[test]
 fn a_record_that_is_removed_doubled_or_moved_makes_no_other_green_result() {
@@ -121,21 +218,9 @@ fn a_record_that_is_removed_doubled_or_moved_makes_no_other_green_result() {
         let whole = stream.judge(&stream.records).expect("it is whole");
         let last = stream.records.len() - 1;
         for at in 0..=last {
-            let with = |change: &dyn Fn(&mut Vec<Record>)| {
-                let mut records = stream.records.clone();
-                change(&mut records);
-                records
-            };
-            let damaged = [
-                ("removed", with(&|records| drop(records.remove(at)))),
-                ("doubled", with(&|records| records.insert(at, records[at].clone()))),
-                ("moved to the start", with(&|records| records[..=at].rotate_right(1))),
-                ("moved to the end", with(&|records| records[at..].rotate_left(1))),
-                ("moved by one", with(&|records| records.swap(at, (at + 1).min(last)))),
-            ];
-            for (what, records) in damaged {
+            for (what, records) in stream.moved(at) {
                 let result = stream.judge(&records).filter(|result| result.is_green);
-                let counted = stream.judge(&stream.counted(records)).filter(|result| result.is_green);
+                let counted = stream.judge(&finished(records)).filter(|result| result.is_green);
                 let is_other = result.is_some_and(|result| result != whole);
                 if is_other || counted.is_some_and(|counted| counted.frames() != whole.frames()) {
                     wrong.push(format!("{name}: {what}: {:?}", stream.records[at]));
@@ -160,7 +245,7 @@ fn a_record_that_is_altered_makes_no_green_result_with_more_frames_delivered() {
             {
                 let Ok(parsed) = serde_json::from_value(altered.clone()) else { continue };
                 records[at] = parsed;
-                let Some(result) = stream.judge(&records) else { continue };
+                let Some(result) = stream.judge(&finished(records.clone())) else { continue };
                 let is_better = result.flows.iter().zip(&whole.flows).any(|(now, was)| now.0 > was.0);
                 if result.is_green && is_better {
                     wrong.push(format!("{name}: {value} altered to {altered}"));
@@ -183,6 +268,15 @@ fn real_runs_stay_far_below_their_bounds() {
         assert!(stream.records.len() * 4 < bounds.records, "{name}: {} of {bounds:?}", stream.records.len());
         assert!((bytes * 16) as u64 <= bounds.bytes, "{name}: {bytes} of {bounds:?}");
     }
+}
+
+/// With a last record that fits the others, as that of a guest that never had the damaged one would.
+fn finished(mut records: Vec<Record>) -> Vec<Record> {
+    if matches!(records.last(), Some(Record::Finished { .. })) {
+        records.pop();
+        records.push(Record::finished(&records));
+    }
+    records
 }
 
 /// Every value of a record changed, one at a time. Of counters, which are many, those that are told of queues.

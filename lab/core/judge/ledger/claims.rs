@@ -102,7 +102,7 @@ pub const CLAIMS: [Claim; 10] = [
         doc: "frames that came out when what no counter shows was drained, after everything was counted: neighbours that do not \
               answer, stopped drivers, datagrams that are not whole",
         fate: "the place's layer, `HELD`; `receiver`, `OTHER_DEVICE`",
-        stream: "neighbour-silent",
+        stream: "neighbour-holds-frames",
         take: |missing| {
             drained::claim_drained(missing.number, missing.records, &mut missing.rest, &mut missing.fates);
         },
