@@ -231,11 +231,11 @@ impl Merged {
 
     /// The parts of a split are of one plan, and share no cell.
     fn add_part(&mut self, file: &str, planned: &Planned, part: Part) -> Result<(), MergeError> {
-        if let Some((known, known_file)) = &self.part {
-            if known.whole != part.whole || known.shard.of != part.shard.of {
-                let (one, part) = (known_file.clone(), known.shard.to_string());
-                return Err(MergeError::OtherSplit { one, part, other: file.to_owned() });
-            }
+        if let Some((known, known_file)) = &self.part
+            && (known.whole != part.whole || known.shard.of != part.shard.of)
+        {
+            let (one, part) = (known_file.clone(), known.shard.to_string());
+            return Err(MergeError::OtherSplit { one, part, other: file.to_owned() });
         }
         for (topology, kernel) in
             planned.iter().flat_map(|(topology, on)| on.iter().map(move |id| (topology, id)))
