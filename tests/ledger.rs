@@ -376,7 +376,7 @@ fn records_of_what_is_not_in_the_plan_are_errors() {
     };
     for record in [
         seen(1),
-        Record::Waited { trial: 0, op: 10_000, value: None, held: true },
+        Record::Waited { trial: 0, op: 10_000, value: None, text: None, held: true },
         Record::Captured { trial: 0, capture: "none".into(), count: 1, overrun: 0 },
         Record::Silence { trial: 0, flow: 3, longest_us: 1 },
         Record::Missing { what: vec!["veth".into()] },

@@ -310,18 +310,19 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     }
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     for path in files {
-        let (topology, digest) = run::read_with_digest(&path)?;
         let file = as_project_path(&path);
-        if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
-            return Err(Failure::usage(format!(
-                "error: {} and {file} are both called {}: their snapshots could not be told apart",
-                other.file, topology.name
-            )));
+        let (all, digest) = run::read_variants(&path, &[])?;
+        for topology in all {
+            if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
+                return Err(Failure::usage(format!(
+                    "error: {} and {file} are both called {}: their snapshots could not be told apart",
+                    other.file, topology.name
+                )));
+            }
+            let (file, digest) = (file.clone(), digest.clone());
+            let source = Source { topology, used_fallback: false, substituted: None, file, digest };
+            sources.insert(source.topology.name.clone(), source);
         }
-        sources.insert(
-            topology.name.clone(),
-            Source { topology, used_fallback: false, substituted: None, file, digest },
-        );
     }
     Ok(sources.into_values().collect())
 }
@@ -438,7 +439,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
                 cell.digest = Some(sources[source].digest.clone());
                 let outcome = cell.document.outcome;
                 let seconds = cell.document.timing_ms.total as f64 / 1000.0;
-                let is_good = outcome.is_expected() || outcome == Outcome::Skip;
+                let is_good = !outcome.is_failure();
                 items.finished(index, &word(&cell), seconds, is_good);
                 judged.insert(index, cell);
                 peak.look();

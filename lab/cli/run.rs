@@ -25,7 +25,7 @@ use lab::plan;
 use lab::plan::lower::lower_with;
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::{markdown, snapshot, terminal};
-use lab::topology::Topology;
+use lab::topology::{Setting, Topology};
 use sha2::{Digest, Sha256};
 
 /// Shown by `--help`.
@@ -34,6 +34,7 @@ Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57
   lab run topologies/vlan-over-bond-tx-drop.toml --kernel-image linux/arch/x86/boot/bzImage --modules linux
   lab run topologies/vlan-over-bond-tx-drop.toml --prove
+  lab run topologies/failover-by-mode.toml --set miimon=50
   lab run topologies/vlan-over-bond-tx-drop.toml --repeat 20
   lab import - < report.md | lab run -
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
@@ -50,6 +51,9 @@ const THIS_KERNEL: &str = "host";
 pub struct RunArgs {
     /// A topology file, or `-` for standard input
     topology: PathBuf,
+    /// Give a parameter of the file this value alone; several times for several parameters
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<Setting>,
     /// A version of kernels.toml, `host` for the running kernel, or `host-image` for the one in /boot, in a
     /// machine; else the topology's own
     #[arg(long, value_name = "VERSION")]
@@ -134,11 +138,33 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 /// it for people.
 pub fn carry_out(
     args: &RunArgs,
-    lower: impl FnOnce(&Topology, &RunOptions) -> Result<Plan, Failure>,
-    text: impl FnOnce(&Topology, &Run) -> String,
+    lower: impl Fn(&Topology, &RunOptions) -> Result<Plan, Failure>,
+    text: impl Fn(&Topology, &Run) -> String,
 ) -> Result<ExitCode, Failure> {
-    let begun = Instant::now();
-    let mut topology = read(&args.topology)?;
+    let (all, _) = read_variants(&args.topology, &args.set)?;
+    let is_one = all.len() == 1;
+    let (mut worst, mut documents) = (ExitStatus::default(), Vec::new());
+    for topology in all {
+        let begun = Instant::now();
+        let (topology, run) = one(args, topology, begun, &lower)?;
+        worst.add(&run);
+        print(args, &run, || text(&topology, &run), is_one);
+        documents.push(run.document);
+    }
+    if !is_one && args.format == Format::Json {
+        let cells = serde_json::json!({ "cells": documents });
+        println!("{}", serde_json::to_string_pretty(&cells).expect("a result has text keys only"));
+    }
+    Ok(worst.code())
+}
+
+/// Carries out one variant.
+fn one(
+    args: &RunArgs,
+    mut topology: Topology,
+    begun: Instant,
+    lower: &impl Fn(&Topology, &RunOptions) -> Result<Plan, Failure>,
+) -> Result<(Topology, Run), Failure> {
     let kernel =
         args.kernel.clone().or_else(|| topology.kernel.clone()).unwrap_or_else(|| DEFAULT_KERNELS.into());
     let is_here = kernel == THIS_KERNEL && args.kernel_image.is_none();
@@ -153,10 +179,16 @@ pub fn carry_out(
     if let Some(path) = &args.records {
         write_records(path, &run).map_err(|error| Failure::unavailable_for(&error))?;
     }
+    Ok((topology, run))
+}
+
+/// Prints a result; of several variants JSON is printed together.
+fn print(args: &RunArgs, run: &Run, text: impl FnOnce() -> String, is_one: bool) {
     match args.format {
-        Format::Text => print!("{}", text(&topology, &run)),
+        Format::Text => print!("{}", text()),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Markdown => print!("{}", markdown::render(&run.document)),
+        Format::Json if !is_one => {}
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
         }
@@ -168,7 +200,9 @@ pub fn carry_out(
             Format::Markdown | Format::Snapshot | Format::Json => eprintln!("note: {note}"),
         }
     }
-    Ok(exit_code(&run))
+    if !is_one && args.format != Format::Json {
+        println!();
+    }
 }
 
 fn write_records(path: &Path, run: &Run) -> Result<(), file::FileError> {
@@ -295,13 +329,14 @@ impl Boot {
     }
 }
 
-/// Reads and checks a topology file; `-` is standard input.
+/// Reads and checks a topology file, of a file with parameters its first variant; `-` is standard input.
 pub fn read(path: &Path) -> Result<Topology, Failure> {
-    read_with_digest(path).map(|(topology, _)| topology)
+    let (all, _) = read_variants(path, &[])?;
+    Ok(all.into_iter().next().expect("a file has one variant at least"))
 }
 
-/// As [`read`], with the first 16 digits of the SHA-256 of the text.
-pub fn read_with_digest(path: &Path) -> Result<(Topology, String), Failure> {
+/// Reads and checks all variants of a topology file, with the first 16 digits of the SHA-256 of the text; `-` is standard input.
+pub fn read_variants(path: &Path, set: &[Setting]) -> Result<(Vec<Topology>, String), Failure> {
     let (name, file, text) = if path == Path::new(STDIN) {
         let bytes =
             file::read_stdin(file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
@@ -316,14 +351,32 @@ pub fn read_with_digest(path: &Path) -> Result<(Topology, String), Failure> {
             .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
         (name, path.display().to_string(), text)
     };
-    let topology = Topology::parse(&name, &file, &text).map_err(|errors| Failure::topology(&errors))?;
-    Ok((topology, hex(&Sha256::digest(&text))[..16].to_owned()))
+    let all = Topology::variants(&name, &file, &text, set).map_err(|errors| Failure::topology(&errors))?;
+    Ok((all, hex(&Sha256::digest(&text))[..16].to_owned()))
 }
 
-fn exit_code(run: &Run) -> ExitCode {
-    match run.document.outcome {
+/// What runs come to: that of the worst of them.
+#[derive(Default)]
+struct ExitStatus(Option<Outcome>);
+
+impl ExitStatus {
+    fn add(&mut self, run: &Run) {
+        let rank = |outcome: Outcome| (outcome.is_failure(), !outcome.is_expected());
+        let outcome = run.document.outcome;
+        if self.0.is_none_or(|worst| rank(worst) < rank(outcome)) {
+            self.0 = Some(outcome);
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        self.0.map_or(ExitCode::SUCCESS, exit_code)
+    }
+}
+
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
         outcome if outcome.is_expected() => ExitCode::SUCCESS,
-        Outcome::Skip => ExitCode::from(UNAVAILABLE),
+        Outcome::Skip | Outcome::Unsupported => ExitCode::from(UNAVAILABLE),
         _ => ExitCode::from(DIFFERS),
     }
 }

@@ -98,11 +98,14 @@ enum Drawing {
 pub fn topology(args: &TopologyArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Check { topology } => {
-            let topology = run::read(topology)?;
-            let (links, steps) = (topology.links.len(), topology.scenario.steps.len());
-            println!("{}: no mistakes; {links} links, {steps} steps", topology.name);
+            for topology in run::read_variants(topology, &[])?.0 {
+                let (links, steps) = (topology.links.len(), topology.scenario.steps.len());
+                println!("{}: no mistakes; {links} links, {steps} steps", topology.name);
+            }
         }
-        Command::Show { topology } => print!("{}", lower(&run::read(topology)?)),
+        Command::Show { topology } => {
+            run::read_variants(topology, &[])?.0.iter().for_each(|topology| print!("{}", lower(topology)));
+        }
         Command::Graph { topology, format } => {
             let topology = run::read(topology)?;
             let drawing = match format {

@@ -22,6 +22,7 @@ pub mod record;
 pub(crate) mod repeat;
 pub mod run_options;
 pub(crate) mod settled;
+pub(crate) mod shown;
 pub(crate) mod text;
 pub(crate) mod timing;
 

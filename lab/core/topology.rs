@@ -7,7 +7,9 @@ pub mod fault;
 pub mod file;
 pub mod mitigation;
 pub mod mutant;
+pub mod observation;
 pub mod parse;
+pub mod request;
 pub mod scenario;
 pub mod substitute;
 pub mod value;
@@ -18,6 +20,7 @@ use indexmap::IndexMap;
 
 pub use crate::topology::check::nearest;
 pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
+pub use crate::topology::parse::parameters::{Setting, SettingError};
 
 use crate::net::link::Link;
 use crate::net::machine::Machine;
@@ -76,17 +79,46 @@ impl Topology {
     /// # Errors
     /// All that is wrong with the text, each with its place and a hint.
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, TopologyErrors> {
-        let read = read::read(text);
+        // Of a file with parameters the first variant; each of them has to be one.
+        let all = Self::variants(name, path, text, &[])?;
+        Ok(all.into_iter().next().expect("a file has one variant at least"))
+    }
+
+    /// Reads and checks all variants of a topology file, one for each combination of its parameters' values. A parameter that is
+    /// `set` has that value alone.
+    ///
+    /// # Errors
+    /// As [`Topology::parse`], of all variants.
+    pub fn variants(
+        name: &str,
+        path: &str,
+        text: &str,
+        set: &[Setting],
+    ) -> Result<Vec<Self>, TopologyErrors> {
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        let (mut variant, mut count) = (0, 1);
+        while variant < count {
+            let read = read::read(text, set, variant);
+            (variant, count) = (variant + 1, read.variants);
+            let own = format!("{name}{}", read.name_suffix);
+            let (topology, wrong) = Self::checked(&own, read);
+            found.extend(topology);
+            problems.extend(wrong.into_iter().filter(|one| !problems.contains(one)).collect::<Vec<_>>());
+        }
+        if problems.is_empty() && found.len() == count {
+            return Ok(found);
+        }
+        Err(TopologyErrors::new(path, text, problems))
+    }
+
+    fn checked(name: &str, read: read::Read) -> (Option<Self>, Vec<Diagnostic>) {
         let mut problems = read.problems;
         let file = read.file.filter(|file| limits::check(file, &mut problems));
         let topology = file.map(|mut file| {
             selectors::expand(&mut file, &mut problems);
             check::check(name, &file, read.lost, &mut problems)
         });
-        match topology {
-            Some(topology) if problems.is_empty() => Ok(topology),
-            _ => Err(TopologyErrors::new(path, text, problems)),
-        }
+        (topology, problems)
     }
 
     /// A device that is there from the start, or once a pod is attached.

@@ -306,7 +306,13 @@ async fn run_trial<R: BufRead, W: Write>(
                 record_writer.write(&Record::OpDone { trial: number, op: op_number })?;
             }
             Err(error) => {
-                record_writer.write(&Record::OpFailed { trial: number, op: op_number, error })?;
+                let is_unsupported = running.is_unsupported();
+                record_writer.write(&Record::OpFailed {
+                    trial: number,
+                    op: op_number,
+                    error,
+                    is_unsupported,
+                })?;
                 record_writer.write(&running.log())?;
                 return Ok(running.close().1);
             }

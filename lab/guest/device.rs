@@ -13,6 +13,7 @@ pub mod netdevsim;
 pub mod nic;
 pub mod option;
 pub mod ready;
+pub mod request;
 pub mod switch;
 pub mod tap;
 pub mod tc;

@@ -72,8 +72,8 @@ pub async fn inject(
             Ok(())
         }
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
-        Fault::Partner { device, peer } => {
-            let partner = partner::start(bed, device, peer).await?;
+        Fault::Partner { device, peer, script } => {
+            let partner = partner::start(bed, device, peer, script).await?;
             bed.held.insert(name.into(), Guard::Partner(partner));
             Ok(())
         }

@@ -20,10 +20,34 @@ use serde_json::Value;
 
 use crate::{lab_run, machine, topologies};
 
+/// A topology of the gallery: a file, or one variant of a file with parameters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    path: PathBuf,
+    /// The topology's name.
+    name: String,
+    /// What `--set` needs for it.
+    set: Vec<String>,
+}
+
+/// A file, or each of its variants, which are called by the values of its parameters.
+fn members(path: &Path) -> Vec<Member> {
+    let text = std::fs::read_to_string(path).expect("the gallery can be read");
+    let name = stem(path);
+    let all = Topology::variants(&name, &path.display().to_string(), &text, &[]);
+    let all = all.unwrap_or_else(|errors| panic!("{errors}"));
+    let member = |topology: Topology| {
+        let set = topology.name[name.len()..].split(',').skip(1).map(str::to_owned).collect();
+        Member { path: path.to_owned(), name: topology.name, set }
+    };
+    all.into_iter().map(member).collect()
+}
+
 /// The cells of a run, kernel by kernel: all, or of topologies that behave alike on all of `pins` those of their own kernel and of
 /// the newest.
 pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Vec<Trial> {
-    let alike: BTreeSet<&PathBuf> = match runs_all {
+    let topologies: Vec<Member> = topologies.iter().flat_map(|path| members(path)).collect();
+    let alike: BTreeSet<&Member> = match runs_all {
         true => BTreeSet::new(),
         false => topologies.iter().filter(|topology| behaves_alike(topology, pins)).collect(),
     };
@@ -33,7 +57,8 @@ pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Ve
     for pin in pins {
         for topology in &topologies {
             let id = pin.name();
-            if alike.contains(topology) && newest.as_ref() != Some(&id) && !is_kernel_of(topology, &id) {
+            if alike.contains(topology) && newest.as_ref() != Some(&id) && !is_kernel_of(&topology.path, &id)
+            {
                 left_out += 1;
             } else {
                 trials.push(cell(topology.clone(), pin.clone()));
@@ -51,8 +76,8 @@ pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Ve
 }
 
 /// Whether the same behaviour was accepted on each of these kernels.
-fn behaves_alike(topology: &Path, pins: &[KernelPin]) -> bool {
-    let accepted = accepted(&stem(topology));
+fn behaves_alike(topology: &Member, pins: &[KernelPin]) -> bool {
+    let accepted = accepted(&topology.name);
     let texts = pins.iter().map(|pin| Some((pin.name(), accepted.text(&pin.name())?)));
     let Some(texts) = texts.collect::<Option<Vec<_>>>() else { return false };
     let behaviours = texts.iter().map(|(name, text)| (name.as_str(), snapshot::split_features(text).0));
@@ -60,18 +85,21 @@ fn behaves_alike(topology: &Path, pins: &[KernelPin]) -> bool {
 }
 
 /// Where `topology` meets the kernel of `pin`.
-fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
+fn cell(topology: Member, pin: KernelPin) -> Trial {
     let id = pin.name();
-    let name = format!("{}@{id}", stem(&topology));
-    let needed = (topology.clone(), pin.clone());
+    let Member { path, name: own_name, set } = topology;
+    let name = format!("{own_name}@{id}");
+    let needed = (path.clone(), pin.clone());
     let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
     machine::trial_with(name.clone(), pin, provide, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
-        let own = is_kernel_of(&topology, &id);
-        let (code, stdout) = lab_run::output_with(&topology, &id, if own { &["--prove"] } else { &[] });
+        let own = is_kernel_of(&path, &id);
+        let mut args: Vec<&str> = if own { vec!["--prove"] } else { Vec::new() };
+        args.extend(set.iter().flat_map(|one| ["--set", one.as_str()]));
+        let (code, stdout) = lab_run::output_with(&path, &id, &args);
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
-        assert_eq!(result.topology, stem(&topology));
+        assert_eq!(result.topology, own_name);
         assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
         if result.outcome == Outcome::Skip {
@@ -86,7 +114,7 @@ fn cell(topology: PathBuf, pin: KernelPin) -> Trial {
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
         if own {
             assert_eq!(result.outcome, Outcome::Pass, "{:?} {:?}", result.reason, result.checks);
-            all_proven(&topology, &result);
+            all_proven(&path, &result);
         }
         ledger_closes(&document);
         if result.used_fallback {
@@ -115,7 +143,9 @@ pub fn no_stray_snapshots() -> Trial {
     Trial::test("snapshots: each belongs to a topology and to pinned kernels", || {
         let kernels = Kernels::built_in().expect("a unit test reads it too");
         let kernels: BTreeSet<String> = kernels.pins().map(KernelPin::name).collect();
-        let topologies: BTreeSet<String> = topologies().iter().map(|topology| stem(topology)).collect();
+        let all = topologies();
+        let topologies: BTreeSet<String> =
+            all.iter().flat_map(|path| members(path)).map(|member| member.name).collect();
         for entry in std::fs::read_dir(snapshots()).expect("the folder is there") {
             let path = entry.expect("it can be read").path();
             if path.extension().is_some_and(|extension| extension == "new") {
@@ -179,7 +209,7 @@ fn all_proven(topology: &Path, result: &Document) {
 fn expected_code(outcome: Outcome) -> i32 {
     match outcome {
         Outcome::Pass | Outcome::Xfail => 0,
-        Outcome::Skip => 69,
+        Outcome::Skip | Outcome::Unsupported => 69,
         _ => 1,
     }
 }

@@ -14,6 +14,8 @@ use crate::net::name::DeviceRef;
 use crate::plan::Role;
 use crate::plan::record::{DropPlace, OpError, Tables};
 use crate::topology::condition::Condition;
+use crate::topology::observation::ShownValues;
+use crate::topology::request::Refused;
 use crate::topology::scenario::Flow;
 
 /// The account of a whole run.
@@ -44,10 +46,14 @@ pub struct TrialAccount {
     pub links: LinkStates,
     /// Addresses and routes after the last step.
     pub tables: Tables,
+    /// What the kernel showed after the last step.
+    pub shown: ShownValues,
     /// What captures counted, by name.
     pub captured: BTreeMap<String, u64>,
     /// How each wait ended, in order; also those before a refusal.
     pub waits: Vec<WaitAccount>,
+    /// How each step ended that was to be refused, in order.
+    pub attempts: Vec<AttemptAccount>,
     /// How each step about a pod ended, in order; also those before a refusal.
     pub pods: Vec<PodAccount>,
     /// Frames that are not the lab's, lost.
@@ -58,6 +64,17 @@ pub struct TrialAccount {
     pub end: End,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
+}
+
+/// A step that was to be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptAccount {
+    /// In words.
+    pub what: String,
+    /// How it was to be refused.
+    pub wanted: Refused,
+    /// How it was; none where it was carried out.
+    pub error: Option<OpError>,
 }
 
 /// A step about a pod.
@@ -80,6 +97,8 @@ pub struct Refusal {
     pub error: OpError,
     /// The devices it was to make or change.
     pub devices: Vec<DeviceRef>,
+    /// Whether nothing was wrong but that the kernel does not know an option.
+    pub is_unsupported: bool,
 }
 
 /// How a wait ended.
@@ -91,6 +110,8 @@ pub struct WaitAccount {
     pub within_ms: u32,
     /// The number as it was last seen.
     pub value: Option<u64>,
+    /// What was shown, where that is no number.
+    pub text: Option<String>,
     /// Whether it was what was wanted.
     pub held: bool,
 }

@@ -56,6 +56,7 @@ pub(crate) mod moved;
 pub(crate) mod place;
 pub(crate) mod pools;
 pub(crate) mod replaced;
+pub(crate) mod shown;
 pub(crate) mod sockets;
 pub(crate) mod sound;
 pub(crate) mod steps;
@@ -183,8 +184,10 @@ fn close_trial_by(
         hooks: IndexMap::new(),
         links: LinkStates::new(),
         tables: Tables::default(),
+        shown: Vec::new(),
         captured: BTreeMap::new(),
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
+        attempts: steps::attempts(&trial.ops, number, records, refused.is_some())?,
         pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
         foreign: Vec::new(),
         moved: Moved::new(),
@@ -203,6 +206,7 @@ fn close_trial_by(
     account.moved = moved::moved(trial, &account, records);
     sockets::agree(plan, number, records, &account)?;
     account.tables = steps::tables(number, records)?;
+    account.shown = shown::shown(&trial.ops, number, records)?;
     account.captured = steps::captured(&trial.ops, number, records)?;
     let (mut pools, mut wires) = (Pools::of(trial, &account, records), Wires::of(trial, &account));
     for op in &trial.ops {

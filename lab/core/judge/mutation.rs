@@ -17,7 +17,7 @@ pub use crate::judge::mutation::order::{Order, order};
 use crate::judge::account::{Account, TrialAccount};
 use crate::judge::hypotheses::Tried;
 use crate::judge::mutation::state::{
-    another_address, another_state, fewer_networks, has_options, uncaptured,
+    another_address, another_state, fewer_networks, has_options, shown_otherwise, uncaptured,
 };
 use crate::judge::verdict::{Applies, applies, value_of};
 use crate::net::link::{Link, LinkKind};
@@ -169,10 +169,13 @@ fn mutants_of(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
             .scenario
             .steps
             .iter()
-            .any(|step| matches!(step, Step::Reconcile { .. } | Step::Set { .. }));
+            .any(|step| matches!(step, Step::Reconcile { .. } | Step::Set { .. } | Step::Request(_)));
         return vec![if is_taken { Mutant::Undone } else { Mutant::Plain(device.clone()) }];
     }
     let mut found = from_the_start(topology);
+    if topology.scenario.steps.iter().any(Step::changes) {
+        found.push(Mutant::Undone);
+    }
     found.extend(aimed_at(topology, condition));
     found
 }
@@ -252,6 +255,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
             let devices = links_of(topology).map(|link| set_down(topology, &link.device));
             found.extend(devices.map(Mutant::Broken).take(ROUTES_TRIED));
         }
+        Subject::Shown { shown, .. } => found.extend(shown_otherwise(topology, shown, condition)),
         Subject::Refused { .. } => {}
     }
     found

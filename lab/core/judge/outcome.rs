@@ -1,4 +1,4 @@
-//! How a run ended. Eight words that are never confused; only one of them is green.
+//! How a run ended. Nine words that are never confused; only one of them is green.
 
 use std::fmt;
 
@@ -14,6 +14,8 @@ pub enum Outcome {
     Fail,
     /// Not run, for a reason that is said.
     Skip,
+    /// The kernel does not know an option that the topology asks for, so that what the topology is about was never made.
+    Unsupported,
     /// Failed, as the topology says it must on this kernel.
     Xfail,
     /// The kernel panicked.
@@ -33,6 +35,7 @@ impl Outcome {
             Self::Pass => "pass",
             Self::Fail => "fail",
             Self::Skip => "skip",
+            Self::Unsupported => "unsupported",
             Self::Xfail => "xfail",
             Self::Panic => "panic",
             Self::Hang => "hang",
@@ -44,6 +47,11 @@ impl Outcome {
     /// Whether the run is what was expected.
     pub fn is_expected(self) -> bool {
         matches!(self, Self::Pass | Self::Xfail)
+    }
+
+    /// Whether the run shows that something is wrong: what was not run, and what a kernel does not have, shows nothing.
+    pub fn is_failure(self) -> bool {
+        !self.is_expected() && !matches!(self, Self::Skip | Self::Unsupported)
     }
 }
 

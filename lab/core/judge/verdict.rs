@@ -1,6 +1,7 @@
 //! From an account to a verdict: what was expected, what was observed, and which explanations fit a report.
 
 pub(crate) mod applies;
+mod attempts;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ use crate::plan::{Role, RunOptions};
 use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
 use crate::topology::mutant::Mutant;
+use crate::topology::observation::Shown;
 
 /// One thing that had to hold; in the document as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,7 @@ pub fn judge(
         };
         let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
         checks.extend(trial.waits.iter().map(waited));
+        checks.extend(trial.attempts.iter().map(|attempt| attempts::check(attempt, kernel)));
         checks.extend(trial.pods.iter().map(attached));
         // Where a refusal is expected, that condition says whether it was this one.
         let is_refusal = |condition: &&Condition| {
@@ -103,6 +106,8 @@ pub fn judge(
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
         Outcome::Fail
+    } else if checks.iter().any(|check| check.outcome == Outcome::Unsupported) {
+        Outcome::Unsupported
     } else if is_idle {
         Outcome::Skip
     } else {
@@ -190,6 +195,7 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
         Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } => {
             crate::topology::value::value_of(subject, &trial.links, &trial.captured)
         }
+        Subject::Shown { shown, test } => test.number(shown_text(shown, trial)),
         Subject::Refused { device, errno } => {
             let is_this = |refusal: &Refusal| {
                 refusal.devices.contains(device) && refusal.error.errno.as_ref() == Some(errno)
@@ -197,6 +203,11 @@ pub fn value_of(subject: &Subject, trial: &TrialAccount) -> Option<u64> {
             Some(trial.refused.as_ref().is_some_and(is_this).into())
         }
     }
+}
+
+/// What the kernel showed of something after the last step.
+pub(crate) fn shown_text<'t>(shown: &Shown, trial: &'t TrialAccount) -> Option<&'t str> {
+    trial.shown.iter().find(|(asked, _)| asked == shown)?.1.as_deref()
 }
 
 /// Whether a trial of this role never clears a fault.
@@ -258,9 +269,18 @@ fn check(condition: &Condition, trial: &TrialAccount) -> Check {
             let observed = if differences.is_empty() { "as printed".into() } else { differences.join("; ") };
             (format!("these {} devices, as printed", are.len()), observed)
         }
+        Subject::Shown { shown, test } => {
+            let wanted = test.wanted().unwrap_or_else(|| condition.bounds.to_string());
+            (wanted, words(shown, shown_text(shown, trial)))
+        }
         _ => (condition.bounds.to_string(), observed(&condition.subject, condition.bounds, value)),
     };
     Check { name: condition.name.clone(), outcome, expected, observed }
+}
+
+/// What was shown, in words.
+fn words(shown: &Shown, text: Option<&str>) -> String {
+    text.map_or_else(|| format!("the kernel shows none: {shown}"), str::to_owned)
 }
 
 /// A number in words. That of a capture differs a little in each run: only whether it is enough is said.
@@ -277,11 +297,18 @@ fn observed(subject: &Subject, bounds: Bounds, value: Option<u64>) -> String {
 /// A wait is a check of its own: what came too late did not come.
 fn waited(wait: &WaitAccount) -> Check {
     let Condition { name, subject, bounds, .. } = &wait.until;
+    let (wanted, observed) = match subject {
+        Subject::Shown { shown, test } => {
+            let wanted = test.wanted().unwrap_or_else(|| bounds.to_string());
+            (wanted, words(shown, wait.text.as_deref()))
+        }
+        _ => (bounds.to_string(), observed(subject, *bounds, wait.value)),
+    };
     Check {
         name: format!("wait: {name}"),
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
-        expected: format!("{bounds} within {} ms", wait.within_ms),
-        observed: observed(subject, *bounds, wait.value),
+        expected: format!("{wanted} within {} ms", wait.within_ms),
+        observed,
     }
 }
 
@@ -309,7 +336,7 @@ fn built(trial: &TrialAccount) -> Option<Check> {
     let refused = trial.refused.as_ref()?;
     Some(Check {
         name: format!("{}: the kernel does what the topology asks for", title(&trial.role)),
-        outcome: Outcome::Fail,
+        outcome: if refused.is_unsupported { Outcome::Unsupported } else { Outcome::Fail },
         expected: "every operation carried out and read back".into(),
         observed: refused.error.to_string(),
     })

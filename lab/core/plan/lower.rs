@@ -9,7 +9,7 @@ use crate::plan::moment::When;
 use crate::plan::need::needs;
 use crate::plan::op::{Broken, Op};
 use crate::plan::run_options::RunOptions;
-use crate::plan::{FlowPlan, Plan, Role, Trial, mitigation, mutants, repeat, timing};
+use crate::plan::{FlowPlan, Plan, Role, Trial, mitigation, mutants, repeat, shown, timing};
 use crate::topology::Topology;
 use crate::topology::fault::Fault;
 use crate::topology::mitigation::Mitigation;
@@ -116,6 +116,11 @@ pub(crate) fn act(topology: &Topology, step: &Step) -> Vec<Op> {
             };
             return found.iter().flat_map(enslave).collect();
         }
+        Step::Refused { step, refused } => Op::Attempt { ops: act(topology, step), refused: refused.clone() },
+        Step::Create(device) => return mitigation::create(topology, topology.links[device].clone()),
+        Step::Request(request) => Op::Request(request.clone()),
+        Step::Sysctls { ns, sysctls } => Op::Sysctls { ns: ns.clone(), sysctls: sysctls.clone() },
+        Step::Delete(device) => Op::Delete(device.clone()),
         Step::Inject(name) => inject(topology, name),
         Step::Clear(name) => clear(topology, name),
         Step::Flood(name) => flood(topology, name, None),
@@ -198,6 +203,7 @@ pub(crate) fn counted(topology: &Topology, mut ops: Vec<Op>, acts: Vec<Op>) -> V
     ops.extend(topology.scenario.captures.values().cloned().map(Op::Capture));
     let let_go = let_go(topology, &acts);
     ops.extend(acts.into_iter().chain(let_go).chain(timing::settled(topology)));
+    ops.extend(shown::asked(topology));
     ops.push(Op::Count(When::After));
     ops
 }

@@ -84,7 +84,8 @@ fn change(topology: &Topology, step: &Change, standing: &mut IndexMap<DeviceRef,
     }
 }
 
-fn create(topology: &Topology, link: Link) -> Vec<Op> {
+/// Makes a device that the topology describes, with all that it gives it.
+pub fn create(topology: &Topology, link: Link) -> Vec<Op> {
     let device = link.device.clone();
     let mut ops = vec![Op::Create { link: link.clone(), peer: None }];
     if link.up {

@@ -177,6 +177,7 @@ fn mutant_step(topology: &Topology, step: &Step, as_written: bool) -> Vec<Op> {
             vec![Op::Wait { until: until.clone(), within_ms, unless_timed_out: false }]
         }
         Step::Inject(_) | Step::Clear(_) | Step::Wait { .. } if !as_written => Vec::new(),
+        Step::Refused { step, .. } if !as_written && !step.changes() => Vec::new(),
         step => act(topology, step),
     }
 }

@@ -18,6 +18,8 @@ use crate::plan::cni_calls::{LeaseCall, PluginCall};
 use crate::plan::moment::When;
 use crate::topology::condition::Condition;
 use crate::topology::fault::Fault;
+use crate::topology::observation::Shown;
+use crate::topology::request::{Refused, Request};
 use crate::topology::scenario::Capture;
 
 /// One thing the agent does.
@@ -224,6 +226,17 @@ pub enum Op {
         #[serde(default)]
         unless_timed_out: bool,
     },
+    /// Ask something of the kernel, and read it back.
+    Request(Request),
+    /// Do something that the kernel may refuse: what it says is told, and the trial goes on.
+    Attempt {
+        /// In order; after a refusal nothing more of it is done.
+        ops: Vec<Op>,
+        /// How it must be refused.
+        refused: Refused,
+    },
+    /// Read what the kernel shows.
+    Show(Vec<Shown>),
     /// Let time pass, in ms.
     Pause(u32),
     /// Let a namespace pass IPv4 on.
@@ -351,6 +364,8 @@ impl Op {
             | Self::Forwarding { device, .. } => vec![device],
             Self::Lease(call) | Self::Release(call) => vec![&call.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],
+            Self::Request(request) => request.device().into_iter().collect(),
+            Self::Attempt { ops, .. } => ops.iter().flat_map(Op::devices).collect(),
             Self::Namespace(_)
             | Self::Sysctls { .. }
             | Self::Route { .. }
@@ -363,6 +378,7 @@ impl Op {
             | Self::Connect { .. }
             | Self::Flood { .. }
             | Self::Wait { .. }
+            | Self::Show(_)
             | Self::Pause(_)
             | Self::Forward(_)
             | Self::Serve(_)

@@ -59,7 +59,14 @@ pub enum Record {
     /// An operation was carried out and read back.
     OpDone { trial: u16, op: u32 },
     /// An operation failed; the trial ends here.
-    OpFailed { trial: u16, op: u32, error: OpError },
+    OpFailed {
+        trial: u16,
+        op: u32,
+        error: OpError,
+        /// Whether nothing was wrong but that this kernel does not know an option: it takes it without a word, and shows none.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_unsupported: bool,
+    },
     /// What became of a flow's sends.
     Sent {
         trial: u16,
@@ -128,7 +135,19 @@ pub enum Record {
         left: Vec<OpError>,
     },
     /// How a wait ended: the number it waited for as it was last seen, and whether that is what was wanted.
-    Waited { trial: u16, op: u32, value: Option<u64>, held: bool },
+    Waited {
+        trial: u16,
+        op: u32,
+        value: Option<u64>,
+        /// What was shown, where that is no number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        held: bool,
+    },
+    /// How something ended that the kernel may refuse; none where it was carried out.
+    Attempted { trial: u16, op: u32, error: Option<OpError> },
+    /// What the kernel showed, in the order in which it was asked for; none where it shows none.
+    Shown { trial: u16, op: u32, values: Vec<Option<String>> },
     /// Frames a capture counted, from the first step to the last.
     Captured {
         trial: u16,
@@ -180,6 +199,8 @@ impl Record {
             | Self::DroppedForeign { trial, .. }
             | Self::Observed { trial, .. }
             | Self::Waited { trial, .. }
+            | Self::Shown { trial, .. }
+            | Self::Attempted { trial, .. }
             | Self::Captured { trial, .. }
             | Self::Pod { trial, .. }
             | Self::Silence { trial, .. }

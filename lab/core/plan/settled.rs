@@ -18,6 +18,10 @@ impl Trial {
                     | Op::Detach { .. }
                     | Op::SetVf { .. }
                     | Op::SetBond { .. }
+                    | Op::Request(_)
+                    | Op::Attempt { .. }
+                    | Op::Delete(_)
+                    | Op::Create { .. }
             ) || matches!(op, Op::Flood { broken: Some(_), .. })
         };
         let last_change = self.ops.iter().rposition(changes).unwrap_or(0);

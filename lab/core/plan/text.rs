@@ -15,7 +15,7 @@ use crate::plan::moment::When;
 use crate::plan::op::{Broken, Op, Part, Undo};
 use crate::plan::{FlowPlan, Need, Plan, PluginCall, Role};
 use crate::topology::condition::Condition;
-use crate::topology::fault::Fault;
+use crate::topology::fault::{Fault, PartnerScript, PartnerSends};
 use crate::topology::mutant::Mutant;
 
 impl Display for Need {
@@ -166,6 +166,7 @@ impl Display for Op {
                 write!(f, "wait until {subject}: {bounds} within_ms {within_ms}")?;
                 f.write_str(if *unless_timed_out { " unless one timed out" } else { "" })
             }
+            Self::Request(_) | Self::Attempt { .. } | Self::Show(_) => write_asked(f, self),
             Self::Pause(for_ms) => write!(f, "pause_ms {for_ms}"),
             Self::Forward(ns) => write!(f, "forwarding in {ns}"),
             Self::Masquerade(device) => write!(f, "masquerade {device}"),
@@ -179,10 +180,7 @@ impl Display for Op {
                 write!(f, "lease of {} from {} as {}", call.device, call.network, call.client)
             }
             Self::Release(call) => write!(f, "release {}", call.device),
-            Self::Plugin(call) => {
-                let PluginCall { command, plugin, pod, ifname, .. } = call.as_ref();
-                write!(f, "run {plugin} {command} for {ifname} of {pod}")
-            }
+            Self::Plugin(call) => write_plugin(f, call),
             Self::Refuse(words) => write!(f, "refuse: {words}"),
             Self::Attach { pod, parts, fails } => write_attach(f, pod, parts, fails.as_ref()),
             Self::Detach { pod, undos } => {
@@ -219,6 +217,23 @@ fn write_extra(f: &mut Formatter<'_>, op: &Op) -> fmt::Result {
         Op::Rule { ns, rule } => write!(f, "rule in {ns} {rule}"),
         _ => Ok(()),
     }
+}
+
+fn write_asked(f: &mut Formatter<'_>, op: &Op) -> fmt::Result {
+    match op {
+        Op::Request(request) => request.fmt(f),
+        Op::Show(all) => write!(f, "show {}", list(all)),
+        Op::Attempt { ops, refused } => {
+            write!(f, "{refused}")?;
+            ops.iter().try_for_each(|op| write!(f, "\n    {op}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_plugin(f: &mut Formatter<'_>, call: &PluginCall) -> fmt::Result {
+    let PluginCall { command, plugin, pod, ifname, .. } = call;
+    write!(f, "run {plugin} {command} for {ifname} of {pod}")
 }
 
 fn write_neighbour(f: &mut Formatter<'_>, ns: &NsName, neighbour: &Neighbour) -> fmt::Result {
@@ -393,7 +408,20 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
         Fault::CarrierLost { device, down } => write!(f, "down {}, for {device}", list(down)),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
-        Fault::Partner { device, peer } => write!(f, "partner of {device} at {peer}, never in sync"),
+        Fault::Partner { device, peer, script: PartnerScript { sends, in_sync, key, system } } => {
+            write!(
+                f,
+                "partner of {device} at {peer}, {}",
+                if *in_sync { "in sync" } else { "never in sync" }
+            )?;
+            f.write_str(match sends {
+                PartnerSends::Fast => "",
+                PartnerSends::Slow => ", slow",
+                PartnerSends::Never => ", silent",
+            })?;
+            write_some(f, "key", *key)?;
+            write_some(f, "system", *system)
+        }
         Fault::Closed { device } => write!(f, "closed socket at {device}"),
         Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
         Fault::Backlog { device, limit } => write!(f, "backlog at {device} limit {limit}"),

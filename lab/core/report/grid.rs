@@ -24,11 +24,12 @@ const NEW_MARK: char = '*';
 /// Marks a cell in which something stood in for NICs.
 const SUBSTITUTED_MARK: char = '~';
 
-const OUTCOMES: [Outcome; 8] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Pass,
     Outcome::Xfail,
     Outcome::Fail,
     Outcome::Skip,
+    Outcome::Unsupported,
     Outcome::Panic,
     Outcome::Hang,
     Outcome::BootFail,
@@ -179,6 +180,7 @@ fn letter(outcome: Outcome) -> char {
         Outcome::Xfail => 'x',
         Outcome::Fail => 'F',
         Outcome::Skip => '-',
+        Outcome::Unsupported => 'u',
         Outcome::Panic => 'P',
         Outcome::Hang => 'H',
         Outcome::BootFail => 'B',

@@ -26,7 +26,7 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
 /// The verdicts in the order in which a page counts and filters them.
-const OUTCOMES: [Outcome; 8] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Pass,
     Outcome::Xfail,
     Outcome::Fail,
@@ -35,6 +35,7 @@ const OUTCOMES: [Outcome; 8] = [
     Outcome::BootFail,
     Outcome::Error,
     Outcome::Skip,
+    Outcome::Unsupported,
 ];
 
 /// The page of a matrix.

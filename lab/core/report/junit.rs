@@ -32,7 +32,7 @@ fn case(cell: &Cell) -> TestCase {
     let mut status = match outcome {
         Outcome::Pass | Outcome::Xfail => TestCaseStatus::success(),
         Outcome::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Outcome::Skip => TestCaseStatus::skipped(),
+        Outcome::Skip | Outcome::Unsupported => TestCaseStatus::skipped(),
         Outcome::Panic | Outcome::Hang | Outcome::BootFail | Outcome::Error => {
             TestCaseStatus::non_success(NonSuccessKind::Error)
         }
@@ -40,7 +40,7 @@ fn case(cell: &Cell) -> TestCase {
     if !matches!(outcome, Outcome::Pass | Outcome::Xfail) {
         let problem = grid::problem(cell);
         status.set_message(problem.lines().next().unwrap_or_default());
-        if outcome != Outcome::Skip {
+        if outcome.is_failure() {
             status.set_type(outcome.word());
             status.set_description(document.reason.as_deref().unwrap_or(&problem).trim_end());
         }

@@ -215,7 +215,7 @@ fn reached(mut differences: Vec<Difference>, documents: &[Option<&Document>]) ->
 
 /// Whether a snapshot can be made of such a run: it shows what the kernel does.
 pub fn is_acceptable(ran: Outcome) -> bool {
-    matches!(ran, Outcome::Pass | Outcome::Fail | Outcome::Xfail | Outcome::Panic)
+    matches!(ran, Outcome::Pass | Outcome::Fail | Outcome::Xfail | Outcome::Panic | Outcome::Unsupported)
 }
 
 fn verdict(cell: &Cell, policy: Policy) -> Outcome {
@@ -224,7 +224,7 @@ fn verdict(cell: &Cell, policy: Policy) -> Outcome {
         // What the lab cannot tell is no difference of the kernel.
         _ if matches!(ran, Outcome::Error | Outcome::Hang | Outcome::BootFail) => ran,
         _ if unattributed(&cell.document) > 0 => Outcome::Fail,
-        SnapshotStatus::Same if matches!(ran, Outcome::Pass | Outcome::Skip) => ran,
+        SnapshotStatus::Same if !ran.is_failure() => ran,
         SnapshotStatus::Same => Outcome::Xfail,
         SnapshotStatus::Differs if ran == Outcome::Panic => Outcome::Panic,
         SnapshotStatus::Differs => Outcome::Fail,
@@ -301,12 +301,9 @@ impl Matrix {
         self.cells.iter().filter(|cell| cell.snapshot.status == SnapshotStatus::New).count()
     }
 
-    /// Whether every cell that ran is as expected, or skipped with a reason.
+    /// Whether every cell that ran is as expected, or skipped with a reason, or of a kernel without what it asks for.
     pub fn is_expected(&self) -> bool {
-        self.cells.iter().all(|cell| {
-            let outcome = cell.document.outcome;
-            outcome.is_expected() || outcome == Outcome::Skip
-        })
+        self.cells.iter().all(|cell| !cell.document.outcome.is_failure())
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::net::bond_option::{BOND_OPTIONS, MODE, PORT_OPTIONS};
 use crate::net::link_option;
+use crate::net::link_show::{BOND_PROPERTIES, LINK_PROPERTIES, PORT_PROPERTIES, Property};
 use crate::net::mode::BondMode;
 use crate::net::option::OptionRow;
 
@@ -45,7 +46,21 @@ pub fn render(schema: &Value) -> String {
             );
         }
     }
+    words_of_show(&mut page.out);
     page.out
+}
+
+/// What `show` in a condition may name, beside the options above.
+fn words_of_show(out: &mut String) {
+    out.push_str("\n## Words of `show` in conditions\n\nBeside the options of bonds and ports above, by their keys:\n\n");
+    out.push_str("| word | of | what it is |\n|---|---|---|\n");
+    for (of, properties) in
+        [("every link", LINK_PROPERTIES), ("a bond", BOND_PROPERTIES), ("a port of a bond", PORT_PROPERTIES)]
+    {
+        for Property { key, about } in properties {
+            let _ = writeln!(out, "| `{key}` | {of} | {about} |");
+        }
+    }
 }
 
 fn option_row(out: &mut String, row: &OptionRow) {

@@ -11,6 +11,7 @@ use crate::net::ip_address::IpAddrOutput;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::net::version::KernelRanges;
+use crate::topology::observation::{Shown, Test};
 
 /// A state of a link, as a number; what is true or false is 1 or 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +89,8 @@ pub enum Subject {
     IpAddrOutput { ns: NsName, are: Vec<IpAddrOutput> },
     /// Frames that a capture counted. It differs a little from run to run.
     Captured { capture: String },
+    /// What the kernel shows, after the last step.
+    Shown { shown: Shown, test: Test },
     /// Whether the kernel refused to do something to a device, with this errno: 1 or 0. The trial ends there.
     Refused { device: DeviceRef, errno: String },
 }
@@ -114,6 +117,7 @@ impl fmt::Display for Subject {
             Self::Routes { ns, are } => write!(f, "routes of {ns}, {}", are.len()),
             Self::IpAddrOutput { ns, are } => write!(f, "ip address of {ns}, {}", are.len()),
             Self::Captured { capture } => write!(f, "capture {capture}"),
+            Self::Shown { shown, .. } => shown.fmt(f),
             Self::Refused { device, errno } => write!(f, "{device} refused with {errno}"),
         }
     }

@@ -3,8 +3,36 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::address::Mac;
 use crate::net::name::{DeviceRef, VlanId};
 use crate::net::qdisc::Qdisc;
+
+/// How often a scripted LACP partner sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartnerSends {
+    /// Each second.
+    #[default]
+    Fast,
+    /// Three in the first three seconds, then one each 30 s, whatever the bond asks for.
+    Slow,
+    /// Not at all.
+    Never,
+}
+
+/// What a scripted LACP partner says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PartnerScript {
+    /// How often.
+    pub sends: PartnerSends,
+    /// Whether it comes into sync, collects and distributes.
+    pub in_sync: bool,
+    /// Its port's key; 1 without. Ports whose partners have different keys are never in one aggregator.
+    pub key: Option<u16>,
+    /// Its system; the address of its device without.
+    pub system: Option<Mac>,
+}
 
 /// Which hook a filter hangs on: `sch_handle_ingress()` or `sch_handle_egress()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -92,8 +120,8 @@ pub enum Fault {
     CarrierLost { device: DeviceRef, down: Vec<DeviceRef> },
     /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
-    /// The other end of an 802.3ad bond's port answers as an LACP partner that never comes into sync.
-    Partner { device: DeviceRef, peer: DeviceRef },
+    /// The other end of an 802.3ad bond's port is an LACP partner that does as it is told.
+    Partner { device: DeviceRef, peer: DeviceRef, script: PartnerScript },
     /// The receiving socket at a device has the smallest buffer there is, and nobody reads it.
     Rcvbuf { device: DeviceRef },
     /// The receiving socket at a device is closed: nobody listens there.

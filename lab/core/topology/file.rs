@@ -97,6 +97,11 @@ pub struct TopologyFile {
     pub about: Option<String>,
     /// The kernel it runs on unless one is named: an id of kernels.toml.
     pub kernel: Option<String>,
+    /// Values by name. `"${name}"` stands for one of them wherever a value may stand. Each combination is a variant: a topology
+    /// of its own, with a name and a snapshot of its own.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, ParameterValues>")]
+    pub parameters: IndexMap<String, String>,
     /// Namespaces with their links.
     #[serde(default, deserialize_with = "in_file_order")]
     pub ns: IndexMap<At<NsName>, NsTable>,
@@ -137,6 +142,43 @@ pub struct TopologyFile {
     pub machine: Option<MachineTable>,
     /// Limits that this file raises.
     pub limits: Option<LimitsTable>,
+}
+
+/// For the JSON Schema: `parse::parameters` reads them, and they are gone before anything else is read.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "it is the schema of what `parse::parameters` takes apart")]
+enum ParameterValues {
+    /// Each is a variant.
+    Several(Vec<ParameterValue>),
+    /// One, which `--set` can change.
+    One(ParameterValue),
+}
+
+/// For the JSON Schema.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+enum ParameterValue {
+    /// A whole number.
+    Number(i64),
+    /// Yes or no.
+    Flag(bool),
+    /// A text.
+    Text(String),
+    /// Several values under one name.
+    Table(ParameterTable),
+}
+
+/// For the JSON Schema: `"${parameter.key}"` is the value under a key.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "as above")]
+struct ParameterTable {
+    /// What a variant is called by.
+    name: String,
+    /// Any keys.
+    #[schemars(flatten)]
+    values: IndexMap<String, serde_json::Value>,
 }
 
 /// Limits that keep a mistake in a file from costing an hour.

@@ -3,5 +3,6 @@
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod explain;
+pub mod parameters;
 pub(crate) mod read;
 pub(crate) mod syntax;

@@ -9,12 +9,14 @@ use std::net::IpAddr;
 use crate::net::address::MacSource;
 use crate::net::bond::BondChange;
 use crate::net::frame_class::FrameClass;
-use crate::net::name::{DeviceRef, VlanId};
+use crate::net::name::{DeviceRef, NsName, VlanId};
+use crate::net::sysctl::Sysctl;
 use crate::topology::cni::Attachment;
 use crate::topology::mitigation::Mitigation;
 
 use crate::topology::condition::Condition;
 pub use crate::topology::fault::{Fault, FilterKind, Hook};
+use crate::topology::request::{Refused, Request};
 
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
@@ -174,6 +176,21 @@ pub enum Step {
         /// What is asked of it.
         change: BondChange,
     },
+    /// Ask something of the kernel.
+    Request(Request),
+    /// Set a namespace's settings.
+    Sysctls { ns: NsName, sysctls: Vec<Sysctl> },
+    /// Delete a device, and with it what stands on it.
+    Delete(DeviceRef),
+    /// Make a device as the topology describes it.
+    Create(DeviceRef),
+    /// A step that the kernel must refuse. It is a check, and the next step is done all the same.
+    Refused {
+        /// What is refused.
+        step: Box<Step>,
+        /// How.
+        refused: Refused,
+    },
     /// Let time pass, in ms.
     Pause(u32),
     /// Attach a pod to its networks. It is a check.
@@ -184,6 +201,17 @@ pub enum Step {
     Reconcile { bond: DeviceRef, found: Vec<DeviceRef> },
     /// Read back what an attachment made. It is a check.
     Check(Box<Attachment>),
+}
+
+impl Step {
+    /// Whether it changes what the topology is made of, and mends nothing and breaks nothing by the name of a fault.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Request(_) | Self::Sysctls { .. } | Self::Delete(_) | Self::Create(_) => true,
+            Self::Refused { step, .. } => step.changes(),
+            _ => false,
+        }
+    }
 }
 
 /// Frames of one class counted where they arrive, from the first step to the last.

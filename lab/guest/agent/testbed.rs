@@ -1,5 +1,6 @@
 //! What a topology stands in: its namespaces and one rtnetlink socket in each. Dropping it takes all away.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
@@ -22,6 +23,8 @@ pub struct Testbed {
     /// What CNI plugins' own programs answered to ADD, by pod and interface.
     pub results: BTreeMap<String, serde_json::Value>,
     sockets: IndexMap<NsName, Rtnl>,
+    /// Whether what was read back last differs only in options that this kernel does not know.
+    pub is_unsupported: Cell<bool>,
     /// Where NICs come from; none in a topology without hardware.
     pub home: Option<Home>,
     /// Cables that the host has pulled out, by slot, with the NIC in it.
@@ -37,6 +40,7 @@ impl Testbed {
             held: BTreeMap::new(),
             results: BTreeMap::new(),
             sockets: IndexMap::new(),
+            is_unsupported: Cell::new(false),
             home: None,
             unplugged: BTreeMap::new(),
         }
@@ -70,6 +74,11 @@ impl Testbed {
     pub async fn index(&self, device: &DeviceRef) -> Result<u32, OpError> {
         let found = self.rtnl(&device.ns)?.index(&device.name).await;
         found.map_err(|error| error.during(format!("find {device}")))
+    }
+
+    /// Which namespace a drop event means, by inode number.
+    pub fn inodes(&self) -> BTreeMap<u64, NsName> {
+        self.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
     }
 
     /// All sockets, in the order their namespaces were made.

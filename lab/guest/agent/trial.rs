@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::agent::guard::Guard;
 use crate::agent::host_control::HostControl;
@@ -18,14 +17,15 @@ use crate::observe::capture::Tap;
 use crate::observe::drain::ByFlow;
 use crate::observe::drop_log::DropLog;
 use crate::observe::replaced::Replaced;
-use crate::observe::{capture, counters, drain, kernel_log, link_reports, states, tables};
+use crate::observe::shown::Baseline;
+use crate::observe::waiting::{self, Ended};
+use crate::observe::{capture, counters, drain, kernel_log, link_reports, tables};
 use crate::syscall::netns::Spares;
 use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::flood::{Flood, Watch};
 use crate::traffic::receiver::Receiver;
 use crate::traffic::sender::Sender;
-use crate::traffic::stream;
-use crate::traffic::stream::Stream;
+use crate::traffic::stream::{self, Stream};
 use crate::{fault, pod};
 use bondlab_core::net::frame_class::Filter;
 use bondlab_core::net::frame_set::Frames;
@@ -36,11 +36,10 @@ use bondlab_core::plan::moment::When;
 use bondlab_core::plan::op::{Broken, Op};
 use bondlab_core::plan::record::{DeviceState, OpError, Record};
 use bondlab_core::plan::{FlowPlan, Plan, Role};
-use bondlab_core::topology::condition::Condition;
 use bondlab_core::topology::fault::{Fault, FilterKind};
 use bondlab_core::topology::scenario::{Capture, Socket};
 
-/// Between two looks at what is waited for.
+/// Between two looks at a driver whose frames are to come out.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What comes out of a driver does so within milliseconds; under emulation and load it takes many times that.
@@ -75,6 +74,8 @@ pub struct Trial<'a> {
     timed_out: bool,
     /// What the kernel logs meanwhile.
     log: Option<kernel_log::Reader>,
+    /// What is told as a difference of what the kernel shows.
+    baseline: Baseline,
     restorer: Restorer,
     /// Queues that faults replaced.
     replaced: Replaced,
@@ -99,6 +100,7 @@ impl<'a> Trial<'a> {
             stalled: BTreeMap::new(),
             timed_out: false,
             log: kernel_log::Reader::start(),
+            baseline: Baseline::start(&plan.trials[usize::from(number)].ops),
             restorer: Restorer::default(),
             replaced: Replaced::default(),
         }
@@ -120,6 +122,10 @@ impl<'a> Trial<'a> {
         match op {
             Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {
                 return Ok(vec![pod::perform((trial, op_number), bed, op).await?]);
+            }
+            Op::Attempt { ops, .. } => {
+                let error = self.attempt(op_number, ops, host_control).await;
+                return Ok(vec![Record::Attempted { trial, op: op_number, error }]);
             }
             Op::Namespace(ns) => bed.add_namespace(ns, self.spares).await?,
             Op::TxQueueLen { device, len } => links::set_txqueuelen(bed, device, *len).await?,
@@ -143,12 +149,13 @@ impl<'a> Trial<'a> {
                     self.come_out()?;
                 }
             }
-            Op::Pause(for_ms) => pause(Duration::from_millis((*for_ms).into())),
+            Op::Pause(for_ms) => wait::pause(Duration::from_millis((*for_ms).into())),
             Op::Capture(capture) => self.start_capture(capture).await?,
             Op::Count(When::Before) => {
-                self.take_lacpdus().await?;
+                partner::take_lacpdus(bed, &self.plan.trials[usize::from(trial)].ops).await?;
                 // Watching begins when the topology stands: building it loses frames that nobody asked for.
-                self.drops.begin(inodes(&self.bed));
+                self.drops.begin(self.bed.inodes());
+                self.baseline.begin(&self.bed, &self.plan.trials[usize::from(trial)].ops)?;
                 let devices = self.count().await?;
                 self.drops.forget_foreign();
                 return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
@@ -156,15 +163,36 @@ impl<'a> Trial<'a> {
             Op::Count(When::After) => return self.finish().await,
             Op::Wait { until, within_ms, unless_timed_out } => {
                 let within_ms = if *unless_timed_out && self.timed_out { 0 } else { *within_ms };
-                let (value, held) = self.wait(until, within_ms).await?;
+                let ended =
+                    waiting::wait(&self.bed, &mut self.captures, &mut self.baseline, until, within_ms);
+                let Ended { value, text, held } = ended.await?;
                 self.timed_out |= !held;
-                return Ok(vec![Record::Waited { trial, op: op_number, value, held }]);
+                return Ok(vec![Record::Waited { trial, op: op_number, value, text, held }]);
+            }
+            Op::Show(all) => {
+                let values = self.baseline.read_all(bed, all).await?;
+                return Ok(vec![Record::Shown { trial, op: op_number, values }]);
             }
             Op::Connect { flow } => self.connect(*flow)?,
             Op::Flood { flow, broken } => return self.run_flow(*flow, broken.as_ref(), host_control).await,
             building => build::perform(bed, building).await?,
         }
         Ok(Vec::new())
+    }
+
+    /// Does what the kernel may refuse; returns what it says.
+    async fn attempt(
+        &mut self,
+        op_number: u32,
+        ops: &[Op],
+        host_control: &mut dyn HostControl,
+    ) -> Option<OpError> {
+        for op in ops {
+            if let Err(error) = Box::pin(self.perform(op_number, op, host_control)).await {
+                return Some(error);
+            }
+        }
+        None
     }
 
     async fn inject(
@@ -205,6 +233,11 @@ impl<'a> Trial<'a> {
         Record::Log { trial: self.number, kernel, acknowledged }
     }
 
+    /// Whether what failed last is only that the kernel does not know an option.
+    pub fn is_unsupported(&self) -> bool {
+        self.bed.is_unsupported.get()
+    }
+
     /// The drop observer's account, and what still stands.
     pub fn close(mut self) -> (Vec<Record>, Testbed) {
         // Namespaces go on standing, and what is the machine's must not.
@@ -227,17 +260,6 @@ impl<'a> Trial<'a> {
             stream => stream.map_err(|error| failed(&what, &error))?,
         };
         self.streams.insert(number, stream);
-        Ok(())
-    }
-
-    /// Where somebody will be an LACP partner, LACPDUs are no frames that nobody takes: also those before that.
-    async fn take_lacpdus(&mut self) -> Result<(), OpError> {
-        for op in &self.plan.trials[usize::from(self.number)].ops {
-            if let Op::Inject { name, fault: Fault::Partner { peer, .. } } = op {
-                let sink = partner::sink(&self.bed, peer).await?;
-                self.bed.held.insert(format!("{name}, until it is there"), Guard::Descriptor(sink));
-            }
-        }
         Ok(())
     }
 
@@ -273,23 +295,6 @@ impl<'a> Trial<'a> {
         let tap = tap.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))?;
         self.captures.insert(capture.name.clone(), tap);
         Ok(())
-    }
-
-    /// The number a condition speaks of, again and again until it is what is wanted or the time is over.
-    async fn wait(&mut self, until: &Condition, within_ms: u32) -> Result<(Option<u64>, bool), OpError> {
-        let deadline = Instant::now() + Duration::from_millis(within_ms.into());
-        let mut ticks = interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let captured = capture::count(&mut self.captures)?;
-            let links = states::read(&self.bed).await?;
-            let value = bondlab_core::topology::value::value_of(&until.subject, &links, &captured);
-            let held = value.is_some_and(|value| until.bounds.hold(value));
-            if held || Instant::now() >= deadline {
-                return Ok((value, held));
-            }
-        }
     }
 
     async fn run_flow(
@@ -585,16 +590,6 @@ fn watch<'w, 'o>(
     Watch { receivers, elsewhere, streams, trial, drops }
 }
 
-/// Lets time pass: waits for what never comes.
-fn pause(time: Duration) {
-    wait::until(std::time::Instant::now() + time, time, || None::<()>);
-}
-
 fn failed(what: &str, error: &dyn std::error::Error) -> OpError {
     OpError { what: what.into(), errno: None, text: Some(error.to_string()) }
-}
-
-/// Which namespace a drop event means.
-fn inodes(bed: &Testbed) -> BTreeMap<u64, NsName> {
-    bed.namespaces.iter().map(|(name, namespace)| (namespace.inum(), name.clone())).collect()
 }

@@ -18,6 +18,11 @@ pub fn until<T>(deadline: Instant, interval: Duration, mut probe: impl FnMut() -
     }
 }
 
+/// Lets time pass: waits for what never comes.
+pub fn pause(time: Duration) {
+    until(Instant::now() + time, time, || None::<()>);
+}
+
 /// Waits for a whole second of the monotonic clock, which counts from boot. The plan comes from the host, at any time: jiffies,
 /// and every timer that is rounded to them, then have another phase in each run.
 pub fn whole_second() {

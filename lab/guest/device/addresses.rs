@@ -30,13 +30,32 @@ pub async fn add_all(bed: &Testbed, link: &Link) -> Result<(), OpError> {
     Ok(())
 }
 
-async fn add(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<(), OpError> {
+async fn message_of(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<AddressMessage, OpError> {
     let mut message = AddressMessage::default();
     message.header.family = family(cidr.address);
     message.header.prefix_len = cidr.prefix;
     message.header.index = bed.index(device).await?;
     message.attributes.push(AddressAttribute::Local(cidr.address));
     message.attributes.push(AddressAttribute::Address(cidr.address));
+    Ok(message)
+}
+
+/// Takes an address away from a device.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn delete(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<(), OpError> {
+    let message = message_of(bed, device, cidr).await?;
+    let deleted = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::DelAddress(message), 0).await;
+    deleted.map_err(|error| error.during(format!("delete address {cidr} of {device}")))
+}
+
+/// Gives a device an address.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn add(bed: &Testbed, device: &DeviceRef, cidr: &Cidr) -> Result<(), OpError> {
+    let mut message = message_of(bed, device, cidr).await?;
     if cidr.address.is_ipv6() {
         // Usable at once; the probes of duplicate address detection would be frames of the kernel's own.
         message.header.flags |= AddressHeaderFlags::Nodad;
@@ -63,7 +82,30 @@ pub async fn prepend_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<
     put_route(bed, ns, route, NLM_F_CREATE).await
 }
 
+/// Takes a route out of the main table.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn delete_route(bed: &Testbed, ns: &NsName, route: &Route) -> Result<(), OpError> {
+    let mut message = route_message(bed, ns, route).await?;
+    // By network and device alone: `fib_table_delete()` and `ip6_route_del()` take any protocol and scope.
+    message.header.protocol = RouteProtocol::Unspec;
+    message.header.scope = RouteScope::NoWhere;
+    let deleted = bed.rtnl(ns)?.change(RouteNetlinkMessage::DelRoute(message), 0).await;
+    deleted.map_err(|error| error.during(format!("delete route {route} in {ns}")))
+}
+
 async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Result<(), OpError> {
+    let message = route_message(bed, ns, route).await?;
+    let request = RouteNetlinkMessage::NewRoute(message);
+    let added = bed.rtnl(ns)?.change(request, flags).await;
+    added.map_err(|error| {
+        let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
+        error.during(format!("add route {to} in {ns}"))
+    })
+}
+
+async fn route_message(bed: &Testbed, ns: &NsName, route: &Route) -> Result<RouteMessage, OpError> {
     let ipv6 = match (&route.to, &route.via) {
         (Some(to), _) => to.address.is_ipv6(),
         (None, via) => via.is_some_and(|via| via.is_ipv6()),
@@ -94,12 +136,7 @@ async fn put_route(bed: &Testbed, ns: &NsName, route: &Route, flags: u16) -> Res
         let index = bed.index(&DeviceRef::new(ns, dev)).await?;
         message.attributes.push(RouteAttribute::Oif(index));
     }
-    let request = RouteNetlinkMessage::NewRoute(message);
-    let added = bed.rtnl(ns)?.change(request, flags).await;
-    added.map_err(|error| {
-        let to = route.to.map_or_else(|| "default".into(), |to| to.to_string());
-        error.during(format!("add route {to} in {ns}"))
-    })
+    Ok(message)
 }
 
 /// Adds a rule that chooses a routing table.
@@ -152,6 +189,21 @@ pub async fn add_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) ->
     let added = bed.rtnl(ns)?.change(request, NLM_F_CREATE | NLM_F_REPLACE).await;
     added.map_err(|error| {
         error.during(format!("add neighbour {} {shown} on {ns}:{}", neighbour.to, neighbour.dev))
+    })
+}
+
+/// Takes a neighbour away.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn delete_neighbour(bed: &Testbed, ns: &NsName, neighbour: &Neighbour) -> Result<(), OpError> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(neighbour.to);
+    message.header.ifindex = bed.index(&DeviceRef::new(ns, &neighbour.dev)).await?;
+    message.attributes.push(NeighbourAttribute::Destination(neighbour.to.into()));
+    let deleted = bed.rtnl(ns)?.change(RouteNetlinkMessage::DelNeighbour(message), 0).await;
+    deleted.map_err(|error| {
+        error.during(format!("delete neighbour {} dev {} in {ns}", neighbour.to, neighbour.dev))
     })
 }
 

@@ -56,10 +56,24 @@ fn words(device: &DeviceRef, asked: &[Asked]) -> String {
 pub async fn change(bed: &Testbed, device: &DeviceRef, change: &BondChange) -> Result<(), OpError> {
     let asked = change.values();
     let what = words(device, &asked);
-    let attributes = encoded(bed, &device.ns, &asked).await?;
     let mut message = LinkMessage::default();
     message.header.index = bed.index(device).await?;
-    let infos = match change {
+    message.attributes.push(LinkAttribute::LinkInfo(infos_of(bed, device, change).await?));
+    let changed = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
+    changed.map_err(|error| error.during(&what))
+}
+
+/// Changed options of a bond or port, as IFLA_LINKINFO has them.
+///
+/// # Errors
+/// A port is not there.
+pub async fn infos_of(
+    bed: &Testbed,
+    device: &DeviceRef,
+    change: &BondChange,
+) -> Result<Vec<LinkInfo>, OpError> {
+    let attributes = encoded(bed, &device.ns, &change.values()).await?;
+    Ok(match change {
         BondChange::Bond { .. } => {
             let data = attributes.into_iter().map(InfoBond::Other).collect();
             vec![LinkInfo::Kind(InfoKind::Bond), LinkInfo::Data(InfoData::Bond(data))]
@@ -68,10 +82,7 @@ pub async fn change(bed: &Testbed, device: &DeviceRef, change: &BondChange) -> R
             let data = attributes.into_iter().map(InfoBondPort::Other).collect();
             vec![LinkInfo::PortKind(InfoPortKind::Bond), LinkInfo::PortData(InfoPortData::BondPort(data))]
         }
-    };
-    message.attributes.push(LinkAttribute::LinkInfo(infos));
-    let changed = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
-    changed.map_err(|error| error.during(&what))
+    })
 }
 
 /// Compares what is there with what was asked for.
@@ -95,6 +106,7 @@ pub async fn read_back(bed: &Testbed, device: &DeviceRef, change: &BondChange) -
     if wrong.is_empty() {
         return Ok(());
     }
+    bed.is_unsupported.set(wrong.iter().all(|text| is_unknown(text)));
     let text = format!("{device}: {}", wrong.join("; "));
     Err(OpError { what, errno: None, text: Some(text) })
 }
@@ -114,7 +126,8 @@ fn infos(link: &LinkMessage) -> impl Iterator<Item = &LinkInfo> {
     infos.flatten()
 }
 
-fn bond_data(link: &LinkMessage) -> &[InfoBond] {
+/// What the kernel shows of a bond.
+pub fn bond_data(link: &LinkMessage) -> &[InfoBond] {
     let data = infos(link).find_map(|info| match info {
         LinkInfo::Data(InfoData::Bond(data)) => Some(data.as_slice()),
         _ => None,
@@ -129,6 +142,14 @@ pub fn port_data(link: &LinkMessage) -> &[InfoBondPort] {
         _ => None,
     });
     data.unwrap_or_default()
+}
+
+/// Ends the line of an attribute that the kernel does not show.
+const UNKNOWN: &str = ", but this kernel does not know it";
+
+/// Whether a line of [`differences`] says that the kernel does not know the option.
+pub fn is_unknown(difference: &str) -> bool {
+    difference.ends_with(UNKNOWN)
 }
 
 /// One line for each attribute that does not stand in `got` as asked. Kernels take attributes they do not know
@@ -147,7 +168,7 @@ pub fn differences(asked: &[Asked], got: &[impl Nla], name_of: impl Fn(u32) -> S
                 }
             }
             None if row.wire == Wire::Port => out.push(format!("{word} asked {wanted}, is none")),
-            None => out.push(format!("{word} asked {wanted}, but this kernel does not know it")),
+            None => out.push(format!("{word} asked {wanted}{UNKNOWN}")),
         }
     }
     out
@@ -183,7 +204,7 @@ fn nested(items: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 }
 
 /// What a kernel sent, in words.
-pub(crate) fn shown(wire: Wire, bytes: &[u8], name_of: impl Fn(u32) -> String) -> String {
+pub fn shown(wire: Wire, bytes: &[u8], name_of: impl Fn(u32) -> String) -> String {
     let value = match (wire, bytes) {
         (Wire::Flag | Wire::U8 | Wire::Word8(_), [one]) => Value::Number((*one).into()),
         (Wire::U16, [one, two]) => Value::Number(u16::from_ne_bytes([*one, *two]).into()),

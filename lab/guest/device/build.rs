@@ -1,7 +1,9 @@
 //! Operations that make, change and take away links and what hangs on them.
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, bond, bridge, configure, links, nat, nic, ready, switch, tc, verify, vf};
+use crate::device::{
+    addresses, bond, bridge, configure, links, nat, nic, ready, request, switch, tc, verify, vf,
+};
 use crate::pod::{dhcp, plugin};
 use crate::syscall::netns::Namespace;
 use bondlab_core::plan::op::Op;
@@ -23,6 +25,7 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::SetBond { device, change, read_back: false } => {
             ready::taken(|| bond::change(bed, device, change)).await
         }
+        Op::Request(request) => request::perform(bed, request).await,
         Op::SwitchPort(port) => switch::set(bed, port).await,
         Op::AdoptVf { link, of, index, is_addressed } => {
             nic::adopt_vf(bed, link, of, *index, *is_addressed).await

@@ -74,16 +74,24 @@ fn exchange(name: &IfName, cmd: u32, data: u32) -> io::Result<u32> {
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
+const ETHTOOL_SFEATURES: u32 = 0x3b;
 const ETH_SS_FEATURES: u32 = 4;
 const ETH_GSTRING_LEN: usize = 32;
 /// Far more than there are.
 const FEATURES_MAX: usize = 1024;
 
-/// Features that are on and could be off, by name: all but those that `ethtool -k` shows as `[fixed]`.
-///
-/// # Errors
-/// The kernel's refusal.
-pub fn features(name: &IfName) -> io::Result<Vec<String>> {
+/// One feature of a device.
+struct Feature {
+    name: String,
+    /// Its place among all, in bits.
+    bit: usize,
+    is_on: bool,
+    /// Whether the device could have it, and whether nobody may change it: without the one or with the other it is `[fixed]`.
+    is_available: bool,
+    never_changes: bool,
+}
+
+fn all_features(name: &IfName) -> io::Result<Vec<Feature>> {
     // struct ethtool_sset_info: cmd, reserved, a mask of 64 bits, one number.
     let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
     call(name, &mut info)?;
@@ -101,18 +109,87 @@ pub fn features(name: &IfName) -> io::Result<Vec<String>> {
     bits[..2].copy_from_slice(&[ETHTOOL_GFEATURES, u32::try_from(blocks).unwrap_or(0)]);
     call(name, &mut bits)?;
     let bytes: Vec<u8> = strings[3..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let texts = bytes.chunks(ETH_GSTRING_LEN).enumerate();
     // A bit that this kernel has no name for any more has an empty one.
-    let texts = texts.filter(|(_, bytes)| bytes[0] != 0);
-    let on = texts.filter(|(bit, _)| {
-        let block = &bits[2 + bit / 32 * 4..];
-        block[0] & block[2] & !block[3] & 1 << (bit % 32) != 0
-    });
+    let texts = bytes.chunks(ETH_GSTRING_LEN).enumerate().filter(|(_, bytes)| bytes[0] != 0);
     let text = |bytes: &[u8]| {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         String::from_utf8_lossy(&bytes[..end]).into_owned()
     };
-    Ok(on.map(|(_, bytes)| text(bytes)).collect())
+    let feature = |(bit, bytes): (usize, &[u8])| {
+        let block = &bits[2 + bit / 32 * 4..];
+        let has = |word: usize| block[word] & 1 << (bit % 32) != 0;
+        Feature { name: text(bytes), bit, is_on: has(2), is_available: has(0), never_changes: has(3) }
+    };
+    Ok(texts.map(feature).collect())
+}
+
+/// Features that are on and could be off, by name: all but those that `ethtool -k` shows as `[fixed]`.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn features(name: &IfName) -> io::Result<Vec<String>> {
+    let all = all_features(name)?.into_iter();
+    let on = all.filter(|feature| feature.is_on && feature.is_available && !feature.never_changes);
+    Ok(on.map(|feature| feature.name).collect())
+}
+
+/// A feature as `ethtool -k` shows it; none where this kernel has none of that name.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn feature(name: &IfName, feature: &str) -> io::Result<Option<String>> {
+    let found = all_features(name)?.into_iter().find(|one| one.name == feature);
+    Ok(found.map(|one| {
+        let fixed = if one.is_available && !one.never_changes { "" } else { " [fixed]" };
+        format!("{}{fixed}", if one.is_on { "on" } else { "off" })
+    }))
+}
+
+/// Switches features as `ethtool -K` does, all in one request, and reads them back.
+///
+/// # Errors
+/// The kernel's refusal, a name that it does not know, or the device stays as it was.
+pub fn set_features(bed: &Testbed, device: &DeviceRef, asked: &[(String, bool)]) -> Result<(), OpError> {
+    let words: Vec<String> =
+        asked.iter().map(|(name, on)| format!("{name} {}", if *on { "on" } else { "off" })).collect();
+    let what = format!("switch {} of {device}", words.join(", "));
+    let entered = bed.namespaces.enter(&device.ns, || switch_features(&device.name, asked));
+    match entered.map_err(|error| netns_error(&what, &error))? {
+        Ok(wrong) if wrong.is_empty() => Ok(()),
+        Ok(wrong) => Err(OpError { what, errno: None, text: Some(wrong.join("; ")) }),
+        Err(error) => {
+            let errno = error.raw_os_error().map(crate::syscall::rtnl::errno_name);
+            Err(OpError { what, errno, text: None })
+        }
+    }
+}
+
+/// What is not as asked afterwards.
+fn switch_features(name: &IfName, asked: &[(String, bool)]) -> io::Result<Vec<String>> {
+    let known = all_features(name)?;
+    let blocks = known.iter().map(|feature| feature.bit / 32 + 1).max().unwrap_or(0);
+    // struct ethtool_sfeatures: cmd, size, and blocks of valid, requested.
+    let mut words = vec![0; 2 + blocks * 2];
+    words[..2].copy_from_slice(&[ETHTOOL_SFEATURES, u32::try_from(blocks).unwrap_or(0)]);
+    let mut wrong = Vec::new();
+    for (word, on) in asked {
+        match known.iter().find(|feature| feature.name == *word) {
+            Some(feature) => {
+                let (block, bit) = (2 + feature.bit / 32 * 2, 1 << (feature.bit % 32));
+                words[block] |= bit;
+                words[block + 1] |= if *on { bit } else { 0 };
+            }
+            None => wrong.push(format!("this kernel has no feature {word}")),
+        }
+    }
+    if !wrong.is_empty() {
+        return Ok(wrong);
+    }
+    call(name, &mut words)?;
+    let now = all_features(name)?;
+    let is = |word: &str| now.iter().any(|feature| feature.name == word && feature.is_on);
+    let differs = asked.iter().filter(|(word, on)| is(word) != *on);
+    Ok(differs.map(|(word, on)| format!("{word} stays {}", if *on { "off" } else { "on" })).collect())
 }
 
 const ETHTOOL_SFEATURES: u32 = 0x3b;

@@ -45,6 +45,7 @@ pub async fn verify(bed: &Testbed, links: &[Link]) -> Result<(), OpError> {
     if differences.is_empty() {
         return Ok(());
     }
+    bed.is_unsupported.set(differences.iter().all(|text| bond::is_unknown(text)));
     Err(OpError { what: what.into(), errno: None, text: Some(differences.join("; ")) })
 }
 

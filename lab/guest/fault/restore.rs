@@ -23,6 +23,7 @@ fn changes(op: &Op) -> bool {
         op,
         Op::Flood { broken: None, .. }
             | Op::Wait { .. }
+            | Op::Show(_)
             | Op::Pause(_)
             | Op::Connect { .. }
             | Op::Capture(_)

@@ -43,6 +43,16 @@ pub async fn root(bed: &Testbed, device: &DeviceRef) -> Result<Option<QdiscState
     Ok(all.swap_remove(device).and_then(|state| state.qdiscs.into_iter().next()))
 }
 
+/// All queueing disciplines of a device; none where the device is gone.
+///
+/// # Errors
+/// No complete answer.
+pub async fn qdiscs(bed: &Testbed, device: &DeviceRef) -> Result<Vec<QdiscState>, OpError> {
+    let counted = count_namespace(&device.ns, bed.rtnl(&device.ns)?).await;
+    let mut all = counted.map_err(|error| error.during(format!("read the queues of {device}")))?;
+    Ok(all.swap_remove(device).map(|state| state.qdiscs).unwrap_or_default())
+}
+
 async fn count_namespace(ns: &NsName, rtnl: &Rtnl) -> Result<IndexMap<DeviceRef, DeviceState>, RtnlError> {
     let qdiscs = tc::dump(rtnl).await?;
     let links = rtnl.links().await?;

@@ -15,6 +15,7 @@ use crate::device::ethtool;
 use crate::device::links::LOOPBACK_IFINDEX;
 use crate::observe::states;
 use crate::syscall::rtnl::RtnlError;
+use bondlab_core::net::link_show::LACP_STATES;
 use bondlab_core::net::link_state::{LacpPort, LinkReport};
 use bondlab_core::net::name::{DeviceRef, IfName, NsName};
 use bondlab_core::plan::record::OpError;
@@ -44,18 +45,6 @@ const FLAGS: [(LinkFlags, &str); 13] = [
     (LinkFlags::Dormant, "DORMANT"),
     (LinkFlags::Echo, "ECHO"),
     (LinkFlags::Debug, "DEBUG"),
-];
-
-/// Bits of a port's LACP state, in their order (LACP_STATE_LACP_ACTIVITY and on, net/bond_3ad.h).
-const LACP_STATES: [&str; 8] = [
-    "activity",
-    "timeout",
-    "aggregation",
-    "synchronization",
-    "collecting",
-    "distributing",
-    "defaulted",
-    "expired",
 ];
 
 /// What is told of each link.
@@ -150,8 +139,7 @@ fn report(link: &LinkMessage, its_bond: Option<&[InfoBond]>) -> LinkReport {
         }
     }
     report.operstate = operstate.to_string();
-    report.flags =
-        FLAGS.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| (*word).into()).collect();
+    report.flags = flag_words(flags);
     let port = port(link).unwrap_or_default();
     report.failures = port.iter().find_map(|attribute| match attribute {
         InfoBondPort::LinkFailureCount(count) => Some(*count),
@@ -160,6 +148,11 @@ fn report(link: &LinkMessage, its_bond: Option<&[InfoBond]>) -> LinkReport {
     report.is_settled =
         has_caught_up(flags, operstate) && its_bond.is_none_or(|bond| is_noticed(flags, bond, port));
     report
+}
+
+/// Flags as `ip link` prints them.
+pub fn flag_words(flags: LinkFlags) -> Vec<String> {
+    FLAGS.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| (*word).into()).collect()
 }
 
 /// Whether the operational state says what flags and carrier say: linkwatch sets it some time later (RFC 2863).

@@ -438,6 +438,8 @@ mod tests {
             hooks: IndexMap::new(),
             links: IndexMap::new(),
             tables: Default::default(),
+            shown: Vec::new(),
+            attempts: Vec::new(),
             captured: BTreeMap::new(),
             waits: Vec::new(),
             pods: Vec::new(),

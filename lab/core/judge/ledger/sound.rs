@@ -20,6 +20,8 @@ enum Once<'r> {
     LeftOut(u16),
     Ended(u16, u32),
     Waited(u16, u32),
+    Shown(u16, u32),
+    Attempted(u16, u32),
     Pod(u16, u32),
     Sent(u16, u16),
     Seen(u16, u16),
@@ -63,6 +65,8 @@ fn due_once(record: &Record) -> Option<Once<'_>> {
         Record::TrialLeftOut { trial } => Once::LeftOut(*trial),
         Record::OpDone { trial, op } | Record::OpFailed { trial, op, .. } => Once::Ended(*trial, *op),
         Record::Waited { trial, op, .. } => Once::Waited(*trial, *op),
+        Record::Attempted { trial, op, .. } => Once::Attempted(*trial, *op),
+        Record::Shown { trial, op, .. } => Once::Shown(*trial, *op),
         Record::Pod { trial, op, .. } => Once::Pod(*trial, *op),
         Record::Sent { trial, flow, .. } => Once::Sent(*trial, *flow),
         Record::Seen { trial, flow, .. } => Once::Seen(*trial, *flow),
@@ -95,6 +99,8 @@ fn is_planned(plan: &Plan, record: &Record) -> Result<(), LedgerError> {
         Record::OpDone { op, .. }
         | Record::OpFailed { op, .. }
         | Record::Waited { op, .. }
+        | Record::Shown { op, .. }
+        | Record::Attempted { op, .. }
         | Record::Pod { op, .. } => Some(*op),
         _ => None,
     };
@@ -109,6 +115,9 @@ fn is_planned(plan: &Plan, record: &Record) -> Result<(), LedgerError> {
     match record {
         Record::Sent { flow, .. } | Record::Silence { flow, .. } if !is_sent(*flow) => {
             unknown(format!("flow {flow} in trial {number}, which does not send it"))
+        }
+        Record::Shown { op, .. } if !matches!(trial.ops.get(*op as usize), Some(Op::Show(_))) => {
+            unknown(format!("operation {op} of trial {number}, which shows nothing"))
         }
         Record::Captured { capture, .. } => {
             let is_asked = |op: &Op| matches!(op, Op::Capture(asked) if asked.name == *capture);

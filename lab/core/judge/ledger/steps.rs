@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use crate::judge::account::{PodAccount, Refusal, WaitAccount};
+use crate::judge::account::{AttemptAccount, PodAccount, Refusal, WaitAccount};
 use crate::judge::ledger::LedgerError;
 use crate::plan::op::Op;
 use crate::plan::record::{Record, Tables};
@@ -25,9 +25,12 @@ pub fn complete(ops: &[Op], trial: usize, records: &[&Record]) -> Result<Option<
     for record in records {
         match record {
             Record::OpDone { op, .. } if *op as usize == next => next += 1,
-            Record::OpFailed { op, error, .. } if *op as usize == next && next < ops.len() => {
+            Record::OpFailed { op, error, is_unsupported, .. }
+                if *op as usize == next && next < ops.len() =>
+            {
                 let devices = ops[next].devices().into_iter().cloned().collect();
-                return Ok(Some(Refusal { error: error.clone(), devices }));
+                let is_unsupported = *is_unsupported;
+                return Ok(Some(Refusal { error: error.clone(), devices, is_unsupported }));
             }
             Record::OpDone { op, .. } | Record::OpFailed { op, .. } => {
                 return absent(format!("operation {next}; {op} came instead"));
@@ -49,12 +52,14 @@ pub fn waits(
     for (number, op) in ops.iter().enumerate() {
         let Op::Wait { until, within_ms, .. } = op else { continue };
         let ended = records.iter().find_map(|record| match record {
-            Record::Waited { op, value, held, .. } if *op as usize == number => Some((*value, *held)),
+            Record::Waited { op, value, text, held, .. } if *op as usize == number => {
+                Some((*value, text.clone(), *held))
+            }
             _ => None,
         });
         match ended {
-            Some((value, held)) => {
-                waits.push(WaitAccount { until: until.clone(), within_ms: *within_ms, value, held });
+            Some((value, text, held)) => {
+                waits.push(WaitAccount { until: until.clone(), within_ms: *within_ms, value, text, held });
             }
             None if cut_short => {}
             None => {
@@ -63,6 +68,30 @@ pub fn waits(
         }
     }
     Ok(waits)
+}
+
+/// Every step that was to be refused has told how it ended.
+pub fn attempts(
+    ops: &[Op],
+    trial: usize,
+    records: &[&Record],
+    cut_short: bool,
+) -> Result<Vec<AttemptAccount>, LedgerError> {
+    let mut attempts = Vec::new();
+    for (number, op) in ops.iter().enumerate() {
+        let Op::Attempt { ops, refused } = op else { continue };
+        let what = ops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let ended = records.iter().find_map(|record| match record {
+            Record::Attempted { op, error, .. } if *op as usize == number => Some(error.clone()),
+            _ => None,
+        });
+        match ended {
+            Some(error) => attempts.push(AttemptAccount { what, wanted: refused.clone(), error }),
+            None if cut_short => {}
+            None => return Err(LedgerError::Absent { trial, what: format!("how it ended to {what}") }),
+        }
+    }
+    Ok(attempts)
 }
 
 /// Every step about a pod has told how it ended.

@@ -115,6 +115,8 @@ mod tests {
             hooks: Default::default(),
             links: LinkStates::from([("a:x".parse().unwrap(), link)]),
             tables: Tables::default(),
+            shown: Vec::new(),
+            attempts: Vec::new(),
             captured: Default::default(),
             waits: Vec::new(),
             pods: Vec::new(),
@@ -151,7 +153,7 @@ mod tests {
         let error = OpError { what: "make a device".into(), errno: None, text: None };
         let plan = plan();
         let mut order = Order::new(&plan);
-        order.note(&ended(1280, false, Some(Refusal { error, devices: Vec::new() })));
+        order.note(&ended(1280, false, Some(Refusal { error, devices: Vec::new(), is_unsupported: false })));
         assert_eq!(order.take_next(), Some(1));
     }
 }

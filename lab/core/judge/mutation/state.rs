@@ -10,6 +10,7 @@ use crate::topology::cni::{Attached, Delegate};
 use crate::topology::condition::{Bounds, Condition, State};
 use crate::topology::fault::Fault;
 use crate::topology::mutant::Mutant;
+use crate::topology::observation::Shown;
 use crate::topology::scenario::Step;
 use crate::topology::substitute::set_down;
 
@@ -131,6 +132,27 @@ pub(crate) fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Mutant> {
     let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
     ports.map(|(device, controller)| Mutant::Broken(Fault::Release { device, controller })).collect()
+}
+
+/// Nothing done; a device, its bond or its bridge made without options; the device or another port down.
+pub(crate) fn shown_otherwise(topology: &Topology, shown: &Shown, condition: &Condition) -> Vec<Mutant> {
+    let mut found = vec![Mutant::Undone];
+    let Some(device) = shown.device() else { return found };
+    if let Shown::Neighbour { .. } = shown {
+        found.push(Mutant::WithoutNeighbours(device.clone()));
+    }
+    let meant = links_of(topology).filter(|link| link.device == *device || link.has_port(device));
+    found.extend(meant.filter(|link| has_options(link)).map(|link| Mutant::Plain(link.device.clone())));
+    found.extend(releases(topology, device));
+    let mut broken: Vec<Mutant> = match shown {
+        Shown::Link { what, .. } if what == "mtu" => vec![mtu(topology, device, MTU_OTHER)],
+        _ => Vec::new(),
+    };
+    let ports = link_of(topology, device).map(|link| link.below()).unwrap_or_default();
+    let down = [vec![device.clone()], siblings(topology, device), ports].concat();
+    broken.extend(down.into_iter().map(|device| Mutant::Broken(Fault::Down { device })));
+    found.extend(broken.into_iter().map(|one| Mutant::Until(Box::new(one), opposite(condition))));
+    found
 }
 
 pub(crate) fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Mutant> {

@@ -15,7 +15,7 @@ pub(super) fn problems(matrix: &Matrix) -> String {
     let mut alike: IndexMap<(&str, &str, String), Vec<String>> = IndexMap::new();
     for cell in &matrix.cells {
         let Document { topology, kernel, outcome, .. } = &cell.document;
-        if !outcome.is_expected() && *outcome != Outcome::Skip {
+        if outcome.is_failure() {
             alike.entry((topology, outcome.word(), why(cell))).or_default().push(kernel.id.clone());
         }
     }

@@ -118,7 +118,7 @@ fn change_of_bond(
     BondChange::Bond { mode, options: Box::new(options) }
 }
 
-fn change_of_port(
+pub(crate) fn change_of_port(
     device: &DeviceRef,
     mode: Option<BondMode>,
     asked: &PortTable,

@@ -6,7 +6,7 @@ use crate::net::address::Cidr;
 use crate::net::ip_address;
 use crate::net::layer::Layer;
 use crate::net::route::Route;
-use crate::topology::check::Checker;
+use crate::topology::check::{Checker, shown};
 use crate::topology::condition::{Bounds, Condition, DEVICE_COUNTERS, QDISC_COUNTERS, Subject};
 use crate::topology::file::{At, ConditionTable};
 use crate::topology::scenario::Scenario;
@@ -46,7 +46,7 @@ const SEND_ERRNOS: [&str; 30] = [
 ];
 
 /// Errnos with which links, ports, addresses and disciplines are refused.
-const REFUSAL_ERRNOS: [&str; 22] = [
+pub(crate) const REFUSAL_ERRNOS: [&str; 23] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EBUSY",
@@ -62,6 +62,7 @@ const REFUSAL_ERRNOS: [&str; 22] = [
     "ENOMEM",
     "ENOPROTOOPT",
     "ENOSPC",
+    "ENOTEMPTY",
     "ENOTSUPP",
     "ENOTUNIQ",
     "ENXIO",
@@ -103,8 +104,14 @@ pub fn resolve_condition(
     let subject = resolve_subject(table, scenario, checker);
     let (bounds, subject) = (bounds?, subject?);
     let wrong = match (purpose, &subject) {
-        (Use::Wait, Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. }) => None,
-        (Use::Wait, _) => Some(("this cannot be waited for", "wait for a `state`, `mac` or `capture`")),
+        (
+            Use::Wait,
+            Subject::State { .. } | Subject::Mac { .. } | Subject::Captured { .. } | Subject::Shown { .. },
+        ) => None,
+        (Use::Wait, _) => Some((
+            "this cannot be waited for",
+            "wait for a `state`, `mac`, `capture`, or what is shown: `show`, `feature`, `neighbour`, ...",
+        )),
         (Use::Evidence, Subject::Refused { .. }) => {
             Some(("a refusal is no evidence", "what was refused cannot be under any explanation"))
         }
@@ -116,6 +123,10 @@ pub fn resolve_condition(
     }
     let name = table.value.name.clone().unwrap_or_else(|| match &subject {
         Subject::Refused { .. } => subject.to_string(),
+        Subject::Shown { shown, test } => {
+            let wanted = test.wanted().unwrap_or_else(|| bounds.to_string());
+            format!("{shown}: {wanted}")
+        }
         _ => format!("{subject}: {bounds}"),
     });
     let broken_by = broken_by(table, purpose, scenario, checker);
@@ -150,6 +161,7 @@ pub fn needs_step(table: &ConditionTable) -> bool {
         && table.address.is_none()
         && table.routes.is_none()
         && table.ip_address.is_none()
+        && !shown::is_shown(table)
 }
 
 fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<Bounds> {
@@ -159,6 +171,9 @@ fn resolve_bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Opti
             checker.problem(&bound.span, "a refusal has no number", "take the bound away");
         }
         return Some(Bounds { at_least: 1, at_most: Some(1) });
+    }
+    if let Some(bounds) = shown::bounds(table, checker) {
+        return bounds;
     }
     match (equals, at_least, at_most) {
         (Some(exactly), None, None) => Some(Bounds { at_least: exactly.value, at_most: Some(exactly.value) }),
@@ -242,6 +257,16 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("ip_address", table.ip_address.is_some()),
         ("refused", table.refused.is_some()),
         ("capture", table.capture.is_some()),
+        ("show", table.show.is_some()),
+        ("proc_bonding", table.proc_bonding.is_some()),
+        ("feature", table.feature.is_some()),
+        ("neighbour", table.neighbour.is_some()),
+        ("bridge_vlan", table.bridge_vlan.is_some()),
+        ("fdb", table.fdb.is_some()),
+        ("parent", table.parent.is_some()),
+        ("sysctl", table.sysctl.is_some()),
+        ("snmp", table.snmp.is_some()),
+        ("kernel_log", table.kernel_log.is_some()),
     ];
     keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
 }
@@ -266,6 +291,7 @@ fn resolve_subject(
             table.value.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
         }
         Some(Subject::Routes { are, .. }) => routes_readable(table, are.len(), checker),
+        Some(Subject::Shown { shown, test }) => shown::check(shown, test, table, checker),
         Some(Subject::IpAddrOutput { are, .. }) => shown_readable(table, are.len(), checker),
         Some(_) => {}
         None => unclear_subject(table, checker),
@@ -310,6 +336,10 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
             let device = table.qdisc.as_ref()?.value.clone();
             Subject::Clsact { device, counter: value(&table.counter)? }
         }
+        ["device", "show" | "proc_bonding" | "feature" | "neighbour" | "bridge_vlan" | "fdb"]
+        | ["ns", "sysctl" | "snmp"]
+        | ["qdisc", "counter", "parent"]
+        | ["kernel_log"] => Subject::Shown { shown: shown::shown(table)?, test: shown::test(table) },
         ["capture"] => Subject::Captured { capture: value(&table.capture)? },
         _ => return None,
     })
@@ -327,13 +357,13 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     } else if table.value.device.is_some() {
         (
             "it is not clear which number of the device is meant",
-            "with `device`, give one of: counter, state, mac, refused",
+            "with `device`, give one of: counter, state, mac, refused, show, proc_bonding, feature, neighbour, bridge_vlan, fdb",
         )
     } else {
         (
             "it is not clear which number is meant",
             "give `flow` with `field`, `errno` or `layer`; or `device` with `counter`, `state`, `mac` or \
-             `refused`; or `qdisc` with `counter`; or `capture`",
+             `refused`; or `qdisc` with `counter`; or `capture`; or `ns` with `sysctl` or `snmp`; or `kernel_log`",
         )
     };
     checker.problem(&table.span, message, hint);
@@ -420,7 +450,7 @@ pub fn flow_exists(name: &At<String>, scenario: &Scenario, checker: &mut Checker
     }
 }
 
-fn known_word(word: &At<String>, what: &str, known: &[&str], checker: &mut Checker<'_>) {
+pub(crate) fn known_word(word: &At<String>, what: &str, known: &[&str], checker: &mut Checker<'_>) {
     if !known.contains(&word.value.as_str()) {
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         checker.dangling(&word.span, what, &word.value, &known);

@@ -10,9 +10,9 @@ use crate::net::name::DeviceRef;
 use crate::net::nic::slot_of;
 use crate::topology::check::links::mtu_in_range;
 use crate::topology::check::{Checker, qdiscs};
-use crate::topology::fault::{Fault, Hook};
+use crate::topology::fault::{Fault, Hook, PartnerScript, PartnerSends};
 use crate::topology::file::{
-    At, BacklogFaultTable, FaultTables, FilterFaultTable, MtuFaultTable, TopologyFile,
+    At, BacklogFaultTable, FaultTables, FilterFaultTable, MtuFaultTable, PartnerFaultTable, TopologyFile,
 };
 use crate::topology::{Topology, substitute};
 
@@ -81,7 +81,7 @@ fn of_each_kind<'f>(
         found.push((name, stall(&table.device, topology, checker)));
     }
     for (name, table) in &tables.partner {
-        found.push((name, partner(&table.device, topology, checker)));
+        found.push((name, partner(table, topology, checker)));
     }
     for (name, table) in &tables.rcvbuf {
         checker.device(&table.device);
@@ -192,7 +192,18 @@ fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>)
     }
 }
 
-fn partner(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+fn partner(table: &PartnerFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+    let PartnerFaultTable { device, sends, in_sync, key, system } = table;
+    if *sends == Some(PartnerSends::Never) {
+        let said = [
+            in_sync.as_ref().map(|at| &at.span),
+            key.as_ref().map(|at| &at.span),
+            system.as_ref().map(|at| &at.span),
+        ];
+        for span in said.into_iter().flatten() {
+            checker.problem(span, "who never sends says nothing", "take it away, or `sends = \"never\"`");
+        }
+    }
     checker.device(device);
     let link = topology.links.get(&device.value)?;
     let is_its_bond = |link: &&Link| match &link.kind {
@@ -206,7 +217,13 @@ fn partner(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_
     let has_bond = topology.links.values().any(|link| is_its_bond(&link));
     match &link.kind {
         LinkKind::Veth { peer } if has_bond => {
-            Some(Fault::Partner { device: device.value.clone(), peer: peer.clone() })
+            let script = PartnerScript {
+                sends: sends.unwrap_or_default(),
+                in_sync: in_sync.as_ref().is_some_and(|at| at.value),
+                key: key.as_ref().map(|at| at.value),
+                system: system.as_ref().map(|at| at.value),
+            };
+            Some(Fault::Partner { device: device.value.clone(), peer: peer.clone(), script })
         }
         _ => {
             let message = format!("{} is no cable that is a port of an 802.3ad bond", device.value);

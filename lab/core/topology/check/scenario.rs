@@ -8,7 +8,7 @@ use crate::net::name::DeviceRef;
 use crate::net::probe::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
-use crate::topology::check::{Checker, bonds, captures, faults, join, mitigations, selectors};
+use crate::topology::check::{Checker, captures, faults, join, mitigations, requests, selectors};
 use crate::topology::file::{
     At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
 };
@@ -39,9 +39,18 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     }
     scenario.faults = faults::resolve(file, topology, checker);
     scenario.captures = captures::resolve(file, topology, checker);
+    requests::announce(file, checker);
     let steps = file.step.iter().enumerate();
     scenario.steps = steps
-        .filter_map(|(number, step)| resolve_step((number, step), file, topology, &scenario, checker))
+        .filter_map(|(number, step)| {
+            requests::belong(&step.value, checker);
+            let refused = requests::refused(&step.value, checker);
+            let step = resolve_step((number, step), file, topology, &scenario, checker)?;
+            Some(match refused {
+                Some(refused) => Step::Refused { step: Box::new(step), refused },
+                None => step,
+            })
+        })
         .collect();
     flooded_once(file.step.iter().filter_map(|step| step.value.flood.as_ref()), checker);
     scenario.expect =
@@ -224,8 +233,22 @@ fn resolve_break(
 
 /// Checks that a step says what it does, once.
 fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
-    let StepTable { inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set, .. } =
-        &step.value;
+    let StepTable {
+        inject,
+        clear,
+        flood,
+        wait,
+        pause_ms,
+        attach,
+        detach,
+        check,
+        reconcile,
+        set,
+        delete,
+        create,
+        of_ns,
+        ..
+    } = &step.value;
     let verbs = [
         inject.is_some(),
         clear.is_some(),
@@ -237,12 +260,15 @@ fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
         check.is_some(),
         reconcile.is_some(),
         set.is_some(),
+        delete.is_some(),
+        create.is_some(),
+        of_ns.is_some(),
     ];
     if verbs.iter().filter(|given| **given).count() == 1 {
         return Some(());
     }
     if !checker.lost.any_field(&step.span) {
-        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set";
+        let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set, delete, create, in";
         checker.problem(&step.span, "a step does exactly one thing", hint);
     }
     None
@@ -260,26 +286,10 @@ fn resolve_step(
     }
     one_verb(step, checker)?;
     let StepTable {
-        inject,
-        clear,
-        flood,
-        wait,
-        within_ms,
-        pause_ms,
-        attach,
-        detach,
-        check,
-        reconcile,
-        set,
-        ..
+        inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
     } = &step.value;
     if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
         checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
-    }
-    for span in [step.value.bond.as_ref().map(|at| &at.span), step.value.port.as_ref().map(|at| &at.span)] {
-        if let Some(span) = span.filter(|_| set.is_none()) {
-            checker.problem(span, "options without `set`", "name the device: set = \"node:bond0\"");
-        }
     }
     for fault in [inject, clear].into_iter().flatten() {
         fault_exists(fault, scenario, checker);
@@ -308,8 +318,8 @@ fn resolve_step(
         let found = selectors::again(file, topology, bond, checker)?;
         return Some(Step::Reconcile { bond: bond.value.clone(), found });
     }
-    if let Some(device) = set {
-        return bonds::resolve_step(device, step, topology, checker);
+    if requests::is_request(&step.value) {
+        return requests::resolve(step, file, topology, checker);
     }
     match (inject, clear, flood, pause_ms) {
         (Some(fault), ..) => Some(Step::Inject(fault.value.clone())),

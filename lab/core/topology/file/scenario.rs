@@ -2,18 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::net::address::{Cidr, MacSource};
+use crate::net::address::{Cidr, Mac, MacSource};
 use crate::net::frame_class::FrameClass;
-use crate::net::name::{DeviceRef, NsName, VlanId};
+use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
 use crate::net::offload::Offload;
+use crate::net::sysctl::{SysctlName, SysctlValue};
 use crate::net::version::KernelRanges;
 use crate::topology::cni::Tree;
 use crate::topology::condition::{FlowField, State};
-use crate::topology::fault::{FilterKind, Hook};
-use crate::topology::file::{At, BondOptionsTable, Named, PortTable, QdiscTable, in_file_order};
+use crate::topology::fault::{FilterKind, Hook, PartnerSends};
+use crate::topology::file::{
+    At, BondOptionsTable, Named, NeighbourTable, PortTable, QdiscTable, RouteTable, in_file_order,
+};
 use crate::topology::scenario::{CountsAt, Socket};
 
 /// A flow of numbered frames.
@@ -181,13 +185,22 @@ pub struct StallFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// The other end of the port's cable sends a LACPDU each second, as a partner that never comes into sync. It is the
-/// second one that the port believes: let three seconds pass.
+/// The other end of the port's cable is an LACP partner that does as it is told: unless you say otherwise it sends a LACPDU each
+/// second and never comes into sync. It is the second one that the port believes: let three seconds pass. When the fault is
+/// cleared it falls silent.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartnerFaultTable {
     /// Which port of an 802.3ad bond.
     pub device: At<DeviceRef>,
+    /// `fast`, `slow` or `never`; `fast` unless you say otherwise.
+    pub sends: Option<PartnerSends>,
+    /// Whether it comes into sync, collects and distributes; it does not unless you say so.
+    pub in_sync: Option<At<bool>>,
+    /// Its port's key; 1 unless you say otherwise. Ports whose partners have different keys are never in one aggregator.
+    pub key: Option<At<u16>>,
+    /// Its system; its device's address unless you say otherwise. Ports of one channel have partners of one system.
+    pub system: Option<At<Mac>>,
 }
 
 /// The socket that receives at this device has the smallest buffer there is, and nobody reads it until the fault is
@@ -266,6 +279,52 @@ pub struct StepTable {
     pub reconcile: Option<At<DeviceRef>>,
     /// Change options of a bond or of its port, as `ip link set` does: with `bond` or `port`. They are read back.
     pub set: Option<At<DeviceRef>>,
+    /// With `set`: set it up or down. All keys beside one `set` go into one RTM_NEWLINK message, but `features`, `add_address`
+    /// and `delete_address`, which are requests of their own.
+    pub up: Option<At<bool>>,
+    /// With `set`: another MTU, in bytes.
+    pub mtu: Option<At<u32>>,
+    /// With `set`: another Ethernet address, written out or another device's.
+    pub mac: Option<At<MacSource>>,
+    /// With `set`: another length of its queue, in packets.
+    pub txqueuelen: Option<At<u32>>,
+    /// With `set`: the bond or bridge that it becomes a port of, or `none`. Nothing else is done to the device before.
+    pub controller: Option<At<String>>,
+    /// With `set`: another name. Steps and conditions after it use the new one.
+    pub name: Option<At<IfName>>,
+    /// With `set`: another namespace.
+    pub ns: Option<At<NsName>>,
+    /// With `set`: features by the names that `ethtool -k` has for them: `{ tx-vlan-hw-insert = false }`.
+    pub features: Option<At<IndexMap<String, bool>>>,
+    /// With `set`: another address.
+    pub add_address: Option<At<Cidr>>,
+    /// With `set`: an address less.
+    pub delete_address: Option<At<Cidr>>,
+    /// Delete this device, and with it what stands on it.
+    pub delete: Option<At<DeviceRef>>,
+    /// Make this device as it is described: one that has `later = true`, or that a step has deleted. Ports join by steps of
+    /// their own.
+    pub create: Option<At<DeviceRef>>,
+    /// Change something of this namespace: with `sysctl`, `add_route`, `delete_route`, `add_neighbour` or `delete_neighbour`.
+    #[serde(rename = "in")]
+    pub of_ns: Option<At<NsName>>,
+    /// With `in`: settings, by the name that `sysctl` has for them.
+    pub sysctl: Option<At<IndexMap<SysctlName, SysctlValue>>>,
+    /// With `in`: another route.
+    pub add_route: Option<At<RouteTable>>,
+    /// With `in`: a route less.
+    pub delete_route: Option<At<RouteTable>>,
+    /// With `in`: another permanent neighbour.
+    pub add_neighbour: Option<At<NeighbourTable>>,
+    /// With `in`: a neighbour less.
+    pub delete_neighbour: Option<At<NeighbourTable>>,
+    /// The kernel must refuse this step, with this errno. It is a check, and the next step is done all the same. A step that
+    /// is refused without this ends the run.
+    pub refused: Option<At<String>>,
+    /// With `refused`: what the kernel says besides (extended acknowledgement); `*` stands for anything.
+    pub extack: Option<At<String>>,
+    /// With `refused`: only on these kernels; on all others the step must be carried out.
+    pub when: Option<At<KernelRanges>>,
     /// With `set`: options of the bond.
     pub bond: Option<At<BondOptionsTable>>,
     /// With `set`: options of the port.
@@ -320,7 +379,7 @@ pub struct ConditionTable {
     /// With `layer`: the kernel's drop reason, without `SKB_DROP_REASON_`: `QDISC_DROP`. On kernels before 5.17, which have
     /// none, the condition is not applicable.
     pub reason: Option<At<String>>,
-    /// Look at this device: with `counter`, `state`, `mac` or `refused`.
+    /// Look at this device: with `counter`, `state`, `mac`, `refused`, `show`, `proc_bonding`, `feature`, `neighbour`, `bridge_vlan` or `fdb`.
     pub device: Option<At<DeviceRef>>,
     /// Look at the root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
@@ -330,7 +389,7 @@ pub struct ConditionTable {
     pub counter: Option<At<String>>,
     /// Whether the device has this address, with prefix length, after the last step: 1 or 0.
     pub address: Option<At<Cidr>>,
-    /// Look at this namespace: with `routes` or `ip_address`.
+    /// Look at this namespace: with `routes`, `ip_address`, `sysctl` or `snmp`.
     pub ns: Option<At<NsName>>,
     /// Whether the namespace has exactly these IPv4 routes after the last step: 1 or 0. Lines as `ip route list` prints
     /// them; destination, next hop and device are compared.
@@ -353,6 +412,39 @@ pub struct ConditionTable {
     /// Only on these kernels: `6.11..`, `..6.10`, `6.12..6.18`, or several with commas; both ends included, a series with all
     /// it has. On others the condition is not applicable, and must not hold: where it does, the boundary is elsewhere.
     pub when: Option<At<KernelRanges>>,
+    /// With `device`: what `ip -s -s -d link` shows of it, by the word it has for it: `operstate`, `miimon`,
+    /// `ad_partner_oper_port_state`. All words are listed in the reference.
+    pub show: Option<At<String>>,
+    /// With `device`, a bond or a port of one: a line of /proc/net/bonding. `MII Status`, or below a heading
+    /// `details partner lacp pdu/port state`.
+    pub proc_bonding: Option<At<String>>,
+    /// With `device`: a feature by the name that `ethtool -k` has for it: `on`, `off`, `on [fixed]`, `off [fixed]`.
+    pub feature: Option<At<String>>,
+    /// With `device`: the state of this neighbour (`ip neighbour`), `none` where there is none.
+    pub neighbour: Option<At<IpAddr>>,
+    /// With `device`, a bridge or its port: `member`, `pvid`, `untagged` of this VLAN (`bridge vlan`), `none` where it is not in it.
+    pub bridge_vlan: Option<At<VlanId>>,
+    /// With `device`, a bridge port: what `bridge fdb` shows of this address, `none` where it does not know it.
+    pub fdb: Option<At<MacSource>>,
+    /// With `qdisc` and `counter`: not the root but what hangs at this parent, `1:2`. As `tc -s qdisc` shows it, no difference.
+    pub parent: Option<At<String>>,
+    /// With `ns`: a setting of the namespace.
+    pub sysctl: Option<At<SysctlName>>,
+    /// With `ns`: an SNMP counter as `nstat` names it, `IpOutDiscards`, as a difference over the trial.
+    pub snmp: Option<At<String>>,
+    /// How many lines of the kernel's log, of any level, hold this since the trial began; `*` stands for anything. Lines that
+    /// the kernel prints once are printed in each trial.
+    pub kernel_log: Option<At<String>>,
+    /// With `kernel_log`: there must be no such line.
+    pub forbid: Option<At<bool>>,
+    /// What is shown is exactly this.
+    pub is: Option<At<String>>,
+    /// What is shown is anything but this.
+    pub is_not: Option<At<String>>,
+    /// This word is among those that are shown.
+    pub has: Option<At<String>>,
+    /// This word is not among them.
+    pub lacks: Option<At<String>>,
     /// Look at what this capture counted. A bound that only just holds will not hold in each run.
     pub capture: Option<At<String>>,
     /// Exactly this.

@@ -56,6 +56,11 @@ impl<'i> Document<'i> {
         self.0.get_ref()
     }
 
+    /// All of it, to be changed.
+    pub fn root_mut(&mut self) -> &mut DeTable<'i> {
+        self.0.get_mut()
+    }
+
     /// Reads the document as a topology file.
     ///
     /// serde tells the span of a mistake and nothing else, and spans are not unique: an array of tables has that of

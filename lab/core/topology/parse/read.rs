@@ -15,6 +15,7 @@ use crate::topology::file::TopologyFile;
 use crate::topology::parse::diagnostic::Diagnostic;
 use crate::topology::parse::document::{Document, NOWHERE, Part, Place, Refusal};
 use crate::topology::parse::explain::{Explanation, explain};
+use crate::topology::parse::parameters::{self, Setting};
 use crate::topology::parse::syntax;
 
 /// Mistakes of one file that are told; a file with more is not a topology.
@@ -31,6 +32,10 @@ pub struct Read {
     pub problems: Vec<Diagnostic>,
     /// What was mended.
     pub lost: Lost,
+    /// How many variants the file has.
+    pub variants: usize,
+    /// What tells this one's name from the others'.
+    pub name_suffix: String,
 }
 
 /// What is not in the file that was read, though it is in the text: an absence that is no mistake of its own.
@@ -108,20 +113,34 @@ pub fn is_lost_name(name: &str) -> bool {
     name.starts_with(LOST_NAME)
 }
 
-/// Reads a topology file as far as it can be read.
-pub fn read(text: &str) -> Read {
-    let (document, errors) = Document::parse(text);
+/// Reads one variant of a topology file as far as it can be read.
+pub fn read(text: &str, set: &[Setting], variant: usize) -> Read {
+    let (mut document, errors) = Document::parse(text);
     let mut syntax = syntax::judge(text, &errors);
     plain::problems(document.root(), &mut syntax.problems);
     let mut lost = Lost::default();
     lost.names.extend(syntax.lost_names);
     if !syntax.can_go_on {
-        return Read { file: None, problems: syntax.problems, lost };
+        return Read { file: None, problems: syntax.problems, lost, variants: 1, name_suffix: String::new() };
     }
-    let mut reader = Reader { document, problems: syntax.problems, lost, renamed: 0 };
+    let parameters = parameters::take(&mut document, set, &mut syntax.problems);
+    parameters.put(&mut document, variant, &mut syntax.problems);
+    let read = read_document(document, text, syntax.problems, lost);
+    Read { variants: parameters.variants(), name_suffix: parameters.name_suffix(variant), ..read }
+}
+
+fn read_document(document: Document<'_>, text: &str, problems: Vec<Diagnostic>, lost: Lost) -> Read {
+    let done = |file, reader: Reader<'_>| Read {
+        file,
+        problems: reader.problems,
+        lost: reader.lost,
+        variants: 1,
+        name_suffix: String::new(),
+    };
+    let mut reader = Reader { document, problems, lost, renamed: 0 };
     for _ in 0..MISTAKES_MAX {
         match reader.document.read() {
-            Ok(file) => return Read { file: Some(file), problems: reader.problems, lost: reader.lost },
+            Ok(file) => return done(Some(file), reader),
             Err(refusal) if reader.mend(&refusal) => {}
             Err(_) => break,
         }
@@ -133,7 +152,7 @@ pub fn read(text: &str) -> Read {
             hint: "mend these first".into(),
         });
     }
-    Read { file: None, problems: reader.problems, lost: reader.lost }
+    done(None, reader)
 }
 
 struct Reader<'i> {

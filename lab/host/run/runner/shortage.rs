@@ -43,7 +43,7 @@ mod tests {
 
     fn failed(errno: Option<&str>, text: Option<&str>) -> Record {
         let error = OpError { what: "bind".into(), errno: errno.map(Into::into), text: text.map(Into::into) };
-        Record::OpFailed { trial: 0, op: 0, error }
+        Record::OpFailed { trial: 0, op: 0, error, is_unsupported: false }
     }
 
     #[rstest::rstest]
