@@ -57,8 +57,10 @@ const NESTED: u16 = 1 << 15;
 /// The kernel's refusal, or what is read back is not as asked.
 pub async fn configure(bed: &Testbed, link: &Link) -> Result<(), OpError> {
     let device = &link.device;
-    for (name, on) in &link.extras.features {
-        ethtool::set_feature(bed, device, name.as_str(), *on)?;
+    let features: Vec<(String, bool)> =
+        link.extras.features.iter().map(|(name, on)| (name.to_string(), *on)).collect();
+    if !features.is_empty() {
+        ethtool::set_features(bed, device, &features)?;
     }
     let namespace = bed.namespaces.get(&device.ns).map_err(|error| netns_error("use a namespace", &error))?;
     for sysctl in &link.extras.sysctls {

@@ -192,59 +192,12 @@ fn switch_features(name: &IfName, asked: &[(String, bool)]) -> io::Result<Vec<St
     Ok(differs.map(|(word, on)| format!("{word} stays {}", if *on { "off" } else { "on" })).collect())
 }
 
-const ETHTOOL_SFEATURES: u32 = 0x3b;
 const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
 const ETHTOOL_SLINKSETTINGS: u32 = 0x4d;
 /// `struct ethtool_link_settings` without its masks, in words.
 const LINK_SETTINGS_WORDS: usize = 12;
 /// A kernel has three masks, of 127 words at the most (`link_mode_masks_nwords` is a signed byte).
 const MASK_WORDS_MAX: usize = 3 * 127;
-
-/// Switches a feature of a device by the kernel's name, as `ethtool -K` does.
-///
-/// # Errors
-/// This kernel has none of that name, refuses it, or the device stays as it was.
-pub fn set_feature(bed: &Testbed, device: &DeviceRef, feature: &str, on: bool) -> Result<(), OpError> {
-    let what = format!("switch {feature} of {device} {}", if on { "on" } else { "off" });
-    let entered = bed.namespaces.enter(&device.ns, || switch_feature(&device.name, feature, on));
-    let switched = entered.map_err(|error| netns_error(&what, &error))?;
-    match switched {
-        Ok(None) => Ok(()),
-        Ok(Some(why)) => Err(OpError { what, errno: None, text: Some(why) }),
-        Err(error) => {
-            let errno = error.raw_os_error().map(crate::syscall::rtnl::errno_name);
-            Err(OpError { what, errno, text: None })
-        }
-    }
-}
-
-/// Returns why it is not so afterwards, if it is not.
-fn switch_feature(name: &IfName, feature: &str, on: bool) -> io::Result<Option<String>> {
-    let names = feature_names(name)?;
-    let Some(bit) = names.iter().position(|known| known == feature) else {
-        return Ok(Some("this kernel has no feature of that name; `ethtool -k` shows those it has".into()));
-    };
-    let (block, mask) = (bit / 32, 1_u32 << (bit % 32));
-    let blocks = names.len().div_ceil(32);
-    // struct ethtool_sfeatures: cmd, size, and blocks of valid, requested.
-    let mut request = vec![0; 2 + blocks * 2];
-    request[..2].copy_from_slice(&[ETHTOOL_SFEATURES, u32::try_from(blocks).unwrap_or(0)]);
-    request[2 + block * 2] = mask;
-    request[2 + block * 2 + 1] = if on { mask } else { 0 };
-    call(name, &mut request)?;
-    // struct ethtool_gfeatures: cmd, size, and blocks of available, requested, active, never_changed.
-    let mut bits = vec![0; 2 + blocks * 4];
-    bits[..2].copy_from_slice(&[ETHTOOL_GFEATURES, u32::try_from(blocks).unwrap_or(0)]);
-    call(name, &mut bits)?;
-    let got = &bits[2 + block * 4..];
-    let is_on = got[2] & mask != 0;
-    let why = if got[0] & mask == 0 || got[3] & mask != 0 {
-        "the device does not let it be changed (fixed)"
-    } else {
-        "it was requested and is not so: another feature or a device below holds it"
-    };
-    Ok((is_on != on).then(|| why.into()))
-}
 
 /// Sets the speed of a device in Mbit/s, and reads it back.
 ///
@@ -293,25 +246,6 @@ fn set_mask_words(settings: &mut [u32], words: u8) {
     let mut bytes = settings[3].to_ne_bytes();
     bytes[3] = words;
     settings[3] = u32::from_ne_bytes(bytes);
-}
-
-/// Names of all features, by bit.
-fn feature_names(name: &IfName) -> io::Result<Vec<String>> {
-    let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_FEATURES, 0, 0];
-    call(name, &mut info)?;
-    let count = usize::try_from(info[4]).unwrap_or(usize::MAX);
-    if count > FEATURES_MAX {
-        return Err(io::Error::other("the kernel has more features than there can be"));
-    }
-    let mut strings = vec![0; 3 + count * ETH_GSTRING_LEN / 4];
-    strings[..3].copy_from_slice(&[ETHTOOL_GSTRINGS, ETH_SS_FEATURES, info[4]]);
-    call(name, &mut strings)?;
-    let bytes: Vec<u8> = strings[3..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let text = |bytes: &[u8]| {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
-    };
-    Ok(bytes.chunks(ETH_GSTRING_LEN).map(text).collect())
 }
 
 /// A command whose structure the kernel reads and writes: `words` is as long as its head says.

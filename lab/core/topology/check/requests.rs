@@ -5,12 +5,12 @@ use std::ops::Range;
 use crate::net::link::LinkKind;
 use crate::net::mode::BondMode;
 use crate::net::name::{DeviceRef, IfName, NsName};
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::Route;
 use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{REFUSAL_ERRNOS, known_word};
-use crate::topology::check::{Checker, bonds};
-use crate::topology::file::{At, NeighbourTable, RouteTable, RouteTo, StepTable, TopologyFile};
+use crate::topology::check::{Checker, bonds, routes};
+use crate::topology::file::{At, RouteTable, RouteTo, StepTable, TopologyFile};
 use crate::topology::request::{ControllerRequest, LinkRequest, Refused, Request};
 use crate::topology::scenario::Step;
 
@@ -320,10 +320,7 @@ fn resolve_in(
         return Some(Step::Request(Request::Route { ns: of_ns(), route, is_added }));
     }
     let (table, is_added) = added(add_neighbour, delete_neighbour)?;
-    let NeighbourTable { to, dev, mac } = &table.value;
-    checker.device_in(&ns.value, dev);
-    checker.mac(mac);
-    let neighbour = Neighbour { to: to.value, dev: dev.value.clone(), mac: mac.value.clone() };
+    let neighbour = routes::neighbour(&ns.value, table, checker);
     Some(Step::Request(Request::Neighbour { ns: of_ns(), neighbour, is_added }))
 }
 
@@ -333,11 +330,15 @@ fn added<'t, T>(add: &'t Option<At<T>>, delete: &'t Option<At<T>>) -> Option<(&'
 }
 
 fn route(ns: &NsName, table: &At<RouteTable>, checker: &mut Checker<'_>) -> Route {
-    let RouteTable { to, via, dev } = &table.value;
+    let RouteTable { to, via, dev, .. } = &table.value;
     if let Some(dev) = dev {
         checker.device_in(ns, dev);
     }
-    if via.is_none() && dev.is_none() && !checker.lost.any_field(&table.span) {
+    if via.is_none()
+        && dev.is_none()
+        && routes::is_unicast(&table.value)
+        && !checker.lost.any_field(&table.span)
+    {
         let hint = "name the next hop or the device";
         checker.problem(&to.span, "a route without `via` and without `dev`", hint);
     }
@@ -345,7 +346,12 @@ fn route(ns: &NsName, table: &At<RouteTable>, checker: &mut Checker<'_>) -> Rout
         RouteTo::Default => None,
         RouteTo::Network(network) => Some(network),
     };
-    Route { to, via: via.as_ref().map(|via| via.value), dev: dev.as_ref().map(|dev| dev.value.clone()) }
+    Route {
+        to,
+        via: via.as_ref().map(|via| via.value),
+        dev: dev.as_ref().map(|dev| dev.value.clone()),
+        extras: routes::extras(&table.value, checker),
+    }
 }
 
 /// What makes a device that the topology describes as made later.
