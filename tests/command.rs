@@ -4,5 +4,7 @@ mod accept;
 mod cli;
 mod here;
 mod kernels;
+mod layouts;
 mod outside;
+mod own_kernels;
 mod shortage;

@@ -23,9 +23,12 @@ mod gallery;
 mod gallery_by_switch;
 #[path = "e2e/lab_run.rs"]
 mod lab_run;
+mod layouts;
 mod machine;
 #[path = "e2e/old_qemu.rs"]
 mod old_qemu;
+#[path = "e2e/own_kernels.rs"]
+mod own_kernels;
 #[path = "e2e/plugins.rs"]
 mod plugins;
 #[path = "e2e/report.rs"]
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     trials.extend(exec::trials());
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
+    trials.extend(own_kernels::trials());
     trials.extend(plugins::trials());
     trials.extend(stand_ins::trials());
     trials.extend(gallery_by_switch::trials());

@@ -68,7 +68,7 @@ pub struct BisectArgs {
 /// One kernel of the list: pinned, or to be pinned when it is its turn.
 #[derive(Debug, Clone)]
 enum Candidate {
-    Pinned(KernelPin),
+    Pinned(Box<KernelPin>),
     Archived(KernelVersion),
 }
 
@@ -173,7 +173,7 @@ fn between(pins: &Kernels, ends: &[(&KernelPin, bool)]) -> Result<Vec<Candidate>
     let (Some(first), Some(last)) = (places.first(), places.last()) else {
         return Err(Failure::usage("error: there is nothing between the kernels"));
     };
-    Ok(all[*first..=*last].iter().map(|pin| Candidate::Pinned((*pin).clone())).collect())
+    Ok(all[*first..=*last].iter().map(|pin| Candidate::Pinned(Box::new((*pin).clone()))).collect())
 }
 
 fn anchors(list: &[Candidate], ends: &[(&KernelPin, bool)]) -> Vec<Anchor> {
@@ -336,7 +336,7 @@ impl Oracle<'_> {
     /// The kernel, or why it is not to be had: an archive lists what it no longer serves.
     fn kernel(&self, candidate: &Candidate) -> Result<Kernel, Failure> {
         let pin = match candidate {
-            Candidate::Pinned(pin) => pin.clone(),
+            Candidate::Pinned(pin) => (**pin).clone(),
             Candidate::Archived(version) => self.pin(*version)?,
         };
         provision::kernel(&pin, &self.args.provision, &self.cache)

@@ -68,7 +68,10 @@ pub fn for_each_file(
 /// Skips to the content of `data.tar.*`; its full name and size.
 fn find_data(deb: &mut impl Read) -> Result<(String, u64), DebError> {
     let mut magic = [0; 8];
-    deb.read_exact(&mut magic)?;
+    match deb.read_exact(&mut magic) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(DebError::NotAr),
+        read => read?,
+    }
     if &magic != b"!<arch>\n" {
         return Err(DebError::NotAr);
     }
@@ -152,6 +155,7 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         assert!(matches!(files(b"!<nope>\n"), Err(DebError::NotAr)));
+        assert!(matches!(files(b"PK"), Err(DebError::NotAr)));
         assert!(matches!(files(&deb(&[member("debian-binary", b"2.0\n")])), Err(DebError::NoData)));
         assert!(matches!(files(&deb(&[member("data.tar.bz2", b"")])), Err(DebError::Unsupported(_))));
         let mut bad = deb(&[member("data.tar.xz", DATA)]);

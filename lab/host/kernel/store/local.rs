@@ -20,6 +20,7 @@ use crate::host::kernel::rpm::{self, RpmError};
 use crate::host::kernel::store::unpack::{Staged, finish, missing, place_in_modules};
 use crate::host::kernel::store::{Store, StoreError, is_complete, safe_release};
 use crate::host::kernel::vmlinux;
+use crate::net::clean;
 use crate::net::inner_path::{FileName, InnerPath};
 
 /// The largest package or image that is read. Fedora's kernel-modules has 100 MB.
@@ -121,6 +122,18 @@ pub enum Given {
     },
 }
 
+impl Given {
+    /// The name of its first file.
+    fn title(&self) -> String {
+        let first = match self {
+            Self::Deb(paths) | Self::Rpm(paths) => paths.first(),
+            Self::Image { vmlinuz, .. } => Some(vmlinuz),
+        };
+        let name = first.and_then(|path| path.file_name()).unwrap_or_default();
+        clean::line(&name.to_string_lossy()).into_owned()
+    }
+}
+
 impl From<&LocalSource> for Given {
     fn from(source: &LocalSource) -> Self {
         let paths = |files: &[LocalFile]| files.iter().map(|file| file.path.clone()).collect();
@@ -145,7 +158,7 @@ impl Store {
         on_event: &mut dyn FnMut(DownloadEvent),
     ) -> Result<KernelPin, StoreError> {
         let scratch = self.cache.scratch()?;
-        on_event(DownloadEvent::Unpacking { kernel: "the kernel" });
+        on_event(DownloadEvent::Unpacking { kernel: &given.title() });
         let (release, source) = self.make(given, &scratch)?;
         let pin = source.pin(release.clone(), release);
         let tree = self.tree(&pin);
