@@ -20,6 +20,7 @@ mod progress;
 mod provision;
 mod report;
 mod run;
+mod selftests;
 mod shell;
 mod substitutes;
 mod testbench;
@@ -67,7 +68,10 @@ enum Command {
     /// A shell of this host in a guest with another kernel, with a topology up
     #[command(after_help = shell::EXAMPLES)]
     Shell(shell::ShellArgs),
-    /// The pinned kernels: list, fetch, add, verify, prune
+    /// Run the kernel's own bonding selftests, unmodified, on pinned kernels
+    #[command(after_help = selftests::EXAMPLES)]
+    Selftests(selftests::SelftestsArgs),
+    /// The pinned kernels: list, fetch, add, remove, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
     /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with prose between them
@@ -144,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Exec(args) => exec::exec(&args),
         Command::Shell(args) => shell::shell(&args),
+        Command::Selftests(args) => selftests::run(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Import(args) => import::import(&args),
         Command::Report(args) => report::report(&args),

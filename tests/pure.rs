@@ -8,6 +8,7 @@ mod ledger;
 mod lowering;
 mod pods;
 mod run_options;
+mod selftests;
 mod streams;
 mod tidy;
 mod topology;

@@ -194,7 +194,18 @@ impl GuestArgs {
         Ok(exec::run(&bench.machine(&kernel), command)?)
     }
 
-    fn bench(&self, kernel: &Kernel) -> Result<Bench, Failure> {
+    /// The user's mirror.
+    pub fn mirror(&self) -> Option<&str> {
+        self.provision.mirror.as_deref()
+    }
+
+    /// How to get what is missing.
+    pub fn provision(&self) -> &ProvisionArgs {
+        &self.provision
+    }
+
+    /// What runs guests.
+    pub fn bench(&self, kernel: &Kernel) -> Result<Bench, Failure> {
         Bench::new(self.accel, self.cold, kernel, &self.provision, provision::cache()?)
     }
 

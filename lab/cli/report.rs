@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{Format, SNAPSHOTS, accepted};
-use crate::cli::{PinsArgs, ci, matrix, provision};
+use crate::cli::{PinsArgs, ci, matrix, provision, selftests};
 use clap::{Args, Subcommand, ValueEnum};
 use lab::host::file;
 use lab::host::file::TEXT_BYTES_MAX;
@@ -51,6 +51,20 @@ enum ReportCommand {
                             lab report failover results.json > docs/failover.md"
     )]
     Failover(FailoverArgs),
+    /// The kernel's own bonding selftests: what came of each script on each kernel, and why
+    #[command(after_help = "Example:\n  lab selftests --kernels quick --output selftests.json\n  \
+                            lab report selftests selftests.json > docs/selftests.md")]
+    Selftests(SelftestsArgs),
+}
+
+/// Arguments of `lab report selftests`.
+#[derive(Debug, Args)]
+struct SelftestsArgs {
+    /// Results of `lab selftests`
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+    #[command(flatten)]
+    pins: PinsArgs,
 }
 
 /// Arguments of `lab report failover`.
@@ -127,6 +141,7 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         ReportCommand::Causes(args) => catalogue(args, causes::render),
         ReportCommand::Delivery(args) => catalogue(args, delivery::render),
         ReportCommand::Failover(args) => failovers(args),
+        ReportCommand::Selftests(args) => selftests_page(args),
     }
 }
 
@@ -145,6 +160,17 @@ fn catalogue(args: &CausesArgs, render: fn(&[Cause], &[String]) -> String) -> Re
     let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
     let seen: Vec<String> = kernels.into_iter().filter(is_seen).collect();
     print!("{}", render(&found, &seen));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn selftests_page(args: &SelftestsArgs) -> Result<ExitCode, Failure> {
+    let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
+    let text = file::read_text(&args.path, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+    let results = selftests::parse(&args.path, &text)?;
+    let seen: BTreeSet<&str> = results.runs.iter().map(|run| run.kernel.as_str()).collect();
+    let kernels: Vec<String> =
+        pins.pins().map(KernelPin::name).filter(|name| seen.contains(name.as_str())).collect();
+    print!("{}", lab::report::selftests::page::page(&results, &kernels));
     Ok(ExitCode::SUCCESS)
 }
 

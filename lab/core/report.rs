@@ -19,6 +19,7 @@ pub mod matrix;
 pub mod merge;
 pub mod reference;
 pub mod rounds;
+pub mod selftests;
 pub mod shard;
 pub mod snapshot;
 pub mod terminal;

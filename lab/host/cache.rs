@@ -29,7 +29,8 @@ use crate::host::file::{At, FileError};
 use crate::net::inner_path::FileName;
 
 /// The directories of a cache.
-const PARTS: [&str; 7] = ["kernels", "modules", "images", "initramfs", "machines", LOCKS, SCRATCH];
+const PARTS: [&str; 8] =
+    ["kernels", "modules", "selftests", "images", "initramfs", "machines", LOCKS, SCRATCH];
 const LOCKS: &str = "locks";
 const SCRATCH: &str = "scratch";
 

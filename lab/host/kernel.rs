@@ -12,5 +12,6 @@ pub mod modules;
 pub mod netdevsim;
 pub mod pins;
 pub mod rpm;
+pub mod selftests;
 pub mod store;
 pub mod vmlinux;

@@ -10,9 +10,10 @@ use crate::host::cache::{Cache, CacheError};
 use crate::host::file::At;
 
 /// What is removed, in the order it is told: a directory of the cache, and what one entry of it is.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     (KERNELS, "kernel"),
     ("modules", "module built from source"),
+    ("selftests", "selftests of a kernel"),
     ("images", "kernel of your own"),
     ("initramfs", "initramfs"),
     ("machines", "saved machine"),

@@ -300,6 +300,11 @@ impl Kernels {
         self.pins.values().find(|other| other.id == pin.id && other.flavour == Flavour::Generic)
     }
 
+    /// What modules are built of: of which kernels the source is pinned.
+    pub fn modules(&self) -> impl Iterator<Item = &ModulePin> {
+        self.modules.iter()
+    }
+
     /// What a module for a kernel is built of, if that is pinned.
     pub fn module(&self, name: &str, of: &KernelPin) -> Option<&ModulePin> {
         let is_it = |pin: &&ModulePin| pin.name == name && pin.kernel == of.id && pin.flavour == of.flavour;

@@ -219,12 +219,16 @@ pub fn default_name(release: &str) -> String {
     }
 }
 
-/// Where a kernel belongs in the order of versions: by its release, which may tell only a series (`6.8.0-31-generic`).
-fn version(pin: &KernelPin) -> KernelVersion {
-    match Running::of("", &pin.release) {
-        Some(Running::Version(version)) => version,
-        Some(Running::Series(series)) => series.first(),
-        None => Series::new(0, 0).first(),
+impl KernelPin {
+    /// Where the kernel belongs in the order of versions: by its id, or by its release, which may tell only a series
+    /// (`6.8.0-31-generic`).
+    #[must_use]
+    pub fn version(&self) -> KernelVersion {
+        match Running::of(if self.local.is_some() { "" } else { &self.id }, &self.release) {
+            Some(Running::Version(version)) => version,
+            Some(Running::Series(series)) => series.first(),
+            None => Series::new(0, 0).first(),
+        }
     }
 }
 
@@ -248,7 +252,7 @@ impl Kernels {
             if self.is_name(&pin.id) {
                 return Err(inconsistent(format!("two kernels or sets are called {:?}", pin.id)));
             }
-            let place = Place::local(version(&pin), &pin.id);
+            let place = Place::local(pin.version(), &pin.id);
             self.pins.insert(place, pin);
         }
         self.pins.sort_unstable_keys();
@@ -307,7 +311,7 @@ mod tests {
 
     fn kernels(kernels: &[(&str, &str)], sets: &str) -> Result<Kernels, KernelsError> {
         let mut all = Kernels::built_in()?;
-        all.add_local(&format!("{sets}{}", text(kernels)), Path::new("/home/user"))?;
+        all.add_local(&format!("{sets}{}", text(kernels)), Path::new("/srv/bonds"))?;
         Ok(all)
     }
 
@@ -373,7 +377,7 @@ mod tests {
     fn paths_are_seen_from_the_folder_of_the_file() {
         let kernels = kernels(&SOME, "").unwrap();
         let Some(LocalSource::Deb(files)) = &kernels.local("talos").unwrap().local else { panic!() };
-        assert_eq!(files[0].path, Path::new("/home/user/talos.deb"));
+        assert_eq!(files[0].path, Path::new("/srv/bonds/talos.deb"));
     }
 
     #[test]
