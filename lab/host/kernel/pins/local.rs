@@ -300,13 +300,21 @@ mod tests {
         LocalFile { path: path.into(), size: 10, sha256: Sha256Hex::of(&Sha256::digest(path)) }
     }
 
+    /// The tables of kernels, as `lab kernels add` writes them.
+    fn tables(kernel: &[LocalKernel]) -> String {
+        #[derive(Serialize)]
+        struct Tables<'a> {
+            kernel: &'a [LocalKernel],
+        }
+        if kernel.is_empty() { String::new() } else { toml::to_string(&Tables { kernel }).unwrap() }
+    }
+
     fn text(kernels: &[(&str, &str)]) -> String {
         let entry = |(id, release): &(&str, &str)| {
             let source = LocalSource::Deb(vec![file(&format!("{id}.deb"))]);
-            let kernel = LocalKernel::new((*id).into(), (*release).into(), source);
-            format!("[[kernel]]\n{}", toml::to_string(&kernel).unwrap())
+            LocalKernel::new((*id).into(), (*release).into(), source)
         };
-        kernels.iter().map(entry).collect()
+        tables(&kernels.iter().map(entry).collect::<Vec<_>>())
     }
 
     fn kernels(kernels: &[(&str, &str)], sets: &str) -> Result<Kernels, KernelsError> {
@@ -368,8 +376,8 @@ mod tests {
     fn a_kernel_is_made_of_one_kind_of_thing() {
         let mut both = LocalKernel::new("a".into(), "6.8.0".into(), LocalSource::Deb(vec![file("a")]));
         both.rpm = vec![file("b")];
-        let text = format!("[[kernel]]\n{}", toml::to_string(&both).unwrap());
-        let error = Kernels::built_in().unwrap().add_local(&text, Path::new("/")).unwrap_err().to_string();
+        let error =
+            Kernels::built_in().unwrap().add_local(&tables(&[both]), Path::new("/")).unwrap_err().to_string();
         assert!(error.contains("of one of these only"), "{error}");
     }
 
