@@ -1,9 +1,70 @@
 //! bondlab: bonds, VLANs and VFs, broken on purpose, with an account of every frame.
 //!
-//! Reading order: the pure modules first, values in and values out; then what happens inside the kernel under test
-//! (`guest`); then what starts and judges it (`host`).
+//! The package `bondlab` is this library, `lab`, for the tests of other crates, and the command `lab`, which does the work.
+//! `docs/library.md` has the whole of it.
+//!
+//! # Topologies on pinned kernels
+//!
+//! ```no_run
+//! use lab::build::{Fault, Flow, Link};
+//! use lab::{Lab, Skip, Topology};
+//!
+//! #[test]
+//! fn a_full_queue_refuses() -> Result<(), Skip> {
+//!     let topology = Topology::builder("full-queue")
+//!         .link("node:p0", Link::veth("switch:p0").address("192.0.2.1/24"))
+//!         .link("switch:p0", Link::veth("node:p0").address("192.0.2.2/24"))
+//!         .fault("full", Fault::qdisc("node:p0", "pfifo").set("qdisc.limit", 0))
+//!         .flow("flood", Flow::new("node:p0", "switch:p0", 1000))
+//!         .inject("full")
+//!         .flood("flood")
+//!         .build()
+//!         .unwrap();
+//!     for lab in Lab::on_each("quick") {
+//!         let run = lab.run(&topology)?;
+//!         run.assert_expected();
+//!         run.flow("flood").assert_refused("ENOBUFS", 1000);
+//!         run.flow("flood").assert_lost_on("qdisc", "node:p0", 1000);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A test body inside of a kernel
+//!
+//! ```no_run
+//! #[lab::test(kernels = "quick", topology = "tests/bond.toml", ns = "node")]
+//! fn the_bond_has_carrier() {
+//!     assert_eq!(std::fs::read_to_string("/sys/class/net/bond0/carrier").unwrap(), "1\n");
+//! }
+//! ```
+//!
+//! # What is hidden
+//!
+//! The modules that are not documented here belong to the command and to the tests of this package. They change without notice.
 
+mod testing;
+
+pub use bondlab_macros::test;
+
+pub use testing::build;
+pub use testing::build::TopologyBuilder;
+pub use testing::flow::FlowAccount;
+pub use testing::folder::Folder;
+pub use testing::on::Lab;
+pub use testing::run::Run;
+pub use testing::skip::Skip;
+pub use testing::topology::{Topology, TopologyError};
+pub use testing::trial::Trial;
+
+#[doc(hidden)]
+pub use testing::guest_test as __guest_test;
+
+// Reading order: the pure modules first, values in and values out; then what happens inside the kernel under test (`guest`);
+// then what starts and judges it (`host`).
+#[doc(hidden)]
 pub use bondlab_core::{import, judge, net, plan, report, topology};
+#[doc(hidden)]
 pub use bondlab_guest as guest;
-
+#[doc(hidden)]
 pub mod host;

@@ -171,6 +171,8 @@ const PURPOSE: &str = "//! What it is for.\n";
 #[case("lab/guest/a.rs", "use lab::host::vm;", "`guest` names `host`")]
 #[case("lab/host/a.rs", "use crate::{plan::Plan, guest};", "`host` names `guest`")]
 #[case("lab/host/a.rs", "fn f() { super::guest::g() }", "`host` names `guest`")]
+#[case("lab/host/a.rs", "use crate::testing::on::Lab;", "`host` names `testing`")]
+#[case("lab/testing/a.rs", "use crate::guest::agent;", "`testing` names `guest`")]
 #[case("lab/core/net/a.rs", "use crate::topology::Topology;", "`net` names `topology`")]
 #[case("lab/core/topology/cni/a.rs", "use crate::{net::name, plan::op};", "`topology` names `plan`")]
 #[case("lab/core/plan.rs", "fn f() { crate::judge::g() }", "`plan` names `judge`")]

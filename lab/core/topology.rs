@@ -18,6 +18,7 @@ use std::net::IpAddr;
 
 use indexmap::IndexMap;
 
+pub use crate::topology::check::conditions::SEND_ERRNOS;
 pub use crate::topology::check::nearest;
 pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
 pub use crate::topology::parse::parameters::{Setting, SettingError};

@@ -12,7 +12,7 @@ use crate::topology::file::{At, ConditionTable};
 use crate::topology::scenario::Scenario;
 
 /// Errnos that a send may end with: those of sendmsg(2), connect(2), packet(7), udp(7), and what a driver may return.
-const SEND_ERRNOS: [&str; 30] = [
+pub const SEND_ERRNOS: [&str; 30] = [
     "EACCES",
     "EADDRNOTAVAIL",
     "EAFNOSUPPORT",
