@@ -132,9 +132,15 @@ impl Run {
     /// If not, with the account.
     #[track_caller]
     pub fn assert_expected(&self) {
-        if !self.is_expected() {
-            fail(&format!("{}: {}\n\n{}", self.document.topology, self.document.outcome, self.account()));
+        if let Some(failure) = self.failure() {
+            fail(&failure);
         }
+    }
+
+    /// What is not as expected, with the account.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let Document { topology, outcome, .. } = &self.document;
+        (!self.is_expected()).then(|| format!("{topology}: {outcome}\n\n{}", self.account()))
     }
 
     /// Why the kernel could not run the topology, if it could not.
