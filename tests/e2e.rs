@@ -24,6 +24,8 @@ mod gallery_by_switch;
 #[path = "e2e/lab_run.rs"]
 mod lab_run;
 mod layouts;
+#[path = "e2e/library.rs"]
+mod library;
 mod machine;
 #[path = "e2e/old_qemu.rs"]
 mod old_qemu;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     trials.extend(gallery::cells(topologies(), &pins, runs_all));
     trials.extend(exec::trials());
+    trials.extend(library::trials());
     trials.extend(report::trials());
     trials.extend(verdicts::trials());
     trials.extend(own_kernels::trials());

@@ -113,8 +113,7 @@ fn pure_is_ordered(file: &File) -> Vec<String> {
 
 /// The rooms, from the bottom up: each names only those before it. `guest` is beside `judge`: only the model and the plan
 /// are below it, so the agent does not know who judges it. `import` is named by the command line alone.
-const ROOMS: [&str; 9] =
-    ["net", "topology", "import", "plan", "judge", "report", "host", "testing", "cli"];
+const ROOMS: [&str; 9] = ["net", "topology", "import", "plan", "judge", "report", "host", "testing", "cli"];
 /// What the guest may name besides itself.
 const BELOW_GUEST: [&str; 3] = ["net", "topology", "plan"];
 
@@ -157,7 +156,9 @@ fn no_sleep(file: &File) -> Vec<String> {
 }
 
 fn no_printing(file: &File) -> Vec<String> {
-    let may = ["lab/main.rs", "lab/host/report", "lab/cli", "lab/testing/guest_test.rs"].iter().any(|start| file.path.starts_with(start));
+    let may = ["lab/main.rs", "lab/host/report", "lab/cli", "lab/testing/guest_test.rs"]
+        .iter()
+        .any(|start| file.path.starts_with(start));
     if may || !file.is_in("lab") {
         return Vec::new();
     }
