@@ -114,11 +114,18 @@ fn check(path: PathBuf) -> Result<PathBuf, CommandError> {
         return Err(CommandError::Dynamic(path));
     }
     let said = Command::new(&path).arg("--version").stdin(Stdio::null()).output().map_err(unreadable)?;
-    let found = clean::line(String::from_utf8_lossy(&said.stdout).trim_end()).into_owned();
-    if found != concat!("lab ", env!("CARGO_PKG_VERSION")) {
+    // `lab 0.1.0 (commit)`, and lines about kernels.
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let found = clean::line(said.lines().next().unwrap_or_default()).into_owned();
+    if !is_own_version(&found) {
         return Err(CommandError::Version { path, found });
     }
     Ok(path)
+}
+
+fn is_own_version(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some("lab") && words.next() == Some(env!("CARGO_PKG_VERSION"))
 }
 
 /// Whether an ELF program names a dynamic linker (PT_INTERP, elf(5)).
@@ -232,6 +239,14 @@ mod tests {
         assert!(has_interpreter(dynamic.path()).unwrap());
         let error = check(dynamic.path().to_owned()).unwrap_err().to_string();
         assert!(error.contains("needs a dynamic linker") && error.contains("hint: "), "{error}");
+    }
+
+    #[test]
+    fn a_command_of_another_version_is_refused() {
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(is_own_version(&format!("lab {version}")));
+        assert!(is_own_version(&format!("lab {version} (0123456789ab)")));
+        assert!(!is_own_version(&format!("lab {version}1")) && !is_own_version("lab") && !is_own_version(""));
     }
 
     #[test]

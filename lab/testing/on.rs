@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::host::kernel::pins::Kernels;
+use crate::host::kernel::pins::{Kernels, local_file};
 use crate::report::document::Document;
 use crate::testing::run::Run;
 use crate::testing::skip::Skip;
@@ -144,9 +144,10 @@ impl Lab {
     }
 }
 
-/// The names of the kernels that a user's words name.
+/// The names of the kernels that a user's words name, those of `kernels.local.toml` included.
 pub(crate) fn names(kernels: &str) -> Result<Vec<String>, String> {
-    let pinned = Kernels::built_in().map_err(|error| error.to_string())?;
+    let mut pinned = Kernels::built_in().map_err(|error| error.to_string())?;
+    local_file::load(&mut pinned).map_err(|error| error.to_string())?;
     let selected = pinned.select(kernels).map_err(|error| error.to_string())?;
     Ok(selected.iter().map(|pin| pin.name()).collect())
 }
