@@ -1,19 +1,22 @@
 //! A matrix as one HTML file: no network, no external script. All text in it is escaped by the template library.
 //!
-//! Everything is in the page as it is delivered; the script only searches, filters, and moves the focus. What several
-//! kernels did alike is in it once, so that a gallery on all kernels stays a file to send to somebody.
+//! Everything is in the page as it is delivered; the script searches, filters, shows one kernel's part, and moves the focus. What
+//! several kernels did alike is in it once, so that a gallery on all kernels stays a file to send to somebody.
 
 mod account;
 mod changes;
 mod controls;
+mod csp;
 mod flows;
 mod grid;
 mod numbers;
 mod places;
 mod runs;
+mod silences;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topology;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -42,17 +45,16 @@ const OUTCOMES: [Outcome; 9] = [
 pub fn render(matrix: &Matrix) -> String {
     let title = title(matrix);
     let topologies = topology::all(matrix);
+    let style = format!("{}{STYLE}", svg::STYLE);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Whatever got into the page, nothing is fetched and nothing is sent.
-                meta http-equiv="Content-Security-Policy"
-                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+                meta http-equiv="Content-Security-Policy" content=(csp::policy(&style, SCRIPT));
                 title { (title) }
-                style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(&style)) }
             }
             body {
                 a.jump href="#results" { "Skip to the results" }
@@ -61,6 +63,8 @@ pub fn render(matrix: &Matrix) -> String {
                 main #results tabindex="-1" {
                     (grid::section(matrix, &topologies))
                     @for one in &topologies { (topology::section(one)) }
+                    (silences::section(&topologies))
+                    (times::section(matrix))
                 }
                 footer { p { "Made by bondlab " (env!("CARGO_PKG_VERSION")) ". This file is complete: it fetches nothing." } }
                 script { (PreEscaped(SCRIPT)) }

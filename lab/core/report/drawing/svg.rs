@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::report::drawing::layout::{Edge, Layout, Node, clip, layout};
+use crate::report::drawing::layout::{Area, Edge, Layout, Node, clip, layout};
 use crate::report::drawing::structure::Structure;
 
 /// How classes of the picture look. The colours are variables of a page, with values for a file without one.
@@ -43,43 +43,65 @@ fn summary(structure: &Structure) -> String {
     format!("{links} links in the namespaces {namespaces}; {cables} of them are ends of cables")
 }
 
+/// Elements that look alike are in one group, and lines of a kind are one path: a page has hundreds of pictures.
 fn content(place: &Layout) -> Markup {
+    let lines = |is_cable: bool| -> String {
+        let of_kind = place.edges.iter().filter(|edge| matches!(edge, Edge::Cable(..)) == is_cable);
+        of_kind.map(|edge| line(edge, &place.nodes)).collect()
+    };
+    let later: (Vec<&Node>, Vec<&Node>) = place.nodes.iter().partition(|node| node.later);
     html! {
-        @for (name, area) in &place.namespaces {
-            rect.ns x=(area.x + 1) y=(area.y + 1) width=(area.w) height=(area.h) rx="6" {}
-            text.ns x=(area.x + 9) y=(area.y + 16) { (clip(name)) }
+        g.ns {
+            @for (name, area) in &place.namespaces {
+                (rect(*area))
+                text x=(area.x + 9) y=(area.y + 16) { (clip(name)) }
+            }
         }
-        @for edge in &place.edges { (line(edge, &place.nodes)) }
-        @for node in &place.nodes { (link(node)) }
+        @for (class, path) in [("below", lines(false)), ("cable", lines(true))] {
+            @if !path.is_empty() { path class=(class) d=(path) {} }
+        }
+        @for (class, nodes) in [("link", later.1), ("link later", later.0)] {
+            @if !nodes.is_empty() { g class=(class) { @for node in nodes { (rect(node.area)) } } }
+        }
+        @for (first, class) in ["name", "what", "address"].into_iter().enumerate() { (texts(place, first, class)) }
     }
 }
 
-fn line(edge: &Edge, nodes: &[Node]) -> Markup {
+fn rect(area: Area) -> Markup {
+    html! { rect x=(area.x + 1) y=(area.y + 1) width=(area.w) height=(area.h) rx="4" {} }
+}
+
+/// A line as part of a path.
+fn line(edge: &Edge, nodes: &[Node]) -> String {
     match edge {
         Edge::Below(upper, lower) => {
             let (upper, lower) = (nodes[*upper].area, nodes[*lower].area);
             let (x1, y1, x2, y2) = (upper.middle() + 1, upper.bottom() + 1, lower.middle() + 1, lower.y + 1);
             let bend = (y1 + y2) / 2;
-            html! { path.below d={ "M" (x1) " " (y1) "C" (x1) " " (bend) " " (x2) " " (bend) " " (x2) " " (y2) } {} }
+            if x1 == x2 {
+                format!("M{x1} {y1}V{y2}")
+            } else {
+                format!("M{x1} {y1}C{x1} {bend} {x2} {bend} {x2} {y2}")
+            }
         }
         Edge::Cable(one, other, y) => {
             let (one, other) = (nodes[*one].area, nodes[*other].area);
             let (x1, x2, y) = (one.middle() + 1, other.middle() + 1, y + 1);
-            html! {
-                path.cable d={ "M" (x1) " " (one.bottom() + 1) "V" (y) "H" (x2) "V" (other.bottom() + 1) } {}
-            }
+            format!("M{x1} {}V{y}H{x2}V{}", one.bottom() + 1, other.bottom() + 1)
         }
     }
 }
 
-fn link(node: &Node) -> Markup {
-    let area = node.area;
-    let class = if node.later { "link later" } else { "link" };
+/// The lines of text of all links that are of one class: the first, the second, or all after these.
+fn texts(place: &Layout, first: usize, class: &str) -> Markup {
+    let of_class = |number: usize| number.min(2) == first;
     html! {
-        rect class=(class) x=(area.x + 1) y=(area.y + 1) width=(area.w) height=(area.h) rx="4" {}
-        @for (number, text) in node.lines.iter().enumerate() {
-            text class=(["name", "what", "address"][number.min(2)])
-                x=(area.middle() + 1) y=(area.y + 14 * (number + 1) + 1) { (text) }
+        g class=(class) {
+            @for node in &place.nodes {
+                @for (number, text) in node.lines.iter().enumerate().filter(|(number, _)| of_class(*number)) {
+                    text x=(node.area.middle() + 1) y=(node.area.y + 14 * (number + 1) + 1) { (text) }
+                }
+            }
         }
     }
 }

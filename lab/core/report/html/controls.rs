@@ -20,6 +20,7 @@ pub fn search() -> Markup {
             label { input #changing type="checkbox"; " only where kernels differ" }
             button #theme type="button" { "Dark or light" }
             output #shown role="status" {}
+            p #absent role="alert" hidden { "This page has no place of that address." }
             p.keys { kbd { "/" } " search, arrow keys move in the grid, " kbd { "Enter" } " opens a cell" }
         }
     }

@@ -47,7 +47,7 @@ pub fn diagram(flow: &FlowDocument) -> Markup {
     html! {
         figure {
             figcaption { b { (flow.name) } ", " (flow.socket) " socket, " (flow.from) " to " (flow.to) }
-            svg.flow aria-label={ "Frames of " (flow.name) } viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) {
+            svg.flow viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) {
                 text.from x=(FROM_X - 18) y=(middle - 2) { (clip(&flow.from).chars().take(19).collect::<String>()) }
                 @for (row, note) in notes.iter().enumerate() {
                     text.from.soft x=(FROM_X - 18) y=(middle + 13 + 14 * row as u64) { (note) }

@@ -33,9 +33,53 @@
   verdict.addEventListener("change", filter);
   changing.addEventListener("change", filter);
 
-  // A link to a cell shows it whatever is filtered, and opens its account.
+  // Of a list such as "0-8 12": whether the number is one of these columns.
+  const has = (list, number) => list.split(" ").some((part) => {
+    const [first, last = first] = part.split("-").map(Number);
+    return first <= number && number <= last;
+  });
+  const kernels = [...document.querySelectorAll("#grid .kernel")].map((cell) => cell.textContent);
+  // An entry is the kernel, a colon and the time.
+  const kernelOf = (entry) => entry.textContent.slice(0, entry.textContent.lastIndexOf(": "));
+  const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+
+  // Shows what a section says of one kernel, or of all of them.
+  const choose = (section, kernel) => {
+    for (const part of section.querySelectorAll(".account [data-k]"))
+      part.hidden = kernel !== null && !has(part.dataset.k, kernels.indexOf(kernel));
+    section.querySelector(".chosen")?.remove();
+    if (kernel === null) return;
+    const bar = element("div", ""), label = element("label", "Shown: "), list = element("select", ""), all = element("button", "All kernels");
+    bar.className = "chosen";
+    for (const cell of section.querySelectorAll(".runs li")) {
+      const name = kernelOf(cell);
+      const option = element("option", name);
+      option.value = cell.id;
+      option.selected = name === kernel;
+      list.append(option);
+    }
+    list.addEventListener("change", () => { location.hash = list.value; });
+    all.type = "button";
+    all.addEventListener("click", () => {
+      choose(section, null);
+      section.querySelector("h2 a").focus();
+      history.replaceState(null, "", "#" + section.id);
+    });
+    label.append(list);
+    bar.append(label, all);
+    section.querySelector("h2").after(bar);
+  };
+
+  const place = () => {
+    const hash = location.hash.slice(1);
+    try { return decodeURIComponent(hash); } catch { return hash; }
+  };
+  // A link to a cell shows it whatever is filtered, and opens its account. Of an address that was shortened or is of another
+  // page, nothing is shown but that.
   const open = () => {
-    const target = byId(decodeURIComponent(location.hash.slice(1)));
+    const name = place();
+    const target = byId(name);
+    byId("absent").hidden = !name || target !== null;
     if (!target) return;
     const section = target.closest(".topology");
     if (section && section.hidden) {
@@ -43,15 +87,23 @@
       changing.checked = false;
       filter();
     }
-    if (target.tagName === "TR") {
-      const kernel = target.cells[0].textContent;
-      for (const account of section.querySelectorAll(".account"))
-        if (account.dataset.kernels.split(" ").includes(kernel)) account.open = true;
-      target.focus({ preventScroll: true });
+    if (!target.closest(".runs")) {
+      target.scrollIntoView();
+      return;
     }
+    const account = section.querySelector(".account");
+    if (account) account.open = true;
+    choose(section, kernelOf(target));
+    target.tabIndex = -1;
+    target.focus({ preventScroll: true });
     target.scrollIntoView();
   };
   addEventListener("hashchange", open);
+  // The same address again is no change of it.
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (link && link.getAttribute("href") === location.hash) open();
+  });
 
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const move = (event, [dx, dy]) => {

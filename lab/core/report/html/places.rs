@@ -29,6 +29,21 @@ fn safe(name: &str) -> String {
     out
 }
 
+/// Which of the grid's columns some kernels are, counted from 0: `0-8 12`. The script shows by them what is said of one kernel.
+pub fn columns(order: &[String], members: &[String]) -> String {
+    let numbers: Vec<usize> = order
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| members.contains(name))
+        .map(|(number, _)| number)
+        .collect();
+    let runs = numbers.chunk_by(|one, next| one + 1 == *next).map(|run| match run {
+        [only] => only.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    runs.collect::<Vec<_>>().join(" ")
+}
+
 /// The letter of a group of kernels that behave alike: A to Z, then with a number.
 pub fn letter(group: usize) -> String {
     let letter = char::from(b'A' + u8::try_from(group % 26).unwrap_or(0));
@@ -38,6 +53,15 @@ pub fn letter(group: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_ranges_of_numbers() {
+        let order = ["a", "b", "c", "d", "e"].map(String::from);
+        let of = |names: &[&str]| {
+            columns(&order, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!([of(&["a", "b", "c"]), of(&["e", "c"]), of(&[])], ["0-2", "2 4", ""]);
+    }
 
     #[test]
     fn no_two_names_have_one_place() {

@@ -1,5 +1,6 @@
-//! The runs of one topology: a row for each kernel, which is where links to a cell lead.
+//! The runs of one topology: a row for kernels of which the same is to be said, in it the kernels, where links to a cell lead.
 
+use indexmap::IndexMap;
 use maud::{Markup, html};
 
 use crate::judge::outcome::Outcome;
@@ -7,40 +8,48 @@ use crate::report::html::places;
 use crate::report::html::topology::One;
 use crate::report::matrix::{Cell, SnapshotStatus};
 
+/// What a row says beside its kernels.
+type Row = (Option<usize>, String, String);
+
 /// The table.
 pub fn table(one: &One<'_>) -> Markup {
+    let mut rows: IndexMap<Row, Vec<&Cell>> = IndexMap::new();
+    for cell in &one.cells {
+        let kernel = &cell.document.kernel;
+        let clock = if kernel.clock == "virtual" { "; virtual time" } else { "" };
+        let row = (one.group_of(&kernel.id), verdict(cell), format!("{}{clock}", standing(cell)));
+        rows.entry(row).or_default().push(cell);
+    }
     html! {
         h3 { "Runs" }
-        div.scroll role="region" aria-label={ "Runs of " (one.name) } tabindex="0" {
-            table.list {
+        div.scroll role="group" aria-label={ "Runs of " (one.name) } tabindex="0" {
+            table.list.runs {
                 thead {
                     tr {
-                        @for title in ["Kernel", "Verdict", "Behaviour", "Release", "Machine", "Accepted", "Time"] {
+                        @for title in ["Behaviour", "Verdict", "Accepted", "Kernels, with times in s"] {
                             th scope="col" { (title) }
                         }
                     }
                 }
-                tbody { @for cell in &one.cells { (row(one, cell)) } }
+                tbody {
+                    @for ((group, verdict, standing), cells) in &rows {
+                        tr {
+                            th scope="row" { (group.map_or_else(|| "-".to_owned(), places::letter)) }
+                            td { span class={ "mark " (cells[0].document.outcome.word()) } {} (verdict) }
+                            td { (standing) }
+                            td { ul { @for cell in cells { (kernel(cell)) } } }
+                        }
+                    }
+                }
             }
         }
         @for cell in &one.cells { (details(cell)) }
     }
 }
 
-fn row(one: &One<'_>, cell: &Cell) -> Markup {
-    let document = &cell.document;
-    let kernel = &document.kernel;
-    let group = one.group_of(&kernel.id).map(places::letter);
+fn kernel(cell: &Cell) -> Markup {
     html! {
-        tr id=(places::of_cell(cell)) tabindex="-1" {
-            th scope="row" { a href={ "#" (places::of_cell(cell)) } { (kernel.id) } }
-            td { span class={ "mark " (document.outcome.word()) } {} (verdict(cell)) }
-            td { (group.as_deref().unwrap_or("-")) }
-            td { (kernel.release) }
-            td { (kernel.backend) ", " (kernel.accelerator) ", " (kernel.clock) " time" }
-            td { (standing(cell)) }
-            td.number { (seconds(document.timing_ms.total)) }
-        }
+        li id=(places::of_cell(cell)) { (cell.document.kernel.id) ": " (seconds(cell.document.timing_ms.total)) }
     }
 }
 
@@ -62,9 +71,9 @@ fn standing(cell: &Cell) -> &'static str {
     }
 }
 
-/// Milliseconds as seconds.
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+/// Milliseconds as seconds with one decimal place.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1000, ms % 1000 / 100)
 }
 
 /// Why a run ended early, and where it differs from what was accepted.

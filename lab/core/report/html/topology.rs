@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use crate::judge::outcome::Outcome;
 use crate::report::behaviour;
 use crate::report::drawing::{Structure, svg};
-use crate::report::html::{account, changes, numbers, places, runs};
+use crate::report::html::{account, changes, numbers, places, runs, silences};
 use crate::report::matrix::{Behaviours, Cell, Matrix};
 
 /// A row of the matrix with its cells.
@@ -18,6 +18,8 @@ pub struct One<'a> {
     pub kernels: &'a [String],
     /// In the order of kernels.
     pub cells: Vec<&'a Cell>,
+    /// Whether the page has this run and no other: then all of it is shown at once.
+    pub is_alone: bool,
     groups: Option<&'a Behaviours>,
     by_kernel: BTreeMap<&'a str, usize>,
 }
@@ -54,7 +56,14 @@ pub fn all(matrix: &Matrix) -> Vec<One<'_>> {
         let by_kernel =
             cells.iter().enumerate().map(|(place, cell)| (&*cell.document.kernel.id, place)).collect();
         let groups = matrix.groups.iter().find(|group| group.topology == *name);
-        One { name, kernels: &matrix.grid.kernels, cells, groups, by_kernel }
+        One {
+            name,
+            kernels: &matrix.grid.kernels,
+            cells,
+            is_alone: matrix.cells.len() == 1,
+            groups,
+            by_kernel,
+        }
     };
     matrix.grid.rows.keys().map(one).collect()
 }
@@ -72,17 +81,18 @@ pub fn section(one: &One<'_>) -> Markup {
     let about = one.cells.iter().find_map(|cell| cell.document.about.as_ref());
     html! {
         section.topology id=(place) data-verdicts=(verdicts.join(" ")) data-differs=(one.differs())
-            aria-labelledby={ (place) "_t" } {
-            h2 id={ (place) "_t" } { a href={ "#" (place) } { (one.name) } }
+            aria-label=(one.name) {
+            h2 { a href={ "#" (place) } { (one.name) } }
             @if let Some(about) = about { p.about { (about) } }
             @for (structure, kernels) in structures(one) {
                 figure {
-                    div.scroll role="region" aria-label={ "Drawing of " (one.name) } tabindex="0" { (svg::element(structure)) }
+                    div.scroll role="group" aria-label={ "Drawing of " (one.name) } tabindex="0" { (svg::element(structure)) }
                     @if let Some(kernels) = kernels { figcaption { "On " (kernels) } }
                 }
             }
             (changes::between(one))
             (runs::table(one))
+            (silences::of_topology(one))
             (account::all(one))
             (numbers::table(one))
         }

@@ -1,0 +1,159 @@
+// Uses a page of `lab report html` as a person would: by its address, by clicks, by keys, on three widths, in the dark and on paper.
+// Nothing may be asked of anybody, nothing may be said on the console, and axe-core's rules have to hold.
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import puppeteer from "puppeteer-core";
+
+const [browserPath, page, folder] = process.argv.slice(2);
+const address = pathToFileURL(page).href;
+const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
+let failed = 0, passed = 0;
+const check = (name, holds, said = "") => {
+  if (holds) passed += 1;
+  else { failed += 1; console.log(`FAIL ${name} ${typeof said === "string" ? said : JSON.stringify(said)}`); }
+};
+
+const browser = await puppeteer.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu"] });
+const said = [], asked = [];
+const open = async (fragment, width = 1280) => {
+  const tab = await browser.newPage();
+  await tab.setViewport({ width, height: 900 });
+  tab.on("console", (message) => said.push(`${message.type()}: ${message.text()}`));
+  tab.on("pageerror", (error) => said.push(String(error)));
+  tab.on("request", (request) => { if (request.url().split("#")[0] !== address) asked.push(request.url()); });
+  await tab.goto(address + fragment, { waitUntil: "load" });
+  return tab;
+};
+const chosen = (tab) => tab.evaluate(() => {
+  const focused = document.activeElement, section = focused.closest(".topology");
+  const top = focused.getBoundingClientRect().top;
+  return {
+    focus: focused.id, hash: decodeURIComponent(location.hash.slice(1)), seen: top >= 0 && top < innerHeight,
+    shown: section?.querySelector(".chosen select")?.selectedOptions[0].textContent, open: section?.querySelector(".account")?.open,
+    hidden: section?.querySelectorAll(".account [data-k][hidden]").length, parts: section?.querySelectorAll(".account [data-k]").length,
+  };
+});
+const links = (tab) => tab.$$eval("#grid td a", (all) => all.map((link) => link.getAttribute("href")));
+const visible = (tab) => tab.$$eval(".topology", (all) => all.filter((one) => !one.hidden).length);
+
+// A link that was sent to somebody.
+let tab = await open("");
+const cells = await links(tab), topologies = await visible(tab);
+const last = cells[cells.length - 1].slice(1);
+await tab.close();
+tab = await open("#" + last);
+let at = await chosen(tab);
+check("a link to a cell leads to it", at.focus === last && at.seen, at);
+check("its account is open, and of its kernel", at.open && at.shown === last.split("@")[1], at);
+await tab.screenshot({ path: `${folder}/cell.png` });
+await tab.click(".chosen button");
+check("all kernels are shown again", (await tab.$$(".account [data-k][hidden]")).length === 0);
+await tab.close();
+tab = await open("#nowhere@6.1");
+check("a link to nowhere says so", await tab.$eval("#absent", (one) => !one.hidden));
+await tab.close();
+
+// Clicks: a cell, another kernel of it, back.
+tab = await open("");
+check("no message without a fragment", await tab.$eval("#absent", (one) => one.hidden));
+await tab.click("#grid tbody tr td a");
+at = await chosen(tab);
+check("a click leads to the cell", at.focus === cells[0].slice(1) && at.hash === at.focus && at.seen, at);
+const others = await tab.$$eval(".chosen option", (all) => all.map((one) => one.value));
+if (others.length > 1) {
+  await tab.select(".chosen select", others[others.length - 1]);
+  await tab.waitForFunction((id) => document.activeElement.id === id, { timeout: 5000 }, others[others.length - 1]);
+  at = await chosen(tab);
+  check("another kernel is chosen in place", at.hash === others[others.length - 1], at);
+  await tab.goBack();
+  await tab.waitForFunction((id) => document.activeElement.id === id, { timeout: 5000 }, cells[0].slice(1));
+  check("and the way back", true);
+}
+
+// Search and filters.
+const name = await tab.$$eval(".topology", (all) => all[all.length - 1].id);
+await tab.keyboard.press("Escape");
+await tab.evaluate(() => document.activeElement.blur());
+await tab.keyboard.press("/");
+check("/ leads to the search", await tab.evaluate(() => document.activeElement.id === "search"));
+await tab.keyboard.type(name);
+await tab.waitForFunction((all) => document.querySelector("#shown").value.includes(" of " + all) && !document.querySelector("#shown").value.startsWith(all + " "), { timeout: 5000 }, topologies);
+const found = await visible(tab);
+check("a search shows what has the word", found >= 1 && found < topologies, found);
+const rows = await tab.$$eval("#grid tbody tr", (all) => all.filter((one) => !one.hidden).length);
+check("the grid has the same rows", rows === found, rows);
+await tab.keyboard.press("Escape");
+check("Escape ends the search", (await visible(tab)) === topologies);
+await tab.select("#verdict", "unexpected");
+check("a verdict can be chosen", (await visible(tab)) < topologies);
+await tab.select("#verdict", "");
+await tab.click("#changing");
+check("only what changes", await tab.$$eval(".topology", (all) => all.every((one) => one.hidden || one.dataset.differs === "true")));
+await tab.click("#changing");
+// What a filter has hidden is shown to whom a link leads there.
+await tab.select("#verdict", "skip");
+await tab.evaluate((id) => { location.hash = id; }, last);
+await tab.waitForFunction((id) => document.activeElement.id === id, { timeout: 5000 }, last);
+check("a link shows what was filtered away", (await visible(tab)) === topologies);
+
+// Keys alone.
+await tab.close();
+tab = await open("");
+await tab.keyboard.press("Tab");
+check("the first key stop leads to the results", await tab.evaluate(() => document.activeElement.className === "jump"));
+await tab.focus("#grid tbody tr td a");
+await tab.keyboard.press("ArrowRight");
+await tab.keyboard.press("ArrowDown");
+const moved = await tab.evaluate(() => [document.activeElement.closest("td").cellIndex, document.activeElement.closest("tr").rowIndex]);
+check("arrow keys move in the grid", moved[0] === 2 && moved[1] === 2, moved);
+await tab.keyboard.press("Enter");
+await tab.waitForFunction(() => document.activeElement.closest(".runs"), { timeout: 5000 });
+check("Enter opens a cell", (await chosen(tab)).open);
+
+// Landmarks, and the rules of axe-core.
+const landmarks = await tab.$$eval("header, main, search, footer", (all) => all.map((one) => one.localName));
+check("landmarks are there", ["header", "search", "main", "footer"].every((one) => landmarks.includes(one)), landmarks);
+for (const scheme of ["light", "dark"]) {
+  await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  await tab.$$eval("details", (all) => all.slice(0, 60).forEach((one) => { one.open = true; }));
+  await tab.evaluate(axe);
+  const { violations, passes } = await tab.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  check(`axe-core ${scheme}: ${passes.length} rules pass`, violations.length === 0,
+    violations.map((one) => `${one.id} (${one.nodes.length}): ${one.nodes[0].html.slice(0, 160)} ${one.nodes[0].failureSummary}`));
+  console.log(`axe-core, ${scheme}: ${passes.length} rules pass, ${violations.length} violated`);
+}
+await tab.click("#theme");
+check("dark or light can be chosen", await tab.evaluate(() => ["dark", "light"].includes(document.documentElement.dataset.theme)));
+await tab.close();
+
+// Three widths: nothing but tables and pictures scrolls sideways.
+for (const width of [390, 900, 1500]) {
+  tab = await open("", width);
+  const over = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  check(`at ${width} the page is no wider than the window`, over <= 0, over);
+  await tab.screenshot({ path: `${folder}/page-${width}.png` });
+  await tab.close();
+}
+tab = await open("#" + last);
+await tab.emulateMediaType("print");
+check("controls are not printed", await tab.$eval(".controls", (one) => getComputedStyle(one).display === "none"));
+await tab.pdf({ path: `${folder}/page.pdf`, pageRanges: "1-2", timeout: 120000 });
+await tab.close();
+
+// How long it takes until the page can be used.
+tab = await open("");
+const times = await tab.evaluate(() => {
+  const { domContentLoadedEventEnd, loadEventEnd } = performance.getEntriesByType("navigation")[0];
+  const begin = performance.now();
+  const box = document.querySelector("#search");
+  box.value = "drop";
+  document.querySelector("#verdict").dispatchEvent(new Event("change"));
+  return { ready: Math.round(domContentLoadedEventEnd), load: Math.round(loadEventEnd), search: Math.round(performance.now() - begin) };
+});
+console.log(`${readFileSync(page).length} bytes, ${cells.length} cells; ready after ${times.ready} ms, loaded after ${times.load} ms, first search ${times.search} ms`);
+await browser.close();
+
+check("nothing is said on the console", said.length === 0, said);
+check("nothing is asked of anybody", asked.length === 0, asked);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
