@@ -18,6 +18,7 @@ pub mod markdown;
 pub mod matrix;
 pub mod merge;
 pub mod reference;
+pub mod reproducer;
 pub mod rounds;
 pub mod selftests;
 pub mod shard;
