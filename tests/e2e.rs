@@ -35,6 +35,8 @@ mod own_kernels;
 mod plugins;
 #[path = "e2e/report.rs"]
 mod report;
+#[path = "e2e/reproducer.rs"]
+mod reproducer;
 #[path = "e2e/soak.rs"]
 mod soak;
 #[path = "e2e/stand_ins.rs"]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     trials.extend(exec::trials());
     trials.extend(library::trials());
     trials.extend(report::trials());
+    trials.extend(reproducer::trials());
     trials.extend(verdicts::trials());
     trials.extend(own_kernels::trials());
     trials.extend(plugins::trials());

@@ -93,7 +93,7 @@ pub fn kernel(pin: &KernelPin, args: &ProvisionArgs, cache: &Cache) -> Result<Ke
     Ok(store.ensure(pin, policy, &mut |event| downloads.show(event))?)
 }
 
-/// The accelerator; the answer of a probe is kept in the cache.
+/// The accelerator, and why it is not the faster one if that was not said before; the answer of a probe is kept in the cache.
 pub fn accelerator(
     choice: Choice,
     qemu: &Qemu,
@@ -104,7 +104,8 @@ pub fn accelerator(
     let decision = accel::decide(choice, qemu, &spec, &cache.path("")).map_err(|error| match error {
         AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable_for(&error),
     })?;
-    Ok((decision.accelerator, decision.note))
+    let note = decision.note.filter(|note| accel::is_news(note, &cache.path("")));
+    Ok((decision.accelerator, note))
 }
 
 /// The binary that becomes PID 1: this one.

@@ -1,11 +1,14 @@
 //! `lab run`: one topology on one kernel.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
+use crate::cli::look::LookArgs;
+use crate::cli::steps::Steps;
 use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, substitutes};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
@@ -13,7 +16,7 @@ use lab::host::file;
 use lab::host::file::At;
 use lab::host::kernel::pins::{KernelPin, Kernels, hex};
 use lab::host::kernel::store::{HOST_IMAGE, Kernel, Store};
-use lab::host::run::runner::{Machine, Run};
+use lab::host::run::runner::{Machine, Run, Watch};
 use lab::host::run::{plugins, runner};
 use lab::host::vm::Timeouts;
 use lab::host::vm::accel::Choice;
@@ -23,8 +26,10 @@ use lab::judge::outcome::Outcome;
 use lab::net::clean;
 use lab::plan;
 use lab::plan::lower::lower_with;
+use lab::plan::record::Record;
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
-use lab::report::{markdown, snapshot, terminal};
+use lab::report::terminal::Look;
+use lab::report::{markdown, reproducer, snapshot, terminal};
 use lab::topology::{Setting, Topology};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +41,7 @@ Examples:
   lab run topologies/vlan-over-bond-tx-drop.toml --prove
   lab run topologies/failover-by-mode.toml --set miimon=50
   lab run topologies/vlan-over-bond-tx-drop.toml --repeat 20
+  lab run topologies/vlan-over-bond-tx-drop.toml --reproducer vlan-drop.sh
   lab import - < report.md | lab run -
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
@@ -98,6 +104,11 @@ pub struct RunArgs {
     /// Who attaches pods; else as each network says (`plugin`), which is the lab where it says nothing
     #[arg(long, value_enum)]
     cni: Option<Cni>,
+    /// Write a standalone shell script of ip and tc commands that shows the same without the lab; what no command does is said
+    #[arg(long, value_name = "FILE", conflicts_with = "repeat")]
+    reproducer: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -130,7 +141,9 @@ enum Format {
 
 /// Runs one topology.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
-    let about = |topology: &Topology, run: &Run| terminal::render(&run.document, topology.about.as_deref());
+    let about = |topology: &Topology, run: &Run, look: &Look| {
+        terminal::render_as(&run.document, topology.about.as_deref(), look)
+    };
     carry_out(args, |topology, options| Ok(lower_with(topology, options)), about)
 }
 
@@ -139,16 +152,23 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
 pub fn carry_out(
     args: &RunArgs,
     lower: impl Fn(&Topology, &RunOptions) -> Result<Plan, Failure>,
-    text: impl Fn(&Topology, &Run) -> String,
+    text: impl Fn(&Topology, &Run, &Look) -> String,
 ) -> Result<ExitCode, Failure> {
     let (all, _) = read_variants(&args.topology, &args.set)?;
     let is_one = all.len() == 1;
+    if args.reproducer.is_some() && !is_one {
+        let hint = "choose one of them with --set NAME=VALUE";
+        let variants = all.len();
+        return Err(Failure::usage(format!(
+            "error: --reproducer is for one variant, and the topology has {variants}\nhint: {hint}"
+        )));
+    }
     let (mut worst, mut documents) = (ExitStatus::default(), Vec::new());
     for topology in all {
         let begun = Instant::now();
         let (topology, run) = one(args, topology, begun, &lower)?;
         worst.add(&run);
-        print(args, &run, || text(&topology, &run), is_one);
+        print(args, &run, || text(&topology, &run, &args.look.look()), is_one);
         documents.push(run.document);
     }
     if !is_one && args.format == Format::Json {
@@ -179,6 +199,9 @@ fn one(
     if let Some(path) = &args.records {
         write_records(path, &run).map_err(|error| Failure::unavailable_for(&error))?;
     }
+    if let Some(path) = &args.reproducer {
+        write_reproducer(path, &plan, &run)?;
+    }
     Ok((topology, run))
 }
 
@@ -203,6 +226,21 @@ fn print(args: &RunArgs, run: &Run, text: impl FnOnce() -> String, is_one: bool)
     if !is_one && args.format != Format::Json {
         println!();
     }
+}
+
+/// Writes the script, and says what it does not do.
+fn write_reproducer(path: &Path, plan: &Plan, run: &Run) -> Result<(), Failure> {
+    let script = reproducer::render(plan, &run.document).ok_or_else(|| {
+        Failure::invalid("error: there is nothing to reproduce: the topology has neither steps nor a report")
+    })?;
+    let written = fs::write(path, &script.text)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+        .at("write", path);
+    written.map_err(|error| Failure::unavailable_for(&error))?;
+    for missing in &script.missing {
+        eprintln!("note: {} does not do this: {missing}", path.display());
+    }
+    Ok(())
 }
 
 fn write_records(path: &Path, run: &Run) -> Result<(), file::FileError> {
@@ -270,7 +308,10 @@ fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) ->
     let (accelerator, note) = provision::accelerator(args.accel, &qemu, &kernel, &cache)?;
     let init = provision::init()?;
     let plugins = folder_of(args);
+    let steps = Steps::new(plan);
+    let show = |record: &Record| steps.show(record);
     let machine = Machine {
+        watch: args.look.shows_steps().then_some(Watch(&show)),
         kernel: &kernel,
         plugins: plugins.as_deref(),
         qemu: &qemu,

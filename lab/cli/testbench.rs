@@ -56,6 +56,7 @@ impl Bench {
     /// A machine with this kernel.
     pub fn machine<'a>(&'a self, kernel: &'a Kernel) -> Machine<'a> {
         Machine {
+            watch: None,
             kernel,
             qemu: &self.qemu,
             accelerator: self.accelerator,

@@ -37,5 +37,5 @@ pub fn attempt(args: &TryArgs) -> Result<ExitCode, Failure> {
         }
         Ok(lab::plan::lower::lower_attempts(topology, options, args.all))
     };
-    carry_out(&args.run, lower, |_, run| terminal::render_fixes(&run.document))
+    carry_out(&args.run, lower, |_, run, look| terminal::render_fixes(&run.document, look))
 }

@@ -94,7 +94,7 @@ fn rendered(document: Document) -> Vec<(&'static str, String)> {
     let matrix = Matrix::new(vec![cell], &[name], std::slice::from_ref(&kernel), Measures::default());
     vec![
         ("terminal", terminal::render(&document, None)),
-        ("fixes", terminal::render_fixes(&document)),
+        ("fixes", terminal::render_fixes(&document, &terminal::Look::PLAIN)),
         ("grid", grid::render(&matrix)),
         ("ktap", ktap::render(&matrix)),
         ("junit", junit::render(&matrix)),

@@ -1,6 +1,7 @@
 //! A result for a reader who has not read the kernel, in under 60 lines.
 
 pub(crate) mod explanations;
+pub mod look;
 pub(crate) mod mitigations;
 
 use std::fmt::Write;
@@ -10,39 +11,77 @@ use indexmap::IndexMap;
 use crate::judge::outcome::Outcome;
 use crate::report::document::{
     AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, QdiscDocument, ReplacedDocument,
-    TrialDocument,
+    Timing, TrialDocument,
 };
+use crate::report::drawing::tree;
 use crate::topology::scenario::{CountsAt, Socket};
+
+pub use crate::report::terminal::look::{Detail, Look};
 
 /// Lines are kept within this many columns.
 const WIDTH: usize = 100;
+/// What came before a run is named where it took as long, in ms.
+const SHOWN_MS: u64 = 500;
 
-/// Renders a result. `about` is the topology's own explanation.
+/// Renders a result for a file or a pipe. `about` is the topology's own explanation.
 pub fn render(document: &Document, about: Option<&str>) -> String {
+    render_as(document, about, &Look::PLAIN)
+}
+
+/// Renders a result for a reader. `about` is the topology's own explanation.
+pub fn render_as(document: &Document, about: Option<&str>, look: &Look) -> String {
+    let about = about.filter(|_| look.detail != Detail::Quiet);
     let (mut out, is_finished) = head(document, about);
-    if !is_finished {
-        return out;
+    if look.detail == Detail::Quiet {
+        failed_checks(&mut out, document);
+        return look.dress(&out);
     }
+    if let Some(structure) = document.structure.as_ref().filter(|_| look.has_tree) {
+        out.push('\n');
+        out += &tree::render(structure, |_, text| text.to_owned());
+    }
+    if is_finished {
+        body(&mut out, document, look.detail == Detail::Verbose);
+    }
+    look.dress(&out)
+}
+
+/// All that is said of a run that came to its end.
+fn body(out: &mut String, document: &Document, is_verbose: bool) {
     if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
         out.push('\n');
-        trial(&mut out, main);
-        seen(&mut out, document, main);
+        trial(out, main);
+        seen(out, document, main);
     }
-    explanations::table(&mut out, document);
-    explanations::next_checks(&mut out, document);
-    proofs(&mut out, document);
-    checks(&mut out, document);
-    out
+    if is_verbose {
+        for other in document.trials.iter().filter(|trial| trial.name != "main") {
+            let _ = writeln!(out, "\nTrial {}", other.name);
+            trial(out, other);
+        }
+    }
+    explanations::table(out, document);
+    explanations::next_checks(out, document);
+    proofs(out, document);
+    checks(out, document);
+    if is_verbose {
+        for check in document.checks.iter().filter(|check| check.outcome == Outcome::Pass) {
+            let _ = writeln!(
+                out,
+                "  PASS {}\n    expected {}, observed {}",
+                check.name, check.expected, check.observed
+            );
+        }
+    }
 }
 
 /// Renders what was tried against a report.
-pub fn render_fixes(document: &Document) -> String {
+pub fn render_fixes(document: &Document, look: &Look) -> String {
     let (mut out, is_finished) = head(document, None);
     if is_finished {
         mitigations::table(&mut out, document);
         checks(&mut out, document);
     }
-    out
+    look.dress(&out)
 }
 
 /// What ran where and how it ended; and whether there is more to tell.
@@ -56,9 +95,9 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
         "vm" => format!("microVM, {}", kernel.accelerator.to_uppercase()),
         _ => "this kernel".into(),
     };
-    let seconds = document.timing_ms.total as f64 / 1000.0;
+    let time = time(&document.timing_ms);
     let head = format!("{} on Linux {} ({place})", document.topology, kernel.release);
-    let _ = writeln!(out, "{head}: {} in {seconds:.1} s", document.outcome.word().to_uppercase());
+    let _ = writeln!(out, "{head}: {} {time}", document.outcome.word().to_uppercase());
     if let Some(about) = about {
         out += &wrap(about, 2);
     }
@@ -72,6 +111,27 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
         let _ = writeln!(out, "\n{reason}");
     }
     (out, document.reason.is_none())
+}
+
+/// How long the run took from the plan to the last record; what was before it is named apart.
+fn time(timing: &Timing) -> String {
+    let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
+    let run_ms = timing.build + timing.run;
+    if run_ms == 0 {
+        return format!("in {}", seconds(timing.total));
+    }
+    let fetch_ms = timing.total.saturating_sub(timing.start + run_ms);
+    let mut before = Vec::new();
+    if timing.start >= SHOWN_MS {
+        before.push(format!("{} to start the machine", seconds(timing.start)));
+    }
+    if fetch_ms >= SHOWN_MS {
+        before.push(format!("{} to install, fetch and prepare", seconds(fetch_ms)));
+    }
+    match before.is_empty() {
+        true => format!("in {}", seconds(run_ms)),
+        false => format!("in {}, after {}", seconds(run_ms), before.join(" and ")),
+    }
 }
 
 /// Attachments, by who made them.
@@ -268,8 +328,7 @@ fn proofs(out: &mut String, document: &Document) {
 fn checks(out: &mut String, document: &Document) {
     let is_judged = |check: &&CheckDocument| check.outcome != Outcome::Skip;
     let (judged, skipped): (Vec<_>, Vec<_>) = document.checks.iter().partition(is_judged);
-    let failed: Vec<_> = judged.iter().filter(|check| check.outcome != Outcome::Pass).collect();
-    let held = judged.len() - failed.len();
+    let held = judged.iter().filter(|check| check.outcome == Outcome::Pass).count();
     let flows = || document.trials.iter().flat_map(|trial| &trial.flows);
     let (frames, unattributed, rounds) = match &document.repetitions {
         Some(all) => (all.frames, all.unattributed, format!(" of each of {} rounds", all.rounds)),
@@ -289,7 +348,12 @@ fn checks(out: &mut String, document: &Document) {
     for check in skipped {
         let _ = writeln!(out, "  SKIP {}\n    {}, {}", check.name, check.expected, check.observed);
     }
-    for check in failed {
+    failed_checks(out, document);
+}
+
+fn failed_checks(out: &mut String, document: &Document) {
+    let did_not_hold = |check: &&CheckDocument| !matches!(check.outcome, Outcome::Pass | Outcome::Skip);
+    for check in document.checks.iter().filter(did_not_hold) {
         let _ = writeln!(
             out,
             "  {} {}\n    expected {}, observed {}",
@@ -319,4 +383,52 @@ fn wrap(text: &str, indent: usize) -> String {
         let _ = writeln!(out, "{:indent$}{line}", "");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::drawing::{LinkDocument, Structure};
+    use crate::report::matrix::tests::finished;
+
+    fn document() -> Document {
+        let link = LinkDocument { device: "node:p0".into(), kind: "dummy".into(), ..LinkDocument::default() };
+        let mut document = finished("t", "6.1", Outcome::Fail, 3, 0);
+        document.structure = Some(Structure { namespaces: vec!["node".into()], links: vec![link] });
+        document.checks = [Outcome::Pass, Outcome::Fail]
+            .map(|outcome| CheckDocument {
+                name: format!("check that is {outcome}"),
+                outcome,
+                expected: "1".into(),
+                observed: "2".into(),
+            })
+            .to_vec();
+        document.timing_ms = Timing { start: 6200, build: 400, run: 1700, total: 38_400 };
+        document
+    }
+
+    #[test]
+    fn the_headline_has_the_time_of_the_run_and_apart_what_was_before_it() {
+        let text = render(&document(), None);
+        let head = text.lines().next().unwrap_or_default();
+        let time = "FAIL in 2.1 s, after 6.2 s to start the machine and 30.1 s to install, fetch and prepare";
+        assert!(head.ends_with(time), "{head}");
+        let mut quick = document();
+        quick.timing_ms = Timing { start: 200, build: 100, run: 100, total: 420 };
+        assert!(render(&quick, None).lines().next().unwrap_or_default().ends_with(": FAIL in 0.2 s"));
+    }
+
+    #[test]
+    fn a_reader_gets_as_much_as_asked_for() {
+        let with = |detail| {
+            render_as(&document(), Some("About it."), &Look { detail, has_tree: true, ..Look::PLAIN })
+        };
+        let quiet = with(Detail::Quiet);
+        assert_eq!(quiet.lines().count(), 3, "{quiet}");
+        assert!(quiet.contains("  FAIL check that is fail\n"), "{quiet}");
+        let normal = with(Detail::Normal);
+        assert!(normal.contains("About it.") && normal.contains("node\n└─ p0 dummy\n"), "{normal}");
+        assert!(!normal.contains("PASS check that is pass"), "{normal}");
+        assert!(with(Detail::Verbose).contains("  PASS check that is pass\n"));
+    }
 }

@@ -6,6 +6,7 @@ mod shortage;
 
 pub use here::carry_out_here;
 
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,9 +59,21 @@ pub(crate) const STANDARD_MODULES: &[&str] = &[
     "tun",
 ];
 
+/// Is given each record as it comes from a guest.
+#[derive(Clone, Copy)]
+pub struct Watch<'a>(pub &'a (dyn Fn(&Record) + Sync));
+
+impl fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
 /// A machine to run topologies in.
 #[derive(Debug)]
 pub struct Machine<'a> {
+    /// Who looks on.
+    pub watch: Option<Watch<'a>>,
     /// The kernel.
     pub kernel: &'a Kernel,
     /// Who starts it.
@@ -159,7 +172,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
         return Ok(unfinished(topology, plan, kernel, Outcome::Error, why, timing));
     }
     let started = Instant::now();
-    let mut collected = Collected::new(Bounds::of(plan));
+    let mut collected = Collected::watched(Bounds::of(plan), machine.watch);
     let exit = match converse(&mut vm, plan, &mut collected) {
         Ok(()) => vm.finish(),
         Err(death) => Exit::Died(death),
@@ -185,7 +198,7 @@ pub(crate) fn another_release(asked: &str, runs: &str) -> Option<String> {
 }
 
 /// Hands the plan over, and does what the guest asks for, until it has no more to say.
-fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected) -> Result<(), Death> {
+fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected<'_>) -> Result<(), Death> {
     vm.send(&request(plan))?;
     while let Next::Line(line) = vm.next_line() {
         let asked = collected.line(&line);
@@ -387,7 +400,7 @@ fn request(plan: &Plan) -> String {
         .expect("a plan has text keys only, and no map that could fail")
 }
 
-fn timing(begun: Instant, started: Instant, collected: &Collected) -> Timing {
+fn timing(begun: Instant, started: Instant, collected: &Collected<'_>) -> Timing {
     let built = collected.built.unwrap_or(started);
     let between = |from: Instant, to: Instant| saturating_millis(to.saturating_duration_since(from));
     let now = Instant::now();
@@ -412,7 +425,7 @@ fn conclude(
     topology: &Topology,
     plan: &Plan,
     kernel: KernelDocument,
-    collected: Collected,
+    collected: Collected<'_>,
     timing: Timing,
 ) -> Run {
     if let Some(garbage) = collected.garbage {

@@ -27,6 +27,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ANSWER_FILE: &str = "accelerator.json";
 
+/// The note that was shown last.
+const NOTED_FILE: &str = "accelerator-noted";
+
 /// An answer is a line or two.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -145,6 +148,17 @@ fn remembered_or_probed(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Opti
     Ok(answer.failure)
 }
 
+/// Whether a note is new on this machine: it is shown once, and from then on `lab doctor` has it. Where the cache cannot be
+/// written it is shown each time.
+pub fn is_news(note: &str, cache: &Path) -> bool {
+    let file = cache.join(NOTED_FILE);
+    if file::read(&file, ANSWER_BYTES_MAX).is_ok_and(|known| known == note.as_bytes()) {
+        return false;
+    }
+    let _ = fs::create_dir_all(cache).and_then(|()| fs::write(&file, note));
+    true
+}
+
 /// What an answer is true for.
 fn question(qemu: &Qemu) -> Answer {
     Answer { host_release: host_release(), host_cpu: host_cpu(), qemu: qemu.release.clone(), failure: None }
@@ -196,6 +210,14 @@ mod tests {
         assert_eq!(recall(&file, &Answer { host_cpu: "other".to_owned(), ..question.clone() }), None);
         fs::write(&file, "not json").unwrap();
         assert_eq!(recall(&file, &question), None);
+    }
+
+    #[test]
+    fn a_note_is_news_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        let news = ["no kvm: a", "no kvm: a", "no kvm: b", "no kvm: b"].map(|note| is_news(note, &cache));
+        assert_eq!(news, [true, false, true, false]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::host::run::runner::Watch;
 use crate::net::clean;
 use crate::plan::bounds::Bounds;
 use crate::plan::moment::When;
@@ -14,18 +15,24 @@ pub(crate) struct Asked {
 }
 
 /// Records as they come, with the times of the milestones among them.
-pub(crate) struct Collected {
+pub(crate) struct Collected<'w> {
     pub(crate) records: Vec<Record>,
     pub(crate) built: Option<Instant>,
     pub(crate) garbage: Option<String>,
     bounds: Bounds,
     bytes: u64,
+    watch: Option<Watch<'w>>,
 }
 
-impl Collected {
+impl<'w> Collected<'w> {
     /// Records of a run that may say so much.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { records: Vec::new(), built: None, garbage: None, bounds, bytes: 0 }
+        Self::watched(bounds, None)
+    }
+
+    /// The same, each shown to somebody as it comes.
+    pub(crate) fn watched(bounds: Bounds, watch: Option<Watch<'w>>) -> Self {
+        Self { records: Vec::new(), built: None, garbage: None, bounds, bytes: 0, watch }
     }
 
     /// Why no more is taken in, once it is too much.
@@ -54,6 +61,9 @@ impl Collected {
                 }
                 if matches!(record, Record::Counters { when: When::Before, .. }) {
                     self.built.get_or_insert_with(Instant::now);
+                }
+                if let Some(Watch(watch)) = self.watch {
+                    watch(&record);
                 }
                 self.records.push(record);
             }

@@ -1,0 +1,117 @@
+//! The steps of a run as they happen, a line each on standard error.
+
+use lab::plan::Plan;
+use lab::plan::op::Op;
+use lab::plan::record::Record;
+
+/// Shows what the records say of a plan's steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps<'p> {
+    plan: &'p Plan,
+}
+
+impl<'p> Steps<'p> {
+    /// Of this plan.
+    pub fn new(plan: &'p Plan) -> Self {
+        Self { plan }
+    }
+
+    /// Shows one record, if it is about a step.
+    pub fn show(&self, record: &Record) {
+        if let Some(line) = self.line(record) {
+            eprintln!("{line}");
+        }
+    }
+
+    fn line(&self, record: &Record) -> Option<String> {
+        match record {
+            Record::TrialStarted { trial } => {
+                Some(format!("trial {}", self.plan.trials.get(self.place(*trial))?.role))
+            }
+            Record::OpDone { trial, op } => {
+                let op = self.op(*trial, *op)?;
+                is_step(op).then(|| format!("  {}", first_line(op)))
+            }
+            Record::OpFailed { trial, op, error } => {
+                Some(format!("  {}: {error}", first_line(self.op(*trial, *op)?)))
+            }
+            Record::Sent { flow, accepted, refused, .. } => {
+                let name = &self.plan.flows.get(usize::from(*flow))?.flow.name;
+                let refused: Vec<String> =
+                    refused.iter().map(|(errno, frames)| format!(", {} {errno}", frames.len())).collect();
+                Some(format!("  {name}: {} accepted{}", accepted.len(), refused.concat()))
+            }
+            Record::Waited { trial, op, value, held } => {
+                let value = value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+                let end = if *held { "" } else { ", timed out" };
+                Some(format!("  {}: {value}{end}", first_line(self.op(*trial, *op)?)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Rounds have the same trials again.
+    fn place(&self, trial: u16) -> usize {
+        usize::from(trial) % self.plan.trials.len().max(1)
+    }
+
+    fn op(&self, trial: u16, op: u32) -> Option<&'p Op> {
+        self.plan.trials.get(self.place(trial))?.ops.get(usize::try_from(op).ok()?)
+    }
+}
+
+/// What a scenario does; how the topology is made is in the plan (`lab topology show`).
+fn is_step(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Inject { .. }
+            | Op::Clear { .. }
+            | Op::Pause(_)
+            | Op::Attach { .. }
+            | Op::Detach { .. }
+            | Op::CheckPod { .. }
+            | Op::Connect { .. }
+    )
+}
+
+fn first_line(op: &Op) -> String {
+    op.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::plan::lower::lower;
+    use lab::topology::Topology;
+
+    const TEXT: &str = r#"
+[ns.a.veth.p]
+peer = "b:p"
+addresses = ["192.0.2.1/24"]
+[ns.b.veth.p]
+peer = "a:p"
+addresses = ["192.0.2.2/24"]
+[fault.down.cut]
+device = "b:p"
+[flow.f]
+from = "a:p"
+to = "b:p"
+frames = 3
+[[step]]
+inject = "cut"
+[[step]]
+flood = "f"
+"#;
+
+    #[test]
+    fn the_steps_of_a_run_are_lines_and_its_building_is_not() {
+        let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
+        let plan = lower(&topology);
+        let ops = (0..).take(plan.trials[0].ops.len());
+        let begin = [Record::TrialStarted { trial: 0 }];
+        let done = ops.map(|op| Record::OpDone { trial: 0, op });
+        let lines: Vec<String> =
+            begin.into_iter().chain(done).filter_map(|record| Steps::new(&plan).line(&record)).collect();
+        assert_eq!(lines, ["trial main", "  inject cut: down b:p"], "{plan}");
+    }
+}
