@@ -1,6 +1,7 @@
 //! Tests of the command `lab` as a user types it, without a machine but where `here` finds one.
 
 mod accept;
+mod browser;
 mod cli;
 mod here;
 mod kernels;

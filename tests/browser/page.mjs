@@ -70,6 +70,10 @@ if (others.length > 1) {
   check("and the way back", true);
 }
 
+// Verdicts look different from each other.
+const colours = await tab.$$eval("#grid td a", (all) => Object.fromEntries(all.map((one) => [one.className || "pass", getComputedStyle(one).backgroundColor])));
+check("each verdict has its colour", new Set(Object.values(colours)).size === Object.keys(colours).length, colours);
+
 // Search and filters.
 const name = await tab.$$eval(".topology", (all) => all[all.length - 1].id);
 await tab.keyboard.press("Escape");

@@ -67,7 +67,7 @@
     });
     label.append(list);
     bar.append(label, all);
-    section.querySelector("h2").after(bar);
+    section.querySelector(".runs").closest(".scroll").before(bar);
   };
 
   const place = () => {
