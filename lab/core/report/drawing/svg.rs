@@ -68,7 +68,7 @@ fn content(place: &Layout) -> Markup {
 }
 
 fn rect(area: Area) -> Markup {
-    html! { rect x=(area.x + 1) y=(area.y + 1) width=(area.w) height=(area.h) rx="4" {} }
+    html! { rect x=(area.x + 1) y=(area.y + 1) width=(area.w) height=(area.h) {} }
 }
 
 /// A line as part of a path.

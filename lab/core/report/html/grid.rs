@@ -47,7 +47,7 @@ fn row(matrix: &Matrix, one: &One<'_>) -> Markup {
         })
         .collect();
     html! {
-        tr data-of=(places::of_topology(one.name)) {
+        tr {
             th scope="row" { a href={ "#" (places::of_topology(one.name)) } { (one.name) } }
             @for cell in cells { (cell) }
         }

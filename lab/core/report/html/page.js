@@ -3,7 +3,8 @@
   const byId = (id) => document.getElementById(id);
   const search = byId("search"), verdict = byId("verdict"), changing = byId("changing"), shown = byId("shown");
   const sections = [...document.querySelectorAll(".topology")];
-  const rows = new Map([...document.querySelectorAll("#grid tr[data-of]")].map((row) => [row.dataset.of, row]));
+  const rows = new Map([...document.querySelectorAll("#grid tbody tr")].map(
+    (row) => [row.querySelector("a").getAttribute("href").slice(1), row]));
   const texts = new Map();
 
   // A section's text is made small once, when it is first searched.

@@ -85,8 +85,8 @@ pub fn section(one: &One<'_>) -> Markup {
             h2 { a href={ "#" (place) } { (one.name) } }
             @if let Some(about) = about { p.about { (about) } }
             @for (structure, kernels) in structures(one) {
-                figure {
-                    div.scroll role="group" aria-label={ "Drawing of " (one.name) } tabindex="0" { (svg::element(structure)) }
+                figure.scroll aria-label={ "Drawing of " (one.name) } tabindex="0" {
+                    (svg::element(structure))
                     @if let Some(kernels) = kernels { figcaption { "On " (kernels) } }
                 }
             }
