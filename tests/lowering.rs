@@ -297,6 +297,7 @@ fn the_schema_has_the_keys_of_the_reader() {
         "vlan-over-bond.toml",
         "../pods/every-key.toml",
         "../pods/requests.toml",
+        "../data/every-link-option.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);
