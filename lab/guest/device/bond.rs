@@ -256,9 +256,9 @@ mod tests {
                 Wire::Word32(_) => (Value::Number(1), 4),
                 Wire::Port => (Value::Port("p0".parse().unwrap()), 4),
                 Wire::Mac => (Value::Mac(Mac([2, 0, 0, 0, 0, 1])), 6),
-                other => unreachable!("no option of a bond is sent as {other:?}"),
                 Wire::Ipv4s => (Value::Ipv4s(vec![Ipv4Addr::LOCALHOST, Ipv4Addr::BROADCAST]), 16),
                 Wire::Ipv6s => (Value::Ipv6s(vec![Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED]), 40),
+                other => unreachable!("no option of a bond is sent as {other:?}"),
             };
             let sent = bytes(row.wire, &value, 7);
             assert_eq!(sent.len(), len, "{}", row.key);
