@@ -4,7 +4,7 @@ use crate::net::address::MacSource;
 use crate::net::link::Link;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::offload::Offload;
-use crate::net::route::{Neighbour, Route};
+use crate::net::route::{Neighbour, Route, RouteExtras};
 use crate::plan::moment::When;
 use crate::plan::op::{Broken, Op};
 use crate::plan::{FlowPlan, Plan};
@@ -134,12 +134,28 @@ fn route_command(ns: &NsName, route: &Route) -> String {
     let dev = route.dev.as_ref().map(|dev| format!(" dev {}", quoted(dev.as_str()))).unwrap_or_default();
     let ipv6 = route.to.map(|to| to.address).or(route.via).is_some_and(|address| address.is_ipv6());
     let family = if ipv6 { " -6" } else { "" };
-    format!("ip -n {}{family} route add {to}{via}{dev} proto static", quoted(ns.as_str()))
+    let RouteExtras { kind, table, metric, src, mtu, onlink } = &route.extras;
+    let kind = kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    let mut rest = String::new();
+    for (key, value) in [("table", *table), ("metric", *metric), ("mtu", *mtu)] {
+        rest += &value.map(|value| format!(" {key} {value}")).unwrap_or_default();
+    }
+    rest += &src.map(|src| format!(" src {src}")).unwrap_or_default();
+    rest += if *onlink { " onlink" } else { "" };
+    format!("ip -n {}{family} route add {kind}{to}{via}{dev}{rest} proto static", quoted(ns.as_str()))
 }
 
-fn neighbour_command(ns: &NsName, Neighbour { to, dev, mac }: &Neighbour) -> String {
+fn neighbour_command(ns: &NsName, neighbour: &Neighbour) -> String {
+    let Neighbour { to, dev, mac, state, proxy: _ } = neighbour;
     let (ns, dev) = (quoted(ns.as_str()), quoted(dev.as_str()));
-    format!("ip -n {ns} neighbour replace {to} lladdr {} dev {dev} nud permanent", mac_word(mac))
+    match mac {
+        Some(mac) => {
+            let mac = mac_word(mac);
+            format!("ip -n {ns} neighbour replace {to} lladdr {mac} dev {dev} nud {state}")
+        }
+        // Only a proxy has no address of its own.
+        None => format!("ip -n {ns} neighbour add proxy {to} dev {dev}"),
+    }
 }
 
 fn mac_word(mac: &MacSource) -> String {

@@ -15,9 +15,30 @@ pub fn words(device: &DeviceRef) -> (String, String) {
 /// Puts a queueing discipline at the root of a device.
 pub fn qdisc(script: &mut Script, device: &DeviceRef, qdisc: &Qdisc) {
     let (ns, name) = words(device);
+    if let Some(kind) = unwritten(qdisc) {
+        return script.missing(
+            &format!("qdisc of {device} {qdisc}"),
+            &format!("the script has no command for {kind}"),
+        );
+    }
     script.run(format!("tc -n {ns} qdisc replace dev {name} root{}{}", handle(qdisc), options(qdisc)));
     if let Some(child) = qdisc.child() {
         script.run(format!("tc -n {ns} qdisc replace dev {name} parent 1:1 handle 2:{}", options(child)));
+    }
+}
+
+/// The kind of a discipline, or of one inside it, whose options are not written as `tc` has them.
+fn unwritten(qdisc: &Qdisc) -> Option<&'static str> {
+    match qdisc {
+        Qdisc::Pie { .. }
+        | Qdisc::Red { .. }
+        | Qdisc::Htb { .. }
+        | Qdisc::Hfsc { .. }
+        | Qdisc::Multiq
+        | Qdisc::Mqprio { .. }
+        | Qdisc::Mq { .. }
+        | Qdisc::Teql => Some(qdisc.kind()),
+        _ => qdisc.child().and_then(unwritten),
     }
 }
 
@@ -64,7 +85,8 @@ fn options(qdisc: &Qdisc) -> String {
             word("bandwidth", rate.map(|rate| format!("{rate}bit")));
             word("memlimit", limit.map(|limit| format!("{limit}b")));
         }
-        Qdisc::PfifoFast | Qdisc::Noqueue => {}
+        // The rest has no options, or is not written at all.
+        _ => {}
     }
     out
 }

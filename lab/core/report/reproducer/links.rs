@@ -32,7 +32,8 @@ pub fn create(script: &mut Script, link: &Link, peer: Option<&Link>) {
                 "bridge".to_owned()
             }
         }
-        LinkKind::Tap { .. }
+        LinkKind::Virtual(_)
+        | LinkKind::Tap { .. }
         | LinkKind::Gadget { .. }
         | LinkKind::GadgetHost { .. }
         | LinkKind::Netdevsim(_)
@@ -40,9 +41,10 @@ pub fn create(script: &mut Script, link: &Link, peer: Option<&Link>) {
         | LinkKind::Pf(_)
         | LinkKind::Vf { .. } => {
             let what = format!("make {} {}", link.kind.word(), link.device);
-            return script.missing(&what, "`ip link` makes none");
+            return script.missing(&what, "the script has no command for it");
         }
     };
+    options_missing(script, link);
     let (ns, name) = (quoted(link.device.ns.as_str()), quoted(link.device.name.as_str()));
     match link.kind.parent() {
         None => script.run(format!("ip -n {ns} link add {name}{} type {kind}", common(link))),
@@ -61,10 +63,21 @@ pub fn create(script: &mut Script, link: &Link, peer: Option<&Link>) {
     }
 }
 
+/// Options that are rows of `net::link_option` are not written yet.
+fn options_missing(script: &mut Script, link: &Link) {
+    let words = link.extras.words(link.kind.word());
+    if !words.is_empty() {
+        let what = format!("set {} of {}", words.join(", "), link.device);
+        script.missing(&what, "the script has no command for it");
+    }
+}
+
 fn cable(script: &mut Script, link: &Link, peer: Option<&Link>) {
     let Some(peer) = peer else {
         return script.missing(&format!("make veth {}", link.device), "its other end is not in the plan");
     };
+    options_missing(script, link);
+    options_missing(script, peer);
     script.run(format!(
         "ip -n {} link add {}{} type veth peer name {} netns {}{}",
         quoted(link.device.ns.as_str()),
