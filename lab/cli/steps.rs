@@ -32,7 +32,7 @@ impl<'p> Steps<'p> {
                 let op = self.op(*trial, *op)?;
                 is_step(op).then(|| format!("  {}", first_line(op)))
             }
-            Record::OpFailed { trial, op, error } => {
+            Record::OpFailed { trial, op, error, .. } => {
                 Some(format!("  {}: {error}", first_line(self.op(*trial, *op)?)))
             }
             Record::Sent { flow, accepted, refused, .. } => {
@@ -41,8 +41,9 @@ impl<'p> Steps<'p> {
                     refused.iter().map(|(errno, frames)| format!(", {} {errno}", frames.len())).collect();
                 Some(format!("  {name}: {} accepted{}", accepted.len(), refused.concat()))
             }
-            Record::Waited { trial, op, value, held } => {
-                let value = value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+            Record::Waited { trial, op, value, text, held } => {
+                let value = value.map(|value| value.to_string()).or_else(|| text.clone());
+                let value = value.unwrap_or_else(|| "nothing".to_owned());
                 let end = if *held { "" } else { ", timed out" };
                 Some(format!("  {}: {value}{end}", first_line(self.op(*trial, *op)?)))
             }
@@ -70,6 +71,8 @@ fn is_step(op: &Op) -> bool {
             | Op::Attach { .. }
             | Op::Detach { .. }
             | Op::CheckPod { .. }
+            | Op::Request(_)
+            | Op::Attempt { .. }
             | Op::Connect { .. }
     )
 }
