@@ -238,6 +238,11 @@ fn walk(root: &Value, schema: &Value, value: &toml::Value, path: &str, seen: &mu
                         .map(|next| (format!("{path}.{key}"), next))
                         .or(any.map(|next| (format!("{path}.*"), next)))
                 });
+                // A variant has keys of its own.
+                let is_open = |form: &Value| form.get("additionalProperties") == Some(&Value::Bool(true));
+                if known.is_none() && forms.iter().any(|(_, form)| is_open(form)) {
+                    continue;
+                }
                 let (path, next) = known.unwrap_or_else(|| panic!("the schema has no {path}.{key}"));
                 seen.insert(path.clone());
                 walk(root, next, value, &path, seen);
@@ -298,6 +303,11 @@ fn the_schema_has_the_keys_of_the_reader() {
         "../pods/every-key.toml",
         "../pods/requests.toml",
         "../data/every-link-option.toml",
+        "../data/parameters.toml",
+        "requests.toml",
+        "../../topologies/bond-as-the-kernel-shows-it.toml",
+        "../../topologies/bond-changed-in-use.toml",
+        "../../topologies/lacp-partner-scripted.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);
@@ -329,7 +339,8 @@ fn check_schema(root: &Value, schema: &Value, path: &str) {
             "{path} requires an unknown {name}"
         );
     }
-    if properties.is_some() {
+    // A variant's table has keys of its own beside `name`.
+    if properties.is_some() && path != "/$defs/ParameterTable" {
         assert_eq!(
             object.get("additionalProperties"),
             Some(&Value::Bool(false)),

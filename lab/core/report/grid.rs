@@ -102,21 +102,29 @@ fn longest(names: &[&str]) -> usize {
 }
 
 fn column_width(name: &str) -> usize {
-    let words = OUTCOMES.iter().map(|outcome| outcome.word().len() + 1).max().unwrap_or(0);
+    // The longest of them is rare; a column that has it is wider.
+    let usual = OUTCOMES.iter().filter(|outcome| **outcome != Outcome::Unsupported);
+    let words = usual.map(|outcome| outcome.word().len() + 1).max().unwrap_or(0);
     name.len().max(words)
 }
 
 fn table(rows: &[&str], columns: &[&str], cell: impl Fn(usize, usize) -> String) -> String {
     let names = longest(rows);
     let mut out = " ".repeat(names);
-    for column in columns {
-        let _ = write!(out, "  {column:width$}", width = column_width(column));
+    let cells = |index: usize| (0..rows.len()).map(move |row| (row, index));
+    let width = |index: usize| {
+        let longest = cells(index).map(|(row, index)| cell(row, index).len()).max().unwrap_or(0);
+        column_width(columns[index]).max(longest)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for (column, width) in columns.iter().zip(&widths) {
+        let _ = write!(out, "  {column:width$}");
     }
     trim_line(&mut out);
     for (row, name) in rows.iter().enumerate() {
         let _ = write!(out, "{name:names$}");
-        for (index, column) in columns.iter().enumerate() {
-            let _ = write!(out, "  {:width$}", cell(row, index), width = column_width(column));
+        for (index, width) in widths.iter().enumerate() {
+            let _ = write!(out, "  {:width$}", cell(row, index));
         }
         trim_line(&mut out);
     }
