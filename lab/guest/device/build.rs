@@ -6,6 +6,7 @@ use crate::device::{
 };
 use crate::pod::{dhcp, plugin};
 use crate::syscall::netns::Namespace;
+use bondlab_core::net::bond::BondChange;
 use bondlab_core::plan::op::Op;
 use bondlab_core::plan::record::OpError;
 
@@ -23,7 +24,12 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
             bond::read_back(bed, device, change).await
         }
         Op::SetBond { device, change, read_back: false } => {
-            ready::taken(|| bond::change(bed, device, change)).await
+            if let BondChange::Bond { options, .. } = change
+                && let Some(port) = &options.active_slave
+            {
+                ready::can_be_active(bed, device, port).await?;
+            }
+            bond::change(bed, device, change).await
         }
         Op::Request(request) => request::perform(bed, request).await,
         Op::SwitchPort(port) => switch::set(bed, port).await,

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use netlink_packet_route::link::{
+    InfoBondPort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MiiStatus, State,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::agent::testbed::Testbed;
 use crate::device::verify::{active_port, bond_mode};
 use crate::observe::counters;
+use crate::syscall::rtnl::RtnlError;
 use bondlab_core::net::mode::BondMode;
-use bondlab_core::net::name::DeviceRef;
+use bondlab_core::net::name::{DeviceRef, IfName};
 use bondlab_core::plan::record::OpError;
 
 /// miimon, updelay and linkwatch (one second, `linkwatch_schedule_work()`) add up on a stack of three.
@@ -45,22 +48,41 @@ pub async fn ready(bed: &Testbed, devices: &[DeviceRef]) -> Result<(), OpError> 
     }
 }
 
-/// Asks again while the kernel answers EINVAL, at most [`READY_TIMEOUT`]: a bond takes a port as the active one when miimon has
-/// seen its link and `updelay` is over (`bond_option_active_slave_set()`).
+/// Waits until a bond would take a port as the active one, at most [`READY_TIMEOUT`]: the bond has an active port, and miimon
+/// has seen the link of the port and `updelay` is over (`bond_option_active_slave_set()`). A request before that is refused
+/// and written to the kernel's log. When the time is over, the request is left to the kernel.
 ///
 /// # Errors
-/// The kernel's last answer.
-pub async fn taken<F: Future<Output = Result<(), OpError>>>(ask: impl Fn() -> F) -> Result<(), OpError> {
+/// The states cannot be read.
+pub async fn can_be_active(bed: &Testbed, bond: &DeviceRef, port: &IfName) -> Result<(), OpError> {
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let start = Instant::now();
-    loop {
-        ticks.tick().await;
-        match ask().await {
-            Err(error) if error.errno.as_deref() == Some("EINVAL") && start.elapsed() < READY_TIMEOUT => {}
-            answer => return answer,
+    let rtnl = bed.rtnl(&bond.ns)?;
+    let can = async {
+        loop {
+            ticks.tick().await;
+            let has_active = active_port(&rtnl.link(&bond.name).await?).is_some();
+            if has_active && is_link_up(&rtnl.link(port).await?) {
+                return Ok(());
+            }
         }
-    }
+    };
+    let looked: Result<(), RtnlError> = timeout(READY_TIMEOUT, can).await.unwrap_or(Ok(()));
+    looked.map_err(|error| error.during(format!("read the states of {bond} and its port {port}")))
+}
+
+/// Whether a bond holds the link of this port for up (`bond_slave_is_up()`, `BOND_LINK_UP`).
+fn is_link_up(port: &LinkMessage) -> bool {
+    let runs = port.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+    runs && port.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().any(|info| match info {
+            LinkInfo::PortData(InfoPortData::BondPort(port)) => {
+                port.contains(&InfoBondPort::MiiStatus(MiiStatus::Up))
+            }
+            _ => false,
+        }),
+        _ => false,
+    })
 }
 
 /// Waits until no counter of any device has changed for `still`, at most [`READY_TIMEOUT`], and says which devices
@@ -122,7 +144,7 @@ fn obstacle(link: &LinkMessage) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::link::{BondMode, InfoBond, InfoData, InfoKind, LinkInfo};
+    use netlink_packet_route::link::{BondMode, InfoBond, InfoData, InfoKind};
 
     use super::*;
 
@@ -134,6 +156,21 @@ mod tests {
         let data = LinkInfo::Data(InfoData::Bond(bond.into()));
         link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bond), data]));
         link
+    }
+
+    #[test]
+    fn a_port_can_be_active_when_the_bond_has_seen_its_link() {
+        let port = |flags, status| {
+            let mut link = link(flags, State::Up, &[]);
+            let data = InfoPortData::BondPort(vec![InfoBondPort::MiiStatus(status)]);
+            link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::PortData(data)]));
+            link
+        };
+        let runs = LinkFlags::Up | LinkFlags::LowerUp;
+        assert!(is_link_up(&port(runs, MiiStatus::Up)));
+        assert!(!is_link_up(&port(runs, MiiStatus::GoingBack)), "updelay is not over");
+        assert!(!is_link_up(&port(LinkFlags::Up, MiiStatus::Up)), "miimon has not seen the loss");
+        assert!(!is_link_up(&link(runs, State::Up, &[])), "it has not joined");
     }
 
     #[test]
