@@ -363,7 +363,10 @@ fn resolve_create(
 ) -> Option<Step> {
     checker.device(device);
     let link = topology.links.get(&device.value)?;
-    let deletes = |step: &At<StepTable>| step.value.delete.as_ref() == Some(device);
+    let deletes = |step: &At<StepTable>| {
+        step.span.start < device.span.start
+            && step.value.delete.as_ref().map(|at| &at.value) == Some(&device.value)
+    };
     if !link.later && !file.step.iter().any(deletes) {
         let message = format!("{} is there from the start", device.value);
         let hint = "a VLAN can say `later = true` in its table; or delete it in a step before";
