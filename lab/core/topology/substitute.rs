@@ -13,6 +13,7 @@ use std::fmt;
 
 use indexmap::IndexMap;
 
+use crate::net::layer::Layer;
 use crate::net::link::{Link, LinkKind};
 use crate::net::mode::{Backing, VfLinkState};
 use crate::net::name::{DeviceRef, NsName};
@@ -117,6 +118,13 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         if let Some(word) = nic.vfs.iter().find_map(unsupported_setting) {
             return Err(format!("sets {word} of a VF of {}", link.device));
         }
+    }
+    // A NIC refuses frames to other addresses before its driver sees them, in no counter; a veth takes every frame.
+    let wire = Layer::Wire.to_string();
+    let is_of_nic =
+        |condition: &&Condition| matches!(&condition.subject, Subject::Fate { layer, .. } if *layer == wire);
+    if let Some(condition) = topology.scenario.expect.iter().find(is_of_nic) {
+        return Err(format!("expects what a NIC itself refuses ({})", condition.subject));
     }
     let unplugs = |(_, fault): &(&String, &Fault)| matches!(fault, Fault::Unplug { .. });
     if let Some((name, _)) = topology.scenario.faults.iter().find(unplugs) {
@@ -457,6 +465,17 @@ mod tests {
     fn what_a_switch_does_not_do(#[case] more: &str, #[case] expected: &str) {
         let mut topology = topology(more);
         assert_eq!(fall_back(&mut topology), Err(expected.into()));
+        assert!(topology.substitutions.is_empty(), "nothing is half done");
+    }
+    #[test]
+    fn what_a_nic_refuses_is_not_expected_of_a_veth() {
+        let text = "[ns.a.nic.eth0]\ndriver = 'e1000e'\npeer = 'b:eth0'\naddresses = ['192.0.2.1/24']\n\
+            [ns.b.nic.eth0]\ndriver = 'e1000e'\npeer = 'a:eth0'\naddresses = ['192.0.2.2/24']\n\
+            [flow.f]\nfrom = 'a:eth0'\nto = 'b:eth0'\nframes = 10\n[[step]]\nflood = 'f'\n\
+            [[expect]]\nflow = 'f'\nlayer = 'wire'\nreason = 'NOT_RECEIVED'\nequals = 10\n";
+        let mut topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let refused = fall_back(&mut topology).expect_err("a veth takes in every frame");
+        assert!(refused.starts_with("expects what a NIC itself refuses (flow f"), "{refused}");
         assert!(topology.substitutions.is_empty(), "nothing is half done");
     }
 }
