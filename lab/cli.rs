@@ -6,7 +6,6 @@ mod accept;
 pub mod allocator;
 mod bisect;
 mod catalogue;
-mod ci;
 mod doctor;
 mod drivers;
 mod exec;

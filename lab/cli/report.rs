@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{Format, SNAPSHOTS, accepted};
-use crate::cli::{PinsArgs, ci, matrix, provision, selftests};
+use crate::cli::{PinsArgs, matrix, provision, selftests};
 use clap::{Args, Subcommand, ValueEnum};
+use lab::host::ci;
 use lab::host::file;
 use lab::host::file::TEXT_BYTES_MAX;
 use lab::host::kernel::pins::{KernelPin, Kernels};
@@ -185,9 +186,11 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
                     by_file.entry(cell.file).or_default().push(cell.document);
                 }
             }
-            Kept::Run(document) => {
-                let file = format!("topologies/failover/{}.toml", document.topology);
-                by_file.entry(file).or_default().push(*document);
+            Kept::Runs(documents) => {
+                for document in documents {
+                    let file = format!("topologies/failover/{}.toml", document.topology);
+                    by_file.entry(file).or_default().push(document);
+                }
             }
         }
     }
@@ -236,7 +239,11 @@ fn merged(args: &ResultsArgs) -> Result<Matrix, Failure> {
         let text = file::read_text(&file, TEXT_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let name = file.display().to_string();
         let added = match Kept::parse(&name, &text).map_err(|error| invalid(&error))? {
-            Kept::Run(document) => merged.add(&name, judged(*document, &args.snapshots, &pins)?),
+            Kept::Runs(documents) => {
+                let cells = documents.into_iter().map(|document| judged(document, &args.snapshots, &pins));
+                let cells = cells.collect::<Result<Vec<_>, _>>()?;
+                cells.into_iter().try_for_each(|cell| merged.add(&name, cell))
+            }
             Kept::Matrix(matrix) => merged.add_matrix(&name, matrix),
         };
         added.map_err(|error| invalid(&error))?;

@@ -172,8 +172,8 @@ pub fn carry_out(
         documents.push(run.document);
     }
     if !is_one && args.format == Format::Json {
-        let cells = serde_json::json!({ "cells": documents });
-        println!("{}", serde_json::to_string_pretty(&cells).expect("a result has text keys only"));
+        let variants = serde_json::json!({ "variants": documents });
+        println!("{}", serde_json::to_string_pretty(&variants).expect("a result has text keys only"));
     }
     Ok(worst.code())
 }

@@ -78,7 +78,7 @@ fn with(text: &str, place: &str) -> Option<Vec<(&'static str, String)>> {
         *value.pointer_mut(place)? = text.into();
     }
     let document = match Kept::parse("file.json", &value.to_string()) {
-        Ok(Kept::Run(document)) => *document,
+        Ok(Kept::Runs(mut documents)) => documents.remove(0),
         Ok(Kept::Matrix(_)) => return None,
         // A word that only some texts can be, or a field that has to be there. The error quotes it.
         Err(error) => return Some(vec![("error", error.to_string())]),
@@ -124,7 +124,7 @@ fn no_text_of_a_file_moves_a_cursor_or_begins_a_line_in_any_renderer() {
     places(&full(), "", &mut all);
     assert!(all.len() > 60, "{all:?}");
     let read = Kept::parse("file.json", &full().to_string()).unwrap_or_else(|error| panic!("{error}"));
-    assert!(matches!(read, Kept::Run(_)));
+    assert!(matches!(read, Kept::Runs(_)));
     let mut shown = 0;
     for place in &all {
         let Some(hostile) = with(HOSTILE, place) else { panic!("{place} cannot be reached") };

@@ -15,8 +15,8 @@ use crate::report::snapshot;
 /// What a file has.
 #[derive(Debug)]
 pub enum Kept {
-    /// Of `lab run`: nobody has compared it with anything yet.
-    Run(Box<Document>),
+    /// Of `lab run`, not compared with anything yet: one, or one for each variant of a topology with parameters.
+    Runs(Vec<Document>),
     /// Of `lab matrix`.
     Matrix(MatrixCells),
 }
@@ -25,6 +25,13 @@ pub enum Kept {
 #[derive(Deserialize)]
 struct Probe {
     cells: Option<IgnoredAny>,
+    variants: Option<IgnoredAny>,
+}
+
+/// What `lab run` prints of a topology with parameters.
+#[derive(Deserialize)]
+struct Variants {
+    variants: Vec<Document>,
 }
 
 /// Of a matrix, what is merged. A document that does not say what was planned is refused: nobody could tell whether
@@ -52,8 +59,9 @@ impl Kept {
         let one_line = clean::json(json, &[]);
         // Why a run ended, and its canonical text, have several lines; a drop reason, of the same name, has one.
         let lines = clean::json(json, &["reason", "text"]);
-        let parse = || match serde_json::from_str::<Probe>(&one_line)?.cells {
-            Some(_) => {
+        let probe: Probe = serde_json::from_str(&one_line).unwrap_or(Probe { cells: None, variants: None });
+        let parse = || match probe {
+            Probe { cells: Some(_), .. } => {
                 let mut matrix = serde_json::from_str::<MatrixCells>(&one_line)?;
                 let lines = serde_json::from_str::<MatrixCells>(&lines)?.cells;
                 for (cell, lines) in matrix.cells.iter_mut().zip(lines) {
@@ -62,9 +70,19 @@ impl Kept {
                 }
                 Ok(Self::Matrix(matrix))
             }
-            None => {
+            Probe { variants: Some(_), .. } => {
+                let mut all = serde_json::from_str::<Variants>(&one_line)?.variants;
+                for (one, lines) in all.iter_mut().zip(serde_json::from_str::<Variants>(&lines)?.variants) {
+                    one.reason = lines.reason;
+                }
+                if all.is_empty() {
+                    return Err(serde::de::Error::custom("there is no variant in it"));
+                }
+                Ok(Self::Runs(all))
+            }
+            _ => {
                 let lines: Document = serde_json::from_str(&lines)?;
-                Ok(Self::Run(Box::new(Document { reason: lines.reason, ..serde_json::from_str(&one_line)? })))
+                Ok(Self::Runs(vec![Document { reason: lines.reason, ..serde_json::from_str(&one_line)? }]))
             }
         };
         parse().map_err(|error: serde_json::Error| MergeError::NoResult {
@@ -321,8 +339,10 @@ mod tests {
     fn merged(files: &[(&str, String)]) -> Result<Merged, MergeError> {
         let mut merged = Merged::default();
         for (file, json) in files {
-            let cells = match Kept::parse(file, json)? {
-                Kept::Run(document) => vec![judge_as_found(*document, "t.toml", None)],
+            let cells: Vec<Cell> = match Kept::parse(file, json)? {
+                Kept::Runs(documents) => {
+                    documents.into_iter().map(|document| judge_as_found(document, "t.toml", None)).collect()
+                }
                 Kept::Matrix(matrix) => {
                     merged.add_matrix(file, matrix)?;
                     continue;
@@ -414,6 +434,15 @@ mod tests {
         assert!(!matrix.interrupted, "all of this part has run");
         matrix.lab = Some(lab.to_owned());
         serde_json::to_string(&matrix).expect("text keys only")
+    }
+
+    #[test]
+    fn variants_of_one_topology_are_rows_of_their_own() {
+        let variants = |all: &[Document]| serde_json::json!({ "variants": all }).to_string();
+        let both = variants(&[passed("t,mode=a", "6.9.12"), passed("t,mode=b", "6.9.12")]);
+        let matrix = merged(&[("1", both)]).expect("nothing contradicts").into_matrix();
+        assert_eq!(matrix.grid.rows.keys().collect::<Vec<_>>(), ["t,mode=a", "t,mode=b"]);
+        assert!(matches!(merged(&[("1", variants(&[]))]), Err(MergeError::NoResult { .. })));
     }
 
     #[test]
