@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod child;
+pub mod ci;
 pub mod exec;
 pub mod file;
 pub mod install;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
-use crate::cli::{PinsArgs, ci, provision};
+use crate::cli::{PinsArgs, provision};
 use clap::Args;
+use lab::host::ci;
 use lab::host::file;
 use lab::host::file::TEXT_BYTES_MAX;
 use lab::judge::outcome::Outcome;

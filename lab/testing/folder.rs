@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::host::file;
+use crate::host::{ci, file};
 use crate::testing::on::{Lab, NoRun, names};
 use crate::testing::run::Run;
-use crate::testing::skip;
 use crate::testing::topology::Topology;
 
 /// What each run is looked at with.
@@ -91,7 +90,7 @@ impl Folder {
             match lab.attempt(&topology) {
                 Ok(run) => judge(check.as_deref(), &run),
                 Err(NoRun::Failed(why)) => Err(Failed::from(why)),
-                Err(NoRun::Skipped(why)) if skip::is_forbidden() => {
+                Err(NoRun::Skipped(why)) if ci::is_ci() => {
                     Err(Failed::from(format!("not to be skipped where CI is set: {why}")))
                 }
                 Err(NoRun::Skipped(why)) => Ok(Completion::ignored_with(one_line(&why))),

@@ -1,6 +1,7 @@
-//! Whether this is a CI machine, where nobody is there to review.
+//! Whether this is a CI machine, where no one reviews: what is skipped or new there is a failure.
 
 /// By the variable `CI`: any value but an empty one, `0` and `false`.
+#[must_use]
 pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value.to_str().is_none_or(means_ci))
 }
