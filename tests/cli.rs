@@ -69,6 +69,8 @@ fn topology() -> String {
 #[case(&["run", "TOPOLOGY", "--kernel", "nonsense"], "nonsense")]
 #[case(&["run", "TOPOLOGY", "--kernel", "quick"], "takes one")]
 #[case(&["kernels", "fetch", "5.9.1"], "5.9.1")]
+#[case(&["matrix", "TOPOLOGY", "--shard", "3/2"], "I from 1 to N")]
+#[case(&["matrix", "TOPOLOGY", "--times", "last.json"], "--shard")]
 fn wrong_arguments(#[case] arguments: &[&str], #[case] hint: &str) {
     let topology = topology();
     let arguments: Vec<&str> =
@@ -229,18 +231,6 @@ fn a_new_folder_has_a_topology_that_is_valid_and_overwrites_nothing() {
     assert_eq!(again.code, Some(65), "{again:?}");
     assert!(again.stderr.contains("first.toml, ") && again.stderr.contains("is already there"), "{again:?}");
     assert_eq!(std::fs::read_to_string(&topology).expect("it is there"), "mine");
-}
-
-#[rstest]
-#[case(&["matrix", "TOPOLOGY", "--shard", "3/2"], "I from 1 to N")]
-#[case(&["matrix", "TOPOLOGY", "--times", "last.json"], "--shard")]
-fn a_part_of_a_matrix_is_one_of_so_many(#[case] arguments: &[&str], #[case] hint: &str) {
-    let topology = topology();
-    let arguments: Vec<&str> =
-        arguments.iter().map(|word| if *word == "TOPOLOGY" { topology.as_str() } else { *word }).collect();
-    let said = Bare::new().lab(&arguments);
-    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
-    assert!(said.stderr.contains(hint), "{said:?}");
 }
 
 #[test]

@@ -41,10 +41,10 @@ pub(super) fn qemu() -> Vec<Finding> {
         Finding::limited("qemu", release.clone(), without)
     };
     let nics = if qemu.version >= IGB_SINCE {
-        Finding::ok("emulated NICs", "igb with VFs, e1000e, virtio-net")
+        Finding::ok("emulated NICs", "this version has igb, with VFs")
     } else {
-        let without = "topologies with VFs run on substitutes: macvlan and macvtap in the place of igb";
-        Finding::limited("emulated NICs", "e1000e, virtio-net", without)
+        let without = "topologies with VFs run on substitutes, or are skipped; 8.0 and later have igb";
+        Finding::limited("emulated NICs", "this version has no igb", without)
     };
     let upgrade = || Mend::Command(install::command_line(install::QEMU_PACKAGE));
     [warm.required(), nics]
@@ -62,10 +62,7 @@ pub(super) fn accelerator() -> Finding {
         Some(failure) => Finding::limited(
             "kvm",
             failure,
-            format!(
-                "QEMU translates instructions (TCG), some ten times slower; {}",
-                accel::UNTESTED_WITH_KVM
-            ),
+            format!("QEMU translates each instruction (TCG); {}", accel::UNTESTED_WITH_KVM),
         ),
     }
 }

@@ -80,7 +80,7 @@ fn user_namespaces(root: &Path) -> Finding {
             return Finding::missing(part, found, without).mended_by(Mend::Command(command.to_owned()));
         }
     }
-    Finding::ok(part, "any user may make them")
+    Finding::ok(part, "no setting forbids them")
 }
 
 fn type_information(root: &Path) -> Finding {
