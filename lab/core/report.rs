@@ -14,6 +14,7 @@ pub(crate) mod hostile;
 pub mod html;
 pub mod junit;
 pub mod ktap;
+pub mod lint_rules;
 pub mod markdown;
 pub mod matrix;
 pub mod merge;

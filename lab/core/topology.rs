@@ -5,6 +5,7 @@ pub mod cni;
 pub mod condition;
 pub mod fault;
 pub mod file;
+pub mod lint;
 pub mod mitigation;
 pub mod mutant;
 pub mod observation;
@@ -30,6 +31,7 @@ use crate::net::route::{Neighbour, Route, Rule};
 use crate::net::sysctl::Sysctl;
 use crate::topology::check::{limits, selectors};
 use crate::topology::cni::{Attachment, Attachments};
+use crate::topology::lint::Finding;
 use crate::topology::parse::read;
 use crate::topology::scenario::{Scenario, Step};
 use crate::topology::substitute::Substitution;
@@ -85,6 +87,25 @@ impl Topology {
         Ok(all.into_iter().next().expect("a file has one variant at least"))
     }
 
+    /// As [`Topology::parse`], with what lint finds in any variant and the file does not allow, in its order.
+    ///
+    /// # Errors
+    /// As [`Topology::parse`].
+    pub fn parse_and_lint(
+        name: &str,
+        path: &str,
+        text: &str,
+    ) -> Result<(Self, Vec<Finding>), TopologyErrors> {
+        let all = Self::variants_with_files(name, path, text, &[])?;
+        let mut findings = Vec::new();
+        for (topology, file) in &all {
+            let found = lint::lint(file, topology, text);
+            findings.extend(found.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
+        }
+        let (topology, _) = all.into_iter().next().expect("a file has one variant at least");
+        Ok((topology, findings))
+    }
+
     /// Reads and checks all variants of a topology file, one for each combination of its parameters' values. A parameter that is
     /// `set` has that value alone.
     ///
@@ -96,14 +117,24 @@ impl Topology {
         text: &str,
         set: &[Setting],
     ) -> Result<Vec<Self>, TopologyErrors> {
+        let all = Self::variants_with_files(name, path, text, set)?;
+        Ok(all.into_iter().map(|(topology, _)| topology).collect())
+    }
+
+    fn variants_with_files(
+        name: &str,
+        path: &str,
+        text: &str,
+        set: &[Setting],
+    ) -> Result<Vec<(Self, file::TopologyFile)>, TopologyErrors> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         let (mut variant, mut count) = (0, 1);
         while variant < count {
             let read = read::read(text, set, variant);
             (variant, count) = (variant + 1, read.variants);
             let own = format!("{name}{}", read.name_suffix);
-            let (topology, wrong) = Self::checked(&own, read);
-            found.extend(topology);
+            let (both, wrong) = Self::checked(&own, read);
+            found.extend(both);
             problems.extend(wrong.into_iter().filter(|one| !problems.contains(one)).collect::<Vec<_>>());
         }
         if problems.is_empty() && found.len() == count {
@@ -112,14 +143,14 @@ impl Topology {
         Err(TopologyErrors::new(path, text, problems))
     }
 
-    fn checked(name: &str, read: read::Read) -> (Option<Self>, Vec<Diagnostic>) {
+    fn checked(name: &str, read: read::Read) -> (Option<(Self, file::TopologyFile)>, Vec<Diagnostic>) {
         let mut problems = read.problems;
         let file = read.file.filter(|file| limits::check(file, &mut problems));
-        let topology = file.map(|mut file| {
+        let both = file.map(|mut file| {
             selectors::expand(&mut file, &mut problems);
-            check::check(name, &file, read.lost, &mut problems)
+            (check::check(name, &file, read.lost, &mut problems), file)
         });
-        (topology, problems)
+        (both, problems)
     }
 
     /// A device that is there from the start, or once a pod is attached.

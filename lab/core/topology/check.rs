@@ -8,6 +8,7 @@ pub(crate) mod extras;
 pub(crate) mod faults;
 pub(crate) mod limits;
 pub(crate) mod links;
+pub(crate) mod lint;
 pub(crate) mod machine;
 pub(crate) mod mitigations;
 pub(crate) mod nics;
@@ -182,6 +183,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         scenario: Default::default(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
+    lint::check(file, &mut checker);
     if checker.problems.is_empty() {
         unused::check(file, &topology, &mut checker);
     }

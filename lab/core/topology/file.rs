@@ -142,6 +142,18 @@ pub struct TopologyFile {
     pub machine: Option<MachineTable>,
     /// Limits that this file raises.
     pub limits: Option<LimitsTable>,
+    /// What `lab topology check` and `lab lint` are not to say.
+    pub lint: Option<LintTable>,
+}
+
+/// Rules of lint that this file silences.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LintTable {
+    /// By rule, why what it finds is meant: `miimon-off = "nothing is to notice the port"`.
+    #[serde(default, deserialize_with = "in_file_order")]
+    #[schemars(with = "IndexMap<String, String>")]
+    pub allow: Named<At<String>>,
 }
 
 /// For the JSON Schema: `parse::parameters` reads them, and they are gone before anything else is read.

@@ -6,7 +6,7 @@ use crate::net::mode::NicDriver;
 use crate::net::name::{DeviceRef, IfName};
 use crate::topology::Topology;
 use crate::topology::check::Checker;
-use crate::topology::file::{At, NsTable, SelectorTable, TopologyFile};
+use crate::topology::file::{At, BondTable, NsTable, SelectorTable, TopologyFile};
 use crate::topology::parse::diagnostic::Diagnostic;
 
 /// What a selector can see of a device.
@@ -70,16 +70,42 @@ pub fn again(
         checker.problem(&bond.span, message, "give the bond `device_selectors`");
         return None;
     };
-    let own = topology.links.get(&bond.value)?;
+    topology.links.get(&bond.value)?;
+    Some(matching(table, topology, &bond.value, selectors))
+}
+
+/// The same of a bond with selectors; of one without, nothing.
+pub fn strangers(table: &NsTable, topology: &Topology, bond: &DeviceRef) -> Vec<DeviceRef> {
+    let known = table.bond.iter().find(|(known, _)| known.value == bond.name);
+    known.map_or(Vec::new(), |(_, table_of_bond)| {
+        matching(table, topology, bond, &table_of_bond.device_selectors)
+    })
+}
+
+fn matching(
+    table: &NsTable,
+    topology: &Topology,
+    bond: &DeviceRef,
+    selectors: &[At<SelectorTable>],
+) -> Vec<DeviceRef> {
+    let Some(own) = topology.links.get(bond) else { return Vec::new() };
     let others = topology
         .links
         .values()
-        .filter(|link| link.device.ns == *ns && link.device.name != *name && !own.has_port(&link.device));
-    let matching = others.filter(|link| {
+        .filter(|link| link.device.ns == bond.ns && link.device != *bond && !own.has_port(&link.device));
+    let found = others.filter(|link| {
         let candidate = Candidate { bus_path: plugged(table, &link.device.name), ..standing(link, topology) };
         selectors.iter().any(|selector| matches(&selector.value, &candidate))
     });
-    Some(matching.map(|link| link.device.clone()).collect())
+    found.map(|link| link.device.clone()).collect()
+}
+
+/// Devices that more than one selector of a bond matches.
+pub fn matched_twice(table: &NsTable, bond: &BondTable) -> Vec<String> {
+    let times = |candidate: &Candidate| {
+        bond.device_selectors.iter().filter(|selector| matches(&selector.value, candidate)).count()
+    };
+    lowest(table).into_iter().filter(|one| times(one) > 1).map(|one| one.name).collect()
 }
 
 /// Devices that stand on nothing, as the file has them.
