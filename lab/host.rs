@@ -5,6 +5,7 @@
 //! loaded, [`initramfs`] packs that with the lab's own binary; [`manifest`] tells a damaged kernel; [`qemu`] and [`vm`] start it, [`console`] and
 //! [`death`] say how it ended.
 
+pub mod archive;
 pub mod cache;
 pub mod child;
 pub mod ci;
