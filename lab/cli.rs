@@ -13,6 +13,7 @@ mod failure;
 mod import;
 mod init;
 mod kernels;
+mod lint;
 mod look;
 mod manual;
 mod matrix;
@@ -78,6 +79,9 @@ enum Command {
     /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with prose between them
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
+    /// Say what surprises in topology files: bonds without a monitor, options without an effect, VLANs that a bridge drops
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(lint::LintArgs),
     /// Results of several machines as one grid
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Selftests(args) => selftests::run(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Import(args) => import::import(&args),
+        Command::Lint(args) => lint::lint(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Init(args) => init::init(&args),

@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::import::{self, ImportError, Imported, Known, Source};
+use lab::host::archive::{self, Limits};
+use lab::import::{self, ImportError, Imported, Known, Source, tree};
 use lab::net::version::KernelVersion;
 use lab::topology::Topology;
 use rstest::rstest;
+
+use crate::fuzz::mutation::{Generator, mutated};
+use crate::fuzz::tarball;
 
 /// Set to write what is imported now into the `.expected` files; look at the difference before you commit it.
 const UPDATE: &str = "UPDATE_EXPECTED";
@@ -38,13 +42,35 @@ fn causes() -> Vec<(String, String)> {
     names.iter().map(|name| ((*name).to_owned(), read(&path(name)))).collect()
 }
 
-fn imported(text: &str) -> Result<Imported, ImportError> {
+/// Imports a text with the kernels and causes of the cases.
+pub fn imported(text: &str) -> Result<Imported, ImportError> {
+    imported_of(&[Source { name: "report".into(), text: text.to_owned() }])
+}
+
+fn imported_of(sources: &[Source]) -> Result<Imported, ImportError> {
     let causes = causes();
     let causes: Vec<_> = causes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let kernels: Vec<KernelVersion> =
         KERNELS.iter().map(|version| version.parse().expect("a version")).collect();
-    let source = Source { name: "report".into(), text: text.to_owned() };
-    import::import("imported", &[source], &Known { kernels: &kernels, causes: &causes })
+    import::import("imported", sources, &Known { kernels: &kernels, causes: &causes })
+}
+
+/// A sosreport's tarball: files that show no link are not read, names of files stand for the commands that printed them.
+#[test]
+fn a_tarball_of_a_sosreport_is_one_machine() {
+    let tar = tarball(&folder("tests/import/sosreport"));
+    let limits = Limits { members: 100, member_bytes: 1 << 20, bytes: 1 << 20 };
+    let begin = tar[..512].to_vec();
+    let members = archive::members_of("a.tar", &begin, std::io::Cursor::new(tar), limits, tree::is_wanted);
+    let mut members = members.expect("it is a tarball");
+    assert!(members.paths.iter().any(|path| path.ends_with("var/log/messages")), "{:?}", members.paths);
+    assert!(!members.members.iter().any(|member| member.path.ends_with("messages")), "it is not wanted");
+    members.members.sort_by(|one, other| one.path.cmp(&other.path));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let sources: Vec<Source> =
+        members.members.iter().map(|one| Source { name: one.path.clone(), text: text(&one.bytes) }).collect();
+    let said = imported_of(&sources).expect("it shows links").toml;
+    compare(&folder("tests/import/sosreport.expected"), &said);
 }
 
 /// A case is a file: of `x.txt` exactly `x.expected` is made, or it is refused with its words.
@@ -54,11 +80,14 @@ fn case(#[files("tests/import/*.txt")] path: PathBuf) {
         Ok(imported) => imported.toml,
         Err(error) => format!("error: {error}\n"),
     };
-    let expected = path.with_extension("expected");
+    compare(&path.with_extension("expected"), &said);
+}
+
+fn compare(expected: &Path, said: &str) {
     if std::env::var_os(UPDATE).is_some() {
-        fs::write(&expected, &said).unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
+        fs::write(expected, said).unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
     }
-    let expected = fs::read_to_string(&expected).unwrap_or_default();
+    let expected = fs::read_to_string(expected).unwrap_or_default();
     assert_eq!(said, expected, "\nsaid:\n{said}\nexpected:\n{expected}\n{UPDATE}=1 writes what is said now");
 }
 
@@ -84,74 +113,6 @@ fn a_report_in_prose_has_the_evidence_of_a_topology_by_hand() {
     assert!(filter.is_some(), "{:?}", topology.scenario.hypotheses);
 }
 
-/// A small fixed generator: the same texts in each run.
-struct Generator(u64);
-
-impl Generator {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % below.max(1)
-    }
-}
-
-/// What readers look for, and what breaks them.
-const PIECES: [&str; 24] = [
-    "\n",
-    "    ",
-    "- ",
-    ": ",
-    "&a ",
-    "*a",
-    "{{ x }}",
-    "[",
-    "]",
-    "\0",
-    "\u{202e}",
-    "4294967296",
-    "-1",
-    "bond0",
-    "bond0.70@bond0",
-    "```\n",
-    "> ",
-    "<<: *a\n",
-    "type: bond\n",
-    "apiVersion: v1alpha1\n",
-    "2: a@a: <UP> mtu 1",
-    "\"",
-    "'",
-    "ä",
-];
-
-/// A text with some lines lost, doubled, exchanged or spoilt.
-fn mutated(text: &str, random: &mut Generator) -> String {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for _ in 0..=random.next(6) {
-        let at = random.next(lines.len());
-        let other = random.next(lines.len());
-        match random.next(5) {
-            0 if lines.len() > 1 => drop(lines.remove(at)),
-            1 => lines.insert(at, lines[other].clone()),
-            2 => lines.swap(at, other),
-            3 => {
-                let line = &mut lines[at];
-                let mut place = random.next(line.len() + 1);
-                while !line.is_char_boundary(place) {
-                    place -= 1;
-                }
-                line.insert_str(place, PIECES[random.next(PIECES.len())]);
-            }
-            _ => {
-                let mut place = random.next(lines[at].len() + 1);
-                while !lines[at].is_char_boundary(place) {
-                    place -= 1;
-                }
-                lines[at].truncate(place);
-            }
-        }
-    }
-    lines.join("\n")
-}
-
 /// Whatever comes in: a topology that the checker takes, or an error with words, and never a panic.
 #[test]
 fn mutated_texts_are_imported_or_refused() {
@@ -159,7 +120,7 @@ fn mutated_texts_are_imported_or_refused() {
     let mut random = Generator(14);
     let (mut made, mut refused) = (0, 0);
     for round in 0..600 {
-        let text = mutated(&texts[round % texts.len()], &mut random);
+        let text = mutated(&texts[round % texts.len()], &texts, &mut random);
         match imported(&text) {
             Ok(imported) => {
                 made += 1;

@@ -3,8 +3,10 @@
 
 mod causes;
 mod failover;
+mod fuzz;
 mod import;
 mod ledger;
+mod lint;
 mod lowering;
 mod pods;
 mod run_options;

@@ -30,6 +30,7 @@ use lab::plan::record::Record;
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::terminal::Look;
 use lab::report::{markdown, reproducer, snapshot, terminal};
+use lab::topology::lint::Finding;
 use lab::topology::{Setting, Topology};
 use sha2::{Digest, Sha256};
 
@@ -378,22 +379,32 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
 
 /// Reads and checks all variants of a topology file, with the first 16 digits of the SHA-256 of the text; `-` is standard input.
 pub fn read_variants(path: &Path, set: &[Setting]) -> Result<(Vec<Topology>, String), Failure> {
-    let (name, file, text) = if path == Path::new(STDIN) {
+    let (name, file, text) = read_text(path)?;
+    let all = Topology::variants(&name, &file, &text, set).map_err(|errors| Failure::topology(&errors))?;
+    Ok((all, hex(&Sha256::digest(&text))[..16].to_owned()))
+}
+
+/// All variants, with what lint finds in any of them.
+pub fn read_and_lint(path: &Path) -> Result<(Vec<Topology>, Vec<Finding>), Failure> {
+    let (name, file, text) = read_text(path)?;
+    Topology::parse_and_lint(&name, &file, &text).map_err(|errors| Failure::topology(&errors))
+}
+
+/// A topology's name, what messages call its file, and its text.
+fn read_text(path: &Path) -> Result<(String, String, String), Failure> {
+    if path == Path::new(STDIN) {
         let bytes =
             file::read_stdin(file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::invalid("error: standard input is no UTF-8 text"))?;
-        ("stdin".to_owned(), "standard input".to_owned(), text)
-    } else {
-        let text =
-            file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
-        let name = path
-            .file_stem()
-            .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
-        (name, path.display().to_string(), text)
-    };
-    let all = Topology::variants(&name, &file, &text, set).map_err(|errors| Failure::topology(&errors))?;
-    Ok((all, hex(&Sha256::digest(&text))[..16].to_owned()))
+        return Ok(("stdin".to_owned(), "standard input".to_owned(), text));
+    }
+    let text =
+        file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+    let name = path
+        .file_stem()
+        .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
+    Ok((name, path.display().to_string(), text))
 }
 
 /// What runs come to: that of the worst of them.

@@ -9,7 +9,7 @@ use lab::report::{graph, reference};
 use lab::topology::Topology;
 
 use crate::cli::failure::Failure;
-use crate::cli::run;
+use crate::cli::{lint, run};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -98,9 +98,14 @@ enum Drawing {
 pub fn topology(args: &TopologyArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Check { topology } => {
-            for topology in run::read_variants(topology, &[])?.0 {
+            let path = lint::place_of(topology);
+            let (all, findings) = run::read_and_lint(topology)?;
+            for topology in all {
                 let (links, steps) = (topology.links.len(), topology.scenario.steps.len());
                 println!("{}: no mistakes; {links} links, {steps} steps", topology.name);
+            }
+            for finding in &findings {
+                println!("{}", lint::shown(&path, finding));
             }
         }
         Command::Show { topology } => {

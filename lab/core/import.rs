@@ -1,10 +1,13 @@
 //! From a pasted report to a topology: formats recognised wherever they stand in a text, merged into one machine, with a made-up
 //! other end, and with what was seen as evidence.
 
+pub(crate) mod bridge;
 pub(crate) mod causes;
 pub(crate) mod cloud_init;
 pub(crate) mod commands;
+pub(crate) mod dmesg;
 pub(crate) mod draft;
+pub(crate) mod ethtool;
 pub(crate) mod evidence;
 pub(crate) mod far_end;
 pub(crate) mod flows;
@@ -12,6 +15,7 @@ pub(crate) mod ifcfg;
 pub(crate) mod ifupdown;
 pub(crate) mod ini;
 pub(crate) mod ip_json;
+pub(crate) mod ip_rule;
 pub(crate) mod ip_text;
 pub(crate) mod kernel;
 pub(crate) mod keyfile;
@@ -20,26 +24,31 @@ pub(crate) mod nad;
 pub(crate) mod near_end;
 pub(crate) mod netplan;
 pub(crate) mod networkd;
+pub(crate) mod nft;
 pub(crate) mod nmstate;
 pub(crate) mod options;
 pub(crate) mod pods;
 pub(crate) mod proc_bonding;
 pub(crate) mod proc_vlan;
 pub(crate) mod prose;
+pub mod readers;
 pub(crate) mod routes;
 pub(crate) mod settle;
 pub(crate) mod talos;
+pub(crate) mod tc;
+pub(crate) mod tc_json;
 pub(crate) mod text;
+pub mod tree;
 pub(crate) mod tried;
 pub(crate) mod value;
 
 use crate::import::draft::Draft;
 use crate::import::far_end::FarEnd;
 use crate::import::model::{Model, Place};
-use crate::import::value::Value;
 use crate::net::clean;
 use crate::net::name::IfName;
 use crate::net::version::KernelVersion;
+use crate::topology::lint::Finding;
 use crate::topology::{Topology, TopologyErrors};
 
 pub use crate::import::causes::Cause;
@@ -75,6 +84,8 @@ pub struct Imported {
     pub found: Vec<String>,
     /// What was not carried over, or was made up, and why.
     pub notes: Vec<String>,
+    /// What lint finds in the text and in the topology; places are of the topology.
+    pub lint: Vec<Finding>,
 }
 
 /// Why there is no topology.
@@ -122,11 +133,16 @@ pub fn import(name: &str, sources: &[Source], known: &Known<'_>) -> Result<Impor
         return Err(ImportError::TooMany(sources.len()));
     }
     let mut model = Model::default();
-    let (mut found, mut choice) = (Vec::new(), None);
+    let (mut found, mut choice) = (Vec::new(), None::<kernel::Choice>);
     for source in sources {
         let text = text::prepared(&source.text)
             .map_err(|bytes| ImportError::TooLarge { name: clean::line(&source.name).into_owned(), bytes })?;
-        choice = read(&text, known, &mut model).or(choice);
+        // A distribution's release says less than a kernel's, whichever comes first.
+        let named = readers::read(&source.name, &text, known, &mut model);
+        choice = match (named, choice) {
+            (Some(named), Some(known)) if known.is_release && !named.is_release => Some(known),
+            (named, known) => named.or(known),
+        };
         for (format, line) in std::mem::take(&mut model.found) {
             let place = if line > 0 { format!(", line {line}") } else { String::new() };
             found.push(format!("{format} ({}{place})", clean::line(&source.name)));
@@ -138,7 +154,12 @@ pub fn import(name: &str, sources: &[Source], known: &Known<'_>) -> Result<Impor
         return Err(nothing_there(sources, &found, &model));
     }
     match checked(name, &mut model, &choice, &found, known) {
-        Ok(toml) => Ok(Imported { toml, found, notes: all_notes(&model) }),
+        Ok((toml, mut lint)) => {
+            lint.extend(std::mem::take(&mut model.lint));
+            lint.sort_by_key(|finding| (finding.rule.name, finding.message.clone()));
+            lint.dedup_by_key(|finding| (finding.rule.name, finding.message.clone()));
+            Ok(Imported { toml, found, notes: all_notes(&model), lint })
+        }
         Err(_) if model.links.is_empty() => Err(nothing_there(sources, &found, &model)),
         Err(errors) => Err(ImportError::Invalid(Box::new(errors))),
     }
@@ -151,12 +172,18 @@ fn checked(
     choice: &Option<kernel::Choice>,
     found: &[String],
     known: &Known<'_>,
-) -> Result<String, TopologyErrors> {
+) -> Result<(String, Vec<Finding>), TopologyErrors> {
     let mut rounds = 0;
     loop {
         let toml = write(model, choice.clone(), found, known);
-        let errors = match Topology::parse(name, PATH, &toml) {
-            Ok(_) => return Ok(toml),
+        let errors = match Topology::parse_and_lint(name, PATH, &toml) {
+            // Of the other end, which is made up, there is nothing to say.
+            Ok((_, lint)) => {
+                let is_own = |finding: &Finding| {
+                    !["switch:", "gateway:"].iter().any(|ns| finding.message.starts_with(ns))
+                };
+                return Ok((toml, lint.into_iter().filter(is_own).collect()));
+            }
             Err(errors) => errors,
         };
         rounds += 1;
@@ -213,55 +240,6 @@ fn link_at(toml: &str, at: usize) -> Option<String> {
     let kinds = of(ns, "node").or_else(|| of(ns, "pod"))?;
     let (_, links) = kinds.as_table()?.iter().next()?;
     links.as_table()?.keys().next().cloned()
-}
-
-/// Reads one text into the model; the kernel that it names.
-fn read(text: &str, known: &Known<'_>, model: &mut Model) -> Option<kernel::Choice> {
-    let lines = text::lines(text);
-    ip_text::read(&lines, model);
-    proc_bonding::read(&lines, model);
-    proc_vlan::read(&lines, model);
-    routes::read(&lines, model);
-    commands::read(&lines, model);
-    networkd::read(&lines, model);
-    keyfile::read(&lines, model);
-    ifcfg::read(&lines, model);
-    ifupdown::read(&lines, model);
-    // A configuration by itself has words, but no sentences.
-    let has_sentences = !configurations(text, &lines, model) || lines.iter().any(|line| !line.is_code);
-    if has_sentences {
-        prose::read(&lines, model);
-    }
-    let mut releases = kernel::mentioned(&lines);
-    releases.append(&mut model.releases);
-    let chosen = releases.iter().find_map(|release| kernel::choose(release, known.kernels));
-    chosen.or_else(|| {
-        let (said, series) = kernel::of_distribution(&lines)?;
-        kernel::choose_series(&said, series, known.kernels)
-    })
-}
-
-/// Reads the documents of YAML and JSON; whether there are any.
-fn configurations(text: &str, lines: &[text::Line<'_>], model: &mut Model) -> bool {
-    type Reader = (fn(&Value) -> bool, fn(&Value, usize, &mut Model));
-    let readers: [Reader; 6] = [
-        (ip_json::is_known, ip_json::read),
-        (nad::is_known, nad::read),
-        (nmstate::is_known, nmstate::read),
-        (netplan::is_known, netplan::read),
-        (cloud_init::is_known, cloud_init::read),
-        (talos::is_known, talos::read),
-    ];
-    let mut blocks = text::blocks(text);
-    blocks.extend(value::regions(lines));
-    let is_known = |value: &Value| readers.iter().any(|(is_known, _)| is_known(value));
-    let documents = value::documents(&blocks, is_known);
-    for document in &documents {
-        if let Some((_, read)) = readers.iter().find(|(is_known, _)| is_known(&document.value)) {
-            read(&document.value, document.line, model);
-        }
-    }
-    !documents.is_empty()
 }
 
 fn nothing_there(sources: &[Source], found: &[String], model: &Model) -> ImportError {

@@ -87,7 +87,7 @@ impl Topology {
         Ok(all.into_iter().next().expect("a file has one variant at least"))
     }
 
-    /// As [`Topology::parse`], with what lint finds in any variant and the file does not allow, in its order.
+    /// As [`Topology::variants`], with what lint finds in any of them and the file does not allow, in its order.
     ///
     /// # Errors
     /// As [`Topology::parse`].
@@ -95,15 +95,14 @@ impl Topology {
         name: &str,
         path: &str,
         text: &str,
-    ) -> Result<(Self, Vec<Finding>), TopologyErrors> {
+    ) -> Result<(Vec<Self>, Vec<Finding>), TopologyErrors> {
         let all = Self::variants_with_files(name, path, text, &[])?;
         let mut findings = Vec::new();
         for (topology, file) in &all {
             let found = lint::lint(file, topology, text);
             findings.extend(found.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
         }
-        let (topology, _) = all.into_iter().next().expect("a file has one variant at least");
-        Ok((topology, findings))
+        Ok((all.into_iter().map(|(topology, _)| topology).collect(), findings))
     }
 
     /// Reads and checks all variants of a topology file, one for each combination of its parameters' values. A parameter that is

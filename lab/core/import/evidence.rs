@@ -41,6 +41,7 @@ pub fn focus(model: &mut Model) -> Option<Focus> {
             dropping.push((dropped, name.clone()));
         }
     }
+    queues(model, &mut dropping, &mut notes);
     for (name, link) in &model.links {
         if let Some(dropped) = link.counters.get("rx_dropped").filter(|dropped| **dropped > 0) {
             notes.push(format!(
@@ -59,6 +60,26 @@ pub fn focus(model: &mut Model) -> Option<Focus> {
     let uplink = uplink_of(model, &device)?;
     let vlan = model.links[&device].vlan_id;
     Some(Focus { device, sender, vlan, uplink })
+}
+
+/// Drops of queues and filters, where the device's own counter shows none: `tc -s` counts what `ip -s` does not.
+fn queues(model: &Model, dropping: &mut Vec<(u64, IfName)>, notes: &mut Vec<String>) {
+    for (name, link) in &model.links {
+        let queue = link.queue.as_ref();
+        let drops = queue.and_then(|queue| queue.drops).unwrap_or(0);
+        let sent = queue.and_then(|queue| queue.packets).unwrap_or(0);
+        let filtered = link.filter_drops.unwrap_or(0);
+        let share = drops.saturating_mul(100) / drops.saturating_add(sent).max(1);
+        if drops > 0 && share < SHARE_MIN {
+            notes.push(format!(
+                "drops {drops} of the queue of {name}: beside {sent} that were sent they are no evidence of a fault that stays"
+            ));
+        }
+        let counted = if share < SHARE_MIN { filtered } else { drops.saturating_add(filtered) };
+        if counted > 0 && !dropping.iter().any(|(_, known)| known == name) {
+            dropping.push((counted, name.clone()));
+        }
+    }
 }
 
 /// All devices that a device stands on.
@@ -117,6 +138,7 @@ pub fn write(model: &mut Model, far: &FarEnd, focus: &Focus, draft: &mut Draft) 
     let Some(probe) = Flow::by(writer.model, far, &focus.sender) else { return false };
     writer.send(probe.table("probe", None, FRAMES).comment("What the report is about."), "probe");
     writer.drops(focus);
+    writer.queues(focus);
     writer.errnos();
     writer.works(focus);
     let mitigations = writer.mitigations();
@@ -175,6 +197,33 @@ impl Writer<'_> {
             }
         }
         self.evidence.extend(items);
+    }
+
+    /// What `tc -s` shows of NICs' queues, and of filters anywhere below.
+    fn queues(&mut self, focus: &Focus) {
+        let all = std::iter::once(focus.device.clone()).chain(all_below(self.model, &focus.device));
+        for name in all {
+            let link = &self.model.links[&name];
+            let device = format!("node:{name}");
+            if let Some(drops) = link.filter_drops.filter(|drops| *drops > 0) {
+                let section = item(format!("filters of {name} drop ({drops} in the text)"));
+                let section = section.with("qdisc", device.as_str()).with("kind", "clsact");
+                self.evidence.push(section.with("counter", "drops").with("at_least", 1));
+            }
+            // Without statistics, and without a queue of its own, there is nothing to compare.
+            let Some(drops) = link.queue.as_ref().and_then(|queue| queue.drops) else { continue };
+            if link.kind != Kind::Nic {
+                continue;
+            }
+            let section = if drops > 0 { "drops" } else { "drops none" };
+            let section = item(format!("the queue of {name} {section}")).with("qdisc", device);
+            let section = section.with("counter", "drops");
+            self.evidence.push(if drops > 0 {
+                section.with("at_least", 1)
+            } else {
+                section.with("equals", 0)
+            });
+        }
     }
 
     fn errnos(&mut self) {

@@ -13,7 +13,14 @@ type Variables<'t> = Vec<(&'t str, &'t str)>;
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut run: Variables<'_> = Vec::new();
     let mut first = 1;
+    // SUSE's files have no DEVICE: the device is in the name of the file.
+    let mut named: Option<&str> = None;
     for line in lines {
+        if let Some(name) = file_of(line.text) {
+            file(&std::mem::take(&mut run), named, first, model);
+            named = Some(name);
+            continue;
+        }
         match assignment(line.text.trim()) {
             // A second device is that of the next file.
             Some((key, value)) if key != "DEVICE" || !run.iter().any(|(known, _)| *known == "DEVICE") => {
@@ -25,14 +32,23 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
                 }
             }
             Some(pair) => {
-                file(&std::mem::replace(&mut run, vec![pair]), first, model);
+                file(&std::mem::replace(&mut run, vec![pair]), named.take(), first, model);
                 first = line.number;
             }
             None if line.text.trim().starts_with('#') => {}
-            None => file(&std::mem::take(&mut run), first, model),
+            None if run.is_empty() => {}
+            None => file(&std::mem::take(&mut run), named.take(), first, model),
         }
     }
-    file(&run, first, model);
+    file(&run, named, first, model);
+}
+
+/// The device in the path of a file that a command or a heading names: `# /etc/sysconfig/network/ifcfg-bond0`.
+fn file_of(text: &str) -> Option<&str> {
+    let is_heading = text.trim_start().starts_with(['#', '$', '=', '[']) || text.contains("cat ");
+    let (_, rest) = text.split_once("/ifcfg-").filter(|_| is_heading)?;
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@')));
+    Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty())
 }
 
 fn assignment(text: &str) -> Option<(&str, &str)> {
@@ -42,13 +58,24 @@ fn assignment(text: &str) -> Option<(&str, &str)> {
     is_key.then(|| (key, value.trim().trim_matches(['"', '\''])))
 }
 
-fn file(variables: &Variables<'_>, line: usize, model: &mut Model) {
+fn file(variables: &Variables<'_>, named: Option<&str>, line: usize, model: &mut Model) {
     let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
     let says_yes = |key: &str| value(key).is_some_and(|value| value.eq_ignore_ascii_case("yes"));
-    let is_interface = ["BOOTPROTO", "ONBOOT", "BONDING_OPTS", "MASTER", "IPADDR", "TYPE", "VLAN"]
-        .iter()
-        .any(|key| value(key).is_some());
-    let Some(name) = value("DEVICE").filter(|_| is_interface) else { return };
+    let is_interface = [
+        "BOOTPROTO",
+        "STARTMODE",
+        "BONDING_MASTER",
+        "ETHERDEVICE",
+        "ONBOOT",
+        "BONDING_OPTS",
+        "MASTER",
+        "IPADDR",
+        "TYPE",
+        "VLAN",
+    ]
+    .iter()
+    .any(|key| value(key).is_some());
+    let Some(name) = value("DEVICE").or(named).filter(|_| is_interface) else { return };
     if name == "lo" || model.link(name).is_none() {
         return;
     }
@@ -62,6 +89,7 @@ fn file(variables: &Variables<'_>, line: usize, model: &mut Model) {
             options::set(model, name, key, option);
         }
     }
+    of_suse(name, variables, model);
     match value("TYPE").map(str::to_lowercase).as_deref() {
         Some("bond") => model.kind(name, Kind::Bond),
         Some("bridge") => model.kind(name, Kind::Bridge),
@@ -86,14 +114,7 @@ fn file(variables: &Variables<'_>, line: usize, model: &mut Model) {
             link.parent = parent.or(link.parent.take());
         }
     }
-    if let Some(address) = value("IPADDR") {
-        let length = value("PREFIX").map(str::to_owned).or_else(|| value("NETMASK").map(prefix));
-        let cidr = length.map_or_else(|| address.to_owned(), |length| format!("{address}/{length}"));
-        model.address(name, &cidr);
-    }
-    if let Some(gateway) = value("GATEWAY") {
-        add_route("default", Some(gateway), name, model);
-    }
+    addresses(name, variables, model);
     if let Some(link) = model.link(name) {
         link.mtu = value("MTU").and_then(|mtu| mtu.parse().ok()).or(link.mtu);
         link.permanent_mac =
@@ -101,5 +122,48 @@ fn file(variables: &Variables<'_>, line: usize, model: &mut Model) {
     }
     if value("BOOTPROTO") == Some("dhcp") {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
+    }
+}
+
+/// `wicked`'s words: `BONDING_SLAVE0`, `BONDING_MODULE_OPTS`, `ETHERDEVICE`, `BRIDGE_PORTS` (ifcfg-bonding(5), ifcfg-vlan(5)).
+fn of_suse(name: &str, variables: &Variables<'_>, model: &mut Model) {
+    let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    if value("BONDING_MASTER").is_some_and(|value| value.eq_ignore_ascii_case("yes")) {
+        model.kind(name, Kind::Bond);
+        if let Some(link) = model.link(name) {
+            link.is_configuration = true;
+        }
+        let options = value("BONDING_MODULE_OPTS").unwrap_or_default();
+        for (key, option) in options.split_whitespace().filter_map(|option| option.split_once('=')) {
+            options::set(model, name, key, option);
+        }
+        for (_, port) in variables.iter().filter(|(key, _)| key.starts_with("BONDING_SLAVE")) {
+            model.port(name, port);
+        }
+    }
+    if let Some(parent) = value("ETHERDEVICE").and_then(|parent| parent.parse().ok()) {
+        let id = value("VLAN_ID").and_then(|id| id.parse().ok());
+        let id = id.or_else(|| crate::import::ip_text::vlan_of_name(name));
+        if let Some(link) = model.link(name) {
+            (link.kind, link.vlan_id, link.parent) = (Kind::Vlan, id, Some(parent));
+        }
+    }
+    if let Some(ports) = value("BRIDGE_PORTS") {
+        model.kind(name, Kind::Bridge);
+        ports.split_whitespace().for_each(|port| model.port(name, port));
+    }
+}
+
+/// `IPADDR` with `PREFIX`, `PREFIXLEN` or `NETMASK`, and `GATEWAY`.
+fn addresses(name: &str, variables: &Variables<'_>, model: &mut Model) {
+    let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+    if let Some(address) = value("IPADDR").filter(|address| !address.is_empty()) {
+        let length = value("PREFIX").or_else(|| value("PREFIXLEN")).map(str::to_owned);
+        let length = length.or_else(|| value("NETMASK").map(prefix)).filter(|_| !address.contains('/'));
+        let cidr = length.map_or_else(|| address.to_owned(), |length| format!("{address}/{length}"));
+        model.address(name, &cidr);
+    }
+    if let Some(gateway) = value("GATEWAY") {
+        add_route("default", Some(gateway), name, model);
     }
 }

@@ -1,5 +1,6 @@
 //! `/etc/network/interfaces` of ifupdown, ifupdown2 and Proxmox.
 
+use crate::import::bridge;
 use crate::import::cloud_init::prefix;
 use crate::import::ip_text::vlan_of_name;
 use crate::import::model::{Kind, Model};
@@ -73,6 +74,11 @@ fn stanza(name: &str, entries: &[(&str, String)], model: &mut Model) {
     }
     if value(&["bridge-vlan-aware", "bridge_vlan_aware"]) == Some("yes") {
         model.note(format!("{name}: a vlan-aware bridge; its VLAN table is not carried over"));
+        // ifupdown2 gives the bridge's VLANs to each of its ports, and a VLAN device's own to the bridge.
+        let vids = value(&["bridge-vids", "bridge_vids"]).unwrap_or("1").to_owned();
+        for port in ports(&["bridge-ports", "bridge_ports"]) {
+            bridge::told_all(&port, &vids, model);
+        }
     }
     vlan(name, value(&["vlan-raw-device", "vlan_raw_device"]), value(&["vlan-id"]), model);
     if let Some(address) = value(&["address"]) {

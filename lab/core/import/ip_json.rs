@@ -12,7 +12,7 @@ pub fn is_known(value: &Value) -> bool {
 }
 
 fn is_link(item: &Value) -> bool {
-    item.get("ifname").is_some() && item.get("flags").is_some()
+    item.get("ifname").is_some() && item.get("flags").is_some() && item.get("mac").is_none()
 }
 
 fn is_route(item: &Value) -> bool {

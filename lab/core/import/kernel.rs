@@ -10,6 +10,8 @@ pub struct Choice {
     pub id: String,
     /// One sentence.
     pub why: String,
+    /// Whether the text names a kernel's release, and not only that of a distribution.
+    pub is_release: bool,
 }
 
 /// What marks a word as a kernel's release, whatever stands before it.
@@ -19,7 +21,7 @@ const MARKS: [&str; 14] = [
 ];
 
 /// Series of distributions' releases, for texts that name no kernel. From their release notes.
-const DISTRIBUTIONS: [(&str, &str, u32, u32); 17] = [
+const DISTRIBUTIONS: [(&str, &str, u32, u32); 44] = [
     ("talos", "1.4.", 6, 1),
     ("talos", "1.5.", 6, 1),
     ("talos", "1.6.", 6, 1),
@@ -29,12 +31,39 @@ const DISTRIBUTIONS: [(&str, &str, u32, u32); 17] = [
     ("talos", "1.10.", 6, 12),
     ("talos", "1.11.", 6, 12),
     ("talos", "1.12.", 6, 18),
+    ("ubuntu", "18.04", 4, 15),
     ("ubuntu", "20.04", 5, 4),
     ("ubuntu", "22.04", 5, 15),
     ("ubuntu", "24.04", 6, 8),
+    ("ubuntu", "24.10", 6, 11),
+    ("ubuntu", "25.04", 6, 14),
     ("rhel", "8.", 4, 18),
     ("rhel", "9.", 5, 14),
     ("rhel", "10.", 6, 12),
+    ("red hat enterprise linux", "8.", 4, 18),
+    ("red hat enterprise linux", "9.", 5, 14),
+    ("red hat enterprise linux", "10.", 6, 12),
+    ("rocky linux", "8.", 4, 18),
+    ("rocky linux", "9.", 5, 14),
+    ("rocky linux", "10.", 6, 12),
+    ("almalinux", "8.", 4, 18),
+    ("almalinux", "9.", 5, 14),
+    ("almalinux", "10.", 6, 12),
+    ("flatcar", "3510.", 5, 15),
+    ("flatcar", "3602.", 5, 15),
+    ("flatcar", "3760.", 6, 1),
+    ("flatcar", "3815.", 6, 1),
+    ("flatcar", "3975.", 6, 6),
+    ("flatcar", "4081.", 6, 6),
+    ("flatcar", "4152.", 6, 6),
+    ("flatcar", "4230.", 6, 6),
+    ("proxmox", "7.", 5, 15),
+    ("proxmox", "8.", 6, 8),
+    ("proxmox", "9.", 6, 14),
+    ("pve-manager", "7.", 5, 15),
+    ("pve-manager", "8.", 6, 8),
+    ("pve-manager", "9.", 6, 14),
+    ("debian", "11", 5, 10),
     ("debian", "12", 6, 1),
     ("debian", "13", 6, 12),
 ];
@@ -44,6 +73,9 @@ pub fn mentioned(lines: &[Line<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for line in lines {
         let words: Vec<&str> = line.words().map(trimmed).take(200).collect();
+        if let Some(release) = upstream(&words).filter(|_| found.len() < 20) {
+            found.push(release);
+        }
         for (at, word) in words.iter().enumerate() {
             let before = at.checked_sub(1).map_or("", |at| words[at]);
             let is_uname =
@@ -54,6 +86,32 @@ pub fn mentioned(lines: &[Line<'_>]) -> Vec<String> {
         }
     }
     found
+}
+
+/// The upstream version that a distribution names beside its own: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1 (2024-05-03)` in
+/// `uname -v`, and `Ubuntu 5.15.0-105.115-generic 5.15.148` in /proc/version_signature.
+fn upstream(words: &[&str]) -> Option<String> {
+    let is_version = |text: &str| {
+        let numbers: Vec<&str> = text.split('.').collect();
+        let is_number =
+            |part: &&str| !part.is_empty() && part.len() < 5 && part.bytes().all(|b| b.is_ascii_digit());
+        numbers.len() == 3 && numbers.iter().all(is_number) && numbers[0].len() == 1
+    };
+    words
+        .windows(3)
+        .find_map(|three| match three {
+            ["Ubuntu", own, version] if own.contains('-') && is_version(version) => {
+                Some((*version).to_owned())
+            }
+            _ => None,
+        })
+        .or_else(|| {
+            words.windows(2).find_map(|two| {
+                let version =
+                    two[1].split_once('-').filter(|(_, build)| build.bytes().all(|b| b.is_ascii_digit()))?.0;
+                (two[0] == "Debian" && is_version(version)).then(|| version.to_owned())
+            })
+        })
 }
 
 /// The characters of a release, without what stands around them.
@@ -82,7 +140,7 @@ pub fn of_distribution(lines: &[Line<'_>]) -> Option<(String, Series)> {
         let lower = line.text.to_lowercase();
         for (name, release, major, minor) in DISTRIBUTIONS {
             let Some(at) = lower.find(name) else { continue };
-            let near = lower[at..].split_whitespace().take(4);
+            let near = lower[at..].split([' ', '\t', '/', '"']).filter(|word| !word.is_empty()).take(6);
             let mut near = near.map(|word| word.trim_matches(['v', ',', '(', ')', '.', ';', ':']));
             if let Some(word) = near.find(|word| word.starts_with(release)) {
                 return Some((format!("{name} {word}"), Series::new(major, minor)));
@@ -98,7 +156,8 @@ pub fn choose(release: &str, pins: &[KernelVersion]) -> Option<Choice> {
     let shown = crate::net::clean::line(release).into_owned();
     match running {
         Running::Version(version) if pins.contains(&version) => {
-            Some(Choice { id: version.to_string(), why: format!("the text names {shown}, which is pinned") })
+            let why = format!("the text names {shown}, which is pinned");
+            Some(Choice { id: version.to_string(), why, is_release: true })
         }
         Running::Version(version) => nearest(&shown, version, true, pins),
         Running::Series(series) => nearest(&shown, series.first(), false, pins),
@@ -107,7 +166,8 @@ pub fn choose(release: &str, pins: &[KernelVersion]) -> Option<Choice> {
 
 /// As [`choose`], for a series that a distribution's release stands for.
 pub fn choose_series(said: &str, series: Series, pins: &[KernelVersion]) -> Option<Choice> {
-    nearest(&format!("{said} (its kernel is of series {series})"), series.first(), false, pins)
+    let shown = format!("{said} (its kernel is of series {series})");
+    nearest(&shown, series.first(), false, pins).map(|choice| Choice { is_release: false, ..choice })
 }
 
 fn nearest(shown: &str, version: KernelVersion, is_exact: bool, pins: &[KernelVersion]) -> Option<Choice> {
@@ -135,7 +195,7 @@ fn nearest(shown: &str, version: KernelVersion, is_exact: bool, pins: &[KernelVe
     };
     let why =
         format!("the text names {shown}; the pinned kernels next to it are {}{abi}", sides.join(" and "));
-    Some(Choice { id: chosen.to_string(), why })
+    Some(Choice { id: chosen.to_string(), why, is_release: true })
 }
 
 /// A series on one scale: 5.19 is followed by 6.0, and 6.19 by 7.0.
@@ -166,6 +226,56 @@ mod tests {
         let pins: Vec<KernelVersion> = pins.iter().map(|pin| pin.parse().unwrap()).collect();
         let choice = choose(release, &pins).unwrap();
         assert_eq!(choice.id, id, "{choice:?}");
+    }
+
+    #[rstest::rstest]
+    #[case(
+        "Linux n 6.1.0-21-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1 (2024-05-03) x86_64 GNU/Linux",
+        "6.1.90"
+    )]
+    #[case("Ubuntu 5.15.0-105.115-generic 5.15.148", "5.15.148")]
+    #[case(
+        "Linux n 5.15.0-105-generic #115-Ubuntu SMP Mon Apr 15 09:52:04 UTC 2024 x86_64 x86_64",
+        "5.15.0-105-generic"
+    )]
+    #[case(
+        "Linux n 5.14.0-427.13.1.el9_4.x86_64 #1 SMP PREEMPT_DYNAMIC Wed Apr 10 x86_64",
+        "5.14.0-427.13.1.el9_4.x86_64"
+    )]
+    #[case("Linux n 6.12.57-talos #1 SMP PREEMPT_DYNAMIC x86_64 Linux", "6.12.57-talos")]
+    #[case(
+        "Linux pve 6.8.12-4-pve #1 SMP PREEMPT_DYNAMIC PMX 6.8.12-4 (2024-11-06T15:04Z) x86_64",
+        "6.8.12-4-pve"
+    )]
+    #[case(
+        "Linux core 6.6.95-flatcar #1 SMP PREEMPT_DYNAMIC Mon Jun 30 x86_64 GenuineIntel GNU/Linux",
+        "6.6.95-flatcar"
+    )]
+    fn uname_of_each_distribution_names_a_release(#[case] line: &str, #[case] release: &str) {
+        assert_eq!(mentioned(&text::lines(line)).first().map(String::as_str), Some(release));
+    }
+
+    #[rstest::rstest]
+    #[case("PRETTY_NAME=\"Ubuntu 22.04.4 LTS\"", "5.15")]
+    #[case("Red Hat Enterprise Linux release 9.4 (Plow)", "5.14")]
+    #[case("PRETTY_NAME=\"Flatcar Container Linux by Kinvolk 3815.2.5 (Oklo)\"", "6.1")]
+    #[case("pve-manager/8.2.4/faa83925c9641325 (running kernel)", "6.8")]
+    #[case("Talos v1.11.5", "6.12")]
+    fn a_distribution_stands_for_a_series(#[case] line: &str, #[case] series: &str) {
+        let (_, found) = of_distribution(&text::lines(line)).expect("it is known");
+        assert_eq!(found.to_string(), series);
+    }
+
+    /// Both sides are said, whichever is taken.
+    #[rstest::rstest]
+    #[case("6.6.95-flatcar", "6.1.192 and 6.12.43")]
+    #[case("5.15.148", "5.10.262 and 6.1.192")]
+    #[case("6.12.99-talos", "6.12.57 and 6.12.117")]
+    fn the_neighbours_on_both_sides_are_named(#[case] release: &str, #[case] sides: &str) {
+        let pins = ["5.10.262", "6.1.192", "6.12.43", "6.12.57", "6.12.117", "6.18.5", "6.18.15", "7.3.4"];
+        let pins: Vec<KernelVersion> = pins.iter().map(|pin| pin.parse().unwrap()).collect();
+        let choice = choose(release, &pins).unwrap();
+        assert!(choice.why.contains(sides), "{choice:?}");
     }
 
     #[test]

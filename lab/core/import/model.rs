@@ -1,12 +1,13 @@
 //! What was read of one machine, whatever format it was in: links with their options and counters, routes, what the
 //! reporter tried and saw, and what could not be carried over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
 use crate::net::address::{Cidr, Mac};
 use crate::net::name::IfName;
+use crate::topology::lint::{Finding, Rule};
 
 /// As many links as one import may have; a topology takes 2048, and the other end needs some.
 pub const LINKS_MAX: usize = 512;
@@ -84,6 +85,16 @@ pub struct Link {
     pub addresses: Vec<Cidr>,
     /// The root queueing discipline's name.
     pub qdisc: Option<String>,
+    /// The same with its numbers, of `tc`.
+    pub queue: Option<Queue>,
+    /// Frames that filters have dropped (clsact's own counter).
+    pub filter_drops: Option<u64>,
+    /// The carrier that the kernel's log speaks of last; what shows the present state is believed more.
+    pub logged_carrier: Option<bool>,
+    /// How often the kernel's log says that the link was lost.
+    pub logged_failures: u64,
+    /// Whether the kernel's log says that no partner answered LACP.
+    pub logged_no_partner: bool,
     /// Options of a bond, by the words of a topology.
     pub options: IndexMap<&'static str, String>,
     /// Whether what was read is the bond's whole configuration: what is missing is the kernel's default.
@@ -102,6 +113,19 @@ pub struct Link {
     pub function_of: Option<(String, usize)>,
     /// As far as they were in the text.
     pub counters: Counters,
+}
+
+/// A root queueing discipline, as `tc -s qdisc` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Its kind; of `mq` that of its leaves.
+    pub kind: String,
+    /// Packets, or of a bfifo bytes.
+    pub limit: Option<u32>,
+    /// Frames sent by it.
+    pub packets: Option<u64>,
+    /// Frames dropped by it.
+    pub drops: Option<u64>,
 }
 
 /// A route of the machine.
@@ -199,6 +223,10 @@ pub struct Model {
     pub pods: Vec<PodRequest>,
     /// Addresses that the gateway has to have opposite a device.
     pub gateways: Vec<(IfName, Cidr)>,
+    /// VLANs that each port of a vlan-aware bridge was told of, and the bridge itself.
+    pub bridge_vlans: BTreeMap<IfName, BTreeSet<u16>>,
+    /// What lint finds in the text and a topology cannot show.
+    pub lint: Vec<Finding>,
     /// What was not carried over, and why.
     pub notes: Vec<String>,
     /// Notes that were too many.
@@ -257,6 +285,14 @@ impl Model {
             self.notes.push(text);
         } else {
             self.notes_more += 1;
+        }
+    }
+
+    /// Says that lint has something to say, once.
+    pub fn lint(&mut self, rule: &'static Rule, message: impl AsRef<str>) {
+        let finding = Finding::new(rule, shortened(message.as_ref(), 200));
+        if !self.lint.contains(&finding) && self.lint.len() < NOTES_MAX {
+            self.lint.push(finding);
         }
     }
 

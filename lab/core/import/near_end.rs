@@ -6,7 +6,7 @@ use toml::Value;
 
 use crate::import::draft::{Draft, Section, texts};
 use crate::import::far_end::{FarEnd, place};
-use crate::import::model::{Kind, Link, Model, Place};
+use crate::import::model::{Kind, Link, Model, Place, Queue};
 use crate::import::options::{self, SPECS};
 use crate::net::name::IfName;
 
@@ -25,6 +25,7 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
         }
     }
     routes(model, draft);
+    queues(model);
 }
 
 fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
@@ -43,10 +44,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         Kind::Nic => {
             let driver = link.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
             section = section.comment(format!("A NIC{driver}; a cable's end plays it."));
-            let mut queue = toml::Table::new();
-            queue.insert("kind".into(), "fq_codel".into());
-            // Of the queues that the text may show (mq, pfifo_fast), it is what NICs have by default from 6.1 on.
-            section = section.with("peer", format!("switch:{}", far.ports[name])).with("qdisc", queue);
+            section = section.with("peer", format!("switch:{}", far.ports[name])).with("qdisc", queue(link));
         }
         Kind::Bond => section = bond(model, name, link, section),
         Kind::Vlan => {
@@ -66,6 +64,44 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         Kind::Dummy | Kind::Unknown | Kind::Other => {}
     }
     common(link, section)
+}
+
+/// The queue that `tc` shows, as far as topologies have it; else fq_codel, which NICs have by default from 6.1 on.
+fn queue(link: &Link) -> toml::Table {
+    let mut table = toml::Table::new();
+    let known = link.queue.as_ref().filter(|queue| is_carried(queue));
+    let kind = known.map_or("fq_codel", |queue| queue.kind.as_str());
+    table.insert("kind".into(), kind.into());
+    if let Some(limit) = known.and_then(|queue| queue.limit).filter(|_| kind != "pfifo_fast") {
+        table.insert("limit".into(), i64::from(limit).into());
+    }
+    table
+}
+
+/// Whether a topology can have this queue at the root of a NIC without more than a limit.
+fn is_carried(queue: &Queue) -> bool {
+    match queue.kind.as_str() {
+        "pfifo" | "bfifo" | "sfq" => queue.limit.is_some_and(|limit| limit > 0),
+        "fq_codel" | "fq" | "codel" => queue.limit.is_none_or(|limit| limit > 0),
+        "pfifo_fast" => true,
+        _ => false,
+    }
+}
+
+/// Queues that are not carried over.
+fn queues(model: &mut Model) {
+    let mut notes = Vec::new();
+    for (name, link) in &model.links {
+        let Some(queue) = link.queue.as_ref().filter(|queue| !is_carried(queue)) else { continue };
+        match (link.kind, queue.kind.as_str()) {
+            (_, "noqueue" | "noop" | "mq") => {}
+            (Kind::Nic, kind) => {
+                notes.push(format!("{name}: its queue {kind} is not carried over; fq_codel is in its place"))
+            }
+            (_, kind) => notes.push(format!("{name}: its queue {kind} is not carried over")),
+        }
+    }
+    notes.into_iter().for_each(|note| model.note(note));
 }
 
 /// A made-up PF; its VF's table comes after it.

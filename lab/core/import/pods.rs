@@ -9,6 +9,7 @@ use crate::import::nad::plugins;
 use crate::import::value::Value;
 use crate::net::address::Cidr;
 use crate::net::name::IfName;
+use crate::topology::lint::table::FAIL_OVER_MAC_VF;
 
 /// The pod's namespace; one pod is attached.
 const POD: &str = "pod";
@@ -46,6 +47,7 @@ pub fn settle(model: &mut Model) {
         inner_links(request, model);
         interfaces(request, model);
         gateways(request, model);
+        addresses_of_functions(request, model);
     }
     model.pods = pods;
 }
@@ -111,6 +113,23 @@ fn inner_links(request: &PodRequest, model: &mut Model) {
             }
         }
         there.push(interface(at, asked.as_ref()));
+    }
+}
+
+/// A bond in the pod on VFs, which may not take its address.
+fn addresses_of_functions(request: &PodRequest, model: &mut Model) {
+    let has_functions = request.networks.iter().any(|(network, _)| has(model, network, "sriov"));
+    for (network, _) in request.networks.iter().filter(|_| has_functions) {
+        let Some(config) = config(model, network) else { continue };
+        for plugin in plugins(&config).into_iter().filter(|plugin| plugin.text_of("type") == Some("bond")) {
+            let is_active_backup = matches!(plugin.text_of("mode"), Some("active-backup" | "1"));
+            let follows = plugin.text_of("failOverMac").is_some_and(|value| value != "0");
+            if is_active_backup && !follows {
+                let message =
+                    format!("network {network} bonds VFs in mode active-backup without failOverMac");
+                model.lint(&FAIL_OVER_MAC_VF, message);
+            }
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use crate::import::model::{Kind, Link, Model, Place};
 use crate::import::options::{self, SPECS};
 use crate::net::name::IfName;
+use crate::topology::lint::table::{
+    ARP_MONITOR_REFUSED, BRIDGE_LACKS_VLAN, MTU_ORDER, OPTION_IGNORED, PRIMARY_NOT_PORT, TWO_MONITORS,
+};
 
 /// Devices above devices above devices: the kernel has a limit of 8 (`MAX_NEST_DEV`).
 pub const DEPTH_MAX: usize = 8;
@@ -14,6 +17,7 @@ const PORTS_MAX: usize = 8;
 
 /// Decides what each link is.
 pub fn settle(model: &mut Model) {
+    logged(model);
     parents(model);
     pods(model);
     kinds(model);
@@ -21,7 +25,49 @@ pub fn settle(model: &mut Model) {
     circles(model);
     bonds(model);
     sizes(model);
+    bridge_vlans(model);
     unused(model);
+}
+
+/// What the kernel's log says, where nothing shows the present state.
+fn logged(model: &mut Model) {
+    let mut notes = Vec::new();
+    for (name, link) in &mut model.links {
+        link.carrier = link.carrier.or(link.logged_carrier.take());
+        if std::mem::take(&mut link.logged_no_partner) {
+            link.has_partner = link.has_partner.or(Some(false));
+        }
+        let failures = link.failures.unwrap_or(0).max(std::mem::take(&mut link.logged_failures));
+        if failures > 0 && link.carrier != Some(false) && link.kind <= Kind::Nic {
+            notes.push(format!(
+                "{name}: it lost its link ({failures} counted), and has it again: a run begins with the link up"
+            ));
+        }
+        link.failures = Some(0).filter(|_| failures > 0);
+    }
+    notes.into_iter().for_each(|note| model.note(note));
+}
+
+/// VLAN devices on a bridge whose VLAN it, or a port of it, was not told of.
+fn bridge_vlans(model: &mut Model) {
+    let table = std::mem::take(&mut model.bridge_vlans);
+    if table.values().any(|vlans| vlans.iter().any(|id| *id != 1)) {
+        model.note("VLAN tables of bridges: bridges of topologies pass the tags of all VLANs");
+    }
+    let mut found = Vec::new();
+    for (name, link) in model.links.iter().filter(|(_, link)| link.kind == Kind::Vlan) {
+        let (Some(id), Some(bridge)) = (link.vlan_id, &link.parent) else { continue };
+        if model.links.get(bridge).is_none_or(|bridge| bridge.kind != Kind::Bridge) {
+            continue;
+        }
+        for port in std::iter::once(bridge.clone()).chain(model.ports(bridge)) {
+            if table.get(&port).is_some_and(|vlans| !vlans.contains(&id)) {
+                found.push(format!("node:{port} was not told of VLAN {id} of node:{name}"));
+            }
+        }
+    }
+    found.into_iter().for_each(|message| model.lint(&BRIDGE_LACKS_VLAN, message));
+    model.bridge_vlans = table;
 }
 
 /// Each parent and controller is a link.
@@ -258,15 +304,21 @@ fn mode(name: &IfName, model: &mut Model) {
     let default = if link.is_configuration { "balance-rr" } else { "active-backup" };
     let mode = link.options.entry("mode").or_insert_with(|| default.to_owned()).clone();
     let number = options::MODES.iter().position(|word| *word == mode).unwrap_or(0);
-    let mut notes = Vec::new();
+    let (mut notes, mut lint) = (Vec::new(), Vec::new());
     link.options.retain(|option, value| {
         let Some(spec) = SPECS.iter().find(|spec| spec.name == *option) else { return false };
         let is_default = *value == spec.default;
         let is_for_mode = spec.modes.is_empty() || spec.modes.contains(&number);
         let is_port = spec.value != options::Value::Device || ports.contains(value);
         if !is_default && !is_for_mode {
+            let rule = if option.starts_with("arp_") { &ARP_MONITOR_REFUSED } else { &OPTION_IGNORED };
+            lint.push((rule, format!("node:{name} has {option} in mode {mode}")));
             notes.push(format!("{option} {value} of {name}: mode {mode} has no use for it, or refuses it"));
         } else if !is_default && !is_port {
+            lint.push((
+                &PRIMARY_NOT_PORT,
+                format!("node:{name} has primary {value}, which is no port of it"),
+            ));
             notes.push(format!("{option} {value} of {name}: it is no port of it"));
         }
         !is_default && is_for_mode && is_port
@@ -284,6 +336,7 @@ fn mode(name: &IfName, model: &mut Model) {
         notes.push(format!("{name}: no mode is configured; balance-rr is the kernel's default"));
     }
     notes.into_iter().for_each(|note| model.note(note));
+    lint.into_iter().for_each(|(rule, message)| model.lint(rule, message));
 }
 
 /// Delays are multiples of miimon (`bond_option_updelay_set()` rounds them down), and need it.
@@ -292,12 +345,13 @@ fn delays(name: &IfName, model: &mut Model) {
     let number =
         |link: &Link, option| link.options.get(option).and_then(|value: &String| value.parse::<u32>().ok());
     let miimon = number(link, "miimon").unwrap_or(0);
-    let mut notes = Vec::new();
+    let (mut notes, mut lint) = (Vec::new(), None);
     let has_arp = number(link, "arp_interval").unwrap_or(0) > 0;
     if has_arp && miimon > 0 {
         notes.push(format!(
             "{name}: miimon {miimon} and arp_interval exclude each other; arp_interval is taken"
         ));
+        lint = Some(format!("node:{name} has both miimon and arp_interval"));
         link.options.shift_remove("miimon");
     }
     if miimon == 0 && !has_arp {
@@ -326,6 +380,7 @@ fn delays(name: &IfName, model: &mut Model) {
         link.options.shift_remove("arp_interval");
     }
     notes.into_iter().for_each(|note| model.note(note));
+    lint.into_iter().for_each(|message| model.lint(&TWO_MONITORS, message));
 }
 
 /// A bond gives its MTU to its ports (`bond_enslave()`), and a VLAN cannot have more than what it stands on
@@ -334,6 +389,15 @@ fn sizes(model: &mut Model) {
     for bond in model.bonds() {
         let ports = model.ports(&bond);
         let of_ports = ports.iter().filter_map(|port| model.links[port].mtu).min();
+        if let Some(own) = model.links[&bond].mtu {
+            for port in &ports {
+                if let Some(mtu) = model.links[port].mtu.filter(|mtu| *mtu != own) {
+                    let message =
+                        format!("node:{port} has an MTU of {mtu}, and its bond node:{bond} gives it {own}");
+                    model.lint(&MTU_ORDER, message);
+                }
+            }
+        }
         model.links[&bond].mtu = model.links[&bond].mtu.or(of_ports);
         for port in ports {
             model.links[&port].mtu = None;
@@ -354,6 +418,10 @@ fn sizes(model: &mut Model) {
             model.note(format!(
                 "mtu {mtu} of {name}: {parent} below it has {most}, and a VLAN cannot have more"
             ));
+            model.lint(
+                &MTU_ORDER,
+                format!("node:{name} has an MTU of {mtu}, and node:{parent} below it {most}"),
+            );
             model.links[&name].mtu = None;
         }
     }

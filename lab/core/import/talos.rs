@@ -4,6 +4,7 @@
 use crate::import::model::{Kind, Model, Route};
 use crate::import::options;
 use crate::import::value::Value;
+use crate::topology::lint::table::SELECTOR_AMBIGUOUS;
 
 /// Whether a document is one of these.
 pub fn is_known(value: &Value) -> bool {
@@ -89,6 +90,7 @@ fn bond(name: &str, value: &Value, model: &mut Model) {
                 option.items().iter().filter_map(Value::text).for_each(|port| model.port(name, port))
             }
             "deviceSelectors" => {
+                ambiguous(name, option.items(), model);
                 for selector in option.items() {
                     if let Some(port) = selected(selector, model) {
                         model.port(name, &port);
@@ -96,6 +98,26 @@ fn bond(name: &str, value: &Value, model: &mut Model) {
                 }
             }
             _ => options::set(model, name, key, &option.joined()),
+        }
+    }
+}
+
+/// Selectors that fit what stands on the NIC too: bonds and VLANs have its Ethernet address, and only `physical` or a bus path
+/// leaves them out.
+fn ambiguous(bond: &str, selectors: &[Value], model: &mut Model) {
+    for (at, selector) in selectors.iter().enumerate() {
+        let is_physical = selector.text_of("physical") == Some("true");
+        let by_place = ["busPath", "pciID"].iter().any(|key| selector.get(key).is_some());
+        let by_address = selector.get("hardwareAddr").is_some();
+        if by_address && !is_physical && !by_place {
+            let said = selector.text_of("hardwareAddr").unwrap_or_default();
+            model.lint(
+                &SELECTOR_AMBIGUOUS,
+                format!("node:{bond}: hardwareAddr {said} fits the bond and each VLAN on it, too"),
+            );
+        }
+        if selectors[..at].contains(selector) {
+            model.lint(&SELECTOR_AMBIGUOUS, format!("node:{bond}: the same selector is there twice"));
         }
     }
 }

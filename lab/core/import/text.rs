@@ -139,6 +139,24 @@ pub fn prepared(text: &str) -> Result<String, usize> {
     Ok(clean::lines(text).replace("\\t", "\t"))
 }
 
+/// Programs whose output is read.
+const PROGRAMS: [&str; 8] = ["ip", "bridge", "tc", "ethtool", "nft", "cat", "uname", "dmesg"];
+
+/// The words of a command in a transcript, without prompt, `sudo` and path: `[root@node ~]# /sbin/tc -s qdisc`.
+pub fn command(text: &str) -> Option<Vec<&str>> {
+    let words: Vec<&str> = text.split_whitespace().take(64).collect();
+    let name = |word: &'_ str| word.rsplit_once('/').map_or(word.len(), |(_, name)| name.len());
+    let program = |word: &&str| PROGRAMS.contains(&&word[word.len() - name(word)..]);
+    let at = words.iter().take(12).position(program)?;
+    let is_prompt = at.checked_sub(1).is_none_or(|before| {
+        let word = words[before];
+        word.ends_with(['#', '$', '%', ';', '|']) || ["sudo", "--"].contains(&word)
+    });
+    let first = words[at];
+    let rest = words[at + 1..].iter().copied();
+    is_prompt.then(|| std::iter::once(&first[first.len() - name(first)..]).chain(rest).collect())
+}
+
 /// The value behind a word: `master` in `mtu 1500 master bond0`.
 pub fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let mut words = text.split_whitespace();
@@ -155,6 +173,16 @@ mod tests {
         let text = "> > a\n```\n> b\n```\nc\n";
         let lines: Vec<_> = lines(text).iter().map(|line| (line.number, line.text, line.is_code)).collect();
         assert_eq!(lines, [(1, "a", false), (3, "b", true), (5, "c", false)]);
+    }
+
+    #[rstest::rstest]
+    #[case("[root@node ~]# /usr/sbin/ethtool -S eth0", &["ethtool", "-S", "eth0"])]
+    #[case("# /sbin/tc -s qdisc", &["tc", "-s", "qdisc"])]
+    #[case("$ kubectl exec p -- ip rule", &["ip", "rule"])]
+    #[case("$ sudo nft list ruleset", &["nft", "list", "ruleset"])]
+    #[case("the ip address of eth0", &[])]
+    fn commands_are_found_behind_their_prompts(#[case] text: &str, #[case] expected: &[&str]) {
+        assert_eq!(command(text).unwrap_or_default(), expected);
     }
 
     #[test]

@@ -165,7 +165,7 @@ pub struct Document {
 pub fn documents(blocks: &[Block], is_known: impl Fn(&Value) -> bool) -> Vec<Document> {
     let mut found: Vec<Document> = Vec::new();
     for block in blocks {
-        for value in parsed(&block.text) {
+        for value in parsed(&block.text).into_iter().flat_map(unlisted) {
             let is_new = !found.iter().any(|known| known.value == value || has_part(&known.value, &value));
             if is_known(&value) && is_new && found.len() < DOCUMENTS_MAX {
                 found.push(Document { line: block.line, value });
@@ -173,6 +173,22 @@ pub fn documents(blocks: &[Block], is_known: impl Fn(&Value) -> bool) -> Vec<Doc
         }
     }
     found
+}
+
+/// `kubectl get -o yaml` of several objects is one of kind `List`.
+fn unlisted(value: Value) -> Vec<Value> {
+    match value {
+        Value::Map(entries)
+            if entries.iter().any(|(key, value)| key == "kind" && value.text() == Some("List")) =>
+        {
+            let items = entries.into_iter().find(|(key, _)| key == "items").map(|(_, items)| items);
+            match items {
+                Some(Value::List(items)) => items,
+                _ => Vec::new(),
+            }
+        }
+        other => vec![other],
+    }
 }
 
 /// Whether a document is a part of one that was read before: a region of the same text.

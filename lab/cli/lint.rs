@@ -1,0 +1,68 @@
+//! `lab lint`: what a kernel takes in topology files, and what surprises whoever runs them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use lab::net::clean;
+use lab::report::lint_rules;
+use lab::topology::lint::{Finding, Severity};
+
+use crate::cli::failure::{DIFFERS, Failure};
+use crate::cli::run;
+
+/// Shown by `--help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  lab lint topologies/vlan-over-bond-tx-drop.toml
+  lab import report.md | lab lint -
+  lab lint --rules
+
+A rule is silenced in the file, with a reason:
+  [lint.allow]
+  miimon-off = \"that nothing notices the port is what this is about\"
+
+Exit code 1 says that there is a warning or an error.";
+
+/// Arguments of `lab lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Topology files, or `-` for standard input
+    #[arg(required_unless_present = "rules")]
+    topologies: Vec<PathBuf>,
+    /// Print the rules, with their severity and reason, as Markdown
+    #[arg(long)]
+    rules: bool,
+}
+
+/// Looks at each file.
+pub fn lint(args: &LintArgs) -> Result<ExitCode, Failure> {
+    if args.rules {
+        print!("{}", lint_rules::page());
+    }
+    let mut worst = None;
+    for path in &args.topologies {
+        let (_, findings) = run::read_and_lint(path)?;
+        for finding in &findings {
+            println!("{}", shown(&place_of(path), finding));
+            worst = worst.max(Some(finding.rule.severity));
+        }
+    }
+    Ok(match worst {
+        Some(Severity::Warning | Severity::Error) => ExitCode::from(DIFFERS),
+        Some(Severity::Info) | None => ExitCode::SUCCESS,
+    })
+}
+
+/// A file as a compiler's messages begin with it.
+pub fn place_of(path: &Path) -> String {
+    clean::line(&path.display().to_string()).into_owned()
+}
+
+/// A finding, with its place where it has one in that file.
+pub fn shown(path: &str, finding: &Finding) -> String {
+    match finding.place {
+        Some((line, column)) if !path.is_empty() => format!("{path}:{line}:{column}: {finding}"),
+        _ => finding.to_string(),
+    }
+}

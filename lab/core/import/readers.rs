@@ -1,0 +1,122 @@
+//! All readers of formats, in the order they are asked: each looks at all of a text, and takes what it knows.
+
+use crate::import::model::Model;
+use crate::import::text::{self, Line};
+use crate::import::value::{self, Value};
+use crate::import::{
+    Known, bridge, cloud_init, commands, dmesg, ethtool, ifcfg, ifupdown, ip_json, ip_rule, ip_text, kernel,
+    keyfile, nad, netplan, networkd, nft, nmstate, proc_bonding, proc_vlan, prose, routes, talos, tc,
+    tc_json, tree,
+};
+
+/// Reads lines.
+type OfLines = fn(&[Line<'_>], &mut Model);
+
+/// Readers of lines, by name.
+const LINES: [(&str, OfLines); 15] = [
+    ("ip_text", ip_text::read),
+    ("proc_bonding", proc_bonding::read),
+    ("proc_vlan", proc_vlan::read),
+    ("routes", routes::read),
+    ("ip_rule", ip_rule::read),
+    ("tc", tc::read),
+    ("ethtool", ethtool::read),
+    ("bridge", bridge::read),
+    ("nft", nft::read),
+    ("dmesg", dmesg::read),
+    ("commands", commands::read),
+    ("networkd", networkd::read),
+    ("keyfile", keyfile::read),
+    ("ifcfg", ifcfg::read),
+    ("ifupdown", ifupdown::read),
+];
+
+/// Reads a document of YAML or JSON.
+struct OfDocuments {
+    name: &'static str,
+    is_known: fn(&Value) -> bool,
+    read: fn(&Value, usize, &mut Model),
+}
+
+/// Readers of documents; the first that knows one reads it.
+const DOCUMENTS: [OfDocuments; 9] = [
+    OfDocuments { name: "ip_json", is_known: ip_json::is_known, read: ip_json::read },
+    OfDocuments { name: "tc_json", is_known: tc_json::is_known, read: tc_json::read },
+    OfDocuments { name: "bridge_json", is_known: bridge::is_known, read: bridge::read_json },
+    OfDocuments { name: "ip_rule_json", is_known: ip_rule::is_known, read: ip_rule::read_json },
+    OfDocuments { name: "nad", is_known: nad::is_known, read: nad::read },
+    OfDocuments { name: "nmstate", is_known: nmstate::is_known, read: nmstate::read },
+    OfDocuments { name: "netplan", is_known: netplan::is_known, read: netplan::read },
+    OfDocuments { name: "cloud_init", is_known: cloud_init::is_known, read: cloud_init::read },
+    OfDocuments { name: "talos", is_known: talos::is_known, read: talos::read },
+];
+
+/// The reader of sentences.
+const PROSE: &str = "prose";
+/// The reader of kernel releases.
+const KERNEL: &str = "kernel";
+
+/// Names of all readers, for tests that give each of them a text alone.
+pub fn names() -> Vec<&'static str> {
+    let lines = LINES.iter().map(|(name, _)| *name);
+    lines.chain(DOCUMENTS.iter().map(|reader| reader.name)).chain([PROSE, KERNEL]).collect()
+}
+
+/// Gives a text to one reader alone: how much it found (links, notes, observations, releases). `None` where there is no
+/// such reader, or the text is too large.
+pub fn alone(name: &str, text: &str) -> Option<usize> {
+    let text = text::prepared(text).ok()?;
+    let lines = text::lines(&text);
+    let mut model = Model::default();
+    if let Some((_, read)) = LINES.iter().find(|(known, _)| *known == name) {
+        read(&lines, &mut model);
+    } else if let Some(reader) = DOCUMENTS.iter().find(|reader| reader.name == name) {
+        configurations(&text, &lines, std::slice::from_ref(reader), &mut model);
+    } else if name == PROSE {
+        prose::read(&lines, &mut model);
+    } else if name == KERNEL {
+        model.releases = kernel::mentioned(&lines);
+        model.releases.extend(kernel::of_distribution(&lines).map(|(said, _)| said));
+    } else {
+        return None;
+    }
+    Some(model.links.len() + model.notes.len() + model.seen.len() + model.releases.len() + model.found.len())
+}
+
+/// Reads one text into the model; the kernel that it names. `name` is the source's: a file of a sosreport is called as the
+/// command that printed it.
+pub(crate) fn read(name: &str, text: &str, known: &Known<'_>, model: &mut Model) -> Option<kernel::Choice> {
+    let heading = tree::heading(name);
+    let mut lines: Vec<Line<'_>> =
+        heading.iter().map(|text| Line { number: 0, text: text.as_str(), is_code: true }).collect();
+    lines.extend(text::lines(text));
+    for (_, read) in LINES {
+        read(&lines, model);
+    }
+    // A configuration by itself has words, but no sentences, and so has a file of a sosreport.
+    let has_documents = configurations(text, &lines, &DOCUMENTS, model);
+    if heading.is_none() && (!has_documents || lines.iter().any(|line| !line.is_code)) {
+        prose::read(&lines, model);
+    }
+    let mut releases = kernel::mentioned(&lines);
+    releases.append(&mut model.releases);
+    let chosen = releases.iter().find_map(|release| kernel::choose(release, known.kernels));
+    chosen.or_else(|| {
+        let (said, series) = kernel::of_distribution(&lines)?;
+        kernel::choose_series(&said, series, known.kernels)
+    })
+}
+
+/// Reads the documents of YAML and JSON; whether there are any.
+fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model: &mut Model) -> bool {
+    let mut blocks = text::blocks(text);
+    blocks.extend(value::regions(lines));
+    let is_known = |value: &Value| readers.iter().any(|reader| (reader.is_known)(value));
+    let documents = value::documents(&blocks, is_known);
+    for document in &documents {
+        if let Some(reader) = readers.iter().find(|reader| (reader.is_known)(&document.value)) {
+            (reader.read)(&document.value, document.line, model);
+        }
+    }
+    !documents.is_empty()
+}

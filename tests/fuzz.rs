@@ -1,0 +1,166 @@
+//! Fuzzing: each reader of `lab import`, the import as a whole, lint and archives get mutated inputs, and must neither panic nor
+//! hang. `cargo test` gives each a few; `LAB_FUZZ_INPUTS=1000000 cargo test --release --test pure fuzz -- --nocapture` gives each a
+//! million, and prints what was found. `LAB_FUZZ_TARGETS=tc,nft` takes some, `LAB_FUZZ_SEED` other inputs.
+
+pub mod mutation;
+
+use std::fs;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lab::host::archive::{self, Limits};
+use lab::import::{ImportError, readers, tree};
+use lab::topology::Topology;
+use mutation::{Generator, mutated, mutated_bytes};
+
+use crate::import::imported;
+
+/// Inputs of each target unless `LAB_FUZZ_INPUTS` says otherwise.
+const INPUTS: usize = 120;
+/// One input takes some ms; more than this is a hang to whoever waits.
+const SLOWEST: Duration = Duration::from_secs(20);
+/// Texts larger than this are no seeds: small ones have as many places to break.
+const SEED_BYTES_MAX: usize = 8 * 1024;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Texts of all files with this ending below a folder.
+fn texts(folder: &Path, ending: Option<&str>) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            found.extend(texts(&path, None));
+        } else if ending.is_none_or(|ending| path.extension().is_some_and(|is| is == ending)) {
+            found.extend(fs::read_to_string(&path).ok().filter(|text| text.len() <= SEED_BYTES_MAX));
+        }
+    }
+    found
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
+}
+
+/// What is fuzzed.
+struct Target {
+    name: String,
+    seeds: Vec<String>,
+    /// How much it found in an input.
+    run: Box<dyn Fn(&str) -> usize>,
+}
+
+fn import_as_a_whole(text: &str) -> usize {
+    match imported(text) {
+        Ok(imported) => {
+            assert!(Topology::parse("x", "x", &imported.toml).is_ok(), "{}", imported.toml);
+            1
+        }
+        Err(ImportError::Invalid(errors)) => panic!("{errors}"),
+        Err(error) => usize::from(error.to_string().is_empty()),
+    }
+}
+
+fn targets() -> Vec<Target> {
+    let mut seeds = texts(&folder("tests/import"), Some("txt"));
+    seeds.extend(texts(&folder("tests/lint"), Some("txt")));
+    seeds.extend(texts(&folder("tests/fuzz/seeds"), Some("txt")));
+    let mut all: Vec<Target> = readers::names()
+        .into_iter()
+        .map(|name| Target {
+            name: name.to_owned(),
+            seeds: seeds
+                .iter()
+                .filter(|seed| readers::alone(name, seed).is_some_and(|n| n > 0))
+                .cloned()
+                .collect(),
+            run: Box::new(move |text| readers::alone(name, text).unwrap_or(0)),
+        })
+        .collect();
+    all.push(Target { name: "import".into(), seeds, run: Box::new(import_as_a_whole) });
+    all.push(Target {
+        name: "lint".into(),
+        seeds: texts(&folder("tests/lint"), Some("toml")),
+        run: Box::new(|text| {
+            Topology::parse_and_lint("x", "x", text).map_or(0, |(_, found)| 1 + found.len())
+        }),
+    });
+    let wanted = std::env::var("LAB_FUZZ_TARGETS").unwrap_or_default();
+    all.retain(|target| wanted.is_empty() || wanted.split(',').any(|name| name == target.name));
+    all
+}
+
+/// Gives a target as many inputs; one line of figures.
+fn fuzz(target: &Target, inputs: usize, seed: u64) -> String {
+    assert!(!target.seeds.is_empty(), "{}: no text of tests/import is one that it reads", target.name);
+    let mut random = Generator(seed);
+    let (mut known, mut slowest, begun) = (0, Duration::ZERO, Instant::now());
+    for at in 0..inputs {
+        let text = mutated(&target.seeds[at % target.seeds.len()], &target.seeds, &mut random);
+        let one = Instant::now();
+        match catch_unwind(AssertUnwindSafe(|| (target.run)(&text))) {
+            Ok(found) => known += usize::from(found > 0),
+            Err(_) => panic!("{} panicked at input {at} of seed {seed}:\n{text:?}", target.name),
+        }
+        let took = one.elapsed();
+        assert!(took < SLOWEST, "{} took {took:?} for input {at} of seed {seed}:\n{text:?}", target.name);
+        slowest = slowest.max(took);
+    }
+    assert!(
+        known * 10 >= inputs,
+        "{}: {known} of {inputs} inputs are read: the others test nothing",
+        target.name
+    );
+    format!(
+        "{:<14} {inputs} inputs of {} seeds: 0 panics, {known} read, slowest {:.1} ms, {:.0} s",
+        target.name,
+        target.seeds.len(),
+        slowest.as_secs_f64() * 1e3,
+        begun.elapsed().as_secs_f64()
+    )
+}
+
+#[test]
+fn mutated_texts_make_no_reader_panic_or_hang() {
+    let (inputs, seed) = (number("LAB_FUZZ_INPUTS", INPUTS), number("LAB_FUZZ_SEED", 14) as u64);
+    for target in targets() {
+        println!("{}", fuzz(&target, inputs, seed));
+    }
+}
+
+/// A tarball of a fixture's files, as sos makes it.
+pub fn tarball(folder: &Path) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.mode(tar::HeaderMode::Deterministic);
+    builder.append_dir_all("sosreport-node1-2026-01-01", folder).expect("the fixture is there");
+    builder.into_inner().expect("it is in memory")
+}
+
+#[test]
+fn mutated_archives_are_read_or_refused() {
+    let wanted = std::env::var("LAB_FUZZ_TARGETS").unwrap_or_default();
+    if !wanted.is_empty() && !wanted.split(',').any(|name| name == "archive") {
+        return;
+    }
+    let tar = tarball(&folder("tests/import/sosreport"));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &tar).expect("it is in memory");
+    let seeds = [tar, gzip.finish().expect("it is in memory")];
+    let limits = Limits { members: 100, member_bytes: 1 << 20, bytes: 8 << 20 };
+    let mut random = Generator(number("LAB_FUZZ_SEED", 14) as u64);
+    let (inputs, mut read, begun) = (number("LAB_FUZZ_INPUTS", INPUTS), 0, Instant::now());
+    for at in 0..inputs {
+        let bytes = mutated_bytes(&seeds[at % seeds.len()], &mut random);
+        let begin: Vec<u8> = bytes.iter().take(512).copied().collect();
+        let members = archive::members_of("a", &begin, Cursor::new(bytes), limits, tree::is_wanted);
+        read += usize::from(members.is_ok_and(|members| !members.members.is_empty()));
+    }
+    assert!(read * 10 >= inputs, "{read} of {inputs} archives are read");
+    println!("archive        {inputs} inputs: 0 panics, {read} read, {:.0} s", begun.elapsed().as_secs_f64());
+}
