@@ -120,7 +120,7 @@ fn mutated_texts_are_imported_or_refused() {
     let mut random = Generator(14);
     let (mut made, mut refused) = (0, 0);
     for round in 0..600 {
-        let text = mutated(&texts[round % texts.len()], &texts, &mut random);
+        let text = mutated(&texts[round % texts.len()], &texts, 6, &mut random);
         match imported(&text) {
             Ok(imported) => {
                 made += 1;

@@ -66,10 +66,10 @@ fn place_in(line: &str, random: &mut Generator) -> usize {
     place
 }
 
-/// A text with one to six changes; `others` are what lines are taken from.
-pub fn mutated(text: &str, others: &[String], random: &mut Generator) -> String {
+/// A text with one change, and up to so many; `others` are what lines are taken from.
+pub fn mutated(text: &str, others: &[String], changes_max: usize, random: &mut Generator) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for _ in 0..=random.next(6) {
+    for _ in 0..=random.next(changes_max) {
         if lines.is_empty() {
             lines.push(String::new());
         }

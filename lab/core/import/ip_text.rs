@@ -37,6 +37,15 @@ impl Reader {
             self.begin(name, parent, flags, rest, model);
             return;
         }
+        if let Some((name, rest)) = one_line(text) {
+            model.found("ip link or ip address (text)", number);
+            self.columns.clear();
+            self.device = Some(name.to_owned()).filter(|name| name != "lo");
+            if let Some(device) = self.device.clone() {
+                self.detail(&device, rest, model);
+            }
+            return;
+        }
         if let Some(name) = shown(text) {
             self.device = Some(name);
             self.columns.clear();
@@ -149,6 +158,17 @@ fn header(text: &str) -> Option<(&str, Option<&str>, &str, &str)> {
         None => (name, None),
     };
     (!name.trim().is_empty()).then_some((name.trim(), parent, flags, rest))
+}
+
+/// `4: bond0    inet 192.0.2.10/24 ...`: a line of `ip -o address`, which has no flags.
+fn one_line(text: &str) -> Option<(&str, &str)> {
+    let (number, rest) = text.trim_start().split_once(": ")?;
+    let (name, rest) = rest.split_once(char::is_whitespace)?;
+    let rest = rest.trim_start();
+    let is_number =
+        !number.is_empty() && number.len() < 10 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = rest.starts_with("inet ") || rest.starts_with("inet6 ");
+    (is_number && is_address && name.parse::<IfName>().is_ok()).then_some((name, rest))
 }
 
 /// `ip -s link show bond0.70`, in a prompt, a comment or a sentence.
