@@ -191,12 +191,16 @@ fn taken(unpacked: impl Read, limits: Limits, is_wanted: impl Fn(&str) -> bool) 
             break;
         } else {
             let mut bytes = Vec::new();
-            if let Err(error) = entry.read_to_end(&mut bytes) {
-                taken.notes.push(format!("{path}: the archive ends in it: {error}"));
-                break;
+            let read = entry.read_to_end(&mut bytes);
+            // tar's reader takes an end in the midst of a file for the file's.
+            if read.as_ref().is_ok_and(|read| *read as u64 == size) {
+                bytes_left -= size;
+                taken.members.push(Member { path, bytes });
+                continue;
             }
-            bytes_left -= size;
-            taken.members.push(Member { path, bytes });
+            let why = read.err().map_or(String::new(), |error| format!(": {error}"));
+            taken.notes.push(format!("{path}: the archive ends in it{why}"));
+            break;
         }
     }
     Ok(taken)
