@@ -2,6 +2,7 @@
 //! other end, and with what was seen as evidence.
 
 pub(crate) mod bridge;
+pub(crate) mod cables;
 pub(crate) mod causes;
 pub(crate) mod cloud_init;
 pub(crate) mod commands;
@@ -129,6 +130,38 @@ const HINT: &str = "paste the output of `ip -s -d link`, `ip address` or `cat /p
 /// # Errors
 /// When nothing in them shows a link, when they are too large, and when what is in them makes no valid topology.
 pub fn import(name: &str, sources: &[Source], known: &Known<'_>) -> Result<Imported, ImportError> {
+    let (mut model, choice, found) = read_all(sources, known)?;
+    match checked(name, &mut model, &choice, &found, known) {
+        Ok((toml, mut lint)) => {
+            lint.extend(std::mem::take(&mut model.lint));
+            lint.sort_by_key(|finding| (finding.rule.name, finding.message.clone()));
+            lint.dedup_by_key(|finding| (finding.rule.name, finding.message.clone()));
+            Ok(Imported { toml, found, notes: all_notes(&model), lint })
+        }
+        Err(_) if model.links.is_empty() => Err(nothing_there(sources, &found, &model)),
+        Err(errors) => Err(ImportError::Invalid(Box::new(errors))),
+    }
+}
+
+/// What texts of one machine show, with the kernel releases they name, in order, and what was recognised.
+///
+/// # Errors
+/// As [`import`], but for topologies that are not valid: none is made.
+pub(crate) fn machine(
+    sources: &[Source],
+    known: &Known<'_>,
+) -> Result<(Model, Vec<String>, Vec<String>), ImportError> {
+    let (model, choice, found) = read_all(sources, known)?;
+    let named = sources.iter().flat_map(|source| kernel::mentioned(&text::lines(&source.text)));
+    let releases = named.chain(choice.map(|choice| choice.id)).collect();
+    Ok((model, releases, found))
+}
+
+/// All sources as one model, with kinds decided.
+fn read_all(
+    sources: &[Source],
+    known: &Known<'_>,
+) -> Result<(Model, Option<kernel::Choice>, Vec<String>), ImportError> {
     if sources.len() > SOURCES_MAX {
         return Err(ImportError::TooMany(sources.len()));
     }
@@ -153,16 +186,7 @@ pub fn import(name: &str, sources: &[Source], known: &Known<'_>) -> Result<Impor
     if model.links.is_empty() {
         return Err(nothing_there(sources, &found, &model));
     }
-    match checked(name, &mut model, &choice, &found, known) {
-        Ok((toml, mut lint)) => {
-            lint.extend(std::mem::take(&mut model.lint));
-            lint.sort_by_key(|finding| (finding.rule.name, finding.message.clone()));
-            lint.dedup_by_key(|finding| (finding.rule.name, finding.message.clone()));
-            Ok(Imported { toml, found, notes: all_notes(&model), lint })
-        }
-        Err(_) if model.links.is_empty() => Err(nothing_there(sources, &found, &model)),
-        Err(errors) => Err(ImportError::Invalid(Box::new(errors))),
-    }
+    Ok((model, choice, found))
 }
 
 /// Writes the topology until the checker takes it: a link that it refuses is left out, and its words are the reason.

@@ -246,7 +246,7 @@ fn bond(device: &str, text: &str, model: &mut Model) {
     let mut words = text.split_whitespace().skip(1);
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
         // Attributes of every link follow the bond's own.
-        if name == "addrgenmode" {
+        if ["addrgenmode", "numtxqueues"].contains(&name) {
             break;
         }
         match name {
@@ -273,7 +273,7 @@ fn port(device: &str, text: &str, model: &mut Model) {
     link.failures = after(text, "link_failure_count").and_then(|count| count.parse().ok());
     link.permanent_mac = after(text, "perm_hwaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
     if let Some(status) = after(text, "mii_status") {
-        link.carrier = Some(status == "UP");
+        link.carrier = link.carrier.or(Some(status == "UP"));
     }
 }
 

@@ -93,7 +93,7 @@ pub const SPECS: &[Spec] = &[
         modes: &[0, 1, 2, 3],
     },
     Spec {
-        name: "missed_max",
+        name: "arp_missed_max",
         spellings: &["missedmax", "arpmissedmax"],
         value: Value::Number,
         default: "2",
@@ -170,23 +170,59 @@ pub const SPECS: &[Spec] = &[
         default: "1",
         modes: &[],
     },
+    Spec {
+        name: "arp_all_targets",
+        spellings: &["arpalltargets"],
+        value: Value::Word(&["any", "all"]),
+        default: "any",
+        modes: &[0, 1, 2, 3],
+    },
+    Spec { name: "resend_igmp", spellings: &["resendigmp"], value: Value::Number, default: "1", modes: &[] },
+    Spec {
+        name: "lp_interval",
+        spellings: &["lpinterval"],
+        value: Value::Number,
+        default: "1",
+        modes: &[5, 6],
+    },
+    Spec {
+        name: "packets_per_slave",
+        spellings: &["packetsperslave"],
+        value: Value::Number,
+        default: "1",
+        modes: &[0],
+    },
+    Spec {
+        name: "peer_notif_delay",
+        spellings: &["peernotifydelay", "peernotifdelay"],
+        value: Value::Number,
+        default: "0",
+        modes: &[],
+    },
+    Spec {
+        name: "ad_actor_sys_prio",
+        spellings: &["adactorsysprio"],
+        value: Value::Number,
+        default: "65535",
+        modes: &[4],
+    },
+    Spec {
+        name: "ad_user_port_key",
+        spellings: &["aduserportkey"],
+        value: Value::Number,
+        default: "0",
+        modes: &[4],
+    },
 ];
 
 /// Options without an effect on what a topology shows, with why; not worth a word where they have their default.
 const KNOWN_ELSEWHERE: &[&str] = &[
-    "packetsperslave",
     "packetspermember",
-    "resendigmp",
     "resendigmpmsec",
-    "lpinterval",
     "learnpacketinterval",
     "learnpacketintervalsec",
-    "adactorsysprio",
     "adactorsystem",
-    "aduserportkey",
-    "peernotifdelay",
     "peernotificationdelay",
-    "arpalltargets",
     "primaryname",
     "activeslave",
     "queueid",
@@ -239,10 +275,12 @@ fn normal(spec: &Spec, value: &str) -> Option<String> {
                 let ms = seconds.trim().parse::<f64>().ok()? * 1000.0;
                 return (0.0..=1e9).contains(&ms).then(|| format!("{ms:.0}"));
             }
-            let most = if matches!(spec.name, "missed_max" | "num_grat_arp") {
-                255
-            } else {
-                i32::MAX.unsigned_abs()
+            let most = match spec.name {
+                "arp_missed_max" | "num_grat_arp" | "resend_igmp" => 255,
+                "packets_per_slave" | "ad_actor_sys_prio" => 65_535,
+                "ad_user_port_key" => 1023,
+                "peer_notif_delay" => 300_000,
+                _ => i32::MAX.unsigned_abs(),
             };
             number.parse::<u32>().ok().filter(|number| *number <= most).map(|number| number.to_string())
         }

@@ -135,7 +135,8 @@ fn of_bond(bond: &str, key: &str, value: &str, model: &mut Model) {
 fn of_port(port: &str, key: &str, value: &str, model: &mut Model) {
     let Some(link) = model.link(port) else { return };
     match key {
-        "MII Status" => link.carrier = Some(value == "up"),
+        // What the bond thinks. What the device itself shows is nearer: without miimon the two differ.
+        "MII Status" => link.carrier = link.carrier.or(Some(value == "up")),
         "Link Failure Count" => link.failures = value.parse().ok(),
         "Permanent HW addr" => link.permanent_mac = value.parse().ok().or(link.permanent_mac),
         _ => {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::import::cables;
 use crate::import::model::{Kind, Link, Model, Place};
 use crate::import::options::{self, SPECS};
 use crate::net::name::IfName;
@@ -18,6 +19,7 @@ const PORTS_MAX: usize = 8;
 /// Decides what each link is.
 pub fn settle(model: &mut Model) {
     logged(model);
+    cables::settle(model);
     parents(model);
     pods(model);
     kinds(model);
@@ -359,7 +361,7 @@ fn delays(name: &IfName, model: &mut Model) {
             "{name}: miimon is 0 and there is no ARP monitor: it does not notice a port without carrier"
         ));
     }
-    for option in ["updelay", "downdelay"] {
+    for option in ["updelay", "downdelay", "peer_notif_delay"] {
         let Some(delay) = number(link, option) else { continue };
         if miimon == 0 || has_arp {
             notes.push(format!("{option} {delay} of {name}: it needs miimon"));

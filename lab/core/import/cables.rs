@@ -1,0 +1,40 @@
+//! A veth whose other end is in another namespace: an interface of a pod or of a container when it is what frames leave by, and
+//! then a NIC like any other.
+
+use crate::import::model::{Kind, Link, Model};
+use crate::net::name::IfName;
+
+/// Has veths that a bond, a VLAN or an address uses play NICs. Those that only a runtime's bridge uses are left to be noted.
+pub fn settle(model: &mut Model) {
+    let is_end = |link: &Link| {
+        link.kind == Kind::Other && (link.kind_word == "veth" || link.kind_word.starts_with("its other end"))
+    };
+    let is_bond = |name: &IfName| model.links.get(name).is_some_and(|owner| owner.kind == Kind::Bond);
+    let is_below = |name: &IfName| model.links.values().any(|link| link.parent.as_ref() == Some(name));
+    let used: Vec<IfName> = model
+        .links
+        .iter()
+        .filter(|(name, link)| {
+            is_end(link)
+                && (link.controller.as_ref().is_some_and(is_bond) || is_below(name) || has_network(link))
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in used {
+        model.note(format!("{name}: a veth whose other end the text does not show; it plays a NIC"));
+        if let Some(link) = model.links.get_mut(&name) {
+            link.kind = Kind::Nic;
+            link.kind_word.clear();
+        }
+    }
+}
+
+/// Whether it has an address with neighbours: ends on the side of the machine have none, or one of a host only.
+fn has_network(link: &Link) -> bool {
+    let is_network = |bits: u8, prefix: u8| prefix < bits;
+    link.controller.is_none()
+        && link
+            .addresses
+            .iter()
+            .any(|cidr| is_network(if cidr.address.is_ipv6() { 128 } else { 32 }, cidr.prefix))
+}
