@@ -5,7 +5,9 @@ mod output;
 mod accept;
 pub mod allocator;
 mod bisect;
+mod capture;
 mod catalogue;
+mod diagnose;
 mod doctor;
 mod drivers;
 mod exec;
@@ -17,12 +19,14 @@ mod lint;
 mod look;
 mod manual;
 mod matrix;
+mod measured;
 mod progress;
 mod provision;
 mod report;
 mod run;
 mod selftests;
 mod shell;
+mod sources;
 mod steps;
 mod substitutes;
 mod testbench;
@@ -82,6 +86,12 @@ enum Command {
     /// Say what surprises in topology files: bonds without a monitor, options without an effect, VLANs that a bridge drops
     #[command(after_help = lint::EXAMPLES)]
     Lint(lint::LintArgs),
+    /// Rank the causes of lost frames by counters and states of a text alone, and name the commands that tell the rest apart
+    #[command(after_help = diagnose::EXAMPLES)]
+    Diagnose(diagnose::DiagnoseArgs),
+    /// Write what this machine's network shows into one text for `lab import` and `lab diagnose`; nothing is changed
+    #[command(after_help = capture::EXAMPLES)]
+    Capture(capture::CaptureArgs),
     /// Results of several machines as one grid
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
@@ -157,6 +167,8 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Import(args) => import::import(&args),
         Command::Lint(args) => lint::lint(&args),
+        Command::Diagnose(args) => diagnose::diagnose(&args),
+        Command::Capture(args) => capture::capture(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Init(args) => init::init(&args),

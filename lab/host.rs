@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod cache;
+pub mod capture;
 pub mod child;
 pub mod ci;
 pub mod exec;

@@ -64,7 +64,7 @@ pub use testing::guest_test as __guest_test;
 // Reading order: the pure modules first, values in and values out; then what happens inside the kernel under test (`guest`);
 // then what starts and judges it (`host`).
 #[doc(hidden)]
-pub use bondlab_core::{import, judge, net, plan, report, topology};
+pub use bondlab_core::{capture, diagnose, import, judge, net, plan, report, topology};
 #[doc(hidden)]
 pub use bondlab_guest as guest;
 #[doc(hidden)]

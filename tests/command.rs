@@ -2,6 +2,7 @@
 
 mod accept;
 mod browser;
+mod capture;
 mod cli;
 mod here;
 mod kernels;

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 use lab::host::kernel::pins::KernelPin;
 use libtest_mimic::{Arguments, Trial};
 
+#[path = "e2e/capture.rs"]
+mod capture;
 #[path = "e2e/exec.rs"]
 mod exec;
 #[path = "e2e/full_disk.rs"]
@@ -31,6 +33,8 @@ mod machine;
 mod old_qemu;
 #[path = "e2e/own_kernels.rs"]
 mod own_kernels;
+#[path = "shown/own_side.rs"]
+mod own_side;
 #[path = "e2e/plugins.rs"]
 mod plugins;
 #[path = "e2e/report.rs"]
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     let pins = machine::pins(kernels.as_deref().unwrap_or("quick"));
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     trials.extend(gallery::cells(topologies(), &pins, runs_all));
+    trials.extend(capture::trials());
     trials.extend(exec::trials());
     trials.extend(library::trials());
     trials.extend(report::trials());

@@ -2,6 +2,7 @@
 //! program, for each links all of the lab.
 
 mod causes;
+mod diagnose;
 mod failover;
 mod fuzz;
 mod import;
@@ -9,6 +10,7 @@ mod ledger;
 mod lint;
 mod lowering;
 mod pods;
+mod round_trip;
 mod run_options;
 mod selftests;
 mod streams;

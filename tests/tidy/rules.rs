@@ -112,8 +112,9 @@ fn pure_is_ordered(file: &File) -> Vec<String> {
 }
 
 /// The rooms, from the bottom up: each names only those before it. `guest` is beside `judge`: only the model and the plan
-/// are below it, so the agent does not know who judges it. `import` is named by the command line alone.
-const ROOMS: [&str; 9] = ["net", "topology", "import", "plan", "judge", "report", "host", "testing", "cli"];
+/// are below it, so the agent does not know who judges it. `import` is named by `diagnose` and the command line alone.
+const ROOMS: [&str; 11] =
+    ["net", "topology", "import", "plan", "judge", "report", "diagnose", "capture", "host", "testing", "cli"];
 /// What the guest may name besides itself.
 const BELOW_GUEST: [&str; 3] = ["net", "topology", "plan"];
 
@@ -136,7 +137,11 @@ fn rooms_name_only_those_below(file: &File) -> Vec<String> {
         // Modules of the guest's own may be called as rooms are.
         "guest" => place(room).is_some() && !BELOW_GUEST.contains(&room),
         "cli" => false,
-        _ => room == "guest" || place(room) > place(own) || (room == "import" && own != "import"),
+        _ => {
+            room == "guest"
+                || place(room) > place(own)
+                || (room == "import" && !["import", "diagnose"].contains(&own))
+        }
     };
     named
         .filter(|(_, word)| is_above(word))

@@ -1,0 +1,116 @@
+//! A diagnosis for a terminal.
+
+use std::fmt::Write;
+
+use crate::diagnose::Diagnosis;
+use crate::net::clean;
+
+/// As many causes are shown.
+const CAUSES_SHOWN: usize = 10;
+/// As many names in one line.
+const NAMES_SHOWN: usize = 6;
+
+impl Diagnosis {
+    /// The text.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let devices = [
+            self.devices.vlan.as_ref().map(|vlan| format!("VLAN {vlan}")),
+            self.devices.bond.as_ref().map(|bond| format!("bond {bond}")),
+            (!self.devices.ports.is_empty()).then(|| format!("port {}", self.devices.ports.join(", "))),
+        ];
+        let stack: Vec<String> = devices.into_iter().flatten().collect();
+        let kernel = self
+            .kernel
+            .as_deref()
+            .map_or("a kernel that the text does not name".into(), |kernel| format!("Linux {kernel}"));
+        let _ = writeln!(out, "{} on {kernel}", stack.join(", "));
+        self.ranks_text(&mut out);
+        self.evidence_text(&mut out);
+        self.missing_text(&mut out);
+        self.commands_text(&mut out);
+        if !self.impossible.is_empty() {
+            let _ = writeln!(
+                out,
+                "\n{} causes are none of this machine and kernel (--format json lists them).",
+                self.impossible.len()
+            );
+        }
+        clean::lines(&out).into_owned()
+    }
+
+    fn ranks_text(&self, out: &mut String) {
+        let best = self.ranks.first().map_or(0.0, |place| place.share);
+        let worth = self.ranks.iter().take_while(|place| place.share >= best / 100.0);
+        let shown = worth.take(CAUSES_SHOWN);
+        let _ = writeln!(out, "\nCauses, by what was measured of each on the nearest kernels:");
+        for (at, place) in shown.enumerate() {
+            let against = if place.against.is_empty() {
+                String::new()
+            } else {
+                format!("  against it: {}", place.against.join("; "))
+            };
+            let _ =
+                writeln!(out, "  {:>2}. {:>3.0} %  {}{against}", at + 1, place.share * 100.0, place.cause);
+        }
+        if self.leaders > CAUSES_SHOWN {
+            let _ = writeln!(out, "  and {} more", self.leaders - CAUSES_SHOWN);
+        }
+        match (self.leaders, self.ranks.first()) {
+            (1, Some(first)) if self.is_enough => {
+                let _ = writeln!(
+                    out,
+                    "\n{}: {}",
+                    first.cause,
+                    first.about.split_whitespace().collect::<Vec<_>>().join(" ")
+                );
+            }
+            (leaders, Some(_)) if leaders > 1 => {
+                let _ = writeln!(out, "\nThe first {leaders} are not told apart by what the text shows.");
+            }
+            _ => {}
+        }
+    }
+
+    fn evidence_text(&self, out: &mut String) {
+        if !self.deciding.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nWhat decided, and how many of {} causes were measured to look otherwise:",
+                self.ranks.len()
+            );
+        }
+        for deciding in &self.deciding {
+            let _ = writeln!(out, "  {:>3}  {}", deciding.against, deciding.shown);
+        }
+        if !self.undecided.is_empty() {
+            let _ = writeln!(out, "Shown too, and as likely under each: {}", self.undecided.join("; "));
+        }
+    }
+
+    fn missing_text(&self, out: &mut String) {
+        if self.is_enough {
+            return;
+        }
+        let _ = writeln!(out, "\nThe evidence is not enough:");
+        for line in &self.missing {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+
+    fn commands_text(&self, out: &mut String) {
+        if self.commands.is_empty() {
+            return;
+        }
+        let _ = writeln!(out, "\nWhat would tell the rest apart; `#` is the answer under each cause:");
+        for next in &self.commands {
+            let _ = writeln!(out, "  {}", next.command);
+            for (answer, causes) in &next.answers {
+                let more = causes.len().saturating_sub(NAMES_SHOWN);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let names = causes.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>();
+                let _ = writeln!(out, "    # {answer}: {}{more}", names.join(", "));
+            }
+        }
+    }
+}

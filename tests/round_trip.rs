@@ -1,0 +1,271 @@
+//! Topology, build, capture, import: the same topology again. Here without a machine, for generated topologies: what the tools would
+//! print is made from the model that the kernel's answers are compared with.
+
+#[path = "shown/mod.rs"]
+pub mod shown;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use lab::import::{self, Known, Source};
+use lab::net::name::DeviceRef;
+use lab::topology::Topology;
+use shown::Machine;
+use shown::own_side::own_side;
+
+/// Topologies of one run.
+const TOPOLOGIES: u64 = 400;
+
+/// A small fixed generator: the same topologies in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most.max(1)
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        let at = usize::try_from(self.below(of.len() as u64)).expect("it is small");
+        of[at]
+    }
+
+    fn is(&mut self, in_hundred: u64) -> bool {
+        self.below(100) < in_hundred
+    }
+}
+
+/// A topology file while it is written.
+struct Writer {
+    random: Random,
+    toml: String,
+    networks: u64,
+    /// Devices that nothing stands on yet.
+    free: Vec<String>,
+}
+
+impl Writer {
+    fn table(&mut self, kind: &str, name: &str) {
+        _ = writeln!(self.toml, "\n[ns.node.{kind}.\"{name}\"]");
+    }
+
+    /// An address of a network of its own, sometimes two.
+    fn addresses(&mut self) {
+        self.networks += 1;
+        let network = self.networks;
+        let v6 = if self.random.is(20) { format!(", \"2001:db8:{network}::5/64\"") } else { String::new() };
+        _ = writeln!(self.toml, "addresses = [\"10.{network}.0.5/24\"{v6}]");
+    }
+
+    fn nics(&mut self, count: u64) -> Vec<String> {
+        for number in 1..=count {
+            self.table("veth", &format!("enp{number}s0"));
+            _ = writeln!(self.toml, "peer = \"switch:p{number}\"\nmac = \"b4:96:91:00:00:{number:02x}\"");
+            _ = writeln!(self.toml, "[ns.switch.veth.p{number}]\npeer = \"node:enp{number}s0\"");
+        }
+        (1..=count).map(|number| format!("enp{number}s0")).collect()
+    }
+
+    fn bond(&mut self, name: &str, ports: &[String]) {
+        self.table("bond", name);
+        let modes = [
+            "balance-rr",
+            "active-backup",
+            "balance-xor",
+            "broadcast",
+            "802.3ad",
+            "balance-tlb",
+            "balance-alb",
+        ];
+        let mode = self.random.one(&modes);
+        let ports_list = ports.iter().map(|port| format!("\"{port}\"")).collect::<Vec<_>>().join(", ");
+        _ = writeln!(self.toml, "mode = \"{mode}\"\nports = [{ports_list}]");
+        let takes_arp = ["balance-rr", "active-backup", "balance-xor", "broadcast"].contains(&mode);
+        if takes_arp && self.random.is(25) {
+            _ = writeln!(
+                self.toml,
+                "arp_interval = {}\narp_ip_target = [\"10.200.0.1\", \"10.200.0.2\"]",
+                100 + self.random.below(900)
+            );
+            self.maybe(30, "arp_missed_max = 4");
+            self.maybe(30, "arp_all_targets = \"all\"");
+            if mode == "active-backup" {
+                self.maybe(30, "arp_validate = \"filter_active\"");
+            }
+        } else {
+            let miimon = 50 * (1 + self.random.below(4));
+            _ = writeln!(self.toml, "miimon = {miimon}");
+            for option in ["updelay", "downdelay", "peer_notif_delay"] {
+                if self.random.is(25) {
+                    _ = writeln!(self.toml, "{option} = {}", miimon * (1 + self.random.below(5)));
+                }
+            }
+        }
+        self.maybe(20, "num_grat_arp = 3");
+        self.maybe(20, "resend_igmp = 5");
+        self.maybe(20, "all_slaves_active = true");
+        match mode {
+            "balance-rr" => self.maybe(40, "packets_per_slave = 7"),
+            "802.3ad" => {
+                self.maybe(40, "lacp_rate = \"fast\"");
+                self.maybe(30, "ad_select = \"bandwidth\"");
+                self.maybe(30, "min_links = 1");
+                self.maybe(20, "ad_actor_sys_prio = 100");
+                self.maybe(20, "ad_user_port_key = 12");
+                self.maybe(20, "lacp_active = false");
+            }
+            "active-backup" => {
+                let primary = format!("primary = \"{}\"", ports[0]);
+                self.maybe(40, &primary);
+                self.maybe(30, "fail_over_mac = \"active\"");
+                self.maybe(30, "primary_reselect = \"failure\"");
+            }
+            "balance-tlb" | "balance-alb" => {
+                self.maybe(30, "tlb_dynamic_lb = false");
+                self.maybe(30, "lp_interval = 4");
+            }
+            _ => {}
+        }
+        if ["balance-xor", "802.3ad"].contains(&mode) && self.random.is(60) {
+            let policy = self.random.one(&["layer2+3", "layer3+4", "encap2+3", "encap3+4", "vlan+srcmac"]);
+            _ = writeln!(self.toml, "xmit_hash_policy = \"{policy}\"");
+        }
+        self.maybe(25, "mtu = 9000");
+        if self.random.is(50) {
+            self.addresses();
+        }
+    }
+
+    fn maybe(&mut self, in_hundred: u64, line: &str) {
+        if self.random.is(in_hundred) {
+            _ = writeln!(self.toml, "{line}");
+        }
+    }
+
+    fn vlan(&mut self, parent: &str, id: u64, is_outer: bool) -> String {
+        let name = format!("{parent}.{id}");
+        self.table("vlan", &name);
+        _ = writeln!(self.toml, "parent = \"{parent}\"\nid = {id}");
+        if is_outer {
+            _ = writeln!(self.toml, "protocol = \"802.1ad\"");
+        }
+        self.maybe(20, "mtu = 1400");
+        name
+    }
+}
+
+/// A machine with NICs, some in bonds, VLANs on both, and what stands on those.
+fn generated(seed: u64) -> String {
+    let mut writer = Writer {
+        random: Random(seed),
+        toml: "about = \"generated\"\n".into(),
+        networks: 0,
+        free: Vec::new(),
+    };
+    let count = 1 + writer.random.below(6);
+    let mut nics = writer.nics(count);
+    for number in 0..writer.random.below(3) {
+        let ports: Vec<String> = (0..=writer.random.below(3)).filter_map(|_| nics.pop()).collect();
+        if !ports.is_empty() {
+            writer.bond(&format!("bond{number}"), &ports);
+            writer.free.push(format!("bond{number}"));
+        }
+    }
+    let uplinks: Vec<String> = writer.free.iter().chain(&nics).cloned().collect();
+    // A NIC that nothing uses is left out, with a note: each has a VLAN.
+    for (at, uplink) in (0u64..).zip(&uplinks) {
+        for number in 0..=writer.random.below(2) {
+            let is_outer = writer.random.is(15);
+            let vlan = writer.vlan(uplink, 10 * (at + 1) + number, is_outer);
+            if is_outer {
+                let inner = writer.vlan(&vlan, 7, false);
+                writer.addresses();
+                writer.free.push(inner);
+            } else {
+                above(&mut writer, &vlan);
+            }
+        }
+    }
+    if writer.random.is(40) {
+        writer.table("dummy", "dummy0");
+        writer.addresses();
+    }
+    writer.toml
+}
+
+/// What stands on a VLAN: an address, a bridge, or devices as pods have them.
+fn above(writer: &mut Writer, vlan: &str) {
+    match writer.random.below(4) {
+        0 => {
+            let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
+            writer.table("bridge", &format!("{name}x{}", writer.networks));
+            _ = writeln!(writer.toml, "ports = [\"{vlan}\"]");
+            writer.addresses();
+        }
+        1 => {
+            let mode = writer.random.one(&["private", "vepa", "bridge"]);
+            writer.table("macvlan", &format!("mac{}", writer.networks));
+            _ = writeln!(writer.toml, "parent = \"{vlan}\"\nmode = \"{mode}\"");
+            writer.addresses();
+        }
+        2 => {
+            let mode = writer.random.one(&["l2", "l3", "l3s"]);
+            writer.table("ipvlan", &format!("ipv{}", writer.networks));
+            _ = writeln!(writer.toml, "parent = \"{vlan}\"\nmode = \"{mode}\"");
+            writer.addresses();
+        }
+        _ => {
+            writer.addresses();
+            writer.maybe(30, "up = false");
+        }
+    }
+}
+
+fn imported(text: &str) -> import::Imported {
+    let kernels = ["6.12.57".parse().expect("a version")];
+    let source = Source { name: "capture".into(), text: text.to_owned() };
+    let known = Known { kernels: &kernels, causes: &[] };
+    import::import("imported", &[source], &known).unwrap_or_else(|error| panic!("{error}\nof\n{text}"))
+}
+
+#[test]
+fn generated_topologies_come_back_from_their_captures() {
+    let mut kinds: BTreeSet<&str> = BTreeSet::new();
+    for seed in 0..TOPOLOGIES {
+        let toml = generated(seed);
+        let topology = Topology::parse("generated", "generated", &toml)
+            .unwrap_or_else(|errors| panic!("{errors}\n{toml}"));
+        kinds.extend(topology.links.values().map(|link| link.kind.word()));
+        let ns = "node".parse().expect("a name");
+        let text = Machine { topology: &topology, ns, states: BTreeMap::new() }.capture("6.12.57", true);
+        let back = imported(&text);
+        let again = Topology::parse("again", "again", &back.toml).unwrap_or_else(|errors| panic!("{errors}"));
+        let (own, theirs) = (own_side(&topology), own_side(&again));
+        assert_eq!(own, theirs, "seed {seed}\n{toml}\n{text}\n{:#?}", back.notes);
+    }
+    let all = ["bond", "bridge", "dummy", "ipvlan", "macvlan", "veth", "vlan"];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all, "each kind was generated");
+}
+
+/// Masking changes what tells the machine, and nothing else: the same links come back.
+#[test]
+fn masked_captures_have_the_same_links() {
+    for seed in 0..60 {
+        let toml = generated(seed);
+        let topology = Topology::parse("generated", "generated", &toml)
+            .unwrap_or_else(|errors| panic!("{errors}\n{toml}"));
+        let ns = "node".parse().expect("a name");
+        let text = Machine { topology: &topology, ns, states: BTreeMap::new() }.capture("6.12.57", true);
+        let masked = lab::capture::mask::mask(&text, &[]).expect("there is room");
+        assert!(!masked.contains("b4:96:91"), "{masked}");
+        let without_macs = |topology: &Topology| -> BTreeMap<DeviceRef, (String, u32)> {
+            let links = topology.links.values().filter(|link| link.device.ns.as_str() == "node");
+            links
+                .map(|link| (link.device.clone(), (format!("{:?}", link.addresses), link.mtu.unwrap_or(0))))
+                .collect()
+        };
+        let [own, theirs] = [&text, &masked]
+            .map(|text| Topology::parse("x", "x", &imported(text).toml).expect("it is valid"));
+        assert_eq!(without_macs(&own), without_macs(&theirs));
+    }
+}

@@ -1,0 +1,323 @@
+//! What `ip`, `tc` and procfs print of a topology's namespace: their formats, filled from the model that the kernel's answers are
+//! compared with.
+
+#[path = "own_side.rs"]
+pub mod own_side;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use lab::net::bond::Bond;
+use lab::net::link::{Link, LinkKind};
+use lab::net::name::{DeviceRef, NsName};
+use lab::net::option::{Value, Wire};
+use lab::topology::Topology;
+
+/// What a machine has counted and is in, beyond what a topology asks for.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// IFF_UP.
+    pub up: bool,
+    /// IFF_LOWER_UP.
+    pub carrier: bool,
+    /// `Link Failure Count`.
+    pub failures: u64,
+    /// By their names in topologies.
+    pub counters: BTreeMap<String, u64>,
+    /// Kind, and counters of the root discipline.
+    pub queue: (String, BTreeMap<String, u64>),
+    /// What filters at clsact dropped.
+    pub clsact: Option<u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let queue = ("noqueue".to_owned(), BTreeMap::new());
+        Self { up: true, carrier: true, failures: 0, counters: BTreeMap::new(), queue, clsact: None }
+    }
+}
+
+/// A namespace whose devices are in these states; those that are not named are up.
+pub struct Machine<'t> {
+    pub topology: &'t Topology,
+    pub ns: NsName,
+    pub states: BTreeMap<DeviceRef, State>,
+}
+
+impl Machine<'_> {
+    fn links(&self) -> Vec<&Link> {
+        self.topology.links.values().filter(|link| link.device.ns == self.ns).collect()
+    }
+
+    fn state(&self, link: &Link) -> State {
+        let up = State { up: link.up || self.controller(link).is_some(), ..State::default() };
+        self.states.get(&link.device).cloned().unwrap_or(up)
+    }
+
+    fn controller(&self, link: &Link) -> Option<&Link> {
+        self.links().into_iter().find(|other| other.has_port(&link.device))
+    }
+
+    fn mac(&self, link: &Link) -> String {
+        if let Some(mac) = link.mac {
+            return mac.to_string();
+        }
+        let at = self.links().iter().position(|known| known.device == link.device).unwrap_or(0);
+        format!("52:54:00:00:00:{at:02x}")
+    }
+
+    /// `2: bond0.70@bond0: <FLAGS> mtu 1500 qdisc noqueue ...`.
+    fn header(&self, number: usize, link: &Link) -> String {
+        let state = self.state(link);
+        let controller = self.controller(link);
+        let of_bond = controller.is_some_and(|owner| matches!(owner.kind, LinkKind::Bond(_)));
+        let mut flags = Vec::new();
+        if state.up && !state.carrier {
+            flags.push("NO-CARRIER");
+        }
+        flags.extend(["BROADCAST", "MULTICAST"]);
+        if matches!(link.kind, LinkKind::Bond(_)) {
+            flags.push("MASTER");
+        }
+        if of_bond {
+            flags.push("SLAVE");
+        }
+        if state.up {
+            flags.push("UP");
+        }
+        if state.up && state.carrier {
+            flags.push("LOWER_UP");
+        }
+        let parent = link.kind.parent().map_or(String::new(), |parent| format!("@{}", parent.name));
+        let master = controller.map_or(String::new(), |owner| format!(" master {}", owner.device.name));
+        let operstate = if state.up && state.carrier { "UP" } else { "DOWN" };
+        format!(
+            "{}: {}{parent}: <{}> mtu {} qdisc {}{master} state {operstate} mode DEFAULT group default qlen 1000",
+            number + 2,
+            link.device.name,
+            flags.join(","),
+            own_side::mtu(self.topology, link),
+            state.queue.0,
+        )
+    }
+
+    /// `ip -s -d link`.
+    pub fn ip_link(&self) -> String {
+        let mut out = "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\n    \
+                       link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00 promiscuity 0 minmtu 0 maxmtu 0\n"
+            .to_owned();
+        for (number, link) in self.links().into_iter().enumerate() {
+            let _ = writeln!(out, "{}", self.header(number, link));
+            let is_nic = matches!(link.kind, LinkKind::Veth { .. });
+            let bus = if is_nic {
+                format!(" parentbus pci parentdev 0000:{:02x}:00.0", number + 1)
+            } else {
+                String::new()
+            };
+            let tail = format!("numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535{bus}");
+            let first = format!(
+                "    link/ether {} brd ff:ff:ff:ff:ff:ff promiscuity 0 minmtu 68 maxmtu 65535",
+                self.mac(link)
+            );
+            let kind = self.kind(link);
+            match kind {
+                Some(kind) => _ = writeln!(out, "{first} \n    {kind} {tail} "),
+                None => _ = writeln!(out, "{first} {tail} "),
+            }
+            self.counters(link, &mut out);
+        }
+        out
+    }
+
+    fn counters(&self, link: &Link, out: &mut String) {
+        let counters = self.state(link).counters;
+        let number = |name: &str| counters.get(name).copied().unwrap_or(0);
+        for (heading, side, more) in [
+            ("RX:  bytes packets errors dropped  missed   mcast", "rx", "0       0"),
+            ("TX:  bytes packets errors dropped carrier collsns", "tx", "0       0"),
+        ] {
+            let [packets, errors, dropped] =
+                ["packets", "errors", "dropped"].map(|name| number(&format!("{side}_{name}")));
+            let _ = writeln!(
+                out,
+                "    {heading}           \n    {:>10} {packets:>7} {errors:>6} {dropped:>7} {more:>7} ",
+                packets * 98
+            );
+        }
+    }
+
+    fn kind(&self, link: &Link) -> Option<String> {
+        let own = match &link.kind {
+            LinkKind::Bond(bond) => Some(format!("bond {} addrgenmode eui64", options(bond))),
+            LinkKind::Vlan { id, protocol, .. } => Some(format!(
+                "vlan protocol {} id {} <REORDER_HDR> addrgenmode eui64",
+                protocol.word(),
+                id.get()
+            )),
+            LinkKind::Ipvlan { mode, flag, .. } => {
+                Some(format!("ipvlan  mode {} {} addrgenmode eui64", mode.word(), flag.word()))
+            }
+            LinkKind::Macvlan { mode, .. } => Some(format!(
+                "macvlan mode {} bcqueuelen 1000 usedbcqueuelen 1000 addrgenmode eui64",
+                mode.word()
+            )),
+            LinkKind::Bridge { .. } => Some(
+                "bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0".into(),
+            ),
+            LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
+            _ => None,
+        };
+        let state = self.state(link);
+        let port = self.controller(link).map(|owner| match &owner.kind {
+            LinkKind::Bond(_) => format!(
+                "bond_slave state ACTIVE mii_status UP link_failure_count {} perm_hwaddr {} queue_id 0 prio 0",
+                state.failures,
+                self.mac(link)
+            ),
+            _ => "bridge_slave state forwarding priority 32 cost 100 hairpin off".into(),
+        });
+        let lines: Vec<String> = own.into_iter().chain(port).collect();
+        (!lines.is_empty()).then(|| lines.join(" \n    "))
+    }
+
+    /// `ip -d address`.
+    pub fn ip_address(&self) -> String {
+        let mut out = String::new();
+        for (number, link) in self.links().into_iter().enumerate() {
+            let _ = writeln!(out, "{}", self.header(number, link));
+            let _ = writeln!(out, "    link/ether {} brd ff:ff:ff:ff:ff:ff", self.mac(link));
+            for cidr in &link.addresses {
+                let family = if cidr.address.is_ipv6() { "inet6" } else { "inet" };
+                let _ = writeln!(
+                    out,
+                    "    {family} {cidr} scope global {}\n       valid_lft forever preferred_lft forever",
+                    link.device.name
+                );
+            }
+        }
+        out
+    }
+
+    /// `ip route`.
+    pub fn ip_route(&self) -> String {
+        let mut out = String::new();
+        for route in &self.topology.namespaces[&self.ns].routes {
+            let to = route.to.map_or_else(|| "default".to_owned(), |to| to.to_string());
+            let via = route.via.map_or(String::new(), |via| format!("via {via} "));
+            let _ = writeln!(
+                out,
+                "{to} {via}dev {} proto static ",
+                route.dev.as_ref().map_or("", |dev| dev.as_str())
+            );
+        }
+        out
+    }
+
+    /// `tc -s qdisc`.
+    pub fn tc_qdisc(&self) -> String {
+        let mut out = String::new();
+        for (number, link) in self.links().into_iter().enumerate() {
+            let state = self.state(link);
+            let (kind, counters) = &state.queue;
+            let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+            let dev = &link.device.name;
+            let (sent, backlog) =
+                (state.counters.get("tx_packets").copied().unwrap_or(0), count("backlog_packets"));
+            let _ = writeln!(out, "qdisc {kind} {}: dev {dev} root refcnt 2 ", number + 0x8001);
+            let (drops, requeues) = (count("drops"), count("requeues"));
+            let _ = writeln!(
+                out,
+                " Sent {} bytes {sent} pkt (dropped {drops}, overlimits 0 requeues {requeues}) ",
+                sent * 98
+            );
+            let _ = writeln!(out, " backlog {}b {backlog}p requeues {requeues}", backlog * 98);
+            if let Some(dropped) = state.clsact {
+                let _ = writeln!(out, "qdisc clsact ffff: dev {dev} parent ffff:fff1 ");
+                let _ = writeln!(
+                    out,
+                    " Sent {} bytes {dropped} pkt (dropped {dropped}, overlimits 0 requeues 0) \n backlog 0b 0p requeues 0",
+                    dropped * 98
+                );
+            }
+        }
+        out
+    }
+
+    /// `/proc/net/bonding/NAME` of each bond.
+    pub fn proc_bonding(&self, release: &str) -> Vec<(String, String)> {
+        let bonds = self.links().into_iter().filter_map(|link| match &link.kind {
+            LinkKind::Bond(bond) => Some((link, bond)),
+            _ => None,
+        });
+        bonds.map(|(link, bond)| (link.device.name.to_string(), self.of_bond(link, bond, release))).collect()
+    }
+
+    fn of_bond(&self, link: &Link, bond: &Bond, release: &str) -> String {
+        let option = |key: &str| {
+            bond.values().iter().find(|(row, _)| row.key == key).map(|(row, value)| row.wire.shown(value))
+        };
+        let number = |key: &str| option(key).unwrap_or_else(|| "0".into());
+        let mode = match bond.mode.word() {
+            "balance-rr" => "load balancing (round-robin)",
+            "active-backup" => "fault-tolerance (active-backup)",
+            "balance-xor" => "load balancing (xor)",
+            "broadcast" => "fault-tolerance (broadcast)",
+            "802.3ad" => "IEEE 802.3ad Dynamic link aggregation",
+            "balance-tlb" => "transmit load balancing",
+            _ => "adaptive load balancing",
+        };
+        let up = |is_up: bool| if is_up { "up" } else { "down" };
+        let mut out = format!("Ethernet Channel Bonding Driver: v{release}\n\nBonding Mode: {mode}\n");
+        let _ = writeln!(out, "MII Status: {}", up(self.state(link).carrier));
+        let _ = writeln!(out, "MII Polling Interval (ms): {}", number("miimon"));
+        let _ =
+            writeln!(out, "Up Delay (ms): {}\nDown Delay (ms): {}", number("updelay"), number("downdelay"));
+        for port in &bond.ports {
+            let Some(link) = self.topology.link(&DeviceRef::new(&self.ns, port)) else { continue };
+            let state = self.state(link);
+            let _ = writeln!(out, "\nSlave Interface: {port}");
+            // Without miimon nobody looks.
+            let _ = writeln!(out, "MII Status: {}", up(state.carrier || number("miimon") == "0"));
+            let _ = writeln!(out, "Speed: 10000 Mbps\nDuplex: full\nLink Failure Count: {}", state.failures);
+            let _ = writeln!(out, "Permanent HW addr: {}\nSlave queue ID: 0", self.mac(link));
+        }
+        out
+    }
+
+    /// All of it as `lab capture` writes it.
+    pub fn capture(&self, release: &str, has_queues: bool) -> String {
+        let mut capture = lab::capture::Capture::new(release);
+        capture.section("ip -s -s -d link", &self.ip_link());
+        capture.section("ip -d address", &self.ip_address());
+        capture.section("ip route", &self.ip_route());
+        for (name, text) in self.proc_bonding(release) {
+            capture.section(&format!("cat /proc/net/bonding/{name}"), &text);
+        }
+        if has_queues {
+            capture.section("tc -s qdisc", &self.tc_qdisc());
+        }
+        capture.finish()
+    }
+}
+
+/// `mode active-backup miimon 100 updelay 0 ...`: all that is asked for, as iproute2's `bond_print_opt()` says it.
+fn options(bond: &Bond) -> String {
+    let words = bond.values().into_iter().map(|(row, value)| {
+        let key = match row.key {
+            "arp_missed_max" => "missed_max",
+            "num_grat_arp" => "num_peer_notif",
+            "peer_notif_delay" => "peer_notify_delay",
+            key => key,
+        };
+        let said = match (&value, row.wire) {
+            (Value::Ipv4s(all), _) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            (Value::Number(on), Wire::Flag) if row.key == "lacp_active" => {
+                if *on == 0 { "off" } else { "on" }.into()
+            }
+            (Value::Number(on), Wire::Flag) => on.to_string(),
+            (value, wire) => wire.shown(value),
+        };
+        format!("{key} {said}")
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
