@@ -19,7 +19,6 @@ mod lint;
 mod look;
 mod manual;
 mod matrix;
-mod measured;
 mod progress;
 mod provision;
 mod report;

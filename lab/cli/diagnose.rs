@@ -8,8 +8,8 @@ use lab::diagnose::Catalogue;
 use lab::import::Known;
 use lab::net::version::KernelVersion;
 
+use crate::cli::catalogue::{CAUSES, STUDIES};
 use crate::cli::failure::Failure;
-use crate::cli::measured::{CAUSES, STUDIES};
 use crate::cli::sources::Sources;
 use crate::cli::{PinsArgs, provision};
 

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use lab::import::{self, Imported, Known};
-use lab::net::clean;
+use lab::import::{self, Cause, Imported, Known};
 use lab::net::version::KernelVersion;
 
 use crate::cli::catalogue::CAUSES;
@@ -39,7 +38,8 @@ pub fn import(args: &ImportArgs) -> Result<ExitCode, Failure> {
     let sources = Sources::read(&args.files)?;
     let kernels = provision::kernels(args.pins.kernels_file.as_deref())?;
     let versions: Vec<KernelVersion> = kernels.pins().filter_map(|pin| pin.name().parse().ok()).collect();
-    let known = Known { kernels: &versions, causes: CAUSES };
+    let causes: Vec<Cause> = CAUSES.iter().map(|cause| (cause.name, cause.topology)).collect();
+    let known = Known { kernels: &versions, causes: &causes };
     let imported = import::import("imported", &sources.texts, &known)
         .map_err(|error| Failure::invalid(format!("error: {error}")))?;
     sources.show_notes();
