@@ -39,13 +39,13 @@ fn logged(model: &mut Model) {
         if std::mem::take(&mut link.logged_no_partner) {
             link.has_partner = link.has_partner.or(Some(false));
         }
-        let failures = link.failures.unwrap_or(0).max(std::mem::take(&mut link.logged_failures));
+        let failures = link.failures.unwrap_or(0).max(link.logged_failures);
         if failures > 0 && link.carrier != Some(false) && link.kind <= Kind::Nic {
             notes.push(format!(
                 "{name}: it lost its link ({failures} counted), and has it again: a run begins with the link up"
             ));
         }
-        link.failures = Some(0).filter(|_| failures > 0);
+        link.failures = link.failures.or(Some(failures).filter(|count| *count > 0));
     }
     notes.into_iter().for_each(|note| model.note(note));
 }
