@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod paste;
 pub(crate) mod request;
 pub(crate) mod tree;
+pub(crate) mod yaml;
 
 use std::net::{IpAddr, Ipv4Addr};
 

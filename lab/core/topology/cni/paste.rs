@@ -2,8 +2,14 @@
 
 use std::ops::Range;
 
+use granit_parser::ScalarStyle;
+
 use crate::topology::cni::tree::{Mistake, Tree};
+use crate::topology::cni::yaml::{self, Broken, Definition};
 use crate::topology::file::At;
+
+/// What to do where the JSON cannot be taken out.
+const ALONE: &str = "paste the JSON alone, without the YAML around it";
 
 /// Where a text's bytes stand in the file, so that a mistake inside it has a line and a column there.
 pub(crate) struct Place {
@@ -61,10 +67,14 @@ impl Place {
 /// No definition of this name, or one whose JSON cannot be taken out as it stands.
 pub(crate) fn json_of(text: &str, name: &str) -> Result<(Range<usize>, Option<String>), Mistake> {
     let is_json = text.trim_start().starts_with(['{', '[']);
-    let definitions = if is_json { Vec::new() } else { definitions(text) };
+    let (definitions, broken) = if is_json { Default::default() } else { yaml::definitions(text) };
+    if let (true, Some(Broken { span, message })) = (definitions.is_empty(), broken.into_iter().next()) {
+        let message = format!("this is no YAML: {message}");
+        return Err(Mistake { span, message, hint: ALONE.into() });
+    }
     let Some(first) = definitions.first() else { return Ok((0..text.len(), None)) };
     let named = definitions.iter().find(|one| one.name.as_ref().is_some_and(|(_, is)| is == name));
-    let taken = |definition| Ok((scalar(text, definition)?, definition.namespace.clone()));
+    let taken = |definition: &Definition| Ok((scalar(text, definition)?, definition.namespace.clone()));
     match (named, &definitions[..]) {
         (Some(definition), _) => taken(definition),
         // Without `metadata` somebody has pasted the `spec` alone.
@@ -83,129 +93,18 @@ pub(crate) fn json_of(text: &str, name: &str) -> Result<(Range<usize>, Option<St
     }
 }
 
-/// A NetworkAttachmentDefinition in a YAML text.
-#[derive(Default)]
-struct Definition {
-    /// `metadata.name`, and its place.
-    name: Option<(Range<usize>, String)>,
-    /// `metadata.namespace`.
-    namespace: Option<String>,
-    /// Whether it has a `metadata` at all.
-    has_metadata: bool,
-    /// What stands after `config:` on its line.
-    config: Range<usize>,
-    /// How far that line is indented.
-    indent: usize,
-    /// Where the document ends.
-    end: usize,
-}
-
-/// One document while its lines are read.
-#[derive(Default)]
-struct Open {
-    is: Definition,
-    has_config: bool,
-    /// The first key's indentation: that of the document.
-    outer: Option<usize>,
-    /// Whether the lines are those of the outermost `metadata`, and how far its own keys are indented.
-    metadata: Option<Option<usize>>,
-}
-
-/// Lines are looked at by their keys and indentation alone. Of `metadata` only its own keys count, in whatever order, and not
-/// those of `labels` or `annotations` in it.
-fn definitions(text: &str) -> Vec<Definition> {
-    let (mut found, mut open, mut start) = (Vec::new(), Open::default(), 0);
-    for line in text.split_inclusive('\n') {
-        let here = start;
-        start += line.len();
-        if line.trim() == "---" {
-            let done = std::mem::take(&mut open);
-            found.extend(done.has_config.then_some(done.is));
-        } else {
-            open.read(line, here);
-            open.is.end = start;
-        }
-    }
-    found.extend(open.has_config.then_some(open.is));
-    found
-}
-
-impl Open {
-    fn read(&mut self, line: &str, here: usize) {
-        let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            return;
-        }
-        let indent = line.len() - line.trim_start().len();
-        let is_inside = self.has_config && indent > self.is.indent;
-        if is_inside {
-            return;
-        }
-        let outer = *self.outer.get_or_insert(indent);
-        let Some((key, rest)) = trimmed.split_once(':') else { return };
-        let value = here + indent + key.len() + 1..here + line.trim_end().len();
-        if indent <= outer {
-            let is_metadata = key == "metadata";
-            self.is.has_metadata |= is_metadata;
-            self.metadata = is_metadata.then_some(None);
-            self.flow(rest, &value, is_metadata);
-        } else if let Some(own) = &mut self.metadata
-            && indent == *own.get_or_insert(indent)
-        {
-            self.own(key, rest, value.clone());
-        }
-        if key == "config" && !self.has_config {
-            (self.has_config, self.is.config, self.is.indent) = (true, value, indent);
-        }
-    }
-
-    /// `metadata: { name: a }`.
-    fn flow(&mut self, rest: &str, place: &Range<usize>, is_metadata: bool) {
-        let inside = rest.trim().strip_prefix('{').and_then(|rest| rest.split('}').next());
-        let Some(inside) = inside.filter(|_| is_metadata) else { return };
-        for (key, value) in inside.split(',').filter_map(|pair| pair.split_once(':')) {
-            self.own(key.trim(), value, place.clone());
-        }
-    }
-
-    fn own(&mut self, key: &str, value: &str, place: Range<usize>) {
-        // A comment begins after white space.
-        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned();
-        match key.trim_matches(['"', '\'']) {
-            "name" => self.is.name = Some((place, value)),
-            "namespace" => self.is.namespace = Some(value),
-            _ => {}
-        }
-    }
-}
-
-/// The text of a YAML scalar, as far as it needs no unfolding: white space means nothing to JSON.
+/// The place of a configuration's JSON, as far as it needs no unfolding: white space means nothing to JSON.
 fn scalar(text: &str, definition: &Definition) -> Result<Range<usize>, Mistake> {
-    let Definition { config, indent, end, .. } = definition;
-    let value = &text[config.clone()];
-    let start = config.start + value.len() - value.trim_start().len();
-    let alone = "paste the JSON alone, without the YAML around it";
+    let Range { start, end } = definition.config;
     let mistake =
-        |message: &str| Mistake { span: config.clone(), message: message.into(), hint: alone.into() };
-    match text[start..].chars().next() {
-        Some('\'') => {
-            let inner = &text[start + 1..*end];
-            match inner.find('\'') {
-                Some(len) if inner[len + 1..].starts_with('\'') => {
-                    Err(mistake("a quote in quotes cannot be taken out as it stands"))
-                }
-                Some(len) => Ok(start + 1..start + 1 + len),
-                None => Err(mistake("the quote that opens here is not closed")),
-            }
+        |message: &str| Err(Mistake { span: start..end, message: message.into(), hint: ALONE.into() });
+    match definition.style {
+        Some(ScalarStyle::SingleQuoted) if text[start + 1..end - 1].contains('\'') => {
+            mistake("a quote in quotes cannot be taken out as it stands")
         }
-        Some('|' | '>') => {
-            let lines = text[config.end..*end].split_inclusive('\n');
-            let below =
-                |line: &&str| line.trim().is_empty() || line.len() - line.trim_start().len() > *indent;
-            let len: usize = lines.take_while(below).map(str::len).sum();
-            Ok(config.end..config.end + len)
-        }
-        _ => Err(mistake("`config` is neither in single quotes nor a block")),
+        Some(ScalarStyle::SingleQuoted) => Ok(start + 1..end - 1),
+        Some(ScalarStyle::Literal | ScalarStyle::Folded) => Ok(start..end),
+        _ => mistake("`config` is neither in single quotes nor a block"),
     }
 }
 
@@ -220,7 +119,7 @@ mod tests {
     #[rstest::rstest]
     #[case("{ \"config\": 1 }", "x", "{ \"config\": 1 }")]
     #[case(TWO, "a", "{ \"type\":\n     \"bond\" }")]
-    #[case(TWO, "b", "\n       { \"type\": 1 }\n")]
+    #[case(TWO, "b", "{ \"type\": 1 }\n")]
     #[case("spec:\n  config: '{}'\n", "x", "{}")]
     fn the_json_is_taken_out(#[case] text: &str, #[case] name: &str, #[case] expected: &str) {
         assert_eq!(&text[json_of(text, name).unwrap().0], expected);
