@@ -16,7 +16,7 @@ use lab::net::version::Running;
 use lab::plan::bounds::Bounds;
 use lab::plan::lower::lower_with;
 use lab::plan::record::Record;
-use lab::plan::{Plan, RunOptions};
+use lab::plan::{Mutation, Plan, Role, RunOptions};
 use lab::report::document::{Document, FateDocument, KernelDocument, Timing};
 use lab::topology::Topology;
 use serde_json::{Value, json};
@@ -94,6 +94,15 @@ impl Stream {
     /// None where the records are refused.
     fn judge(&self, records: &[Record]) -> Option<Result> {
         let account = ledger::close(&self.plan, records).ok()?;
+        let document = self.document(&account, &self.plan.options);
+        let flows = document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| {
+            let place = |fate: &FateDocument| json!([fate.layer, fate.device, fate.frames]);
+            (flow.delivered, flow.fates.iter().map(place).collect())
+        });
+        Some(Result { is_green: document.outcome == Outcome::Pass, flows: flows.collect() })
+    }
+
+    fn document(&self, account: &Account, options: &RunOptions) -> Document {
         let kernel = KernelDocument {
             id: KERNEL.into(),
             release: KERNEL.into(),
@@ -101,15 +110,8 @@ impl Stream {
             accelerator: "tcg".into(),
             clock: "real".into(),
         };
-        let verdict =
-            verdict::judge(&self.topology, &self.plan.options, &account, Running::of(KERNEL, KERNEL));
-        let name = &self.topology.name;
-        let document = Document::finished(name, kernel, &account, &verdict, Timing::default());
-        let flows = document.trials.iter().flat_map(|trial| &trial.flows).map(|flow| {
-            let place = |fate: &FateDocument| json!([fate.layer, fate.device, fate.frames]);
-            (flow.delivered, flow.fates.iter().map(place).collect())
-        });
-        Some(Result { is_green: document.outcome == Outcome::Pass, flows: flows.collect() })
+        let verdict = verdict::judge(&self.topology, options, account, Running::of(KERNEL, KERNEL));
+        Document::finished(&self.topology.name, kernel, account, &verdict, Timing::default())
     }
 
     /// By some of the claims alone.
@@ -196,6 +198,24 @@ fn each_claim_has_a_stream_that_shows_what_it_is_for() {
         let without = stream.close_by(&others).map(|account| fates(&account));
         assert_ne!(without, Ok(fates(&whole)), "{}: {} shows nothing of it", claim.name, claim.stream);
     }
+}
+
+/// What the judge says of a proof is in the document as it is, also what a reader needs to find another mutant.
+#[test]
+fn a_vacuous_expectation_has_the_mutants_in_which_it_holds() {
+    let stream = Stream::read("port-queue-full");
+    let mut account = ledger::close(&stream.plan, &stream.records).expect("it is whole");
+    let mut mutant = account.trials[0].clone();
+    mutant.role = Role::Mutant("as written".into());
+    account.trials.push(mutant);
+    let options = RunOptions { mutation: Some(Mutation::default()), ..RunOptions::default() };
+    let document = stream.document(&account, &options);
+    assert!(!document.proofs.is_empty() && document.outcome == Outcome::Fail);
+    for proof in &document.proofs {
+        assert_eq!((proof.proven, proof.holds_in.as_slice()), (false, &["as written".to_owned()][..]));
+    }
+    let text = serde_json::to_string(&document).expect("plain data");
+    assert_eq!(serde_json::from_str::<Document>(&text).expect("the contract"), document);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Explanations held against a report's evidence, and what was tried against each.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::account::{Account, FlowAccount, TrialAccount};
@@ -12,23 +13,38 @@ use crate::topology::Topology;
 use crate::topology::mitigation::Mitigation;
 use crate::topology::scenario::{Hypothesis, Observation};
 
-/// One explanation held against a report's evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// The explanation; `None` is the control, in which nothing is broken.
-    pub hypothesis: Option<Hypothesis>,
-    /// Number of its trial.
-    pub trial: usize,
+/// One explanation held against a report's evidence; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// Whether all the evidence that is for this kernel shows; where none is, nothing fits.
+    pub fits: bool,
     /// Each piece of evidence: whether it shows, and the number that says so.
     pub evidence: Vec<Evidence>,
 }
 
-impl Tried {
-    /// Whether all the evidence that is for this kernel shows; where none is, nothing fits.
-    pub fn fits(&self) -> bool {
-        let mut judged = self.evidence.iter().filter(|item| item.applies).peekable();
-        judged.peek().is_some() && judged.all(|item| item.fits)
+impl Explanation {
+    fn new(name: &str, about: &str, evidence: Vec<Evidence>) -> Self {
+        let mut judged = evidence.iter().filter(|item| item.applies).peekable();
+        let fits = judged.peek().is_some() && judged.all(|item| item.fits);
+        Self { name: name.to_owned(), about: about.to_owned(), fits, evidence }
     }
+}
+
+/// The trial of an explanation, or the control, in which nothing is broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// What it says of the evidence.
+    pub explanation: Explanation,
+    /// Whether it is the control, which is no explanation.
+    pub is_control: bool,
+    /// Whether its author says that it fits, or that it does not.
+    pub expected: Option<bool>,
+    /// Number of its trial.
+    pub trial: usize,
 }
 
 /// One piece of evidence under one explanation; in the document as it is.
@@ -49,14 +65,19 @@ fn yes() -> bool {
     true
 }
 
-/// One fix under each cause that it was tried under.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One fix under each cause that it was tried under; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriedFix {
-    /// The fix.
-    pub mitigation: Mitigation,
-    /// By cause, in the order of the file.
-    pub under: Vec<(String, Attempt)>,
+    /// Its name.
+    pub name: String,
+    /// In plain words.
+    pub about: String,
+    /// What it came to, by cause in the order of the file.
+    pub under: IndexMap<String, Attempt>,
 }
+
+/// What the control is called.
+pub const CONTROL: &str = "control";
 
 /// Holds each explanation of a run against the evidence.
 pub fn hypotheses(topology: &Topology, account: &Account, kernel: Option<Running>) -> Vec<Tried> {
@@ -66,7 +87,7 @@ pub fn hypotheses(topology: &Topology, account: &Account, kernel: Option<Running
         let hypothesis = match &trial.role {
             Role::Main | Role::Mutant(_) | Role::Mitigation { .. } => continue,
             Role::Control => None,
-            Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name).cloned(),
+            Role::Hypothesis(name) => topology.scenario.hypotheses.iter().find(|h| h.name == *name),
         };
         let evidence = report.evidence.iter().map(|item| {
             let Observation { condition, under } = item;
@@ -80,7 +101,21 @@ pub fn hypotheses(topology: &Topology, account: &Account, kernel: Option<Running
             let applies = applies(condition, kernel) == Applies::Yes;
             Evidence { item: condition.name.clone(), fits, observed, applies }
         });
-        tried.push(Tried { hypothesis: hypothesis.clone(), trial: number, evidence: evidence.collect() });
+        let evidence = evidence.collect();
+        tried.push(match hypothesis {
+            Some(Hypothesis { name, about, fits, .. }) => Tried {
+                explanation: Explanation::new(name, about, evidence),
+                is_control: false,
+                expected: *fits,
+                trial: number,
+            },
+            None => Tried {
+                explanation: Explanation::new(CONTROL, "nothing is broken", evidence),
+                is_control: true,
+                expected: None,
+                trial: number,
+            },
+        });
     }
     tried
 }
@@ -101,8 +136,9 @@ pub fn fixes(topology: &Topology, account: &Account) -> Vec<TriedFix> {
             let before = account.trials.iter().find(|trial| trial.role == role)?;
             Some((cause.name.clone(), compare(before, after, hidden(topology, before, after))))
         };
-        let under: Vec<_> = scenario.hypotheses.iter().filter_map(attempt).collect();
-        (!under.is_empty()).then(|| TriedFix { mitigation: mitigation.clone(), under })
+        let under: IndexMap<_, _> = scenario.hypotheses.iter().filter_map(attempt).collect();
+        let Mitigation { name, about, .. } = mitigation;
+        (!under.is_empty()).then(|| TriedFix { name: name.clone(), about: about.clone(), under })
     };
     scenario.mitigations.iter().filter_map(fix).collect()
 }
@@ -120,8 +156,11 @@ fn hidden(topology: &Topology, before: &TrialAccount, after: &TrialAccount) -> V
 
 /// Evidence that is for other kernels, and shows here under an explanation that is expected to fit: the boundary is elsewhere.
 pub fn boundaries(tried: &Tried) -> Vec<Check> {
-    let Some(Hypothesis { name, fits: Some(true), .. }) = &tried.hypothesis else { return Vec::new() };
-    let shows = tried.evidence.iter().filter(|item| !item.applies && item.fits);
+    let Explanation { name, evidence, .. } = &tried.explanation;
+    if tried.expected != Some(true) {
+        return Vec::new();
+    }
+    let shows = evidence.iter().filter(|item| !item.applies && item.fits);
     let check = |item: &Evidence| Check {
         name: format!("hypothesis {name}: {}", item.item),
         outcome: Outcome::Fail,
@@ -136,7 +175,8 @@ pub fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
     if trial.refused.is_some() {
         return None;
     }
-    let Some(hypothesis) = &tried.hypothesis else {
+    let Explanation { name, fits, evidence, .. } = &tried.explanation;
+    if tried.is_control {
         let lost: u32 = trial.flows.iter().map(FlowAccount::lost).sum();
         return Some(Check {
             name: "control: with nothing broken, every frame arrives".into(),
@@ -144,30 +184,26 @@ pub fn expectation(tried: &Tried, trial: &TrialAccount) -> Option<Check> {
             expected: "0 lost".into(),
             observed: format!("{lost} lost"),
         });
-    };
-    let expected = hypothesis.fits?;
-    if !tried.evidence.iter().any(|item| item.applies) {
+    }
+    let expected = tried.expected?;
+    if !evidence.iter().any(|item| item.applies) {
         return Some(Check {
-            name: format!("hypothesis {}", hypothesis.name),
+            name: format!("hypothesis {name}"),
             outcome: Outcome::Skip,
             expected: "evidence for this kernel".into(),
             observed: "not applicable on this kernel: no piece of evidence is for it".into(),
         });
     }
     let word = |fits| if fits { "fits all the evidence" } else { "does not fit all the evidence" };
-    let against: Vec<&str> = tried
-        .evidence
-        .iter()
-        .filter(|item| item.applies && !item.fits)
-        .map(|item| item.item.as_str())
-        .collect();
-    let mut observed = word(tried.fits()).to_owned();
+    let against: Vec<&str> =
+        evidence.iter().filter(|item| item.applies && !item.fits).map(|item| item.item.as_str()).collect();
+    let mut observed = word(*fits).to_owned();
     if !against.is_empty() {
         observed += &format!(" (not: {})", against.join(", "));
     }
     Some(Check {
-        name: format!("hypothesis {}", hypothesis.name),
-        outcome: if tried.fits() == expected { Outcome::Pass } else { Outcome::Fail },
+        name: format!("hypothesis {name}"),
+        outcome: if *fits == expected { Outcome::Pass } else { Outcome::Fail },
         expected: word(expected).into(),
         observed,
     })

@@ -14,8 +14,10 @@ pub(crate) mod order;
 
 pub use crate::judge::mutation::order::{Order, order};
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::account::{Account, TrialAccount};
-use crate::judge::hypotheses::Tried;
+use crate::judge::hypotheses::{CONTROL, Tried};
 use crate::judge::mutation::state::{
     another_address, another_state, fewer_networks, has_options, shown_otherwise, uncaptured,
 };
@@ -40,18 +42,31 @@ const MTU_OTHER: u32 = 1280;
 const ROUTES_TRIED: usize = 2;
 /// More than any flow of a test needs, in bytes.
 const PLUG_BYTES: u32 = 1 << 24;
-/// What the control is called.
-const NOTHING_BROKEN: &str = "control";
-
-/// Whether an expectation, a wait or a piece of evidence can fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whether an expectation, a wait or a piece of evidence can fail; in the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// Its name.
     pub name: String,
-    /// The trial that breaks it, and the number it has there; `None` is vacuous.
-    pub broken: Option<(String, u64)>,
-    /// The trials that were tried.
-    pub tried: Vec<String>,
+    /// Whether some trial breaks it; what none breaks is vacuous.
+    pub proven: bool,
+    /// What was broken, or changed, in that trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken_by: Option<String>,
+    /// The number it has there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<u64>,
+    /// The trials in which a vacuous one holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds_in: Vec<String>,
+}
+
+impl Proof {
+    /// `broken` is the trial that breaks it, and the number it has there; `tried` all trials.
+    fn new(name: String, broken: Option<(String, u64)>, tried: impl Iterator<Item = String>) -> Self {
+        let holds_in = if broken.is_some() { Vec::new() } else { tried.collect() };
+        let (broken_by, observed) = broken.unzip();
+        Self { name, proven: broken_by.is_some(), broken_by, observed, holds_in }
+    }
 }
 
 /// The mutants that the expectations of a topology need. It has its substitutes already: a mutant is one of what runs.
@@ -125,7 +140,7 @@ fn mutants(account: &Account) -> Labelled<'_> {
 /// The control: what a hypothesis waits for comes of the hypothesis.
 fn control(account: &Account) -> Labelled<'_> {
     let controls = account.trials.iter().filter(|trial| trial.role == Role::Control);
-    controls.map(|trial| (NOTHING_BROKEN.to_owned(), trial)).collect()
+    controls.map(|trial| (CONTROL.to_owned(), trial)).collect()
 }
 
 fn proof(name: String, condition: &Condition, trials: Labelled<'_>) -> Proof {
@@ -134,7 +149,7 @@ fn proof(name: String, condition: &Condition, trials: Labelled<'_>) -> Proof {
         Some(refusal) => format!("{label} (not carried out: {})", refusal.error),
         None => label,
     });
-    Proof { name, broken, tried: tried.collect() }
+    Proof::new(name, broken, tried)
 }
 
 /// The number with which a trial shows that a condition can fail. One that the kernel did not carry out shows nothing:
@@ -148,15 +163,13 @@ pub fn broken(condition: &Condition, trial: &TrialAccount) -> Option<u64> {
 
 /// Whether a piece of evidence fails to show under some explanation. That a run has no such number does not count.
 fn told_apart(condition: &Condition, number: usize, tried: &[Tried]) -> Proof {
-    let label = |one: &Tried| {
-        one.hypothesis.as_ref().map_or(NOTHING_BROKEN.to_owned(), |hypothesis| hypothesis.name.clone())
-    };
+    let label = |one: &Tried| one.explanation.name.clone();
     let broken = tried.iter().find_map(|one| {
-        let evidence = one.evidence.get(number).filter(|evidence| !evidence.fits)?;
+        let evidence = one.explanation.evidence.get(number).filter(|evidence| !evidence.fits)?;
         Some((label(one), evidence.observed?))
     });
     let name = format!("evidence: {}", condition.name);
-    Proof { name, broken, tried: tried.iter().map(label).collect() }
+    Proof::new(name, broken, tried.iter().map(label))
 }
 
 fn mutants_of(topology: &Topology, condition: &Condition) -> Vec<Mutant> {

@@ -85,15 +85,19 @@ const TRACE: &str = "perf trace -e skb:kfree_skb";
 
 /// Commands that tell the explanations that fit from each other; where only one does, from the next best.
 pub fn between(topology: &Topology, account: &Account, tried: &[Tried]) -> Vec<NextCheck> {
-    let named = |one: &&Tried| one.hypothesis.is_some() && account.trials[one.trial].refused.is_none();
-    let fitting: Vec<&Tried> = tried.iter().filter(named).filter(|one| one.fits()).collect();
+    let named = |one: &&Tried| !one.is_control && account.trials[one.trial].refused.is_none();
+    let fitting: Vec<&Tried> = tried.iter().filter(named).filter(|one| one.explanation.fits).collect();
     let rivals = match fitting[..] {
         [] => return Vec::new(),
         [only] => {
-            let score = |one: &Tried| one.evidence.iter().filter(|item| item.fits).count();
+            let score = |one: &Tried| one.explanation.evidence.iter().filter(|item| item.fits).count();
             // max_by_key() takes the last of equals, and the file's first is meant.
-            let next =
-                tried.iter().filter(named).filter(|one| !one.fits()).rev().max_by_key(|one| score(one));
+            let next = tried
+                .iter()
+                .filter(named)
+                .filter(|one| !one.explanation.fits)
+                .rev()
+                .max_by_key(|one| score(one));
             next.map_or(Vec::new(), |next| vec![only, next])
         }
         _ => fitting,
@@ -127,7 +131,7 @@ fn ask(topology: &Topology, account: &Account, rivals: &[&Tried], flow: &Flow) -
         let of = |one: &&Tried| {
             let trial = &account.trials[one.trial];
             let flow = trial.flows.iter().find(|account| account.flow.name == flow.name)?;
-            Some((one.hypothesis.as_ref()?.name.clone(), answer(trial, flow)?))
+            Some((one.explanation.name.clone(), answer(trial, flow)?))
         };
         rivals.iter().map(of).collect::<Option<Vec<_>>>()
     };

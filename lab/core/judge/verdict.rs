@@ -5,7 +5,7 @@ mod attempts;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::judge::hypotheses::{Evidence, Tried, TriedFix};
+pub use crate::judge::hypotheses::{Evidence, Explanation, TriedFix};
 pub use crate::judge::verdict::applies::{Applies, applies};
 
 use crate::judge::account::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
@@ -46,8 +46,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// In the order of the file, the lab's own last.
     pub checks: Vec<Check>,
-    /// The control first.
-    pub tried: Vec<Tried>,
+    /// Each explanation held against the evidence; the control is none.
+    pub explanations: Vec<Explanation>,
     /// What would tell the explanations that remain from each other, or the one that does from the next best.
     pub next_checks: Vec<NextCheck>,
     /// What was tried against the report, under each cause of the run.
@@ -101,7 +101,7 @@ pub fn judge(
     checks.extend(account.trials.iter().filter(|trial| trial.refused.is_none()).map(accounted));
     let is_proven = options.mutation.is_some();
     let proofs = if is_proven { mutation::prove(topology, account, &tried, kernel) } else { Vec::new() };
-    checks.extend(proofs.iter().filter(|proof| proof.broken.is_none()).map(vacuous));
+    checks.extend(proofs.iter().filter(|proof| !proof.proven).map(vacuous));
     let outcome = if checks.iter().any(|check| check.outcome == Outcome::Error) {
         Outcome::Error
     } else if checks.iter().any(|check| check.outcome == Outcome::Fail) {
@@ -118,7 +118,7 @@ pub fn judge(
         checks,
         next_checks: next_checks::between(topology, account, &tried),
         fixes: hypotheses::fixes(topology, account),
-        tried,
+        explanations: tried.into_iter().filter(|one| !one.is_control).map(|one| one.explanation).collect(),
         states: states(topology, account),
         proofs,
     }
@@ -348,7 +348,7 @@ fn vacuous(proof: &Proof) -> Check {
         name: format!("proof: {}", proof.name),
         outcome: Outcome::Fail,
         expected: "some trial in which it does not hold".into(),
-        observed: format!("it is vacuous, for it holds in all of: {}", proof.tried.join("; ")),
+        observed: format!("it is vacuous, for it holds in all of: {}", proof.holds_in.join("; ")),
     }
 }
 

@@ -9,13 +9,14 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::account::{Account, QdiscAccount, TrialAccount};
-use crate::judge::hypotheses::{Tried, TriedFix};
-use crate::judge::mutation::Proof;
 use crate::judge::outcome::Outcome;
 use crate::judge::verdict::{Verdict, title};
 // What the judge says of these is the document's as it is.
 pub use crate::judge::effects::Attempt as AttemptDocument;
-pub use crate::judge::hypotheses::Evidence as EvidenceDocument;
+pub use crate::judge::hypotheses::{
+    Evidence as EvidenceDocument, Explanation as HypothesisDocument, TriedFix as MitigationDocument,
+};
+pub use crate::judge::mutation::Proof as ProofDocument;
 pub use crate::judge::next_checks::NextCheck as NextCheckDocument;
 pub use crate::judge::verdict::Check as CheckDocument;
 use crate::net::kernel_log::KernelLog;
@@ -194,45 +195,6 @@ pub struct ReplacedDocument {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// Whether an expectation can fail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProofDocument {
-    /// The expectation's name.
-    pub name: String,
-    /// Whether some trial breaks it.
-    pub proven: bool,
-    /// What was broken, or changed, in that trial.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub broken_by: Option<String>,
-    /// The number it has there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed: Option<u64>,
-}
-
-/// One explanation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HypothesisDocument {
-    /// Its name.
-    pub name: String,
-    /// In plain words.
-    pub about: String,
-    /// Whether all the evidence shows.
-    pub fits: bool,
-    /// Piece by piece.
-    pub evidence: Vec<EvidenceDocument>,
-}
-
-/// Something that was tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MitigationDocument {
-    /// Its name.
-    pub name: String,
-    /// In plain words.
-    pub about: String,
-    /// What it came to, by cause.
-    pub under: IndexMap<String, AttemptDocument>,
-}
-
 /// One trial.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialDocument {
@@ -358,10 +320,10 @@ impl Document {
             hooks,
             states: verdict.states.iter().map(|(subject, value)| (subject.to_string(), *value)).collect(),
             repetitions: None,
-            proofs: verdict.proofs.iter().map(proof_document).collect(),
-            hypotheses: verdict.tried.iter().filter_map(hypothesis_document).collect(),
+            proofs: verdict.proofs.clone(),
+            hypotheses: verdict.explanations.clone(),
             next_checks: verdict.next_checks.clone(),
-            mitigations: verdict.fixes.iter().map(mitigation_document).collect(),
+            mitigations: verdict.fixes.clone(),
             trials,
             timing_ms: timing,
         }
@@ -453,15 +415,6 @@ pub fn attachments(
     attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
 }
 
-fn proof_document(proof: &Proof) -> ProofDocument {
-    ProofDocument {
-        name: proof.name.clone(),
-        proven: proof.broken.is_some(),
-        broken_by: proof.broken.as_ref().map(|(label, _)| label.clone()),
-        observed: proof.broken.as_ref().map(|(_, value)| *value),
-    }
-}
-
 fn trial_document(trial: &TrialAccount) -> TrialDocument {
     let moved = |counters: &BTreeMap<String, u64>| {
         let shown = |name: &str, value: u64| value > 0 || ALWAYS_SHOWN.contains(&name);
@@ -498,23 +451,5 @@ fn trial_document(trial: &TrialAccount) -> TrialDocument {
         kernel_frames: kernel_frames(&trial.foreign),
         kernel_moved: trial.moved.iter().map(moved_document).collect(),
         unobserved: trial.unobserved.clone(),
-    }
-}
-
-fn hypothesis_document(tried: &Tried) -> Option<HypothesisDocument> {
-    let hypothesis = tried.hypothesis.as_ref()?;
-    Some(HypothesisDocument {
-        name: hypothesis.name.clone(),
-        about: hypothesis.about.clone(),
-        fits: tried.fits(),
-        evidence: tried.evidence.clone(),
-    })
-}
-
-fn mitigation_document(fix: &TriedFix) -> MitigationDocument {
-    MitigationDocument {
-        name: fix.mitigation.name.clone(),
-        about: fix.mitigation.about.clone(),
-        under: fix.under.iter().cloned().collect(),
     }
 }
