@@ -5,6 +5,8 @@
 //! loaded, [`initramfs`] packs that with the lab's own binary; [`manifest`] tells a damaged kernel; [`qemu`] and [`vm`] start it, [`console`] and
 //! [`death`] say how it ended.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod archive;
 pub mod cache;
 pub mod capture;

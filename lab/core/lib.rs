@@ -2,6 +2,8 @@
 //!
 //! No files, sockets, processes, threads or clocks. Each room depends on those before it, and on no other.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod capture;
 pub mod diagnose;
 pub mod import;

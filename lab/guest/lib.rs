@@ -1,5 +1,7 @@
 //! What runs inside the kernel under test: as `/init` of a guest, or in namespaces of this host.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod agent;
 pub mod device;
 pub mod exec;

@@ -1,5 +1,7 @@
 //! The one bounded wait of the host's code.
 
+#![expect(clippy::disallowed_methods, reason = "the one place of the host's code that sleeps")]
+
 use std::time::{Duration, Instant};
 
 /// Asks `ready` every `interval` until it answers or `deadline` has passed; asks at least once.

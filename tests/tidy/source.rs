@@ -99,37 +99,6 @@ fn end_of_string(chars: &[char], at: usize, is_raw: bool) -> usize {
     chars.len()
 }
 
-/// A function of a file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// Line of `fn`, from 1.
-    pub line: usize,
-    /// From `fn` to the closing brace, both included.
-    pub lines: usize,
-}
-
-/// All functions with a body, by matching braces in blanked code.
-pub fn functions(code: &str) -> Vec<Function> {
-    let mut found = Vec::new();
-    for (start, _) in words(code).filter(|(_, word)| *word == "fn") {
-        let Some((_, name)) = words(&code[start + 2..]).next() else { continue };
-        // `fn(u8)` is a type; a declaration ends before any brace.
-        let is_named = code[start + 2..].trim_start().starts_with(name);
-        let Some(open) = code[start..].find(['{', ';', '=']).map(|at| start + at) else { continue };
-        if is_named && code[open..].starts_with('{') {
-            let line = line_of(code, start);
-            found.push(Function {
-                name: name.into(),
-                line,
-                lines: line_of(code, closing(code, open)) - line + 1,
-            });
-        }
-    }
-    found
-}
-
 /// The brace that closes the one at `open`.
 pub fn closing(code: &str, open: usize) -> usize {
     let mut depth = 0;

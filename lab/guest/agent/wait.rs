@@ -1,5 +1,7 @@
 //! The one place of the guest that sleeps: wait for something, never for ever.
 
+#![expect(clippy::disallowed_methods, reason = "the one place of the guest that sleeps")]
+
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
