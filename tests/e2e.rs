@@ -1,9 +1,9 @@
 //! End to end: each topology of the gallery on each kernel asked for, compared with its snapshot; and the claims of the
 //! reports, looked up in the result as a user's script would.
 //!
-//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. Without it a topology that
-//! behaves alike on all kernels of the set, by what was accepted, runs on its own kernel and on the newest; `LAB_FULL=1`, for
-//! the night, runs every cell. A snapshot says what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI
+//! `LAB_KERNELS` names kernels as `--kernel` does: a version, a set, a range; else the set `quick`. Without it a topology runs on
+//! its own kernel, and once for each behaviour that was accepted, on the newest kernel of those that have it. The other cells
+//! are ignored with that reason and counted; `LAB_FULL=1`, for the night, and `--include-ignored` run every cell. A snapshot says what a kernel does, bugs included; `INSTA_UPDATE=always` writes new ones, and CI
 //! never does.
 
 use std::num::NonZero;
@@ -37,6 +37,8 @@ mod own_kernels;
 mod own_side;
 #[path = "e2e/plugins.rs"]
 mod plugins;
+#[path = "e2e/proofs.rs"]
+mod proofs;
 #[path = "e2e/report.rs"]
 mod report;
 #[path = "e2e/reproducer.rs"]
@@ -63,10 +65,11 @@ fn main() -> ExitCode {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     arguments.test_threads.get_or_insert(2 * processors);
     let kernels = std::env::var(KERNELS_VARIABLE);
-    let runs_all = kernels.is_ok() || machine::is_set(FULL_VARIABLE);
+    let runs_all = kernels.is_ok() || machine::is_set(FULL_VARIABLE) || arguments.include_ignored;
     let pins = machine::pins(kernels.as_deref().unwrap_or("quick"));
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
     trials.extend(gallery::cells(topologies(), &pins, runs_all));
+    trials.extend(proofs::trials());
     trials.extend(capture::trials());
     trials.extend(exec::trials());
     trials.extend(library::trials());
@@ -82,7 +85,11 @@ fn main() -> ExitCode {
     trials.extend(full_disk::trials());
     trials.push(soak::trial());
     trials.push(soak::rounds());
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for summary in [gallery::summary(), proofs::summary()].into_iter().flatten() {
+        println!("{summary}\n");
+    }
+    conclusion.exit_code()
 }
 
 /// The gallery and its folders, in the order of names.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use lab::host::kernel::netdevsim;
@@ -10,15 +11,15 @@ use lab::host::kernel::pins::{KernelPin, Kernels};
 use lab::judge::outcome::Outcome;
 use lab::net::version::{KernelRanges, Running};
 use lab::plan;
-use lab::report::behaviour;
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
+use lab::report::snapshot::selection::{self, Selection};
 use lab::report::snapshot::{self, Accepted};
 use lab::topology::Topology;
-use libtest_mimic::Trial;
+use libtest_mimic::{Completion, Trial};
 use serde_json::Value;
 
-use crate::{lab_run, machine, topologies};
+use crate::{lab_run, machine, proofs, topologies};
 
 /// A topology of the gallery: a file, or one variant of a file with parameters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,49 +44,57 @@ fn members(path: &Path) -> Vec<Member> {
     all.into_iter().map(member).collect()
 }
 
-/// The cells of a run, kernel by kernel: all, or of topologies that behave alike on all of `pins` those of their own kernel and of
-/// the newest.
+/// The cells of a run, kernel by kernel: all, or each accepted behaviour of a topology once and its own kernel. What is left out
+/// is listed as ignored, with the reason.
+/// Of what runs, proofs that were carried out before are repeated where something that they depend on has changed.
 pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Vec<Trial> {
     let topologies: Vec<Member> = topologies.iter().flat_map(|path| members(path)).collect();
-    let alike: BTreeSet<&Member> = match runs_all {
-        true => BTreeSet::new(),
-        false => topologies.iter().filter(|topology| behaves_alike(topology, pins)).collect(),
+    let kernels: Vec<String> = pins.iter().map(KernelPin::name).collect();
+    let selected: Vec<Vec<Selection>> = match runs_all {
+        true => vec![vec![Selection::Run; pins.len()]; topologies.len()],
+        false => topologies.iter().map(|topology| selected(topology, &kernels)).collect(),
     };
-    let newest = pins.last().map(KernelPin::name);
     let mut trials = Vec::new();
-    let mut left_out = 0;
-    for pin in pins {
-        for topology in &topologies {
-            let id = pin.name();
-            if alike.contains(topology) && newest.as_ref() != Some(&id) && !is_kernel_of(&topology.path, &id)
-            {
-                left_out += 1;
-            } else {
-                trials.push(cell(topology.clone(), pin.clone()));
-            }
+    for (place, pin) in pins.iter().enumerate() {
+        for (topology, selected) in topologies.iter().zip(&selected) {
+            trials.push(match &selected[place] {
+                Selection::Run => cell(topology.clone(), pin.clone(), runs_all),
+                Selection::LeftOut { like } => left_out(topology, &kernels[place], like),
+            });
         }
-    }
-    if left_out > 0 {
-        eprintln!(
-            "{} topologies behave alike on {} kernels and run on two of them: {left_out} cells are left to LAB_FULL=1",
-            alike.len(),
-            pins.len()
-        );
     }
     trials
 }
 
-/// Whether the same behaviour was accepted on each of these kernels.
-fn behaves_alike(topology: &Member, pins: &[KernelPin]) -> bool {
-    let accepted = accepted(&topology.name);
-    let texts = pins.iter().map(|pin| Some((pin.name(), accepted.text(&pin.name())?)));
-    let Some(texts) = texts.collect::<Option<Vec<_>>>() else { return false };
-    let behaviours = texts.iter().map(|(name, text)| (name.as_str(), snapshot::split_features(text).0));
-    behaviour::group(behaviours).len() == 1
+fn selected(topology: &Member, kernels: &[String]) -> Vec<Selection> {
+    let own = kernels.iter().find(|kernel| is_kernel_of(&topology.path, kernel));
+    selection::select(&accepted(&topology.name), kernels, own.map(String::as_str))
 }
 
-/// Where `topology` meets the kernel of `pin`.
-fn cell(topology: Member, pin: KernelPin) -> Trial {
+/// How many cells this run has left out.
+static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+
+/// A cell that does not run: one of another kernel with the same behaviour does.
+fn left_out(topology: &Member, kernel: &str, like: &str) -> Trial {
+    let reason = format!("not run: accepted as behaving like {like}, which runs; LAB_FULL=1 runs every cell");
+    Trial::ignorable_test(format!("{}@{kernel}", topology.name), move || {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        Ok(Completion::ignored_with(reason))
+    })
+}
+
+/// What ends a run: what it did not run, so that its result is not taken for one of every cell.
+pub fn summary() -> Option<String> {
+    let left_out = LEFT_OUT.load(Ordering::Relaxed);
+    (left_out > 0).then(|| {
+        format!(
+            "{left_out} cells of kernels that behave like a newer one, by what was accepted, were not run: LAB_FULL=1 runs them"
+        )
+    })
+}
+
+/// Where `topology` meets the kernel of `pin`; with `proves_again` also a proof that is recorded is carried out.
+fn cell(topology: Member, pin: KernelPin, proves_again: bool) -> Trial {
     let id = pin.name();
     let Member { path, name: own_name, set } = topology;
     let name = format!("{own_name}@{id}");
@@ -94,7 +103,10 @@ fn cell(topology: Member, pin: KernelPin) -> Trial {
     machine::trial_with(name.clone(), pin, provide, move |_, _| {
         // On its own kernel each expectation is also shown to be one that can fail.
         let own = is_kernel_of(&path, &id);
-        let mut args: Vec<&str> = if own { vec!["--prove"] } else { Vec::new() };
+        let text = std::fs::read_to_string(&path).expect("the gallery can be read");
+        let subject = proofs::Subject { topology: &own_name, kernel: &id, text: &text };
+        let proves = own && (proves_again || !subject.is_recorded());
+        let mut args: Vec<&str> = if proves { vec!["--prove"] } else { Vec::new() };
         args.extend(set.iter().flat_map(|one| ["--set", one.as_str()]));
         let (code, stdout) = lab_run::output_with(&path, &id, &args);
         let document = lab_run::document(&stdout).expect("one document");
@@ -114,7 +126,10 @@ fn cell(topology: Member, pin: KernelPin) -> Trial {
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
         if own {
             assert_eq!(result.outcome, Outcome::Pass, "{:?} {:?}", result.reason, result.checks);
+        }
+        if proves {
             all_proven(&path, &result);
+            subject.record();
         }
         ledger_closes(&document);
         if result.used_fallback {

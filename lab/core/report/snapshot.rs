@@ -10,6 +10,7 @@
 pub(crate) mod by_topology;
 pub(crate) mod comparison;
 pub(crate) mod end;
+pub mod selection;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

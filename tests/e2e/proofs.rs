@@ -1,0 +1,170 @@
+//! Proofs that were carried out before, so that they are repeated only where something that they depend on has changed.
+//!
+//! `proofs.txt` has a line for each topology whose expectations were all shown to be able to fail: its name, the kernel, and a
+//! digest of what that depends on. A line is written after such a run, with `UPDATE_PROOFS=1 cargo test --test e2e`, and never in
+//! CI. Where no line has the digest of today, the proof is carried out. `LAB_FULL=1` carries out all.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+/// Whether proofs of this run are recorded.
+const UPDATE_VARIABLE: &str = "UPDATE_PROOFS";
+/// What decides whether a mutant breaks an expectation, besides the topology and the kernel: how a plan is made, carried out and
+/// judged, and on which machine. Reports, imports and the command line are not among it.
+const SOURCES: [&str; 8] = [
+    "Cargo.lock",
+    "lab/core/judge",
+    "lab/core/net",
+    "lab/core/plan",
+    "lab/core/topology",
+    "lab/guest",
+    "lab/host/run",
+    "lab/host/vm",
+];
+/// The length of a digest in the file, in hex digits: nobody forges it, as whoever can write the file can write the sources.
+const DIGITS: usize = 16;
+
+/// What a proof is of: one topology, or one variant of it, on one kernel.
+pub struct Subject<'a> {
+    /// The topology's name, with the values of its parameters.
+    pub topology: &'a str,
+    pub kernel: &'a str,
+    /// The topology's text.
+    pub text: &'a str,
+}
+
+/// By topology: the kernel and the digest.
+type Recorded = BTreeMap<String, String>;
+
+static RECORDED: LazyLock<Mutex<Recorded>> = LazyLock::new(|| Mutex::new(read(&path())));
+static NOT_REPEATED: AtomicUsize = AtomicUsize::new(0);
+
+impl Subject<'_> {
+    /// The kernel, and the digest of everything that the proof depends on.
+    fn line(&self) -> String {
+        static SOURCES_DIGEST: LazyLock<String> = LazyLock::new(|| digest_of(&root(), &SOURCES));
+        let mut digest = Sha256::new();
+        for part in [SOURCES_DIGEST.as_str(), self.topology, self.kernel, self.text] {
+            add(&mut digest, part.as_bytes());
+        }
+        format!("{} {}", self.kernel, hex(digest))
+    }
+
+    /// Whether this proof was carried out, and nothing that it depends on has changed. It is counted as not repeated.
+    pub fn is_recorded(&self) -> bool {
+        let recorded = RECORDED.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recorded = recorded.get(self.topology).is_some_and(|line| *line == self.line());
+        NOT_REPEATED.fetch_add(usize::from(is_recorded), Ordering::Relaxed);
+        is_recorded
+    }
+
+    /// Takes note of a proof that this run has carried out, where such are recorded.
+    pub fn record(&self) {
+        if std::env::var_os(UPDATE_VARIABLE).is_none() {
+            return;
+        }
+        let mut recorded = RECORDED.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.insert(self.topology.to_owned(), self.line());
+        let mut text = String::new();
+        for (topology, line) in &*recorded {
+            writeln!(text, "{topology} {line}").expect("a String takes everything");
+        }
+        fs::write(path(), text).expect("the folder of the tests can be written to");
+    }
+}
+
+/// How many proofs this run has not repeated.
+pub fn summary() -> Option<String> {
+    let number = NOT_REPEATED.load(Ordering::Relaxed);
+    (number > 0).then(|| {
+        format!("{number} proofs were not repeated, as nothing that they depend on has changed: LAB_FULL=1 repeats them")
+    })
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn path() -> PathBuf {
+    root().join("tests/e2e/proofs.txt")
+}
+
+fn read(path: &Path) -> Recorded {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = |line: &str| {
+        let (topology, rest) = line.split_once(' ').expect("a topology, its kernel and a digest");
+        (topology.to_owned(), rest.to_owned())
+    };
+    text.lines().map(line).collect()
+}
+
+/// The digest of files, and of all files in folders: their paths and contents.
+fn digest_of(root: &Path, sources: &[&str]) -> String {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut open: Vec<PathBuf> = sources.iter().map(|source| root.join(source)).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("the sources can be read");
+            open.extend(entries.map(|entry| entry.expect("it can be read").path()));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut digest = Sha256::new();
+    for file in files {
+        let name = file.strip_prefix(root).expect("it is below");
+        add(&mut digest, name.as_os_str().as_encoded_bytes());
+        add(&mut digest, &fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    }
+    hex(digest)
+}
+
+/// A part with its length, so that no two lists of parts are one.
+fn add(digest: &mut Sha256, part: &[u8]) {
+    digest.update((part.len() as u64).to_le_bytes());
+    digest.update(part);
+}
+
+fn hex(digest: Sha256) -> String {
+    let bytes = digest.finalize();
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits[..DIGITS].to_owned()
+}
+
+/// Tests of the digest itself, which need no machine.
+pub fn trials() -> Vec<libtest_mimic::Trial> {
+    vec![libtest_mimic::Trial::test("proofs: any change of what they depend on changes the digest", || {
+        let folder = tempfile::tempdir().expect("a folder of one's own");
+        let write =
+            |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("it can be written");
+        fs::create_dir(folder.path().join("lab")).expect("a folder can be written to");
+        write("Cargo.lock", "1");
+        write("lab/a.rs", "fn a() {}");
+        let digest = || digest_of(folder.path(), &["Cargo.lock", "lab"]);
+        let first = digest();
+        assert_eq!(first, digest(), "the same sources");
+        write("lab/a.rs", "fn b() {}");
+        let other = digest();
+        write("lab/b.rs", "");
+        let more = digest();
+        assert!(first != other && other != more && first != more, "{first} {other} {more}");
+        for source in SOURCES {
+            assert!(root().join(source).exists(), "{source} is not there: what do proofs depend on?");
+        }
+        let subject = |topology, kernel, text| Subject { topology, kernel, text }.line();
+        let line = subject("t", "6.12.57", "x");
+        for changed in
+            [subject("u", "6.12.57", "x"), subject("t", "7.3.4", "x"), subject("t", "6.12.57", "y")]
+        {
+            assert_ne!(line, changed);
+        }
+        Ok(())
+    })]
+}
