@@ -1,4 +1,6 @@
 //! Frames that a kernel sends of its own: which of them a capture counts.
+//!
+//! `#[inline]`: bondlab-guest asks these for each frame, and is optimised in builds in which this package is not.
 
 pub(crate) mod dissect;
 pub(crate) mod filter;
@@ -94,6 +96,7 @@ const SOLICITED: u8 = 0x40;
 impl FrameClass {
     /// What a frame is that the kernel dropped, and the VLAN it was in; `head` are its first bytes, from the Ethernet header
     /// on or without it, and `beside` the TCI of a tag in the skb's metadata.
+    #[inline]
     pub fn of_dropped(
         protocol: u16,
         head: &[u8],
@@ -115,6 +118,7 @@ impl FrameClass {
     }
 
     /// Whether frames of this class can have a sender of this address's family.
+    #[inline]
     pub fn can_be_from(self, sender: IpAddr) -> bool {
         match self {
             Self::Lacpdu => false,
@@ -127,6 +131,7 @@ impl FrameClass {
     }
 
     /// Whether a frame is one of these, whatever its tags.
+    #[inline]
     pub fn holds(self, frame: &Dissected<'_>) -> bool {
         let (ethertype, body) = (frame.ethertype, frame.packet);
         match self {
@@ -171,6 +176,7 @@ impl FrameClass {
 }
 
 /// Protocol, place in the whole packet, and payload of an IPv4 packet.
+#[inline]
 fn ipv4(ethertype: u16, packet: &[u8]) -> Option<(u8, u16, &[u8])> {
     (ethertype == ETHERTYPE_IPV4).then_some(())?;
     let header_bytes = usize::from(packet.first()? & 0x0f) * 4;
@@ -179,18 +185,21 @@ fn ipv4(ethertype: u16, packet: &[u8]) -> Option<(u8, u16, &[u8])> {
 }
 
 /// The type of an ICMPv6 message that follows its IPv6 header.
+#[inline]
 fn icmpv6(ethertype: u16, packet: &[u8]) -> Option<u8> {
     (ethertype == ETHERTYPE_IPV6 && packet.get(6) == Some(&NEXT_HEADER_ICMPV6)).then_some(())?;
     packet.get(40).copied()
 }
 
 /// Whether a UDP header has a server's and a client's port.
+#[inline]
 fn has_dhcp_ports(header: &[u8]) -> bool {
     let port = |at: usize| Some(u16::from_be_bytes([*header.get(at)?, *header.get(at + 1)?]));
     [port(0), port(2)].iter().all(|port| port.is_some_and(|port| DHCP_PORTS.contains(&port)))
 }
 
 /// Whether a payload starts as BOOTP between Ethernet stations does: request or reply, htype 1, hlen 6, no hops.
+#[inline]
 fn is_bootp(payload: &[u8]) -> bool {
     matches!(payload, [1 | 2, 1, 6, 0, ..])
 }

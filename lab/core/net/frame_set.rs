@@ -1,4 +1,6 @@
 //! A set of frame numbers, kept as ranges: a flood of a million frames is a handful of them.
+//!
+//! `#[inline]`: bondlab-guest asks these for each frame, and is optimised in builds in which this package is not.
 
 use std::fmt;
 
@@ -16,6 +18,7 @@ impl Frames {
     }
 
     /// Adds one number; `false` when it was there already.
+    #[inline]
     pub fn insert(&mut self, number: u32) -> bool {
         // Frames come nearly in order: look at the last range first.
         let at = self.0.partition_point(|&(_, end)| end < number);
@@ -37,11 +40,13 @@ impl Frames {
     }
 
     /// How many numbers.
+    #[inline]
     pub fn len(&self) -> u32 {
         self.0.iter().map(|&(start, end)| end - start + 1).sum()
     }
 
     /// Whether there is none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -2,6 +2,8 @@
 //!
 //! A probe is the payload of a UDP datagram or of an ICMP echo request, so that it passes routers and sockets alike:
 //! `magic (8) | trial (2) | flow (2) | sequence (4) | padding`, big endian.
+//!
+//! `#[inline]`: bondlab-guest asks these for each frame, and is optimised in builds in which this package is not.
 
 use std::net::Ipv4Addr;
 
@@ -50,6 +52,7 @@ impl Probe {
     ///
     /// # Panics
     /// When `len` is under [`PROBE_LEN`]: lengths are checked where a flow is read.
+    #[inline]
     pub fn emit(&self, len: usize) -> Vec<u8> {
         assert!(len >= PROBE_LEN, "a probe needs {PROBE_LEN} bytes");
         let mut payload = Vec::with_capacity(len);
@@ -66,6 +69,7 @@ impl Probe {
     ///
     /// # Panics
     /// As [`Probe::emit`].
+    #[inline]
     pub fn emit_echo(&self, len: usize) -> Vec<u8> {
         let mut message = vec![0; ECHO_HEADER_LEN];
         message[0] = ECHO_REQUEST;
@@ -74,6 +78,7 @@ impl Probe {
     }
 
     /// Reads a probe from the start of a payload; `None` when it is somebody else's.
+    #[inline]
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let rest = payload.strip_prefix(&MAGIC)?;
         Some(Self {
@@ -86,6 +91,7 @@ impl Probe {
     /// Reads a probe from a whole Ethernet frame, with any number of 802.1Q tags in band.
     ///
     /// A frame cut short after the probe (a drop monitor copies only its head) still counts.
+    #[inline]
     pub fn parse_frame(frame: &[u8]) -> Option<Self> {
         let mut at = 12;
         while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
@@ -96,16 +102,19 @@ impl Probe {
     }
 
     /// Whether a frame that carries a probe is the first fragment of a longer datagram, whose others may yet be lost.
+    #[inline]
     pub fn is_fragment(frame: &[u8]) -> bool {
         ipv4_of(frame).is_some_and(|ip| ip.get_flags() & MORE_FRAGMENTS != 0)
     }
 
     /// The IPv4 source of a frame that carries a probe, as [`Probe::parse_frame`] finds it.
+    #[inline]
     pub fn source_of(frame: &[u8]) -> Option<Ipv4Addr> {
         Some(ipv4_of(frame)?.get_source())
     }
 
     /// Reads a probe from an IPv4 packet: what `skb->data` points to after `eth_type_trans()`.
+    #[inline]
     pub fn parse_ipv4(packet: &[u8]) -> Option<Self> {
         let ip = Ipv4Packet::new(packet)?;
         let header = usize::from(ip.get_header_length()) * 4;
@@ -122,6 +131,7 @@ impl Probe {
 }
 
 /// The packet in a frame that carries a probe.
+#[inline]
 fn ipv4_of(frame: &[u8]) -> Option<Ipv4Packet<'_>> {
     let mut at = 12;
     while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
@@ -160,6 +170,7 @@ impl FrameTemplate {
     ///
     /// # Errors
     /// When `len` is too short for the headers and the probe.
+    #[inline]
     pub fn frame(&self, probe: Probe) -> Result<Vec<u8>, FrameError> {
         let tag_len = if self.tag.is_some() { 4 } else { 0 };
         if self.len < FRAME_LEN_MIN + tag_len {
@@ -181,6 +192,7 @@ impl FrameTemplate {
         Ok(frame)
     }
 
+    #[inline]
     fn write_ipv4(&self, buffer: &mut [u8], payload: &[u8]) -> Result<(), FrameError> {
         let too_short = || FrameError::TooShort(self.len);
         let ip_len = buffer.len();
@@ -205,6 +217,7 @@ impl FrameTemplate {
     }
 }
 
+#[inline]
 fn pnet_mac(mac: Mac) -> MacAddr {
     mac.0.into()
 }
