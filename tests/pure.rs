@@ -4,12 +4,14 @@
 mod causes;
 mod diagnose;
 mod failover;
+mod fuzz_topology;
 mod fuzz;
 mod import;
 mod ledger;
 mod lint;
 mod lowering;
 mod pods;
+mod random;
 mod round_trip;
 mod run_options;
 mod selftests;
