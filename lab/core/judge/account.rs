@@ -84,6 +84,8 @@ pub struct PodAccount {
     pub what: String,
     /// The network whose failure is expected.
     pub fails: Option<String>,
+    /// How the kernel must refuse it, where the file says so.
+    pub refused: Option<Refused>,
     /// The network at fault, and why.
     pub failed: Option<(String, OpError)>,
     /// What could not be taken back.

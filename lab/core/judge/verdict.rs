@@ -2,13 +2,14 @@
 
 pub(crate) mod applies;
 mod attempts;
+mod pods;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::judge::hypotheses::{Evidence, Explanation, TriedFix};
 pub use crate::judge::verdict::applies::{Applies, applies};
 
-use crate::judge::account::{Account, FlowAccount, PodAccount, Refusal, TrialAccount, WaitAccount};
+use crate::judge::account::{Account, FlowAccount, Refusal, TrialAccount, WaitAccount};
 use crate::judge::ledger::{Counter, Of};
 use crate::judge::mutation::Proof;
 use crate::judge::next_checks::NextCheck;
@@ -19,7 +20,6 @@ use crate::net::ip_address::IpAddrOutput;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::route::Route;
 use crate::net::version::Running;
-use crate::plan::record::OpError;
 use crate::plan::{Role, RunOptions};
 use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
@@ -78,7 +78,7 @@ pub fn judge(
         let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
         checks.extend(trial.waits.iter().map(waited));
         checks.extend(trial.attempts.iter().map(|attempt| attempts::check(attempt, kernel)));
-        checks.extend(trial.pods.iter().map(attached));
+        checks.extend(trial.pods.iter().map(pods::check));
         // Where a refusal is expected, that condition says whether it was this one.
         let is_refusal = |condition: &&Condition| {
             matches!(condition.subject, Subject::Refused { .. }) && applies(condition, kernel) == Applies::Yes
@@ -308,25 +308,6 @@ fn waited(wait: &WaitAccount) -> Check {
         name: format!("wait: {name}"),
         outcome: if wait.held { Outcome::Pass } else { Outcome::Fail },
         expected: format!("{wanted} within {} ms", wait.within_ms),
-        observed,
-    }
-}
-
-/// A step about a pod is a check of its own.
-fn attached(pod: &PodAccount) -> Check {
-    let taken_back = |left: &[OpError]| {
-        let left: Vec<String> = left.iter().map(|error| format!("; not taken back: {error}")).collect();
-        left.concat()
-    };
-    let failed_network = pod.failed.as_ref().map(|(network, _)| network);
-    let observed = match &pod.failed {
-        None => "done".into(),
-        Some((network, error)) => format!("{network} fails: {error}{}", taken_back(&pod.left)),
-    };
-    Check {
-        name: pod.what.clone(),
-        outcome: if failed_network == pod.fails.as_ref() { Outcome::Pass } else { Outcome::Fail },
-        expected: pod.fails.as_ref().map_or("done".into(), |network| format!("{network} fails")),
         observed,
     }
 }

@@ -31,6 +31,7 @@ pub fn add(attachment: &Attachment) -> Op {
         pod: attachment.pod.clone(),
         parts: attachment.delegates.iter().map(part).collect(),
         fails: attachment.fails.clone(),
+        refused: attachment.refused.clone(),
     }
 }
 

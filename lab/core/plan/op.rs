@@ -281,6 +281,9 @@ pub enum Op {
         parts: Vec<Part>,
         /// The network whose ADD is expected to fail.
         fails: Option<String>,
+        /// How the kernel must refuse it, where the file says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<Refused>,
     },
     /// DEL of each delegate.
     Detach {

@@ -182,7 +182,7 @@ impl Display for Op {
             Self::Release(call) => write!(f, "release {}", call.device),
             Self::Plugin(call) => write_plugin(f, call),
             Self::Refuse(words) => write!(f, "refuse: {words}"),
-            Self::Attach { pod, parts, fails } => write_attach(f, pod, parts, fails.as_ref()),
+            Self::Attach { pod, parts, fails, .. } => write_attach(f, pod, parts, fails.as_ref()),
             Self::Detach { pod, undos } => {
                 write!(f, "detach {pod}")?;
                 undos.iter().try_for_each(|undo| write_undo(f, undo))

@@ -30,6 +30,7 @@ use crate::net::name::{IfName, NsName, VlanId};
 use crate::net::nic::VfSettings;
 use crate::net::route::Route;
 use crate::net::switch_port::SwitchPort;
+use crate::topology::request::Refused;
 
 /// One network configuration, as a NetworkAttachmentDefinition holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,8 @@ pub struct Attachment {
     pub delegates: Vec<Attached>,
     /// The network whose ADD is expected to fail.
     pub fails: Option<String>,
+    /// How the kernel must refuse it, where the file says so.
+    pub refused: Option<Refused>,
 }
 
 /// What the bridge plugin does to its bridge.

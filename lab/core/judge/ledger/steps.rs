@@ -103,13 +103,13 @@ pub fn pods(
 ) -> Result<Vec<PodAccount>, LedgerError> {
     let mut pods = Vec::new();
     for (number, op) in ops.iter().enumerate() {
-        let (what, fails) = match op {
-            Op::Attach { pod, parts, fails } => {
+        let (what, fails, refused) = match op {
+            Op::Attach { pod, parts, fails, refused } => {
                 let networks: Vec<&str> = parts.iter().map(|part| part.network.as_str()).collect();
-                (format!("attach {pod} to {}", networks.join(", ")), fails.clone())
+                (format!("attach {pod} to {}", networks.join(", ")), fails.clone(), refused.clone())
             }
-            Op::Detach { pod, .. } => (format!("detach {pod}"), None),
-            Op::CheckPod { pod, .. } => (format!("check {pod}"), None),
+            Op::Detach { pod, .. } => (format!("detach {pod}"), None, None),
+            Op::CheckPod { pod, .. } => (format!("check {pod}"), None, None),
             _ => continue,
         };
         let ended = records.iter().find_map(|record| match record {
@@ -119,7 +119,7 @@ pub fn pods(
             _ => None,
         });
         match ended {
-            Some((failed, left)) => pods.push(PodAccount { what, fails, failed, left }),
+            Some((failed, left)) => pods.push(PodAccount { what, fails, refused, failed, left }),
             None if cut_short => {}
             None => return Err(LedgerError::Absent { trial, what: format!("how it ended to {what}") }),
         }

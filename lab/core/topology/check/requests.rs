@@ -93,7 +93,12 @@ pub fn refused(step: &StepTable, checker: &mut Checker<'_>) -> Option<Refused> {
     known_word(errno, "errno of a refusal", &REFUSAL_ERRNOS, checker);
     let can_be = [&step.inject, &step.clear].iter().any(|verb| verb.is_some())
         || [&step.set, &step.delete, &step.create, &step.reconcile].iter().any(|verb| verb.is_some())
-        || step.of_ns.is_some();
+        || step.of_ns.is_some()
+        || step.attach.as_ref().is_some_and(|attach| attach.value.fails.is_some());
+    if let Some(when) = step.when.as_ref().filter(|_| step.attach.is_some()) {
+        let hint = "what is attached is planned for all kernels alike: make two topologies of it";
+        checker.problem(&when.span, "`when` with an attachment", hint);
+    }
     if !can_be || step.flood.is_some() {
         let hint =
             "these can be: inject, clear, set, delete, create, reconcile, in; an attachment has `fails`";

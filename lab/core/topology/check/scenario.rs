@@ -46,9 +46,13 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
             requests::belong(&step.value, checker);
             let refused = requests::refused(&step.value, checker);
             let step = resolve_step((number, step), file, topology, &scenario, checker)?;
-            Some(match refused {
-                Some(refused) => Step::Refused { step: Box::new(step), refused },
-                None => step,
+            Some(match (step, refused) {
+                (Step::Attach(mut attachment), Some(refused)) => {
+                    attachment.refused = Some(refused);
+                    Step::Attach(attachment)
+                }
+                (step, Some(refused)) => Step::Refused { step: Box::new(step), refused },
+                (step, None) => step,
             })
         })
         .collect();

@@ -161,6 +161,7 @@ impl<'a> Cluster<'a> {
             node: node.clone(),
             delegates: Vec::new(),
             fails: fails.map(Into::into),
+            refused: None,
         };
         for (position, entry) in annotation.iter().enumerate() {
             let error = |(message, hint): (String, String)| AttachError { position, message, hint };

@@ -345,7 +345,7 @@ pub struct AttachTable {
     /// own text, as it stands in a pod: `a, b@net2`, or a JSON list of objects with `name` and `interface`.
     #[schemars(with = "Networks")]
     pub networks: At<Tree>,
-    /// The network whose ADD must fail: what was added is then deleted again.
+    /// The network whose ADD must fail: what was added is then deleted again. `refused` and `extack` of the step say how.
     pub fails: Option<At<String>>,
 }
 
