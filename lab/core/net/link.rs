@@ -196,6 +196,15 @@ impl LinkKind {
         }
     }
 
+    /// Whether other links can be its ports.
+    pub fn takes_ports(&self) -> bool {
+        match self {
+            Self::Bond(_) | Self::Bridge { .. } => true,
+            Self::Virtual(link) => matches!(link.kind, VirtualKind::Vrf | VirtualKind::Team),
+            _ => false,
+        }
+    }
+
     /// The device a link was made on, perhaps in another namespace.
     pub fn parent(&self) -> Option<&DeviceRef> {
         match self {

@@ -90,12 +90,7 @@ pub fn build(topology: &Topology) -> Vec<Op> {
 
 /// Whether a link stands on nothing, and has no ports either.
 fn is_leaf(link: &Link) -> bool {
-    let takes_ports = match &link.kind {
-        LinkKind::Bond(_) | LinkKind::Bridge { .. } => true,
-        LinkKind::Virtual(link) => matches!(link.kind, VirtualKind::Vrf | VirtualKind::Team),
-        _ => false,
-    };
-    link.below().is_empty() && !takes_ports
+    link.below().is_empty() && !link.kind.takes_ports()
 }
 
 /// What is not in the message that makes a link.

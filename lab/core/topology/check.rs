@@ -40,7 +40,7 @@ use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 use crate::topology::file::{At, RouteTable, RouteTo, TopologyFile};
 use crate::topology::parse::diagnostic::Diagnostic;
 use crate::topology::parse::document::NOWHERE;
-use crate::topology::parse::read::Lost;
+use crate::topology::parse::read::{Lost, mentions_lost_name};
 use crate::topology::scenario::{WAIT_S_DEFAULT, WAIT_S_MAX};
 use crate::topology::{Namespace, Topology, substitute};
 
@@ -93,8 +93,10 @@ impl WaitLimit {
 impl Checker<'_> {
     /// Notes a problem; one with what stands in for an unreadable value is nobody's.
     pub fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        if *span != NOWHERE {
-            self.problems.push(Diagnostic { span: span.clone(), message: message.into(), hint: hint.into() });
+        let message = message.into();
+        let is_of_lost = !self.lost.is_empty() && mentions_lost_name(&message);
+        if *span != NOWHERE && !is_of_lost {
+            self.problems.push(Diagnostic { span: span.clone(), message, hint: hint.into() });
         }
     }
 
@@ -272,9 +274,8 @@ fn check_next_hop(
     (links, on_link, is_onlink): (&IndexMap<DeviceRef, Link>, &[RouteTo], bool),
     checker: &mut Checker<'_>,
 ) {
-    if to.is_some_and(|to| to.address.is_ipv4() != via.value.is_ipv4()) {
-        let message = format!("next hop {} is of another family than the network", via.value);
-        checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
+    if let Some(to) = to {
+        routes::one_family(to, via, checker);
     }
     let here = || links.values().filter(|link| link.device.ns == ns.value);
     let by_route = |to: &RouteTo| matches!(to, RouteTo::Network(net) if net.contains(via.value));

@@ -155,6 +155,19 @@ fn check_values(
             let message = format!("{targets} targets are out of range: 1 to {TARGETS_MAX}");
             checker.problem(&span, message, "leave the key away for none");
         }
+        // bond_option_ad_actor_system_set(): EINVAL.
+        if let Value::Mac(mac) = value
+            && mac.0[0] & 1 == 1
+        {
+            let message = format!("{} {mac} is the address of a group", row.key);
+            refused(
+                device,
+                &span,
+                message,
+                "the kernel refuses it: a system has an address of its own",
+                checker,
+            );
+        }
         if let Value::Port(port) = value
             && !is_port(port)
         {

@@ -207,7 +207,8 @@ pub fn filters(ns: &NsName, attributes: &LinkAttributes<'_>, checker: &mut Check
             }
             (None, None, Some(asked)) => {
                 let SkbeditTable { priority, mark, queue_mapping } = asked.value;
-                if priority.is_none() && mark.is_none() && queue_mapping.is_none() {
+                let is_empty = priority.is_none() && mark.is_none() && queue_mapping.is_none();
+                if is_empty && !checker.lost.any_field(&asked.span) {
                     let hint = "name a priority, mark or queue_mapping";
                     checker.problem(&asked.span, "a filter that changes nothing", hint);
                 }

@@ -53,21 +53,7 @@ fn links(ns: &NsTable) -> Vec<Range<usize>> {
 }
 
 fn faults(file: &TopologyFile) -> Vec<Range<usize>> {
-    let fault = &file.fault;
-    [
-        places(&fault.qdisc),
-        places(&fault.filter),
-        places(&fault.down),
-        places(&fault.release),
-        places(&fault.mtu),
-        places(&fault.hold),
-        places(&fault.unplug),
-        places(&fault.stall),
-        places(&fault.partner),
-        places(&fault.rcvbuf),
-        places(&fault.backlog),
-    ]
-    .concat()
+    spans(file.fault.names().into_iter()).collect()
 }
 
 #[cfg(test)]
@@ -89,6 +75,7 @@ mod tests {
     #[case("[[step]]\npause_ms = N\n", 1000, "steps")]
     #[case("[flow.fN]\nfrom = 'a:b'\nto = 'c:d'\nframes = 1\nsocket = 'udp'\n", 256, "flows")]
     #[case("[fault.down.fN]\ndevice = 'a:b'\n", 256, "faults")]
+    #[case("[fault.closed.fN]\ndevice = 'a:b'\n", 256, "faults")]
     #[case("[[expect]]\nflow = 'f'\nfield = 'delivered'\nequals = N\n", 1000, "expectations")]
     #[case("[hypothesis.hN]\nabout = 'x'\ninject = ['f']\n", 64, "hypotheses")]
     fn a_limit_is_reported_with_its_number(#[case] table: &str, #[case] max: usize, #[case] what: &str) {

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use crate::net::link::LinkKind;
+use crate::net::link_extras::FeatureName;
 use crate::net::mode::BondMode;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::route::Route;
 use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{REFUSAL_ERRNOS, known_word};
-use crate::topology::check::{Checker, bonds, routes};
+use crate::topology::check::{Checker, bonds, links, routes};
 use crate::topology::file::{At, RouteTable, RouteTo, StepTable, TopologyFile};
 use crate::topology::request::{ControllerRequest, LinkRequest, Refused, Request};
 use crate::topology::scenario::Step;
@@ -104,6 +105,11 @@ pub fn refused(step: &StepTable, checker: &mut Checker<'_>) -> Option<Refused> {
             "these can be: inject, clear, set, delete, create, reconcile, in; an attachment has `fails`";
         checker.problem(&errno.span, "this step cannot be refused", hint);
     }
+    if let Some(at) =
+        step.extack.as_ref().filter(|at| at.value.chars().all(|c| c == '*' || c.is_whitespace()))
+    {
+        checker.problem(&at.span, "it fits every text", "write what the kernel says, or take it away");
+    }
     let extack = step.extack.as_ref().map(|at| at.value.clone());
     let when = step.when.as_ref().map(|at| at.value.clone());
     Some(Refused { errno: errno.value.clone(), extack, when })
@@ -133,7 +139,26 @@ pub fn resolve(
     }
     let device = delete.as_ref()?;
     checker.device(device);
+    is_there(device, step, file, checker);
     Some(Step::Delete(device.value.clone()))
+}
+
+/// Notes a device that a step before has deleted, and none has made again. That it is not there can be what the kernel must say.
+fn is_there(device: &At<DeviceRef>, step: &At<StepTable>, file: &TopologyFile, checker: &mut Checker<'_>) {
+    let before =
+        file.step.iter().map(|other| &other.value).take_while(|other| !std::ptr::eq(*other, &step.value));
+    let is_it = |at: &Option<At<DeviceRef>>| at.as_ref().is_some_and(|at| at.value == device.value);
+    let is_deleted = before
+        .filter(|other| other.refused.is_none())
+        .fold(false, |is_deleted, other| (is_deleted || is_it(&other.delete)) && !is_it(&other.create));
+    if is_deleted && step.value.refused.is_none() {
+        let message = format!("{} is deleted by a step before", device.value);
+        checker.problem(
+            &device.span,
+            message,
+            "make it again with `create`, or say how the kernel must refuse it",
+        );
+    }
 }
 
 fn resolve_set(
@@ -144,6 +169,7 @@ fn resolve_set(
     checker: &mut Checker<'_>,
 ) -> Option<Step> {
     checker.device(device);
+    is_there(device, step, file, checker);
     let keys = keys_of_set(&step.value);
     let alone = ["features", "add_address", "delete_address"];
     if let Some((key, span)) = keys.iter().find(|(key, _)| keys.len() > 1 && alone.contains(key)) {
@@ -161,6 +187,15 @@ fn resolve_set(
                 "nothing is set",
                 "features = { tx-checksum-ip-generic = false }",
             );
+        }
+        for name in features.value.keys() {
+            if let Err(error) = name.parse::<FeatureName>() {
+                checker.problem(
+                    &features.span,
+                    error,
+                    "`ethtool -k` lists them: { tx-checksum-ip-generic = false }",
+                );
+            }
         }
         let features = features.value.iter().map(|(name, on)| (name.clone(), *on)).collect();
         return of(Request::Features { device: device_of(), features });
@@ -198,7 +233,7 @@ fn link(
         return bonds::resolve_step(device, step, topology, checker);
     }
     let new_controller = match controller {
-        Some(at) => Some(controlled(&device.value.ns, at, checker)?),
+        Some(at) => Some(controlled(device, at, topology, step.value.refused.is_some(), checker)?),
         None => None,
     };
     let change = if bond.is_some() || port.is_some() {
@@ -222,6 +257,9 @@ fn link(
     };
     if let Some(mac) = mac {
         checker.mac(mac);
+    }
+    if let Some(mtu) = mtu.as_ref().filter(|_| step.value.refused.is_none()) {
+        links::mtu_in_range(mtu, checker);
     }
     if let Some(ns) = ns {
         namespace(ns, topology, checker);
@@ -266,13 +304,26 @@ fn mode_of(topology: &Topology, ns: &NsName, bond: &IfName) -> Option<BondMode> 
     }
 }
 
-fn controlled(ns: &NsName, at: &At<String>, checker: &mut Checker<'_>) -> Option<ControllerRequest> {
+fn controlled(
+    device: &At<DeviceRef>,
+    at: &At<String>,
+    topology: &Topology,
+    is_refused: bool,
+    checker: &mut Checker<'_>,
+) -> Option<ControllerRequest> {
     if at.value == NOBODY {
         return Some(ControllerRequest::Nobody);
     }
+    let ns = &device.value.ns;
     match at.value.parse::<IfName>() {
         Ok(value) => {
             checker.device_in(ns, &At { value: value.clone(), span: at.span.clone() });
+            let link = topology.links.get(&DeviceRef::new(ns, &value));
+            if let Some(link) = link.filter(|link| !is_refused && !link.kind.takes_ports()) {
+                let message = format!("{} is a {}, which has no ports", link.device, link.kind.word());
+                let hint = "name a bond, bridge, team or VRF, or say how the kernel must refuse it";
+                checker.problem(&at.span, message, hint);
+            }
             Some(ControllerRequest::Of(value))
         }
         Err(error) => {
@@ -351,6 +402,9 @@ fn route(ns: &NsName, table: &At<RouteTable>, checker: &mut Checker<'_>) -> Rout
         RouteTo::Default => None,
         RouteTo::Network(network) => Some(network),
     };
+    if let (Some(to), Some(via)) = (to, via) {
+        routes::one_family(to, via, checker);
+    }
     Route {
         to,
         via: via.as_ref().map(|via| via.value),

@@ -1,7 +1,9 @@
 //! Routes, rules that choose a routing table, and neighbours.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
+use crate::net::address::Cidr;
 use crate::net::name::NsName;
 use crate::net::route::{Neighbour, NeighbourState, RouteExtras, RouteKind, Rule};
 use crate::topology::check::Checker;
@@ -121,5 +123,13 @@ pub fn neighbour(ns: &NsName, table: &At<NeighbourTable>, checker: &mut Checker<
         mac: asked.mac.as_ref().map(|mac| mac.value.clone()),
         state: asked.state.as_ref().map_or(NeighbourState::Permanent, |state| state.value),
         proxy,
+    }
+}
+
+/// Checks that a network and the next hop to it are of one family.
+pub fn one_family(to: Cidr, via: &At<IpAddr>, checker: &mut Checker<'_>) {
+    if to.address.is_ipv4() != via.value.is_ipv4() {
+        let message = format!("next hop {} is of another family than the network", via.value);
+        checker.problem(&via.span, message, "IPv4 networks are reached by IPv4, IPv6 networks by IPv6");
     }
 }

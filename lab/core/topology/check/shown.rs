@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::net::link_extras::FeatureName;
 use crate::net::link_show::{self, LACP_STATES, OPERSTATES};
 use crate::net::option::Wire;
 use crate::net::snmp;
@@ -109,6 +110,9 @@ pub fn bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<O
         return Some(Some(Bounds { at_least: 0, at_most: Some(0) }));
     }
     if !is_shown(&table.value) {
+        if checker.lost.any_field(&table.span) {
+            return Some(None);
+        }
         let hint =
             "use it with `show`, `proc_bonding`, `feature`, `neighbour`, `bridge_vlan`, `fdb` or `sysctl`";
         checker.problem(first, "a word to compare with, and nothing that is shown", hint);
@@ -136,7 +140,12 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
                 known(&words, checker);
             }
         }
-        Shown::Feature { .. } => known(&FEATURE_STATES, checker),
+        Shown::Feature { name, .. } => {
+            if let (Some(at), Err(error)) = (&it.feature, name.parse::<FeatureName>()) {
+                checker.problem(&at.span, error, "`ethtool -k` lists them: tx-checksum-ip-generic");
+            }
+            known(&FEATURE_STATES, checker);
+        }
         Shown::Neighbour { .. } => known(&NEIGHBOUR_STATES, checker),
         Shown::BridgeVlan { .. } if matches!(test, Test::Has(_) | Test::Lacks(_)) => {
             known(&VLAN_WORDS, checker);

@@ -127,6 +127,11 @@ pub fn read(text: &str, set: &[Setting], variant: usize) -> Read {
     parameters.put(&mut document, variant, &mut syntax.problems);
     let read = read_document(document, text, syntax.problems, lost);
     Read { variants: parameters.variants(), name_suffix: parameters.name_suffix(variant), ..read }
+/// Whether a message is about a name that was made up here.
+pub fn mentions_lost_name(message: &str) -> bool {
+    message.contains(LOST_NAME)
+}
+
 }
 
 fn read_document(document: Document<'_>, text: &str, problems: Vec<Diagnostic>, lost: Lost) -> Read {
