@@ -14,6 +14,7 @@ pub mod child;
 pub mod ci;
 pub mod exec;
 pub mod file;
+pub mod include;
 pub mod install;
 pub mod inventory;
 pub mod kernel;

@@ -80,6 +80,19 @@ fn wrong_arguments(#[case] arguments: &[&str], #[case] hint: &str) {
     assert!(said.stderr.contains(hint), "{said:?}");
 }
 
+/// `lab matrix` sets parameters as `lab run` does.
+#[test]
+fn a_parameter_that_a_file_of_a_matrix_does_not_have_cannot_be_set() {
+    let bare = Bare::new();
+    let path = bare.file("one.toml", "[parameters]\nlen = 10\n[ns.node.dummy.d0]\ntxqueuelen = \"${len}\"\n");
+    let said = bare.lab(&["matrix", &path.display().to_string(), "--set", "miimon=50", "--no-compare"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+    assert!(
+        said.stderr.contains("no parameter `miimon` to set") && said.stderr.contains("there are: len"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn an_unknown_kernel_is_answered_with_the_known_ones() {
     let said = Bare::new().lab(&["run", &topology(), "--kernel", "nonsense", "--no-install"]);

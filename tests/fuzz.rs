@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lab::host::archive::{self, Limits};
 use lab::import::{ImportError, readers, tree};
 use lab::topology::Topology;
+use lab::topology::source::Source;
 use mutation::{Generator, mutated, mutated_bytes};
 
 use crate::import::imported;
@@ -92,7 +93,7 @@ fn targets() -> Vec<Target> {
         changes_max: 1,
         seeds: texts(&folder("tests/lint"), Some("toml")),
         run: Box::new(|text| {
-            Topology::parse_and_lint("x", "x", text).map_or(0, |(_, found)| 1 + found.len())
+            Topology::parse_and_lint("x", &Source::of("x", text)).map_or(0, |(_, found)| 1 + found.len())
         }),
     });
     let wanted = std::env::var("LAB_FUZZ_TARGETS").unwrap_or_default();

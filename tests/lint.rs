@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lab::report::lint_rules;
 use lab::topology::Topology;
 use lab::topology::lint::{Finding, RULES};
+use lab::topology::source::Source;
 use rstest::rstest;
 
 use crate::import::imported;
@@ -24,7 +25,7 @@ fn read(path: &Path) -> String {
 }
 
 fn linted(text: &str) -> Vec<Finding> {
-    let linted = Topology::parse_and_lint("t", "t.toml", text);
+    let linted = Topology::parse_and_lint("t", &Source::of("t.toml", text));
     linted.unwrap_or_else(|errors| panic!("{errors}")).1
 }
 
@@ -55,7 +56,7 @@ fn a_rule_finds_what_its_file_says(#[files("tests/lint/*.*")] path: PathBuf) {
     assert_eq!(!found.is_empty(), fires, "{rule}: {all:?}");
     let text = read(&path);
     if let Some(at) = text.lines().position(|line| line.ends_with(HERE)) {
-        let is_here = |finding: &&Finding| finding.place.is_some_and(|(line, _)| line == at + 1);
+        let is_here = |finding: &&Finding| finding.place.as_ref().is_some_and(|place| place.line == at + 1);
         assert!(found.iter().any(is_here), "line {}: {found:?}", at + 1);
     }
 }

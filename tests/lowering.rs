@@ -304,9 +304,11 @@ fn the_schema_has_the_keys_of_the_reader() {
         "../pods/requests.toml",
         "../data/every-link-option.toml",
         "../data/parameters.toml",
+        "../data/include.toml",
         "requests.toml",
         "../../topologies/bond-as-the-kernel-shows-it.toml",
         "../../topologies/bond-changed-in-use.toml",
+        "../../topologies/failover-into-port-without-vlan.toml",
         "../../topologies/lacp-partner-scripted.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");

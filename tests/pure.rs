@@ -4,9 +4,11 @@
 mod causes;
 mod diagnose;
 mod failover;
-mod fuzz_topology;
 mod fuzz;
+mod fuzz_topology;
+mod hypotheses;
 mod import;
+mod includes;
 mod ledger;
 mod lint;
 mod lowering;

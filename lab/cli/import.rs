@@ -10,7 +10,7 @@ use lab::net::version::KernelVersion;
 use crate::cli::catalogue::CAUSES;
 use crate::cli::failure::Failure;
 use crate::cli::sources::Sources;
-use crate::cli::{PinsArgs, lint, provision};
+use crate::cli::{PinsArgs, provision};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -56,6 +56,6 @@ fn report(imported: &Imported) {
         eprintln!("note: {note}");
     }
     for finding in &imported.lint {
-        eprintln!("{}", lint::shown("", finding));
+        eprintln!("{}", finding);
     }
 }

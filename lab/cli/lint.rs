@@ -1,10 +1,9 @@
 //! `lab lint`: what a kernel takes in topology files, and what surprises whoever runs them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use lab::net::clean;
 use lab::report::lint_rules;
 use lab::topology::lint::{Finding, Severity};
 
@@ -44,7 +43,7 @@ pub fn lint(args: &LintArgs) -> Result<ExitCode, Failure> {
     for path in &args.topologies {
         let (_, findings) = run::read_and_lint(path)?;
         for finding in &findings {
-            println!("{}", shown(&place_of(path), finding));
+            println!("{}", shown(finding));
             worst = worst.max(Some(finding.rule.severity));
         }
     }
@@ -54,15 +53,7 @@ pub fn lint(args: &LintArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// A file as a compiler's messages begin with it.
-pub fn place_of(path: &Path) -> String {
-    clean::line(&path.display().to_string()).into_owned()
-}
-
-/// A finding, with its place where it has one in that file.
-pub fn shown(path: &str, finding: &Finding) -> String {
-    match finding.place {
-        Some((line, column)) if !path.is_empty() => format!("{path}:{line}:{column}: {finding}"),
-        _ => finding.to_string(),
-    }
+/// A finding behind its place, as a compiler's messages begin with it.
+pub fn shown(finding: &Finding) -> String {
+    finding.place.as_ref().map_or_else(|| finding.to_string(), |place| format!("{place}: {finding}"))
 }

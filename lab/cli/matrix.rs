@@ -37,13 +37,14 @@ use lab::report::document::Document;
 use lab::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
 use lab::report::shard::{Costs, Shard};
 use lab::report::{grid, junit, ktap, shard, snapshot};
-use lab::topology::Topology;
+use lab::topology::{Setting, Topology};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
 Examples:
   lab matrix topologies/ --kernels quick
   lab matrix topologies/vlan-over-bond-tx-drop.toml --kernels 6.12..6.18 -j 2 --format junit
+  lab matrix topologies/failover-by-mode.toml --set miimon=50
   lab matrix topologies/ --kernels all --shard 2/3 --times last/ --format json > part2.json";
 
 /// The kernels of a user who names none.
@@ -62,6 +63,9 @@ pub struct MatrixArgs {
     /// Topology files, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Give a parameter of the files this value alone; several times for several parameters. Each file has to have it
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<Setting>,
     /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18, all
     #[arg(long, value_name = "SET", default_value = DEFAULT_KERNELS)]
     kernels: String,
@@ -217,7 +221,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     if !args.no_compare {
         is_there(&args.snapshots)?;
     }
-    let mut sources = read_all(&args.paths)?;
+    let mut sources = read_all(&args.paths, &args.set)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;
     // In the order of versions, whatever the order they are named in: ranges are told over it.
@@ -270,7 +274,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix);
-    for command in rest(&matrix, &shared.sources) {
+    for command in rest(&matrix, &shared.sources, &args.set) {
         eprintln!("to go on: {command}");
     }
     Ok(exit_code(&matrix))
@@ -300,7 +304,7 @@ fn own_cells(
 }
 
 /// The topologies of files and folders, each once, by name.
-pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+pub fn read_all(paths: &[PathBuf], set: &[Setting]) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -312,7 +316,7 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     for path in files {
         let file = as_project_path(&path);
-        let (all, digest) = run::read_variants(&path, &[])?;
+        let (all, digest) = run::read_variants(&path, set)?;
         for topology in all {
             if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
                 return Err(Failure::usage(format!(
@@ -462,7 +466,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
 }
 
 /// What to type to run the cells that did not run: a command for each set of kernels.
-fn rest(matrix: &Matrix, sources: &[Source]) -> Vec<String> {
+fn rest(matrix: &Matrix, sources: &[Source], set: &[Setting]) -> Vec<String> {
     let mut kernels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (topology, kernel) in matrix.missing() {
         kernels.entry(topology).or_default().push(kernel);
@@ -473,8 +477,9 @@ fn rest(matrix: &Matrix, sources: &[Source]) -> Vec<String> {
             files.entry(kernels).or_default().push(&source.file);
         }
     }
+    let set: String = set.iter().map(|one| format!(" --set '{one}'")).collect();
     let command = |(kernels, files): (&Vec<&str>, &Vec<&str>)| {
-        format!("lab matrix {} --kernels {}", files.join(" "), kernels.join(","))
+        format!("lab matrix {} --kernels {}{set}", files.join(" "), kernels.join(","))
     };
     files.iter().map(command).collect()
 }

@@ -151,7 +151,7 @@ fn catalogue(args: &CausesArgs, render: fn(&[Cause], &[String]) -> String) -> Re
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let kernels: Vec<String> = pins.pins().map(KernelPin::name).collect();
     let mut found = Vec::new();
-    for source in matrix::read_all(&args.paths)? {
+    for source in matrix::read_all(&args.paths, &[])? {
         let snapshot = accepted(&args.snapshots, &source.topology.name)?;
         // What a cause looks like from outside: links and features of a kernel are not of it.
         let text = |kernel: &String| Some((kernel.clone(), snapshot::of_frames(&snapshot.text(kernel)?)));
@@ -196,7 +196,7 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
     }
     let files: Vec<PathBuf> = by_file.keys().map(PathBuf::from).collect();
     let mut found = Vec::new();
-    for source in matrix::read_all(&files)? {
+    for source in matrix::read_all(&files, &[])? {
         let results = by_file.remove(&source.file).unwrap_or_default();
         found.push(Failover { topology: source.topology, file: source.file, results });
     }

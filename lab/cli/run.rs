@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
 use lab::host::file::At;
+use lab::host::include::{self, SourceError};
 use lab::host::kernel::pins::{KernelPin, Kernels, hex};
 use lab::host::kernel::store::{HOST_IMAGE, Kernel, Store};
 use lab::host::run::runner::{Machine, Run, Watch};
@@ -31,6 +32,7 @@ use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::terminal::Look;
 use lab::report::{markdown, reproducer, snapshot, terminal};
 use lab::topology::lint::Finding;
+use lab::topology::source::Source;
 use lab::topology::{Setting, Topology};
 use sha2::{Digest, Sha256};
 
@@ -379,32 +381,34 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
 
 /// Reads and checks all variants of a topology file, with the first 16 digits of the SHA-256 of the text; `-` is standard input.
 pub fn read_variants(path: &Path, set: &[Setting]) -> Result<(Vec<Topology>, String), Failure> {
-    let (name, file, text) = read_text(path)?;
-    let all = Topology::variants(&name, &file, &text, set).map_err(|errors| Failure::topology(&errors))?;
-    Ok((all, hex(&Sha256::digest(&text))[..16].to_owned()))
+    let (name, source) = read_source(path)?;
+    let all = Topology::variants_of(&name, &source, set).map_err(|errors| Failure::topology(&errors))?;
+    Ok((all, hex(&Sha256::digest(source.text()))[..16].to_owned()))
 }
 
 /// All variants, with what lint finds in any of them.
 pub fn read_and_lint(path: &Path) -> Result<(Vec<Topology>, Vec<Finding>), Failure> {
-    let (name, file, text) = read_text(path)?;
-    Topology::parse_and_lint(&name, &file, &text).map_err(|errors| Failure::topology(&errors))
+    let (name, source) = read_source(path)?;
+    Topology::parse_and_lint(&name, &source).map_err(|errors| Failure::topology(&errors))
 }
 
-/// A topology's name, what messages call its file, and its text.
-fn read_text(path: &Path) -> Result<(String, String, String), Failure> {
+/// A topology's name, and its text with what it includes.
+fn read_source(path: &Path) -> Result<(String, Source), Failure> {
     if path == Path::new(STDIN) {
         let bytes =
             file::read_stdin(file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Failure::invalid("error: standard input is no UTF-8 text"))?;
-        return Ok(("stdin".to_owned(), "standard input".to_owned(), text));
+        return Ok(("stdin".to_owned(), Source::of("standard input", &text)));
     }
-    let text =
-        file::read_text(path, file::TOPOLOGY_BYTES_MAX).map_err(|error| Failure::unreadable(&error))?;
+    let source = include::read(path).map_err(|error| match error {
+        SourceError::File(error) => Failure::unreadable(&error),
+        SourceError::Include(errors) => Failure::topology(&errors),
+    })?;
     let name = path
         .file_stem()
         .map_or_else(|| "topology".into(), |stem| clean::line(&stem.to_string_lossy()).into_owned());
-    Ok((name, path.display().to_string(), text))
+    Ok((name, source))
 }
 
 /// What runs come to: that of the worst of them.

@@ -98,14 +98,13 @@ enum Drawing {
 pub fn topology(args: &TopologyArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Check { topology } => {
-            let path = lint::place_of(topology);
             let (all, findings) = run::read_and_lint(topology)?;
             for topology in all {
                 let (links, steps) = (topology.links.len(), topology.scenario.steps.len());
                 println!("{}: no mistakes; {links} links, {steps} steps", topology.name);
             }
             for finding in &findings {
-                println!("{}", lint::shown(&path, finding));
+                println!("{}", lint::shown(finding));
             }
         }
         Command::Show { topology } => {

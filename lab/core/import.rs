@@ -50,6 +50,7 @@ use crate::net::clean;
 use crate::net::name::IfName;
 use crate::net::version::KernelVersion;
 use crate::topology::lint::Finding;
+use crate::topology::source::Source as TopologySource;
 use crate::topology::{Topology, TopologyErrors};
 
 pub use crate::import::causes::Cause;
@@ -200,7 +201,7 @@ fn checked(
     let mut rounds = 0;
     loop {
         let toml = write(model, choice.clone(), found, known);
-        let errors = match Topology::parse_and_lint(name, PATH, &toml) {
+        let errors = match Topology::parse_and_lint(name, &TopologySource::of(PATH, &toml)) {
             // Of the other end, which is made up, there is nothing to say.
             Ok((_, lint)) => {
                 let is_own = |finding: &Finding| {

@@ -12,6 +12,7 @@ pub mod observation;
 pub mod parse;
 pub mod request;
 pub mod scenario;
+pub mod source;
 pub mod substitute;
 pub mod value;
 
@@ -29,11 +30,12 @@ use crate::net::machine::Machine;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::route::{Neighbour, Route, Rule};
 use crate::net::sysctl::Sysctl;
-use crate::topology::check::{limits, selectors};
+use crate::topology::check::{alternatives, limits, selectors};
 use crate::topology::cni::{Attachment, Attachments};
 use crate::topology::lint::Finding;
 use crate::topology::parse::read;
 use crate::topology::scenario::{Scenario, Step};
+use crate::topology::source::Source;
 use crate::topology::substitute::Substitution;
 
 /// A checked topology. Every reference in it leads somewhere.
@@ -57,6 +59,8 @@ pub struct Topology {
     pub substitutions: Vec<Substitution>,
     /// What happens on it.
     pub scenario: Scenario,
+    /// What it is under a hypothesis that makes it in another way, by the hypothesis' name.
+    pub alternatives: IndexMap<String, Topology>,
 }
 
 /// A namespace's tables.
@@ -91,15 +95,11 @@ impl Topology {
     ///
     /// # Errors
     /// As [`Topology::parse`].
-    pub fn parse_and_lint(
-        name: &str,
-        path: &str,
-        text: &str,
-    ) -> Result<(Vec<Self>, Vec<Finding>), TopologyErrors> {
-        let all = Self::variants_with_files(name, path, text, &[])?;
+    pub fn parse_and_lint(name: &str, source: &Source) -> Result<(Vec<Self>, Vec<Finding>), TopologyErrors> {
+        let all = Self::variants_with_files(name, source, &[])?;
         let mut findings = Vec::new();
         for (topology, file) in &all {
-            let found = lint::lint(file, topology, text);
+            let found = lint::lint(file, topology, source);
             findings.extend(found.into_iter().filter(|one| !findings.contains(one)).collect::<Vec<_>>());
         }
         Ok((all.into_iter().map(|(topology, _)| topology).collect(), findings))
@@ -116,33 +116,45 @@ impl Topology {
         text: &str,
         set: &[Setting],
     ) -> Result<Vec<Self>, TopologyErrors> {
-        let all = Self::variants_with_files(name, path, text, set)?;
+        Self::variants_of(name, &Source::of(path, text), set)
+    }
+
+    /// As [`Topology::variants`], of a file with those that it includes.
+    ///
+    /// # Errors
+    /// As [`Topology::variants`]; each mistake has its own file's name.
+    pub fn variants_of(name: &str, source: &Source, set: &[Setting]) -> Result<Vec<Self>, TopologyErrors> {
+        let all = Self::variants_with_files(name, source, set)?;
         Ok(all.into_iter().map(|(topology, _)| topology).collect())
     }
 
     fn variants_with_files(
         name: &str,
-        path: &str,
-        text: &str,
+        source: &Source,
         set: &[Setting],
     ) -> Result<Vec<(Self, file::TopologyFile)>, TopologyErrors> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         let (mut variant, mut count) = (0, 1);
         while variant < count {
-            let read = read::read(text, set, variant);
+            let mut read = read::read(source, set, variant);
             (variant, count) = (variant + 1, read.variants);
             let own = format!("{name}{}", read.name_suffix);
-            let (both, wrong) = Self::checked(&own, read);
+            let others = std::mem::take(&mut read.alternatives);
+            let (mut both, mut wrong) = Self::checked(&own, read);
+            alternatives::add(both.as_mut().map(|(topology, _)| topology), others, &mut wrong);
             found.extend(both);
             problems.extend(wrong.into_iter().filter(|one| !problems.contains(one)).collect::<Vec<_>>());
         }
         if problems.is_empty() && found.len() == count {
             return Ok(found);
         }
-        Err(TopologyErrors::new(path, text, problems))
+        Err(TopologyErrors::of(source, problems))
     }
 
-    fn checked(name: &str, read: read::Read) -> (Option<(Self, file::TopologyFile)>, Vec<Diagnostic>) {
+    pub(crate) fn checked(
+        name: &str,
+        read: read::Read,
+    ) -> (Option<(Self, file::TopologyFile)>, Vec<Diagnostic>) {
         let mut problems = read.problems;
         let file = read.file.filter(|file| limits::check(file, &mut problems));
         let both = file.map(|mut file| {
@@ -172,6 +184,11 @@ impl Topology {
         self.links.values().chain(self.attachments.devices.values())
     }
 
+    /// The topology as it is under a hypothesis.
+    pub fn under(&self, hypothesis: &str) -> &Self {
+        self.alternatives.get(hypothesis).unwrap_or(self)
+    }
+
     /// The IPv4 addresses of a device, in the order of the file.
     pub fn ipv4_of(&self, device: &DeviceRef) -> Option<std::net::Ipv4Addr> {
         self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {
@@ -184,6 +201,7 @@ impl Topology {
     pub fn uses_ipv6(&self) -> bool {
         let mut links = self.links.values().chain(self.attachments.devices.values());
         links.any(|link| link.addresses.iter().any(|cidr| cidr.address.is_ipv6()))
+            || self.alternatives.values().any(Self::uses_ipv6)
     }
 
     /// The JSON Schema of the file, from the same types that read it.

@@ -47,6 +47,7 @@ pub fn lower_standing(topology: &Topology) -> Plan {
     let scenario = &mut topology.scenario;
     scenario.faults.clear();
     scenario.mitigations.clear();
+    topology.alternatives.clear();
     Plan {
         topology: topology.name.clone(),
         needs: needs(&topology, &[]),
@@ -77,9 +78,11 @@ pub(crate) fn plan(
         let floods = || report.floods.iter().map(|flow| flood(topology, flow, None));
         trials.push(trial(topology, Role::Control, floods()));
         for hypothesis in scenario.hypotheses.iter().filter(|hypothesis| wanted(hypothesis)) {
+            let topology = topology.under(&hypothesis.name);
             let faults = mitigation::broken(topology, hypothesis).into_iter();
             trials.push(trial(topology, Role::Hypothesis(hypothesis.name.clone()), faults.chain(floods())));
-            let mitigations = scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
+            let mitigations =
+                topology.scenario.mitigations.iter().filter(|mitigation| tried(report, mitigation));
             trials.extend(mitigations.map(|one| mitigation::mitigated(topology, report, hypothesis, one)));
         }
     }

@@ -254,6 +254,7 @@ pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
     for fault in topology.scenario.faults.values().chain(mutant) {
         needs.extend(of_fault(fault));
     }
+    needs.extend(topology.alternatives.values().flat_map(|alternative| self::needs(alternative, &[])));
     needs.into_iter().collect()
 }
 

@@ -1,5 +1,6 @@
 //! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake told.
 
+pub(crate) mod alternatives;
 pub(crate) mod bonds;
 pub(crate) mod captures;
 pub(crate) mod conditions;
@@ -91,7 +92,7 @@ impl WaitLimit {
 }
 
 impl Checker<'_> {
-    /// Notes a problem; one with what stands in for an unreadable value is nobody's.
+    /// Notes a problem; one with what is in the place of an unreadable value or name is a consequence of that mistake.
     pub fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         let message = message.into();
         let is_of_lost = !self.lost.is_empty() && mentions_lost_name(&message);
@@ -183,6 +184,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
         attachments,
         substitutions,
         scenario: Default::default(),
+        alternatives: IndexMap::new(),
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
     lint::check(file, &mut checker);

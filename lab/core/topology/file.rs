@@ -97,6 +97,11 @@ pub struct TopologyFile {
     pub about: Option<String>,
     /// The kernel it runs on unless one is named: an id of kernels.toml.
     pub kernel: Option<String>,
+    /// Files of the same folder, or below it, that have a part of the topology. What this file has itself is put over theirs:
+    /// tables are merged, and any other value, a list as a whole, takes the place of the one that is there. A file that is only
+    /// included should not end in `.toml`: in a folder it would be taken for a topology.
+    #[serde(default)]
+    pub include: Vec<String>,
     /// Values by name. `"${name}"` stands for one of them wherever a value may stand. Each combination is a variant: a topology
     /// of its own, with a name and a snapshot of its own.
     #[serde(default)]

@@ -15,6 +15,7 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::topology::Topology;
 use crate::topology::file::{At, BondTable, NsTable, TopologyFile};
+use crate::topology::source::{Place, Source};
 
 pub use crate::topology::lint::table::RULES;
 
@@ -59,8 +60,8 @@ pub struct Finding {
     pub rule: &'static Rule,
     /// A lowercase fragment that names the device.
     pub message: String,
-    /// Line and column in the file, from 1; none where the file shows no place of its own.
-    pub place: Option<(usize, usize)>,
+    /// None where no file shows a place of its own.
+    pub place: Option<Place>,
 }
 
 impl Finding {
@@ -151,7 +152,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Looks at a topology with every rule, and leaves out what the file allows.
-pub(crate) fn lint(file: &TopologyFile, topology: &Topology, text: &str) -> Vec<Finding> {
+pub(crate) fn lint(file: &TopologyFile, topology: &Topology, source: &Source) -> Vec<Finding> {
     let mut scope = Scope { file, topology, found: Vec::new() };
     for check in table::CHECKS {
         check(&mut scope);
@@ -169,7 +170,7 @@ pub(crate) fn lint(file: &TopologyFile, topology: &Topology, text: &str) -> Vec<
     found.sort_by_key(|(finding, span)| (span.start, finding.rule.name));
     found.dedup();
     let with_place = |(finding, span): (Finding, Range<usize>)| {
-        let place = (span != NOWHERE).then(|| place(text, span.start));
+        let place = (span != NOWHERE).then(|| source.place(span.start));
         Finding { place, ..finding }
     };
     found.into_iter().map(with_place).collect()
@@ -177,10 +178,3 @@ pub(crate) fn lint(file: &TopologyFile, topology: &Topology, text: &str) -> Vec<
 
 /// The place of what has none.
 pub(crate) const NOWHERE: Range<usize> = crate::topology::parse::document::NOWHERE;
-
-/// Line and column of a byte, both from 1; columns count characters.
-fn place(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-}

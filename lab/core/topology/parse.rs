@@ -3,6 +3,8 @@
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod explain;
+pub(crate) mod files;
+pub(crate) mod overlay;
 pub mod parameters;
 pub(crate) mod read;
 pub(crate) mod syntax;

@@ -99,6 +99,9 @@ pub fn apply(links: &mut IndexMap<DeviceRef, Link>, backing: impl Fn(&Nic) -> Ba
 /// # Errors
 /// What the topology does that a substitute does not.
 pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
+    for alternative in topology.alternatives.values_mut() {
+        fall_back(alternative)?;
+    }
     let is_nic = |link: &Link| matches!(link.kind, LinkKind::Nic(_) | LinkKind::Pf(_));
     if !topology.links.values().any(is_nic) {
         return Ok(false);

@@ -399,8 +399,10 @@ fn resolve_hypothesis(
         let hint = "add a [report] with floods and evidence";
         checker.problem(&name.span, "a hypothesis without a report", hint);
     }
-    if table.inject.is_empty() && !checker.lost.field(&name.span, "inject") {
-        let hint = format!("name faults in `inject`; there are: {}", join(scenario.faults.keys()));
+    if table.inject.is_empty() && table.with.is_none() && !checker.lost.field(&name.span, "inject") {
+        let faults = join(scenario.faults.keys());
+        let hint =
+            format!("name faults in `inject`, or what is made in another way in `with`; there are: {faults}");
         checker.problem(&name.span, "a hypothesis that breaks nothing", hint);
     }
     for fault in &table.inject {

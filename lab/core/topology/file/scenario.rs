@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::net::address::{Cidr, Mac, MacSource};
 use crate::net::frame_class::FrameClass;
@@ -482,11 +483,35 @@ pub struct HypothesisTable {
     /// The explanation in plain words.
     pub about: String,
     /// Faults that would have to produce the evidence.
+    #[serde(default)]
     pub inject: Vec<At<String>>,
+    /// What is made in another way than the rest of the file says: namespaces with their links, put over those of the file. Tables
+    /// are merged; any other value, and a list as a whole, takes the place of the one that is there.
+    #[schemars(with = "Option<OverlayTable>")]
+    pub with: Option<Overlaid>,
     /// Wait until this holds before the flows are sent: a bond notices a dead port only by and by.
     pub wait: Option<At<ConditionTable>>,
     /// Whether it is expected to fit all of it.
     pub fits: Option<bool>,
+}
+
+/// `parse::overlay` takes it apart: the file is read once more with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Overlaid;
+
+impl<'de> Deserialize<'de> for Overlaid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IndexMap::<String, IgnoredAny>::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// For the JSON Schema.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is the schema of what `parse::overlay` takes apart")]
+struct OverlayTable {
+    /// Namespaces, with the keys that they have at the top of the file.
+    ns: IndexMap<String, serde_json::Value>,
 }
 
 /// Something that was tried against the report.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::net::clean;
+use crate::topology::source::{Source, SourceFile};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
@@ -18,17 +19,17 @@ pub struct Diagnostic {
     pub hint: String,
 }
 
-/// Everything wrong with one topology file, in the order of the file.
+/// Everything wrong with one topology and the files that it includes, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopologyErrors {
-    path: String,
-    text: String,
+    /// With what is to be shown in the place of what is not, as long in bytes.
+    source: Source,
     /// At least one.
     pub problems: Vec<Diagnostic>,
 }
 
 impl TopologyErrors {
-    pub(crate) fn new(path: &str, text: &str, mut problems: Vec<Diagnostic>) -> Self {
+    pub(crate) fn of(source: &Source, mut problems: Vec<Diagnostic>) -> Self {
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
         problems.dedup();
         for problem in &mut problems {
@@ -36,22 +37,40 @@ impl TopologyErrors {
             problem.message = clean::line(&problem.message).into_owned();
             problem.hint = clean::line(&problem.hint).into_owned();
         }
-        Self { path: clean::line(path).into_owned(), text: masked(text), problems }
+        let mut shown = Source::default();
+        for file in source.files() {
+            shown.push(&clean::line(&file.path), &masked(&source.text()[file.range.clone()]));
+        }
+        Self { source: shown, problems }
     }
 
-    /// Line and column of a byte, both from 1; columns count characters.
-    fn place(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    /// The file that a problem is in, and the problem's place in it.
+    fn file_of(&self, span: &Range<usize>) -> (&SourceFile, Range<usize>) {
+        let files = self.source.files();
+        let own = files.last().expect("a topology has a file");
+        // A problem of the topology as a whole has no place, and is the own file's.
+        let has =
+            |file: &&SourceFile| *span != (0..0) && (file.range.start..=file.range.end).contains(&span.start);
+        let file = files.iter().find(has).unwrap_or(own);
+        let inside = |at: usize| at.saturating_sub(file.range.start).min(file.range.len());
+        (file, inside(span.start)..inside(span.end))
     }
 
-    /// One line a problem: `file:line:column: message; hint`.
+    fn text_of(&self, file: &SourceFile) -> &str {
+        &self.source.text()[file.range.clone()]
+    }
+
+    /// One line a problem: `file:line:column: message; hint`. Lines and columns are from 1, columns count characters.
     pub fn lines(&self) -> String {
         let mut out = String::new();
         for problem in &self.problems {
-            let (line, column) = self.place(problem.span.start);
-            out += &format!("{}:{line}:{column}: {}\n  hint: {}\n", self.path, problem.message, problem.hint);
+            let (file, span) = self.file_of(&problem.span);
+            let text = self.text_of(file);
+            let before = text.get(..span.start).unwrap_or(text);
+            let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+            let line = before.matches('\n').count() + 1;
+            let column = before[line_start..].chars().count() + 1;
+            out += &format!("{}:{line}:{column}: {}\n  hint: {}\n", file.path, problem.message, problem.hint);
         }
         out
     }
@@ -61,12 +80,13 @@ impl TopologyErrors {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for problem in &self.problems {
-            let end = problem.span.end.min(self.text.len());
-            let first_line_end = self.text[problem.span.start..end].find('\n');
-            let end = first_line_end.map_or(end, |at| problem.span.start + at);
-            let snippet = Snippet::source(self.text.as_str())
-                .path(self.path.as_str())
-                .annotation(AnnotationKind::Primary.span(problem.span.start..end));
+            let (file, span) = self.file_of(&problem.span);
+            let text = self.text_of(file);
+            let first_line_end = text[span.clone()].find('\n');
+            let end = first_line_end.map_or(span.end, |at| span.start + at);
+            let snippet = Snippet::source(text)
+                .path(file.path.as_str())
+                .annotation(AnnotationKind::Primary.span(span.start..end));
             let report = [Level::ERROR
                 .primary_title(problem.message.as_str())
                 .element(snippet)
@@ -75,11 +95,9 @@ impl TopologyErrors {
             out += "\n\n";
         }
         let count = self.problems.len();
-        out += &format!(
-            "{count} problem{} in {}; nothing was created\n",
-            if count == 1 { "" } else { "s" },
-            self.path
-        );
+        let own = self.source.files().last().map_or("", |file| file.path.as_str());
+        out +=
+            &format!("{count} problem{} in {own}; nothing was created\n", if count == 1 { "" } else { "s" },);
         out
     }
 }

@@ -41,7 +41,7 @@ pub struct Refusal {
 }
 
 /// A document.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Document<'i>(Spanned<DeTable<'i>>);
 
 impl<'i> Document<'i> {
@@ -49,6 +49,15 @@ impl<'i> Document<'i> {
     pub fn parse(text: &'i str) -> (Self, Vec<Error>) {
         let (table, errors) = DeTable::parse_recoverable(text);
         (Self(table), errors)
+    }
+
+    /// The document with all places moved: its text stands behind others in one text.
+    pub fn shifted(self, by: usize) -> Self {
+        if by == 0 {
+            return self;
+        }
+        let place = self.0.span();
+        Self(Spanned::new(place, shifted_table(self.0.into_inner(), by)))
     }
 
     /// All of it.
@@ -199,6 +208,29 @@ type Entry<'i> = (Spanned<DeString<'i>>, Spanned<DeValue<'i>>);
 fn take<'i>(table: &mut DeTable<'i>, key: &str) -> Option<Entry<'i>> {
     let name = table.keys().find(|name| name.get_ref() == key)?.clone();
     table.remove_entry(&name)
+}
+
+fn shifted<T>(spanned: Spanned<T>, by: usize) -> Spanned<T> {
+    let Range { start, end } = spanned.span();
+    Spanned::new(start + by..end + by, spanned.into_inner())
+}
+
+fn shifted_table(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    table.into_iter().map(|(key, value)| (shifted(key, by), shifted_value(value, by))).collect()
+}
+
+fn shifted_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+    let place = shifted(Spanned::new(value.span(), ()), by).span();
+    let value = match value.into_inner() {
+        DeValue::Table(table) => DeValue::Table(shifted_table(table, by)),
+        DeValue::Array(items) => {
+            let mut moved = DeArray::new();
+            items.into_iter().for_each(|item| moved.push(shifted_value(item, by)));
+            DeValue::Array(moved)
+        }
+        plain => plain,
+    };
+    Spanned::new(place, value)
 }
 
 fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<Place>) -> DeTable<'i> {

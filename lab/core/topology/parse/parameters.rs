@@ -3,6 +3,7 @@
 //! that key, so that a variant can say what is expected of it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -30,6 +31,12 @@ pub struct Setting {
     text: String,
     /// The value as a line of TOML.
     line: String,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.text)
+    }
 }
 
 /// A text that is no setting.

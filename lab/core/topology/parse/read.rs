@@ -10,13 +10,13 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
-use crate::topology::check::plain;
 use crate::topology::file::TopologyFile;
 use crate::topology::parse::diagnostic::Diagnostic;
 use crate::topology::parse::document::{Document, NOWHERE, Part, Place, Refusal};
 use crate::topology::parse::explain::{Explanation, explain};
 use crate::topology::parse::parameters::{self, Setting};
-use crate::topology::parse::syntax;
+use crate::topology::parse::{files, overlay};
+use crate::topology::source::Source;
 
 /// Mistakes of one file that are told; a file with more is not a topology.
 const MISTAKES_MAX: usize = 200;
@@ -36,10 +36,24 @@ pub struct Read {
     pub variants: usize,
     /// What tells this one's name from the others'.
     pub name_suffix: String,
+    /// What hypotheses make in another way.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// The whole file as one hypothesis has it.
+pub struct Alternative {
+    /// The hypothesis.
+    pub name: String,
+    /// Where it says so.
+    pub span: Range<usize>,
+    /// Whether it changes nothing but what may differ.
+    pub is_plain: bool,
+    /// The file.
+    pub read: Read,
 }
 
 /// What is not in the file that was read, though it is in the text: an absence that is no mistake of its own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Lost {
     names: BTreeSet<String>,
     fields: BTreeSet<(usize, usize, String)>,
@@ -113,35 +127,42 @@ pub fn is_lost_name(name: &str) -> bool {
     name.starts_with(LOST_NAME)
 }
 
-/// Reads one variant of a topology file as far as it can be read.
-pub fn read(text: &str, set: &[Setting], variant: usize) -> Read {
-    let (mut document, errors) = Document::parse(text);
-    let mut syntax = syntax::judge(text, &errors);
-    plain::problems(document.root(), &mut syntax.problems);
-    let mut lost = Lost::default();
-    lost.names.extend(syntax.lost_names);
-    if !syntax.can_go_on {
-        return Read { file: None, problems: syntax.problems, lost, variants: 1, name_suffix: String::new() };
-    }
-    let parameters = parameters::take(&mut document, set, &mut syntax.problems);
-    parameters.put(&mut document, variant, &mut syntax.problems);
-    let read = read_document(document, text, syntax.problems, lost);
-    Read { variants: parameters.variants(), name_suffix: parameters.name_suffix(variant), ..read }
 /// Whether a message is about a name that was made up here.
 pub fn mentions_lost_name(message: &str) -> bool {
     message.contains(LOST_NAME)
 }
 
+/// Reads one variant of a topology file as far as it can be read.
+pub fn read(source: &Source, set: &[Setting], variant: usize) -> Read {
+    let text = source.text();
+    let (mut document, mut syntax) = files::read(source);
+    let mut lost = Lost::default();
+    lost.names.extend(std::mem::take(&mut syntax.lost_names));
+    if !syntax.can_go_on {
+        return read_nothing(syntax.problems, lost);
+    }
+    let parameters = parameters::take(&mut document, set, &mut syntax.problems);
+    parameters.put(&mut document, variant, &mut syntax.problems);
+    let alternatives =
+        overlay::find(&document, &mut syntax.problems).into_iter().map(|overlay| Alternative {
+            read: read_document(overlay.over(&document), text, syntax.problems.clone(), lost.clone()),
+            name: overlay.name,
+            span: overlay.span,
+            is_plain: overlay.is_plain,
+        });
+    let alternatives = alternatives.collect();
+    let read = read_document(document, text, syntax.problems, lost);
+    let (variants, name_suffix) = (parameters.variants(), parameters.name_suffix(variant));
+    Read { variants, name_suffix, alternatives, ..read }
+}
+
+fn read_nothing(problems: Vec<Diagnostic>, lost: Lost) -> Read {
+    let (name_suffix, alternatives) = (String::new(), Vec::new());
+    Read { file: None, problems, lost, variants: 1, name_suffix, alternatives }
 }
 
 fn read_document(document: Document<'_>, text: &str, problems: Vec<Diagnostic>, lost: Lost) -> Read {
-    let done = |file, reader: Reader<'_>| Read {
-        file,
-        problems: reader.problems,
-        lost: reader.lost,
-        variants: 1,
-        name_suffix: String::new(),
-    };
+    let done = |file, reader: Reader<'_>| Read { file, ..read_nothing(reader.problems, reader.lost) };
     let mut reader = Reader { document, problems, lost, renamed: 0 };
     for _ in 0..MISTAKES_MAX {
         match reader.document.read() {
