@@ -172,6 +172,20 @@ fn attributes(link: &Link) -> LinkMessage {
     message
 }
 
+/// Asks of a link that no netlink message made what such a message asks of others beside address, MTU and queue.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn set_options(bed: &Testbed, link: &Link) -> Result<(), OpError> {
+    let asked = at_creation(link);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let what = format!("set options of {}", link.device);
+    let options = option::nlas(option::encode(&asked)).map(LinkAttribute::Other);
+    set(bed, &link.device, what, |message| message.attributes.extend(options)).await
+}
+
 /// Options of every link that are in the message; carrier is not heard there.
 fn at_creation(link: &Link) -> Vec<bond::Asked> {
     let all = link.extras.common.rows(LINK_OPTIONS).into_iter();

@@ -68,6 +68,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, backpressure: bool) -> Resul
     if let Some(mtu) = link.mtu {
         links::set_mtu(bed, &link.device, mtu).await?;
     }
+    links::set_options(bed, link).await?;
     match link.txqueuelen {
         // The ring is made anew with that length (tun_queue_resize()).
         Some(len) => links::set_txqueuelen(bed, &link.device, len).await,

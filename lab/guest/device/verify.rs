@@ -11,8 +11,8 @@ use netlink_packet_core::Nla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBond, InfoBondPort, InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoPortData, InfoVlan,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBond, InfoBondPort, InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoPortData, InfoPortKind,
+    InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
@@ -64,6 +64,9 @@ struct Got {
     port_data: Vec<InfoBondPort>,
     /// The address a bond's port had before it joined (IFLA_BOND_SLAVE_PERM_HWADDR).
     mac_before_joining: Option<Mac>,
+    /// Whether it is a team's port: most modes give it the team's address, and the kernel does not show its own
+    /// (`team_port_set_team_dev_addr()`).
+    is_of_team: bool,
     mtu: Option<u32>,
     /// What is shown of it that every link has, by attribute.
     common: Attributes,
@@ -265,7 +268,7 @@ fn ipvlan_difference(asked: &InfoData, is: &InfoData) -> Option<String> {
 fn attribute_differences(asked: &Link, got: &Got) -> Vec<String> {
     let mut out = Vec::new();
     let text = |number: Option<u32>| number.map(|number| number.to_string());
-    if let Some(mac) = asked.mac {
+    if let Some(mac) = asked.mac.filter(|_| !got.is_of_team) {
         // A bond gives its ports its own address; each keeps the one it was made with as its permanent one.
         let is = got.mac_before_joining.or(got.mac);
         out.extend(difference("mac", Some(mac.to_string()), is.map(|mac| mac.to_string())));
@@ -346,6 +349,7 @@ fn got(link: &LinkMessage) -> Option<(&str, Got)> {
                 got.options = option::of_bytes(&value(data));
                 got.data = Some(data.clone());
             }
+            LinkInfo::PortKind(kind) => got.is_of_team = *kind == InfoPortKind::Team,
             LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
                 got.bridge_port = option::of_message(port, BRIDGE_PORT_OPTIONS);
             }
@@ -466,6 +470,7 @@ mod tests {
                 mac: link.mac,
                 port_data: Vec::new(),
                 mac_before_joining: None,
+                is_of_team: false,
                 mtu: link.mtu.or(Some(1500)),
                 common: Vec::new(),
                 flags: 0,
