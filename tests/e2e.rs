@@ -37,6 +37,9 @@ mod own_kernels;
 mod own_side;
 #[path = "e2e/plugins.rs"]
 mod plugins;
+mod random;
+#[path = "e2e/random_topologies.rs"]
+mod random_topologies;
 #[path = "e2e/proofs.rs"]
 mod proofs;
 #[path = "e2e/report.rs"]
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     trials.push(old_qemu::trial());
     trials.extend(this_kernel::trials());
     trials.extend(full_disk::trials());
+    trials.push(random_topologies::trial());
     trials.push(soak::trial());
     trials.push(soak::rounds());
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -11,7 +11,7 @@ type Choice = (&'static str, &'static [&'static str]);
 /// Of every link.
 const COMMON: [Choice; 10] = [
     ("mtu", &["1280", "1400", "1499"]),
-    ("txqueuelen", &["0", "1", "500"]),
+    ("txqueuelen", &["1", "2", "500"]),
     ("gso_max_size", &["1500", "32768", "65536"]),
     ("gso_max_segs", &["1", "64", "65535"]),
     ("gro_max_size", &["1500", "32768"]),
