@@ -210,6 +210,19 @@ fn resolve_set(
     link(device, step, file, topology, checker)
 }
 
+/// Checks what needs nothing but the topology.
+fn values(step: &StepTable, topology: &Topology, checker: &mut Checker<'_>) {
+    if let Some(mac) = &step.mac {
+        checker.mac(mac);
+    }
+    if let Some(mtu) = step.mtu.as_ref().filter(|_| step.refused.is_none()) {
+        links::mtu_in_range(mtu, checker);
+    }
+    if let Some(ns) = &step.ns {
+        namespace(ns, topology, checker);
+    }
+}
+
 /// All that one message asks of a link.
 fn link(
     device: &At<DeviceRef>,
@@ -255,15 +268,7 @@ fn link(
     } else {
         None
     };
-    if let Some(mac) = mac {
-        checker.mac(mac);
-    }
-    if let Some(mtu) = mtu.as_ref().filter(|_| step.value.refused.is_none()) {
-        links::mtu_in_range(mtu, checker);
-    }
-    if let Some(ns) = ns {
-        namespace(ns, topology, checker);
-    }
+    values(&step.value, topology, checker);
     if let Some(name) = name.as_ref().filter(|name| ns.is_none() && name.value == device.value.name) {
         checker.problem(&name.span, format!("{} has that name already", device.value), "give it another one");
     }
