@@ -19,6 +19,7 @@ mod lint;
 mod look;
 mod manual;
 mod matrix;
+mod pcap;
 mod progress;
 mod provision;
 mod report;

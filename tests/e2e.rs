@@ -33,6 +33,8 @@ mod machine;
 mod old_qemu;
 #[path = "e2e/own_kernels.rs"]
 mod own_kernels;
+#[path = "e2e/pcap.rs"]
+mod pcap;
 #[path = "shown/own_side.rs"]
 mod own_side;
 #[path = "e2e/plugins.rs"]
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
     trials.extend(library::trials());
     trials.extend(report::trials());
     trials.extend(reproducer::trials());
+    trials.extend(pcap::trials());
     trials.extend(verdicts::trials());
     trials.extend(own_kernels::trials());
     trials.extend(plugins::trials());

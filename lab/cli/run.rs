@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
 use crate::cli::look::LookArgs;
 use crate::cli::steps::Steps;
-use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, substitutes};
+use crate::cli::{PinsArgs, ProvisionArgs, drivers, pcap, provision, substitutes};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
@@ -30,7 +30,7 @@ use lab::plan::lower::lower_with;
 use lab::plan::record::Record;
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::terminal::Look;
-use lab::report::{markdown, reproducer, snapshot, terminal};
+use lab::report::{markdown, pcapng, reproducer, snapshot, terminal};
 use lab::topology::lint::Finding;
 use lab::topology::source::Source;
 use lab::topology::{Setting, Topology};
@@ -45,6 +45,7 @@ Examples:
   lab run topologies/failover-by-mode.toml --set miimon=50
   lab run topologies/vlan-over-bond-tx-drop.toml --repeat 20
   lab run topologies/vlan-over-bond-tx-drop.toml --reproducer vlan-drop.sh
+  lab run topologies/vlan-over-bond-tx-drop.toml --pcap frames/
   lab import - < report.md | lab run -
   sudo lab run topologies/vlan-over-bond-tx-drop.toml --kernel host";
 
@@ -112,6 +113,9 @@ pub struct RunArgs {
     reproducer: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
+    /// Keep what both ends of each flow send and receive: a pcapng file for each end and trial, of at most 4 MiB, in DIR
+    #[arg(long, value_name = "DIR")]
+    pcap: Option<PathBuf>,
     #[command(flatten)]
     pins: PinsArgs,
     #[command(flatten)]
@@ -169,7 +173,7 @@ pub fn carry_out(
     let (mut worst, mut documents) = (ExitStatus::default(), Vec::new());
     for topology in all {
         let begun = Instant::now();
-        let (topology, run) = one(args, topology, begun, &lower)?;
+        let (topology, run) = one(args, topology, (begun, is_one), &lower)?;
         worst.add(&run);
         print(args, &run, || text(&topology, &run, &args.look.look()), is_one);
         documents.push(run.document);
@@ -185,7 +189,7 @@ pub fn carry_out(
 fn one(
     args: &RunArgs,
     mut topology: Topology,
-    begun: Instant,
+    (begun, is_one): (Instant, bool),
     lower: &impl Fn(&Topology, &RunOptions) -> Result<Plan, Failure>,
 ) -> Result<(Topology, Run), Failure> {
     let kernel =
@@ -201,6 +205,10 @@ fn one(
     run.document.timing_ms.total = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Some(path) = &args.records {
         write_records(path, &run).map_err(|error| Failure::unavailable_for(&error))?;
+    }
+    if let Some(folder) = &args.pcap {
+        let of_variant = || folder.join(pcapng::file_stem(&run.document.topology));
+        pcap::write(&if is_one { folder.clone() } else { of_variant() }, &plan, &run)?;
     }
     if let Some(path) = &args.reproducer {
         write_reproducer(path, &plan, &run)?;
@@ -262,6 +270,7 @@ fn options(args: &RunArgs, is_here: bool, topology: &mut Topology) -> Result<Run
     Ok(RunOptions {
         mutation,
         unobserved: args.no_observer,
+        pcap: args.pcap.is_some(),
         used_fallback,
         programs: programs(args, is_here, topology),
     })

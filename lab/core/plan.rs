@@ -23,6 +23,7 @@ pub(crate) mod repeat;
 pub mod run_options;
 pub(crate) mod settled;
 pub(crate) mod shown;
+pub mod tapped;
 pub(crate) mod text;
 pub(crate) mod timing;
 

@@ -18,6 +18,7 @@ pub mod lint_rules;
 pub mod markdown;
 pub mod matrix;
 pub mod merge;
+pub mod pcapng;
 pub mod reference;
 pub mod reproducer;
 pub mod rounds;

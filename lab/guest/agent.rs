@@ -87,7 +87,7 @@ impl<R, W: Write> RecordWriter<R, W> {
         self.line.flush()?;
         self.records += 1;
         self.digest.add(record);
-        if record.trial().is_some() {
+        if record.trial().is_some() && !matches!(record, Record::Tapped { .. }) {
             self.kept.push(record.clone());
         }
         Ok(())
@@ -314,11 +314,13 @@ async fn run_trial<R: BufRead, W: Write>(
                     is_unsupported,
                 })?;
                 record_writer.write(&running.log())?;
+                running.tapped().iter().try_for_each(|record| record_writer.write(record))?;
                 return Ok(running.close().1);
             }
         }
     }
     record_writer.write(&running.log())?;
+    running.tapped().iter().try_for_each(|record| record_writer.write(record))?;
     let (records, bed) = running.close();
     for record in records {
         record_writer.write(&record)?;

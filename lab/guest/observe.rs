@@ -5,6 +5,7 @@ pub mod counters;
 pub mod drain;
 pub mod drop_log;
 pub mod drops;
+pub mod end_taps;
 pub mod kernel_log;
 pub mod link_reports;
 pub mod link_text;

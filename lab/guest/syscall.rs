@@ -7,3 +7,4 @@ pub mod netlink;
 pub mod netns;
 pub mod rtnl;
 pub mod sockopt;
+pub mod stamped;

@@ -55,6 +55,8 @@ impl Bounds {
             frames = floods.fold(frames, |sum, flow| sum.saturating_add(u64::from(flow.flow.frames)));
         }
         let bytes = (records as u64).saturating_mul(RECORD_BYTES_MAX);
-        Self { records, bytes: bytes.saturating_add(frames.saturating_mul(FRAME_BYTES_MAX)) }
+        let bytes = bytes.saturating_add(frames.saturating_mul(FRAME_BYTES_MAX));
+        let (tapped_records, tapped_bytes) = plan.tapped_bounds();
+        Self { records: records.saturating_add(tapped_records), bytes: bytes.saturating_add(tapped_bytes) }
     }
 }

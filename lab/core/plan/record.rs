@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::plan::digest::Digest;
 use crate::plan::exec::ExecRequest;
 use crate::plan::moment::When;
+use crate::plan::tapped::{Missed, TappedFrame};
 
 /// Host to guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +157,15 @@ pub enum Record {
         /// Frames the capturing socket lost itself (PACKET_STATISTICS); not 0 makes the run worthless.
         overrun: u32,
     },
+    /// Frames that a device at one end of a flow sent or received, in their order. They are for people: no account is made of
+    /// them.
+    Tapped {
+        trial: u16,
+        device: DeviceRef,
+        frames: Vec<TappedFrame>,
+        /// What is missing since the record before.
+        missed: Missed,
+    },
     /// All counters of a trial's namespaces.
     Counters { trial: u16, when: When, devices: IndexMap<DeviceRef, DeviceState> },
     /// Addresses and IPv4 routes of a trial's namespaces after the last step.
@@ -202,6 +212,7 @@ impl Record {
             | Self::Shown { trial, .. }
             | Self::Attempted { trial, .. }
             | Self::Captured { trial, .. }
+            | Self::Tapped { trial, .. }
             | Self::Pod { trial, .. }
             | Self::Silence { trial, .. }
             | Self::Sources { trial, .. }

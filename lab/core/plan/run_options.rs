@@ -22,6 +22,9 @@ pub struct RunOptions {
     /// Whether the drop tracepoint is left alone (`--no-observer`): to measure what watching costs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unobserved: bool,
+    /// Whether frames are kept as both ends of a flow see them (`--pcap`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pcap: bool,
     /// Whether the topology has substitutes because QEMU or the kernel has not the NICs that its file asks for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub used_fallback: bool,

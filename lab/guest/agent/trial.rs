@@ -16,6 +16,7 @@ use crate::fault::{partner, xdp};
 use crate::observe::capture::Tap;
 use crate::observe::drain::ByFlow;
 use crate::observe::drop_log::DropLog;
+use crate::observe::end_taps::EndTaps;
 use crate::observe::replaced::Replaced;
 use crate::observe::shown::Baseline;
 use crate::observe::waiting::{self, Ended};
@@ -27,7 +28,6 @@ use crate::traffic::receiver::Receiver;
 use crate::traffic::sender::Sender;
 use crate::traffic::stream::{self, Stream};
 use crate::{fault, pod};
-use bondlab_core::net::frame_class::Filter;
 use bondlab_core::net::frame_set::Frames;
 use bondlab_core::net::layer::Layer;
 use bondlab_core::net::name::{DeviceRef, NsName};
@@ -37,7 +37,7 @@ use bondlab_core::plan::op::{Broken, Op};
 use bondlab_core::plan::record::{DeviceState, OpError, Record};
 use bondlab_core::plan::{FlowPlan, Plan, Role};
 use bondlab_core::topology::fault::{Fault, FilterKind};
-use bondlab_core::topology::scenario::{Capture, Socket};
+use bondlab_core::topology::scenario::Socket;
 
 /// Between two looks at a driver whose frames are to come out.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -60,6 +60,8 @@ pub struct Trial<'a> {
     /// The ICMP layers of all namespaces, once echo requests are sent.
     elsewhere: BTreeMap<NsName, Elsewhere>,
     captures: IndexMap<String, Tap>,
+    /// What is kept of both ends of the flows.
+    end_taps: EndTaps,
     /// TCP connections by flow; open until the trial ends.
     streams: BTreeMap<u16, Stream>,
     /// Devices whose receiving sockets nobody reads.
@@ -93,6 +95,7 @@ impl<'a> Trial<'a> {
             receivers: IndexMap::new(),
             elsewhere: BTreeMap::new(),
             captures: IndexMap::new(),
+            end_taps: EndTaps::of(plan, number),
             streams: BTreeMap::new(),
             unread: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -150,7 +153,9 @@ impl<'a> Trial<'a> {
                 }
             }
             Op::Pause(for_ms) => wait::pause(Duration::from_millis((*for_ms).into())),
-            Op::Capture(capture) => self.start_capture(capture).await?,
+            Op::Capture(capture) => {
+                self.captures.insert(capture.name.clone(), capture::start(bed, capture).await?);
+            }
             Op::Count(When::Before) => {
                 partner::take_lacpdus(bed, &self.plan.trials[usize::from(trial)].ops).await?;
                 // Watching begins when the topology stands: building it loses frames that nobody asked for.
@@ -158,6 +163,7 @@ impl<'a> Trial<'a> {
                 self.baseline.begin(&self.bed, &self.plan.trials[usize::from(trial)].ops)?;
                 let devices = self.count().await?;
                 self.drops.forget_foreign();
+                self.end_taps.open(&self.bed).await;
                 return Ok(vec![Record::Counters { trial, when: When::Before, devices }]);
             }
             Op::Count(When::After) => return self.finish().await,
@@ -233,6 +239,11 @@ impl<'a> Trial<'a> {
         Record::Log { trial: self.number, kernel, acknowledged }
     }
 
+    /// What the ends of flows have seen.
+    pub fn tapped(&mut self) -> Vec<Record> {
+        self.end_taps.take(self.number)
+    }
+
     /// Whether what failed last is only that the kernel does not know an option.
     pub fn is_unsupported(&self) -> bool {
         self.bed.is_unsupported.get()
@@ -282,21 +293,6 @@ impl<'a> Trial<'a> {
         set.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))
     }
 
-    async fn start_capture(&mut self, capture: &Capture) -> Result<(), OpError> {
-        let index = self.bed.index(&capture.device).await?;
-        let what = format!("capture {}", capture.name);
-        let src_mac = match &capture.src_mac {
-            Some(source) => Some(addresses::mac_from(&self.bed, source).await?),
-            None => None,
-        };
-        let Capture { what: class, vlan, src_ip, .. } = *capture;
-        let open = || Tap::open(Filter { class, vlan, src_mac, src_ip }, index);
-        let tap = self.bed.namespaces.enter(&capture.device.ns, open);
-        let tap = tap.map_err(|error| netns_error(&what, &error))?.map_err(|error| failed(&what, &error))?;
-        self.captures.insert(capture.name.clone(), tap);
-        Ok(())
-    }
-
     async fn run_flow(
         &mut self,
         number: u16,
@@ -307,6 +303,7 @@ impl<'a> Trial<'a> {
         let plan = &plans.flows[usize::from(number)];
         let flow = &plan.flow;
         let what = format!("send flow {}", flow.name);
+        self.end_taps.open(&self.bed).await;
         let sender = match flow.socket {
             Socket::Tcp => {
                 if flow.connect_late {
@@ -322,7 +319,7 @@ impl<'a> Trial<'a> {
             let mut watch = watch(
                 self.number,
                 (&mut self.receivers, &mut self.elsewhere),
-                &mut self.streams,
+                (&mut self.streams, &mut self.end_taps),
                 &mut self.drops,
             );
             flood.send(*at_frame, &mut watch).map_err(gave_up)?;
@@ -514,7 +511,8 @@ impl<'a> Trial<'a> {
     }
 
     fn watch(&mut self) -> Watch<'_, 'a> {
-        watch(self.number, (&mut self.receivers, &mut self.elsewhere), &mut self.streams, &mut self.drops)
+        let arrivals = (&mut self.receivers, &mut self.elsewhere);
+        watch(self.number, arrivals, (&mut self.streams, &mut self.end_taps), &mut self.drops)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.
@@ -584,10 +582,10 @@ impl<'a> Trial<'a> {
 fn watch<'w, 'o>(
     trial: u16,
     (receivers, elsewhere): (&'w mut IndexMap<DeviceRef, Receiver>, &'w mut BTreeMap<NsName, Elsewhere>),
-    streams: &'w mut BTreeMap<u16, Stream>,
+    (streams, end_taps): (&'w mut BTreeMap<u16, Stream>, &'w mut EndTaps),
     drops: &'w mut DropLog<'o>,
 ) -> Watch<'w, 'o> {
-    Watch { receivers, elsewhere, streams, trial, drops }
+    Watch { receivers, elsewhere, streams, end_taps, trial, drops }
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> OpError {

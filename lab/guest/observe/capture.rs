@@ -6,9 +6,12 @@ use std::os::fd::OwnedFd;
 
 use indexmap::IndexMap;
 
+use crate::agent::testbed::{Testbed, netns_error};
+use crate::device::addresses;
 use crate::syscall::sockopt;
 use bondlab_core::net::frame_class::Filter;
 use bondlab_core::plan::record::OpError;
+use bondlab_core::topology::scenario::Capture;
 
 /// Room for what arrives between two looks, the lab's own frames included.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
@@ -68,6 +71,23 @@ impl Tap {
     pub fn overrun(&self) -> u32 {
         self.overrun
     }
+}
+
+/// Starts the capture of a topology.
+///
+/// # Errors
+/// The device is not there, or a socket call fails.
+pub async fn start(bed: &Testbed, capture: &Capture) -> Result<Tap, OpError> {
+    let index = bed.index(&capture.device).await?;
+    let what = format!("capture {}", capture.name);
+    let src_mac = match &capture.src_mac {
+        Some(source) => Some(addresses::mac_from(bed, source).await?),
+        None => None,
+    };
+    let Capture { what: class, vlan, src_ip, .. } = *capture;
+    let open = || Tap::open(Filter { class, vlan, src_mac, src_ip }, index);
+    let tap = bed.namespaces.enter(&capture.device.ns, open).map_err(|error| netns_error(&what, &error))?;
+    tap.map_err(|error| OpError { what, errno: None, text: Some(error.to_string()) })
 }
 
 /// What all have counted so far, by name.

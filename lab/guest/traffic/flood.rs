@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use crate::agent::wait;
 use crate::observe::drop_log::DropLog;
 use crate::observe::drops::ObserveError;
+use crate::observe::end_taps::EndTaps;
 use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::receiver;
 use crate::traffic::receiver::Receiver;
@@ -194,6 +195,8 @@ pub struct Watch<'w, 'o> {
     pub elsewhere: &'w mut BTreeMap<NsName, Elsewhere>,
     /// TCP connections, by flow.
     pub streams: &'w mut BTreeMap<u16, Stream>,
+    /// What is kept of both ends of flows.
+    pub end_taps: &'w mut EndTaps,
     /// The trial's number.
     pub trial: u16,
     /// The drop observer's book.
@@ -219,6 +222,7 @@ impl Watch<'_, '_> {
             let failed = |source| FloodError::Stream { flow: *number, source };
             news += stream.drain(self.trial).map_err(failed)?;
         }
+        self.end_taps.drain();
         Ok(news)
     }
 

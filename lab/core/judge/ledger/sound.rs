@@ -86,7 +86,10 @@ fn due_once(record: &Record) -> Option<Once<'_>> {
             Once::Drained(*trial, *flow, *layer, device.as_ref(), frames)
         }
         Record::Observed { trial, .. } => Once::Observed(*trial),
-        Record::Missing { .. } | Record::CableRequest { .. } | Record::Finished { .. } => return None,
+        Record::Missing { .. }
+        | Record::CableRequest { .. }
+        | Record::Tapped { .. }
+        | Record::Finished { .. } => return None,
     })
 }
 
@@ -126,6 +129,9 @@ fn is_planned(plan: &Plan, record: &Record) -> Result<(), LedgerError> {
             } else {
                 unknown(format!("capture {capture} in trial {number}"))
             }
+        }
+        Record::Tapped { device, .. } if !(plan.options.pcap && plan.ends(number).contains(&device)) => {
+            unknown(format!("frames at {device} in trial {number}, which keeps none of it"))
         }
         _ => Ok(()),
     }

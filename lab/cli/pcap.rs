@@ -1,0 +1,45 @@
+//! Writes the files of `lab run --pcap`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cli::failure::Failure;
+use lab::host::file::{At, FileError};
+use lab::host::run::runner::Run;
+use lab::plan::Plan;
+use lab::report::pcapng;
+
+/// Writes a file for each end of the flows of each trial, and says on standard error what there is and what was cut.
+///
+/// # Errors
+/// The folder cannot be made or written to.
+pub fn write(folder: &Path, plan: &Plan, run: &Run) -> Result<(), Failure> {
+    let files = pcapng::files(plan, &run.document.kernel.release, &run.records);
+    if files.is_empty() {
+        let why = match &run.account {
+            Some(_) => "the topology sends nothing",
+            None => "the run has not come to its end",
+        };
+        eprintln!("note: no frames for {}: {why}", folder.display());
+        return Ok(());
+    }
+    let write_all = || -> Result<(), FileError> {
+        fs::create_dir_all(folder).at("create", folder)?;
+        for file in &files {
+            let path = folder.join(&file.name);
+            fs::write(&path, &file.bytes).at("write", &path)?;
+            if let Some(missing) = pcapng::missing(&file.missed) {
+                let limit = plan.tapped_bytes_max() / 1024;
+                eprintln!(
+                    "note: {} is not all: {missing} (limit: {limit} KiB for an end and trial)",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    };
+    write_all().map_err(|error| Failure::unavailable_for(&error))?;
+    let frames: usize = files.iter().map(|file| file.frames).sum();
+    eprintln!("wrote {} files with {frames} frames to {}", files.len(), folder.display());
+    Ok(())
+}
