@@ -349,8 +349,8 @@ fn a_topology_is_looked_at_without_a_machine() {
     for (arguments, expected) in [
         (&["check"][..], "vlan-over-bond-tx-drop: no mistakes; "),
         (&["show"], "plan vlan-over-bond-tx-drop, IPv6 "),
-        (&["graph"], "bond bond0 "),
-        (&["graph", "--format", "svg"], "<svg xmlns="),
+        (&["graph"], "bond0 bond "),
+        (&["graph", "--format", "svg"], "<svg class=\"drawing\" xmlns="),
         (&["graph", "--format", "mermaid"], "flowchart TB\n"),
         (&["graph", "--format", "dot"], "digraph \"vlan-over-bond-tx-drop\" {"),
     ] {

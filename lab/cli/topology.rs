@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lab::plan::lower::lower;
-use lab::report::{graph, reference};
+use lab::report::drawing::{Structure, dot, mermaid, svg, tree};
+use lab::report::reference;
 use lab::topology::Topology;
 
 use crate::cli::failure::Failure;
@@ -112,11 +113,12 @@ pub fn topology(args: &TopologyArgs) -> Result<ExitCode, Failure> {
         }
         Command::Graph { topology, format } => {
             let topology = run::read(topology)?;
+            let structure = Structure::of(&topology);
             let drawing = match format {
-                Drawing::Text => graph::text(&topology),
-                Drawing::Svg => graph::svg(&topology),
-                Drawing::Mermaid => graph::mermaid(&topology),
-                Drawing::Dot => graph::dot(&topology),
+                Drawing::Text => tree::render(&structure, |_, text| text.to_owned()),
+                Drawing::Svg => svg::file(&structure),
+                Drawing::Mermaid => mermaid::render(&structure),
+                Drawing::Dot => dot::render(&topology.name, &structure),
             };
             print!("{drawing}");
         }

@@ -7,7 +7,6 @@ pub mod delivery;
 pub mod document;
 pub mod drawing;
 pub mod failover;
-pub mod graph;
 pub mod grid;
 #[cfg(test)]
 pub(crate) mod hostile;

@@ -227,16 +227,7 @@ fn place(
 
 /// Cables, short ones above long ones, none over another; and how many tracks they take.
 fn cables(structure: &Structure, nodes: &[Node]) -> (Vec<(usize, usize, usize)>, usize) {
-    let number = |name: &String| structure.links.iter().position(|link| link.device == *name);
-    let mut pairs: Vec<(usize, usize)> = Vec::new();
-    for (one, link) in structure.links.iter().enumerate() {
-        if let Some(other) = link.peer.as_ref().and_then(number) {
-            let pair = (one.min(other), one.max(other));
-            if one != other && !pairs.contains(&pair) {
-                pairs.push(pair);
-            }
-        }
-    }
+    let mut pairs = structure.cables();
     let ends = |(one, other): &(usize, usize)| {
         let (one, other) = (nodes[*one].area.middle(), nodes[*other].area.middle());
         (one.min(other), one.max(other))

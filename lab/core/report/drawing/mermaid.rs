@@ -17,14 +17,11 @@ pub fn render(structure: &Structure) -> String {
         }
         out += "  end\n";
     }
-    let number = |name: &String| structure.links.iter().position(|link| link.device == *name);
-    for (upper, link) in structure.links.iter().enumerate() {
-        for lower in link.below.iter().filter_map(number) {
-            let _ = writeln!(out, "  l{upper} --- l{lower}");
-        }
-        if let Some(other) = link.peer.as_ref().and_then(number).filter(|other| upper < *other) {
-            let _ = writeln!(out, "  l{upper} === l{other}");
-        }
+    for (upper, lower) in structure.stacked() {
+        let _ = writeln!(out, "  l{upper} --- l{lower}");
+    }
+    for (one, other) in structure.cables() {
+        let _ = writeln!(out, "  l{one} === l{other}");
     }
     out
 }

@@ -50,6 +50,32 @@ impl Structure {
             links: links.map(|(link, later)| LinkDocument { later, ..LinkDocument::of(link) }).collect(),
         }
     }
+
+    /// The numbers of each link and of one that it stands on.
+    pub fn stacked(&self) -> Vec<(usize, usize)> {
+        let lowers = |(upper, link): (usize, &LinkDocument)| {
+            let lowers: Vec<usize> = link.below.iter().filter_map(|name| self.number(name)).collect();
+            lowers.into_iter().map(move |lower| (upper, lower))
+        };
+        self.links.iter().enumerate().flat_map(lowers).collect()
+    }
+
+    /// The numbers of both ends of each cable, once, whichever end names the other.
+    pub fn cables(&self) -> Vec<(usize, usize)> {
+        let mut cables = Vec::new();
+        for (one, link) in self.links.iter().enumerate() {
+            let Some(other) = link.peer.as_ref().and_then(|name| self.number(name)) else { continue };
+            let cable = (one.min(other), one.max(other));
+            if one != other && !cables.contains(&cable) {
+                cables.push(cable);
+            }
+        }
+        cables
+    }
+
+    fn number(&self, device: &str) -> Option<usize> {
+        self.links.iter().position(|link| link.device == device)
+    }
 }
 
 impl LinkDocument {
