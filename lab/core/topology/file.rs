@@ -93,6 +93,10 @@ pub type Links<T> = IndexMap<At<IfName>, T>;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopologyFile {
+    /// The version of this format that the file is written in; 1 where it does not say.
+    #[serde(default)]
+    #[schemars(with = "Option<u32>")]
+    pub format: Option<u32>,
     /// One or two sentences for somebody who has not read the kernel.
     pub about: Option<String>,
     /// The kernel it runs on unless one is named: an id of kernels.toml.

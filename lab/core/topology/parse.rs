@@ -3,6 +3,7 @@
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod explain;
+pub(crate) mod format;
 pub(crate) mod files;
 pub(crate) mod overlay;
 pub mod parameters;

@@ -14,6 +14,7 @@ use crate::topology::file::TopologyFile;
 use crate::topology::parse::diagnostic::Diagnostic;
 use crate::topology::parse::document::{Document, NOWHERE, Part, Place, Refusal};
 use crate::topology::parse::explain::{Explanation, explain};
+use crate::topology::parse::format;
 use crate::topology::parse::parameters::{self, Setting};
 use crate::topology::parse::{files, overlay};
 use crate::topology::source::Source;
@@ -140,6 +141,9 @@ pub fn read(source: &Source, set: &[Setting], variant: usize) -> Read {
     lost.names.extend(std::mem::take(&mut syntax.lost_names));
     if !syntax.can_go_on {
         return read_nothing(syntax.problems, lost);
+    }
+    if let Some(problem) = format::take(&mut document) {
+        return Read { file: None, problems: vec![problem], lost, variants: 1, name_suffix: String::new() };
     }
     let parameters = parameters::take(&mut document, set, &mut syntax.problems);
     parameters.put(&mut document, variant, &mut syntax.problems);
