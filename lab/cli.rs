@@ -4,6 +4,7 @@
 mod output;
 mod accept;
 pub mod allocator;
+mod annotations;
 mod bisect;
 mod capture;
 mod catalogue;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod browser;
+mod ci_formats;
 mod capture;
 mod cli;
 mod here;

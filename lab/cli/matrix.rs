@@ -3,6 +3,7 @@
 mod absent;
 mod machines;
 mod peak;
+mod print;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
 use crate::cli::matrix::machines::{Ready, prepare};
 use crate::cli::matrix::peak::Peak;
+pub use crate::cli::matrix::print::print;
 use crate::cli::progress::Items;
 use crate::cli::testbench::Bench;
 use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, report, run, substitutes, version};
@@ -36,7 +38,7 @@ use lab::plan::{Plan, RunOptions};
 use lab::report::document::Document;
 use lab::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
 use lab::report::shard::{Costs, Shard};
-use lab::report::{grid, junit, ktap, shard, snapshot};
+use lab::report::{shard, snapshot};
 use lab::topology::{Setting, Topology};
 
 /// Shown by `--help`.
@@ -135,6 +137,10 @@ pub enum Format {
     Junit,
     /// The kernel's test anything protocol
     Ktap,
+    /// Failures as annotations of GitHub Actions, at the lines of the files
+    Github,
+    /// JSON for KCIDB, the database of KernelCI
+    Kcidb,
 }
 
 /// A topology and where it is from.
@@ -273,7 +279,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     });
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
-    print(args.format, &matrix);
+    print(args.format, &matrix)?;
     for command in rest(&matrix, &shared.sources, &args.set) {
         eprintln!("to go on: {command}");
     }
@@ -556,21 +562,6 @@ fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
         Ok(())
     };
     write().map_err(|error| Failure::unavailable(format!("error: cannot write {}: {error}", path.display())))
-}
-
-/// Prints a matrix; nothing else goes to standard output.
-pub fn print(format: Format, matrix: &Matrix) {
-    match format {
-        Format::Text => print!("{}", grid::render(matrix)),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(matrix).expect("a result has text keys only"));
-        }
-        Format::Junit => print!("{}", junit::render(matrix)),
-        Format::Ktap => print!("{}", ktap::render(matrix)),
-    }
-    if matrix.interrupted && format != Format::Text {
-        eprint!("{}", grid::summary(matrix));
-    }
 }
 
 /// What a matrix comes to.

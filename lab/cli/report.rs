@@ -212,7 +212,7 @@ fn failovers(args: &FailoverArgs) -> Result<ExitCode, Failure> {
 
 fn merge(args: &MergeArgs) -> Result<ExitCode, Failure> {
     let matrix = merged(&args.results)?;
-    matrix::print(args.format, &matrix);
+    matrix::print(args.format, &matrix)?;
     if matrix.interrupted {
         // Nothing was interrupted here: what is put together is not whole.
         return Ok(ExitCode::from(DIFFERS));

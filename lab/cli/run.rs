@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
 use crate::cli::look::LookArgs;
 use crate::cli::steps::Steps;
-use crate::cli::{PinsArgs, ProvisionArgs, drivers, pcap, provision, substitutes};
+use crate::cli::{PinsArgs, ProvisionArgs, annotations, drivers, pcap, provision, substitutes};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::file;
@@ -144,6 +144,10 @@ enum Format {
     Markdown,
     /// The canonical text that is kept and compared: without anything that varies
     Snapshot,
+    /// Failures as annotations of GitHub Actions, at the lines of the file
+    Github,
+    /// JSON for KCIDB, the database of KernelCI
+    Kcidb,
 }
 
 /// Runs one topology.
@@ -181,6 +185,9 @@ pub fn carry_out(
     if !is_one && args.format == Format::Json {
         let variants = serde_json::json!({ "variants": documents });
         println!("{}", serde_json::to_string_pretty(&variants).expect("a result has text keys only"));
+    }
+    if args.format == Format::Kcidb {
+        println!("{}", annotations::kcidb(&documents.iter().collect::<Vec<_>>())?);
     }
     Ok(worst.code())
 }
@@ -222,6 +229,9 @@ fn print(args: &RunArgs, run: &Run, text: impl FnOnce() -> String, is_one: bool)
         Format::Text => print!("{}", text()),
         Format::Snapshot => print!("{}", snapshot::text(&run.document)),
         Format::Markdown => print!("{}", markdown::render(&run.document)),
+        Format::Github => print!("{}", annotations::of_run(&run.document, &args.topology)),
+        // All variants are printed together.
+        Format::Kcidb => {}
         Format::Json if !is_one => {}
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
@@ -231,10 +241,13 @@ fn print(args: &RunArgs, run: &Run, text: impl FnOnce() -> String, is_one: bool)
     for note in &run.notes {
         match args.format {
             Format::Text => println!("note: {note}"),
-            Format::Markdown | Format::Snapshot | Format::Json => eprintln!("note: {note}"),
+            _ => eprintln!("note: {note}"),
         }
     }
-    if !is_one && args.format != Format::Json {
+    if args.format != Format::Github && annotations::are_read() {
+        eprint!("{}", annotations::of_run(&run.document, &args.topology));
+    }
+    if !is_one && matches!(args.format, Format::Text | Format::Markdown | Format::Snapshot) {
         println!();
     }
 }

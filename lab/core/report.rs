@@ -7,11 +7,13 @@ pub mod delivery;
 pub mod document;
 pub mod drawing;
 pub mod failover;
+pub mod github;
 pub mod grid;
 #[cfg(test)]
 pub(crate) mod hostile;
 pub mod html;
 pub mod junit;
+pub mod kcidb;
 pub mod ktap;
 pub mod lint_rules;
 pub mod markdown;

@@ -10,6 +10,7 @@ pub mod mitigation;
 pub mod mutant;
 pub mod observation;
 pub mod parse;
+pub mod places;
 pub mod request;
 pub mod scenario;
 pub mod source;

@@ -1,0 +1,35 @@
+//! A matrix in the format that was asked for.
+
+use crate::cli::annotations;
+use crate::cli::failure::Failure;
+use crate::cli::matrix::Format;
+use lab::report::document::Document;
+use lab::report::matrix::Matrix;
+use lab::report::{grid, junit, ktap};
+
+/// Prints a matrix; nothing else goes to standard output.
+///
+/// # Errors
+/// KCIDB does not take the name of the CI system.
+pub fn print(format: Format, matrix: &Matrix) -> Result<(), Failure> {
+    match format {
+        Format::Text => print!("{}", grid::render(matrix)),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(matrix).expect("a result has text keys only"));
+        }
+        Format::Junit => print!("{}", junit::render(matrix)),
+        Format::Ktap => print!("{}", ktap::render(matrix)),
+        Format::Github => print!("{}", annotations::of_matrix(matrix)),
+        Format::Kcidb => {
+            let documents: Vec<&Document> = matrix.cells.iter().map(|cell| &cell.document).collect();
+            println!("{}", annotations::kcidb(&documents)?);
+        }
+    }
+    if matrix.interrupted && format != Format::Text {
+        eprint!("{}", grid::summary(matrix));
+    }
+    if format != Format::Github && annotations::are_read() {
+        eprint!("{}", annotations::of_matrix(matrix));
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Where a file says what a result speaks of: lines of conditions and explanations, by the names of their checks.
+
+use std::ops::Range;
+
+use crate::topology::Topology;
+use crate::topology::file::TopologyFile;
+use crate::topology::parse::read;
+use crate::topology::scenario::Step;
+
+/// Lines of a topology file, from 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// By the name of a check. The first of a name is it.
+    exact: Vec<(String, usize)>,
+    /// By the beginning of one.
+    prefixes: Vec<(String, usize)>,
+}
+
+impl Places {
+    /// The places of a topology in the text it was read from.
+    pub fn of(topology: &Topology, text: &str) -> Self {
+        let Some(file) = read::read(text, &[], 0).file else { return Self::default() };
+        let mut places = Self::default();
+        places.expectations(topology, &file, text);
+        places.steps(topology, &file, text);
+        places.explanations(&file, text);
+        places
+    }
+
+    /// The line of a check.
+    pub fn line(&self, check: &str) -> Option<usize> {
+        let exact = self.exact.iter().find(|(name, _)| name == check);
+        let begins = || self.prefixes.iter().find(|(name, _)| check.starts_with(name.as_str()));
+        exact.or_else(begins).map(|(_, line)| *line)
+    }
+
+    fn expectations(&mut self, topology: &Topology, file: &TopologyFile, text: &str) {
+        for (condition, table) in topology.scenario.expect.iter().zip(&file.expect) {
+            self.exact.push((condition.name.clone(), line(text, &table.span)));
+        }
+    }
+
+    fn steps(&mut self, topology: &Topology, file: &TopologyFile, text: &str) {
+        for (step, table) in topology.scenario.steps.iter().zip(&file.step) {
+            if let Step::Wait { until, .. } = step {
+                self.exact.push((format!("wait: {}", until.name), line(text, &table.span)));
+            }
+        }
+    }
+
+    fn explanations(&mut self, file: &TopologyFile, text: &str) {
+        for name in file.hypothesis.keys() {
+            let here = line(text, &name.span);
+            self.exact.push((format!("hypothesis {}", name.value), here));
+            self.prefixes.push((format!("hypothesis {}: ", name.value), here));
+            self.prefixes.push((format!("{}: ", name.value), here));
+        }
+        if let Some(report) = &file.report {
+            self.prefixes.push(("control: ".to_owned(), line(text, &report.span)));
+        }
+    }
+}
+
+/// The line of a byte.
+fn line(text: &str, span: &Range<usize>) -> usize {
+    let before = text.as_bytes().iter().take(span.start);
+    before.filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+[ns.a.veth.p]
+peer = "b:p"
+addresses = ["192.0.2.1/24"]
+[ns.b.veth.p]
+peer = "a:p"
+addresses = ["192.0.2.2/24"]
+[fault.down.cut]
+device = "b:p"
+[flow.f]
+from = "a:p"
+to = "b:p"
+frames = 3
+[[step]]
+flood = "f"
+[[step]]
+wait = { device = "b:p", counter = "rx_packets", at_least = 1, name = "some come" }
+within_ms = 10
+
+[[expect]]
+name = "all arrive"
+flow = "f"
+field = "delivered"
+equals = 3
+
+[[expect]]
+name = "none is lost"
+flow = "f"
+field = "unattributed"
+equals = 0
+
+[report]
+floods = ["f"]
+evidence = [
+  { name = "nothing arrives", flow = "f", field = "delivered", equals = 0 },
+]
+[hypothesis.cut]
+about = "The cable is out."
+inject = ["cut"]
+"#;
+
+    #[test]
+    fn a_check_is_on_the_line_of_what_it_checks() {
+        let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
+        let places = Places::of(&topology, TEXT);
+        let at = |check: &str| {
+            places.line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned())
+        };
+        assert_eq!(places.line("all arrive"), Some(21));
+        assert_eq!(places.line("none is lost"), Some(27));
+        assert!(at("all arrive").is_some_and(|line| line == "[[expect]]"), "{:?}", at("all arrive"));
+        assert_eq!(at("hypothesis cut").as_deref(), Some("[hypothesis.cut]"));
+        assert_eq!(at("hypothesis cut: nothing arrives").as_deref(), Some("[hypothesis.cut]"));
+        assert_eq!(at("cut: every frame is accounted for").as_deref(), Some("[hypothesis.cut]"));
+        assert_eq!(at("control: with nothing broken, every frame arrives").as_deref(), Some("[report]"));
+        assert_eq!(at("main: every frame is accounted for"), None);
+    }
+}
