@@ -10,6 +10,8 @@ mod capture;
 mod catalogue;
 mod diagnose;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod drivers;
 mod exec;
 mod failure;
