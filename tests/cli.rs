@@ -253,6 +253,7 @@ fn version_names_the_pinned_kernels() {
     let count = kernels.select("all").expect("a set").len();
     assert!(said.stdout.starts_with(&format!("lab {}", env!("CARGO_PKG_VERSION"))), "{said:?}");
     assert!(said.stdout.contains(&format!("{count} kernels pinned, ")), "{said:?}");
+    assert!(said.stdout.ends_with("\ntopology files of format 1\n"), "{said:?}");
 }
 
 #[test]

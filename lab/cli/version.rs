@@ -1,8 +1,9 @@
-//! What `lab --version` prints: the version, the commit of a release build, and the pinned kernels.
+//! What `lab --version` prints: the version, the commit of a release build, the pinned kernels, and the format of topology files.
 
 use std::sync::LazyLock;
 
 use lab::host::kernel::pins::Kernels;
+use lab::topology::NEWEST_FORMAT;
 
 /// The commit, where the build knew it.
 const COMMIT: Option<&str> = option_env!("LAB_BUILT_FROM");
@@ -13,11 +14,12 @@ pub static SHORT: LazyLock<String> = LazyLock::new(|| {
     COMMIT.map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
 });
 
-/// [`SHORT`], and which kernels are pinned.
+/// [`SHORT`], which kernels are pinned, and which format of topology files it knows.
 pub static LONG: LazyLock<String> = LazyLock::new(|| {
     let kernels = Kernels::built_in().ok().and_then(|kernels| {
         let names: Vec<String> = kernels.select("all").ok()?.iter().map(|pin| pin.name()).collect();
         Some(format!("\n{} kernels pinned, {} to {}", names.len(), names.first()?, names.last()?))
     });
-    format!("{}{}", *SHORT, kernels.unwrap_or_default())
+    let format = format!("\ntopology files of format {NEWEST_FORMAT}");
+    format!("{}{}{format}", *SHORT, kernels.unwrap_or_default())
 });

@@ -24,6 +24,7 @@ use indexmap::IndexMap;
 pub use crate::topology::check::conditions::SEND_ERRNOS;
 pub use crate::topology::check::nearest;
 pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
+pub use crate::topology::parse::format::NEWEST as NEWEST_FORMAT;
 pub use crate::topology::parse::parameters::{Setting, SettingError};
 
 use crate::net::link::Link;
