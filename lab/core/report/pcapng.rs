@@ -65,7 +65,9 @@ pub fn files(plan: &Plan, system: &str, records: &[Record]) -> Vec<EndFile> {
         }
     }
     let mut names = BTreeSet::new();
-    let file = |((trial, device), (frames, missed)): ((u16, &DeviceRef), (Vec<&TappedFrame>, Missed))| {
+    let file = |((trial, device), (mut frames, missed)): ((u16, &DeviceRef), (Vec<&TappedFrame>, Missed))| {
+        // A received frame is stamped before it waits for its softirq; another may be sent meanwhile.
+        frames.sort_by_key(|frame| frame.ns);
         let role = plan.trials.get(usize::from(trial)).map(|trial| trial.role.to_string());
         let role = role.unwrap_or_default();
         let about = format!("{}, {role}: {device}", plan.topology);

@@ -107,8 +107,8 @@ impl EndTap {
             match stamped::receive(&socket, &mut buffer) {
                 Ok(Some(stamped)) => self.keep(&buffer, stamped, bytes_max),
                 Ok(None) => break,
-                // A device that went down or away is no failure: nothing more will come.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENETDOWN | libc::ENODEV)) => {}
+                // A device that went down or away is no failure, and is said once (`packet_notifier()`).
+                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
                 Err(error) => return self.fail(&error),
             }
         }
