@@ -11,7 +11,8 @@ use tempfile::TempDir;
 const PYTHON: &str = "LAB_KCIDB_PYTHON";
 
 const TOPOLOGY: &str = r#"[ns.a.dummy.x]
-
+[[step]]
+pause_ms = 1
 [[expect]]
 name = "100% are sent"
 device = "a:x"
@@ -53,7 +54,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 const ANNOTATION: &str =
-    "::error file=topologies/t.toml,line=3,title=t on 6.12.57::100%25 are sent%0Aexpected 3%0Aobserved 2\n";
+    "::error file=topologies/t.toml,line=4,title=t on 6.12.57::100%25 are sent%0Aexpected 3%0Aobserved 2\n";
 
 #[test]
 fn github_shows_a_failure_at_the_line_of_its_condition() {

@@ -61,7 +61,7 @@ mod tests {
     use crate::report::matrix::tests::{ended, finished};
     use crate::topology::Topology;
 
-    const TEXT: &str = "[ns.a.dummy.x]\n\n\n[[expect]]\nname = \"all, 100%: arrive\"\ndevice = \"a:x\"\ncounter = \"tx_packets\"\nequals = 1\n";
+    const TEXT: &str = "[ns.a.dummy.x]\n[[step]]\npause_ms = 1\n[[expect]]\nname = \"all, 100%: arrive\"\ndevice = \"a:x\"\ncounter = \"tx_packets\"\nequals = 1\n";
 
     fn origin() -> Origin {
         let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));

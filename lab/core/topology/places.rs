@@ -87,7 +87,7 @@ frames = 3
 [[step]]
 flood = "f"
 [[step]]
-wait = { device = "b:p", counter = "rx_packets", at_least = 1, name = "some come" }
+wait = { device = "b:p", state = "carrier", equals = 1, name = "the cable is in" }
 within_ms = 10
 
 [[expect]]
@@ -99,7 +99,7 @@ equals = 3
 [[expect]]
 name = "none is lost"
 flow = "f"
-field = "unattributed"
+field = "lost"
 equals = 0
 
 [report]
@@ -119,13 +119,14 @@ inject = ["cut"]
         let at = |check: &str| {
             places.line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned())
         };
-        assert_eq!(places.line("all arrive"), Some(21));
-        assert_eq!(places.line("none is lost"), Some(27));
+        assert_eq!(places.line("all arrive"), Some(20));
+        assert_eq!(places.line("none is lost"), Some(26));
         assert!(at("all arrive").is_some_and(|line| line == "[[expect]]"), "{:?}", at("all arrive"));
         assert_eq!(at("hypothesis cut").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("hypothesis cut: nothing arrives").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("cut: every frame is accounted for").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("control: with nothing broken, every frame arrives").as_deref(), Some("[report]"));
+        assert_eq!(places.line("wait: the cable is in"), Some(16));
         assert_eq!(at("main: every frame is accounted for"), None);
     }
 }
