@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lab::host::file;
+use lab::host::include;
 use lab::report::document::Document;
 use lab::report::github::{self, Origin};
 use lab::report::grid;
@@ -42,11 +42,11 @@ pub fn of_run(document: &Document, path: &Path) -> String {
 
 fn origin(path: &Path, name: &str) -> Origin {
     let file = path.display().to_string();
-    let places = file::read_text(path, file::TOPOLOGY_BYTES_MAX).ok().and_then(|text| {
+    let places = include::read(path).ok().and_then(|source| {
         let stem = path.file_stem()?.to_string_lossy().into_owned();
-        let all = Topology::variants(&stem, &file, &text, &[]).ok()?;
+        let all = Topology::variants_of(&stem, &source, &[]).ok()?;
         let topology = all.iter().find(|topology| topology.name == name).or(all.first())?;
-        Some(Places::of(topology, &text))
+        Some(Places::of(topology, &source))
     });
     Origin { file: Some(file), places: places.unwrap_or_default() }
 }

@@ -7,13 +7,14 @@ use std::fmt::Write;
 use crate::judge::outcome::Outcome;
 use crate::report::document::Document;
 use crate::topology::places::Places;
+use crate::topology::source::Place;
 
 /// Where a result's topology is.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The file, from the top of the repository; none where it came from standard input.
     pub file: Option<String>,
-    /// Lines of it, as far as it could be read.
+    /// Places in it and in what it includes, as far as they could be read.
     pub places: Places,
 }
 
@@ -27,7 +28,7 @@ pub fn render(document: &Document, origin: &Origin, otherwise: &str) -> String {
     let failed = document.checks.iter().filter(|it| matches!(it.outcome, Outcome::Fail | Outcome::Error));
     for check in failed {
         let text = format!("{}\nexpected {}\nobserved {}", check.name, check.expected, check.observed);
-        command(&mut out, origin, origin.places.line(&check.name), &name, &text);
+        command(&mut out, origin, origin.places.place(&check.name), &name, &text);
     }
     if out.is_empty() {
         command(&mut out, origin, None, &name, otherwise.trim_end());
@@ -35,11 +36,12 @@ pub fn render(document: &Document, origin: &Origin, otherwise: &str) -> String {
     out
 }
 
-fn command(out: &mut String, origin: &Origin, line: Option<usize>, title: &str, text: &str) {
+fn command(out: &mut String, origin: &Origin, place: Option<&Place>, title: &str, text: &str) {
     let mut properties = Vec::new();
     if let Some(file) = &origin.file {
+        let (file, line) = place.map_or((file, 1), |place| (&place.path, place.line));
         properties.push(format!("file={}", property(file)));
-        properties.push(format!("line={}", line.unwrap_or(1)));
+        properties.push(format!("line={line}"));
     }
     properties.push(format!("title={}", property(title)));
     let _ = writeln!(out, "::error {}::{}", properties.join(","), data(text));
@@ -60,12 +62,13 @@ mod tests {
     use super::*;
     use crate::report::matrix::tests::{ended, finished};
     use crate::topology::Topology;
+    use crate::topology::source::Source;
 
     const TEXT: &str = "[ns.a.dummy.x]\n[[step]]\npause_ms = 1\n[[expect]]\nname = \"all, 100%: arrive\"\ndevice = \"a:x\"\ncounter = \"tx_packets\"\nequals = 1\n";
 
     fn origin() -> Origin {
         let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
-        Origin { file: Some("a,b:c.toml".into()), places: Places::of(&topology, TEXT) }
+        Origin { file: Some("a,b:c.toml".into()), places: Places::of(&topology, &Source::of("a,b:c.toml", TEXT)) }
     }
 
     #[test]

@@ -1,70 +1,63 @@
 //! Where a file says what a result speaks of: lines of conditions and explanations, by the names of their checks.
 
-use std::ops::Range;
-
 use crate::topology::Topology;
 use crate::topology::file::TopologyFile;
 use crate::topology::parse::read;
 use crate::topology::scenario::Step;
+use crate::topology::source::{Place, Source};
 
-/// Lines of a topology file, from 1.
+/// Places in a topology file and those that it includes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// By the name of a check. The first of a name is it.
-    exact: Vec<(String, usize)>,
+    exact: Vec<(String, Place)>,
     /// By the beginning of one.
-    prefixes: Vec<(String, usize)>,
+    prefixes: Vec<(String, Place)>,
 }
 
 impl Places {
     /// The places of a topology in the text it was read from.
-    pub fn of(topology: &Topology, text: &str) -> Self {
-        let Some(file) = read::read(text, &[], 0).file else { return Self::default() };
+    pub fn of(topology: &Topology, source: &Source) -> Self {
+        let Some(file) = read::read(source, &[], 0).file else { return Self::default() };
         let mut places = Self::default();
-        places.expectations(topology, &file, text);
-        places.steps(topology, &file, text);
-        places.explanations(&file, text);
+        places.expectations(topology, &file, source);
+        places.steps(topology, &file, source);
+        places.explanations(&file, source);
         places
     }
 
-    /// The line of a check.
-    pub fn line(&self, check: &str) -> Option<usize> {
+    /// Where a check is written.
+    pub fn place(&self, check: &str) -> Option<&Place> {
         let exact = self.exact.iter().find(|(name, _)| name == check);
         let begins = || self.prefixes.iter().find(|(name, _)| check.starts_with(name.as_str()));
-        exact.or_else(begins).map(|(_, line)| *line)
+        exact.or_else(begins).map(|(_, place)| place)
     }
 
-    fn expectations(&mut self, topology: &Topology, file: &TopologyFile, text: &str) {
+    fn expectations(&mut self, topology: &Topology, file: &TopologyFile, source: &Source) {
         for (condition, table) in topology.scenario.expect.iter().zip(&file.expect) {
-            self.exact.push((condition.name.clone(), line(text, &table.span)));
+            self.exact.push((condition.name.clone(), source.place(table.span.start)));
         }
     }
 
-    fn steps(&mut self, topology: &Topology, file: &TopologyFile, text: &str) {
+    fn steps(&mut self, topology: &Topology, file: &TopologyFile, source: &Source) {
         for (step, table) in topology.scenario.steps.iter().zip(&file.step) {
             if let Step::Wait { until, .. } = step {
-                self.exact.push((format!("wait: {}", until.name), line(text, &table.span)));
+                self.exact.push((format!("wait: {}", until.name), source.place(table.span.start)));
             }
         }
     }
 
-    fn explanations(&mut self, file: &TopologyFile, text: &str) {
+    fn explanations(&mut self, file: &TopologyFile, source: &Source) {
         for name in file.hypothesis.keys() {
-            let here = line(text, &name.span);
-            self.exact.push((format!("hypothesis {}", name.value), here));
-            self.prefixes.push((format!("hypothesis {}: ", name.value), here));
-            self.prefixes.push((format!("{}: ", name.value), here));
+            let here = source.place(name.span.start);
+            self.exact.push((format!("hypothesis {}", name.value), here.clone()));
+            self.prefixes.push((format!("hypothesis {}: ", name.value), here.clone()));
+            self.prefixes.push((format!("{}: ", name.value), here.clone()));
         }
         if let Some(report) = &file.report {
-            self.prefixes.push(("control: ".to_owned(), line(text, &report.span)));
+            self.prefixes.push(("control: ".to_owned(), source.place(report.span.start)));
         }
     }
-}
-
-/// The line of a byte.
-fn line(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().iter().take(span.start);
-    before.filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]
@@ -115,18 +108,19 @@ inject = ["cut"]
     #[test]
     fn a_check_is_on_the_line_of_what_it_checks() {
         let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
-        let places = Places::of(&topology, TEXT);
+        let places = Places::of(&topology, &Source::of("t.toml", TEXT));
+        let line = |check: &str| places.place(check).map(|place| place.line);
         let at = |check: &str| {
-            places.line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned())
+            line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned())
         };
-        assert_eq!(places.line("all arrive"), Some(20));
-        assert_eq!(places.line("none is lost"), Some(26));
+        assert_eq!(line("all arrive"), Some(20));
+        assert_eq!(line("none is lost"), Some(26));
         assert!(at("all arrive").is_some_and(|line| line == "[[expect]]"), "{:?}", at("all arrive"));
         assert_eq!(at("hypothesis cut").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("hypothesis cut: nothing arrives").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("cut: every frame is accounted for").as_deref(), Some("[hypothesis.cut]"));
         assert_eq!(at("control: with nothing broken, every frame arrives").as_deref(), Some("[report]"));
-        assert_eq!(places.line("wait: the cable is in"), Some(16));
+        assert_eq!(line("wait: the cable is in"), Some(16));
         assert_eq!(at("main: every frame is accounted for"), None);
     }
 }

@@ -143,7 +143,7 @@ pub fn read(source: &Source, set: &[Setting], variant: usize) -> Read {
         return read_nothing(syntax.problems, lost);
     }
     if let Some(problem) = format::take(&mut document) {
-        return Read { file: None, problems: vec![problem], lost, variants: 1, name_suffix: String::new() };
+        return read_nothing(vec![problem], lost);
     }
     let parameters = parameters::take(&mut document, set, &mut syntax.problems);
     parameters.put(&mut document, variant, &mut syntax.problems);
