@@ -22,39 +22,41 @@ type Expect = fn(&Dependent);
 pub fn trials() -> Vec<Trial> {
     vec![machine::trial("library/a crate that depends on the lab", pin(), |_, _| {
         let dependent = Dependent::new();
-        let expectations: [Expect; 6] = [results, bodies, folder, failing, skipping, never_ran];
+        let expectations: [Expect; 8] =
+            [results, bodies, crates, folder, folder_as_nextest_runs_it, failing, skipping, never_ran];
         expectations.iter().for_each(|expect| expect(&dependent));
     })]
 }
 
 /// The crate, in a folder of its own.
-struct Dependent {
+pub struct Dependent {
     dir: TempDir,
 }
 
 /// How a test program of the crate ended, without what varies.
-struct Said {
-    is_success: bool,
-    text: String,
+pub struct Said {
+    pub is_success: bool,
+    pub text: String,
+    stdout: String,
 }
 
 impl Said {
     #[track_caller]
-    fn has(&self, parts: &[&str]) {
+    pub fn has(&self, parts: &[&str]) {
         for part in parts {
             assert!(self.text.contains(part), "`{part}` is missing:\n{}", self.text);
         }
     }
 
     #[track_caller]
-    fn passed(&self, tests: usize) {
+    pub fn passed(&self, tests: usize) {
         assert!(self.is_success, "{}", self.text);
         self.has(&[&format!("test result: ok. {tests} passed; 0 failed; 0 ignored")]);
     }
 }
 
 impl Dependent {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder for the crate");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         copy(&repository.join(SOURCES), dir.path());
@@ -69,9 +71,19 @@ impl Dependent {
 
     /// `cargo test` of one program.
     fn test(&self, program: &str, env: &[(&str, &str)]) -> Said {
+        self.test_with(program, &["--test-threads", "2"], env)
+    }
+
+    /// `cargo test` of one program, with arguments for its harness.
+    pub fn test_with(&self, program: &str, arguments: &[&str], env: &[(&str, &str)]) -> Said {
+        let words = [&["test", "--quiet", "--test", program, "--"], arguments].concat();
+        self.cargo(&words, env)
+    }
+
+    /// cargo, with the settings of this project left out.
+    pub fn cargo(&self, words: &[&str], env: &[(&str, &str)]) -> Said {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["test", "--quiet", "--offline", "--target-dir", TARGET_DIR, "--test", program, "--"]);
-        cargo.args(["--test-threads", "2"]).current_dir(self.dir.path()).stdin(Stdio::null());
+        cargo.args(words).current_dir(self.dir.path()).stdin(Stdio::null());
         // What this project is built and tested with is not the crate's.
         let is_own = |name: &str| {
             let starts = ["CARGO", "RUST", "NEXTEST"].iter().any(|start| name.starts_with(start));
@@ -83,12 +95,15 @@ impl Dependent {
         cargo
             .env_remove("CI")
             .env("INSTA_UPDATE", "no")
+            .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_TARGET_DIR", TARGET_DIR)
             .env("BONDLAB_LAB", LAB)
             .envs(env.iter().copied());
         let output = cargo.output().expect("cargo has built this program");
-        let text = [output.stdout, output.stderr].concat();
-        Said { is_success: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+        Said { is_success: output.status.success(), text, stdout }
     }
 }
 
@@ -124,11 +139,42 @@ fn folder(dependent: &Dependent) {
     ]);
 }
 
+fn crates(dependent: &Dependent) {
+    dependent.test("crates", &[("CI", "true")]).passed(4);
+}
+
+/// The protocol of nextest for test programs with a harness of their own: two lists with nothing else on standard output, and
+/// a process for each test.
+fn folder_as_nextest_runs_it(dependent: &Dependent) {
+    let list = |more: &[&str]| {
+        let said = dependent.test_with("folder", &[&["--list", "--format", "terse"], more].concat(), &[]);
+        assert!(said.is_success, "{}", said.text);
+        let mut lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let expected = [
+        "two-ports@6.12.57: test",
+        "two-ports@7.3.4: test",
+        "wrong-expectation@6.12.57: test",
+        "wrong-expectation@7.3.4: test",
+    ];
+    assert_eq!(list(&[]), expected);
+    assert_eq!(list(&["--ignored"]), Vec::<String>::new());
+    let exact = |name| dependent.test_with("folder", &[name, "--nocapture", "--exact"], &[]);
+    let said = exact("two-ports@7.3.4");
+    assert!(said.is_success, "{}", said.text);
+    said.has(&["1 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out"]);
+    let said = exact("wrong-expectation@7.3.4");
+    assert!(!said.is_success, "{}", said.text);
+    said.has(&["0 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out", "expected 99, observed 100"]);
+}
+
 fn failing(dependent: &Dependent) {
     let said = dependent.test("failing", &[]);
     assert!(!said.is_success, "{}", said.text);
     said.has(&[
-        "test result: FAILED. 0 passed; 8 failed; 0 ignored",
+        "test result: FAILED. 0 passed; 10 failed; 0 ignored",
         "99 frames delivered were expected, 100 are observed\nflow stream of trial main, node:p0 -> switch:p0:\n  100 asked, \
          100 accepted\n  100 delivered",
         "trial main has no flow `strem`; it has: stream",
@@ -140,6 +186,8 @@ fn failing(dependent: &Dependent) {
         "a_body_that_does_not_end on 6.12.57: the body took longer than 1 s",
         "a_body_that_takes_the_kernel_with_it on 6.12.57: it is not known how the body ended\n",
         "the kernel panicked: sysrq triggered crash",
+        "a_body_that_is_killed on 6.12.57: the test program was ended by SIGKILL",
+        "a_body_of_another_name on 6.12.57: the body did not run: the test program has no test `a_body_of_another_name`",
     ]);
 }
 

@@ -1,5 +1,6 @@
 //! Tests that fail, each in its own way.
 
+use lab::__guest_test::{GuestTest, run};
 use lab::build::{Flow, Link};
 use lab::{Lab, Skip, Topology};
 
@@ -55,4 +56,26 @@ fn a_body_that_does_not_end() {
 #[lab::test(kernels = "6.12.57")]
 fn a_body_that_takes_the_kernel_with_it() {
     std::fs::write("/proc/sysrq-trigger", "c").unwrap();
+}
+
+#[lab::test(kernels = "6.12.57")]
+fn a_body_that_is_killed() {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// In the guest the harness of `cargo test` runs no test of this name, and ends with status 0.
+#[test]
+fn a_body_that_is_filtered_out() {
+    let test = GuestTest {
+        module: module_path!(),
+        name: "a_body_of_another_name",
+        package_dir: env!("CARGO_MANIFEST_DIR"),
+        kernels: "6.12.57",
+        topology: None,
+        ns: None,
+        timeout_s: 60,
+        modules: &[],
+        env: &[],
+    };
+    run(&test, || -> () { unreachable!("it is not run on the host") });
 }
