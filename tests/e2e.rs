@@ -48,6 +48,8 @@ mod proofs;
 mod report;
 #[path = "e2e/reproducer.rs"]
 mod reproducer;
+#[path = "e2e/runner.rs"]
+mod runner;
 #[path = "e2e/soak.rs"]
 mod soak;
 #[path = "e2e/stand_ins.rs"]
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
     trials.extend(capture::trials());
     trials.extend(exec::trials());
     trials.extend(library::trials());
+    trials.extend(runner::trials());
     trials.extend(report::trials());
     trials.extend(reproducer::trials());
     trials.extend(pcap::trials());
