@@ -6,6 +6,7 @@
 pub mod ktap;
 pub mod page;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::report::selftests::ktap::Ktap;
 pub struct Results {
     /// One for each script and kernel, in the order of kernels.
     pub runs: Vec<Run>,
+    /// The scripts of each source that was used, by its version: what has no run was not run.
+    #[serde(default)]
+    pub sources: BTreeMap<String, Vec<String>>,
 }
 
 /// One script on one kernel.

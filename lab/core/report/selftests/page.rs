@@ -13,8 +13,10 @@ use crate::report::selftests::{Outcome, Results, Run};
 const PREFACE: &str = include_str!("preface.md");
 /// Why scripts do not pass, found out by hand.
 const EXPLANATIONS: &str = include_str!("explanations.toml");
+/// What stands for a script that the kernel's source does not have.
+const NO_SCRIPT: &str = "–";
 /// What stands for a cell that was not run.
-const NOT_RUN: &str = "–";
+const NOT_RUN: &str = "*not run*";
 
 /// Why a script does not pass.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,46 +39,114 @@ struct Explanations {
 /// The page, for the kernels in this order.
 #[must_use]
 pub fn page(results: &Results, kernels: &[String]) -> String {
-    let scripts: BTreeSet<&str> = results.runs.iter().map(|run| run.script.as_str()).collect();
-    let find = |script: &str, kernel: &str| {
-        results.runs.iter().find(|run| run.script == script && run.kernel == kernel)
-    };
+    let table = Table::new(results, kernels);
     let mut text = PREFACE.to_owned();
-    let _ = writeln!(text, "\n| script | {} |", kernels.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---|".repeat(kernels.len()));
-    let sources = kernels.iter().map(|kernel| {
-        let run = results.runs.iter().find(|run| run.kernel == *kernel);
-        run.map_or(NOT_RUN.to_owned(), |run| format!("*{}*", clean::line(&run.source)))
-    });
-    let _ = writeln!(text, "| *source of the scripts* | {} |", sources.collect::<Vec<_>>().join(" | "));
-    for script in &scripts {
-        let cells = kernels
-            .iter()
-            .map(|kernel| find(script, kernel).map_or(NOT_RUN.to_owned(), |run| cell(run).to_owned()));
-        let _ = writeln!(text, "| {} | {} |", clean::line(script), cells.collect::<Vec<_>>().join(" | "));
-    }
-    let count = |wanted: Outcome| results.runs.iter().filter(|run| run.outcome() == wanted).count();
-    let all = [
-        Outcome::Pass,
-        Outcome::Fail,
-        Outcome::Skip,
-        Outcome::Xfail,
-        Outcome::Broken,
-        Outcome::Timeout,
-        Outcome::None,
-    ];
-    let counts = all.into_iter().filter(|outcome| count(*outcome) > 0);
-    let counts: Vec<String> = counts.map(|outcome| format!("{} {outcome}", count(outcome))).collect();
-    let _ = writeln!(text, "\n{} cells: {}.\n", results.runs.len(), counts.join(", "));
+    table.write(&mut text);
+    table.write_counts(&mut text);
     text.push_str("## Why a cell is no pass\n\n");
-    for script in &scripts {
-        for kernel in kernels {
-            if let Some(run) = find(script, kernel).filter(|run| run.outcome() != Outcome::Pass) {
-                let _ = writeln!(text, "{}", reason(run));
+    for script in &table.scripts {
+        table.write_reasons(&mut text, script);
+    }
+    text
+}
+
+/// Scripts by kernels.
+struct Table<'r> {
+    results: &'r Results,
+    kernels: &'r [String],
+    scripts: BTreeSet<&'r str>,
+}
+
+impl<'r> Table<'r> {
+    fn new(results: &'r Results, kernels: &'r [String]) -> Self {
+        let of_sources = results.sources.values().flatten().map(String::as_str);
+        let scripts = results.runs.iter().map(|run| run.script.as_str()).chain(of_sources).collect();
+        Self { results, kernels, scripts }
+    }
+
+    fn find(&self, script: &str, kernel: &str) -> Option<&'r Run> {
+        self.results.runs.iter().find(|run| run.script == script && run.kernel == kernel)
+    }
+
+    /// The version of the source that a kernel's scripts are from.
+    fn source(&self, kernel: &str) -> Option<&'r str> {
+        self.results.runs.iter().find(|run| run.kernel == kernel).map(|run| run.source.as_str())
+    }
+
+    fn cell(&self, script: &str, kernel: &str) -> String {
+        match self.find(script, kernel) {
+            Some(run) => cell(run),
+            None if self.is_missing(script, kernel) => NOT_RUN.to_owned(),
+            None => NO_SCRIPT.to_owned(),
+        }
+    }
+
+    /// Whether the source of this kernel's scripts has the script, and there is no run of it.
+    fn is_missing(&self, script: &str, kernel: &str) -> bool {
+        let scripts = self.source(kernel).and_then(|source| self.results.sources.get(source));
+        let has = scripts.is_some_and(|scripts| scripts.iter().any(|known| known == script));
+        has && self.find(script, kernel).is_none()
+    }
+
+    fn write(&self, text: &mut String) {
+        let _ = writeln!(text, "\n| script | {} |", self.kernels.join(" | "));
+        let _ = writeln!(text, "|---|{}", "---|".repeat(self.kernels.len()));
+        let source = |kernel| self.source(kernel).map_or(NO_SCRIPT.to_owned(), clean_source);
+        let sources: Vec<String> = self.kernels.iter().map(|kernel| source(kernel.as_str())).collect();
+        let _ = writeln!(text, "| *source of the scripts* | {} |", sources.join(" | "));
+        for script in &self.scripts {
+            let cells: Vec<String> = self.kernels.iter().map(|kernel| self.cell(script, kernel)).collect();
+            let _ = writeln!(text, "| {} | {} |", clean::line(script), cells.join(" | "));
+        }
+    }
+
+    fn write_counts(&self, text: &mut String) {
+        let runs = &self.results.runs;
+        let count = |wanted: Outcome| runs.iter().filter(|run| run.outcome() == wanted).count();
+        let all = [
+            Outcome::Pass,
+            Outcome::Fail,
+            Outcome::Skip,
+            Outcome::Xfail,
+            Outcome::Broken,
+            Outcome::Timeout,
+            Outcome::None,
+        ];
+        let counts = all.into_iter().filter(|outcome| count(*outcome) > 0);
+        let mut counts: Vec<String> = counts.map(|outcome| format!("{} {outcome}", count(outcome))).collect();
+        let cells = self.kernels.iter().flat_map(|kernel| self.scripts.iter().map(move |s| (s, kernel)));
+        let missing = cells.filter(|(script, kernel)| self.is_missing(script, kernel)).count();
+        if missing > 0 {
+            counts.push(format!("{missing} not run"));
+        }
+        let _ = writeln!(text, "\n{} cells: {}.\n", runs.len() + missing, counts.join(", "));
+    }
+
+    /// One entry for all kernels on which the script ended for the same reason.
+    fn write_reasons(&self, text: &mut String, script: &str) {
+        let mut entries: Vec<(Reason, Vec<&str>)> = Vec::new();
+        for kernel in self.kernels {
+            let Some(run) = self.find(script, kernel).filter(|run| run.outcome() != Outcome::Pass) else {
+                continue;
+            };
+            let reason = Reason::of(run);
+            match entries.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, kernels)) => kernels.push(kernel),
+                None => entries.push((reason, vec![kernel])),
+            }
+        }
+        for (reason, kernels) in entries {
+            let (script, kernels) = (clean::line(script), clean::line(&kernels.join(", ")).into_owned());
+            let _ = writeln!(text, "- **{script}** on {kernels}: {}. {}", reason.outcome, reason.because);
+            for line in reason.lines {
+                let _ = writeln!(text, "  `{}`", clean::line(&line).replace('`', "'"));
             }
         }
     }
-    text
+}
+
+fn clean_source(version: &str) -> String {
+    format!("*{}*", clean::line(version))
 }
 
 /// The cells of which the explanation is missing: `script on kernel`.
@@ -97,20 +167,24 @@ fn cell(run: &Run) -> String {
     if ktap.cases.is_empty() { word } else { format!("{word} {passed}/{}", ktap.cases.len()) }
 }
 
-fn reason(run: &Run) -> String {
-    let outcome = run.outcome();
-    let mut text = format!("- **{}** on {}: {outcome}. ", clean::line(&run.script), clean::line(&run.kernel));
-    match explanation(run) {
-        Some(explanation) => text.push_str(explanation.text.trim()),
-        None => match &run.no_result {
-            Some(why) => text.push_str(&clean::line(why.lines().next().unwrap_or_default())),
-            None => text.push_str("Not explained."),
-        },
+/// Why a script did not pass.
+#[derive(PartialEq, Eq)]
+struct Reason {
+    outcome: Outcome,
+    because: String,
+    /// The script's own words.
+    lines: Vec<String>,
+}
+
+impl Reason {
+    fn of(run: &Run) -> Self {
+        let because = match (explanation(run), &run.no_result) {
+            (Some(explanation), _) => explanation.text.trim().to_owned(),
+            (None, Some(why)) => clean::line(why.lines().next().unwrap_or_default()).into_owned(),
+            (None, None) => "Not explained.".to_owned(),
+        };
+        Self { outcome: run.outcome(), because, lines: Ktap::read(&run.output).reasons }
     }
-    for line in Ktap::read(&run.output).reasons {
-        let _ = write!(text, "\n  `{}`", clean::line(&line).replace('`', "'"));
-    }
-    text
 }
 
 fn explanation(run: &Run) -> Option<Explanation> {
@@ -147,6 +221,7 @@ mod tests {
                     "# ./bond-break-lacpdu-tx.sh: 26: source: not found\n# PASS, captured 2\nok 1 selftests: x.sh\n",
                 ),
             ],
+            sources: [("7.3.4".to_owned(), vec!["a.sh".to_owned(), "not-run.sh".to_owned()])].into(),
         }
     }
 
@@ -160,8 +235,9 @@ mod tests {
 | *source of the scripts* | *7.3.4* | *7.3.4* |
 | a.sh | pass 2/2 | **fail** 1/2 |
 | bond-break-lacpdu-tx.sh | – | **broken** |
+| not-run.sh | *not run* | *not run* |
 
-3 cells: 1 pass, 1 fail, 1 broken.
+5 cells: 1 pass, 1 fail, 1 broken, 2 not run.
 
 ## Why a cell is no pass
 
@@ -171,6 +247,16 @@ mod tests {
         assert!(below.starts_with(expected), "{below}");
         assert!(below.ends_with("\n  `./bond-break-lacpdu-tx.sh: 26: source: not found`\n"), "{below}");
         assert_eq!(unexplained(&results()), ["a.sh on 7.3.4"]);
+    }
+
+    #[test]
+    fn kernels_with_the_same_reason_are_in_one_entry() {
+        let output = "# Usage: ip link\n# TEST: one [ OK ]\nok 1 selftests: a.sh\n";
+        let runs = vec![run("6.12.57", "a.sh", output), run("7.3.4", "a.sh", output)];
+        let results = Results { runs, ..Results::default() };
+        let page = page(&results, &["6.12.57".to_owned(), "7.3.4".to_owned()]);
+        let expected = "- **a.sh** on 6.12.57, 7.3.4: broken. Not explained.\n  `Usage: ip link`\n";
+        assert!(page.ends_with(expected), "{page}");
     }
 
     #[test]
