@@ -2,8 +2,8 @@
 
 mod accept;
 mod browser;
-mod ci_formats;
 mod capture;
+mod ci_formats;
 mod cli;
 mod here;
 mod kernels;

@@ -33,17 +33,17 @@ mod machine;
 mod old_qemu;
 #[path = "e2e/own_kernels.rs"]
 mod own_kernels;
-#[path = "e2e/pcap.rs"]
-mod pcap;
 #[path = "shown/own_side.rs"]
 mod own_side;
+#[path = "e2e/pcap.rs"]
+mod pcap;
 #[path = "e2e/plugins.rs"]
 mod plugins;
+#[path = "e2e/proofs.rs"]
+mod proofs;
 mod random;
 #[path = "e2e/random_topologies.rs"]
 mod random_topologies;
-#[path = "e2e/proofs.rs"]
-mod proofs;
 #[path = "e2e/report.rs"]
 mod report;
 #[path = "e2e/reproducer.rs"]

@@ -68,7 +68,10 @@ mod tests {
 
     fn origin() -> Origin {
         let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
-        Origin { file: Some("a,b:c.toml".into()), places: Places::of(&topology, &Source::of("a,b:c.toml", TEXT)) }
+        Origin {
+            file: Some("a,b:c.toml".into()),
+            places: Places::of(&topology, &Source::of("a,b:c.toml", TEXT)),
+        }
     }
 
     #[test]

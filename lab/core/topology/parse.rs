@@ -3,8 +3,8 @@
 pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod explain;
-pub(crate) mod format;
 pub(crate) mod files;
+pub(crate) mod format;
 pub(crate) mod overlay;
 pub mod parameters;
 pub(crate) mod read;

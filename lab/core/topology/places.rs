@@ -110,9 +110,8 @@ inject = ["cut"]
         let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
         let places = Places::of(&topology, &Source::of("t.toml", TEXT));
         let line = |check: &str| places.place(check).map(|place| place.line);
-        let at = |check: &str| {
-            line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned())
-        };
+        let at =
+            |check: &str| line(check).map(|line| TEXT.lines().nth(line - 1).unwrap_or_default().to_owned());
         assert_eq!(line("all arrive"), Some(20));
         assert_eq!(line("none is lost"), Some(26));
         assert!(at("all arrive").is_some_and(|line| line == "[[expect]]"), "{:?}", at("all arrive"));
