@@ -8,7 +8,7 @@ use std::process::Command;
 fn the_kernel_is_the_one_of_the_runner() {
     let expected = std::env::var("EXPECTED_KERNEL").expect("the runner hands it on");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    assert!(release.starts_with(&expected), "{release}");
+    assert!(release.starts_with(&expected), "{release:?} is not {expected}");
 }
 
 #[test]
@@ -21,10 +21,4 @@ fn a_link_can_be_made() {
 #[test]
 fn files_of_the_package_are_found() {
     assert!(fs::read_to_string("Cargo.toml").unwrap().contains("dependent"));
-}
-
-#[test]
-#[ignore = "it fails"]
-fn what_fails_in_the_guest_fails() {
-    assert_eq!(1 + 1, 3, "arithmetic in the guest");
 }
