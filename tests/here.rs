@@ -2,8 +2,8 @@
 //! ends. In a CI machine this is what `cargo test` tests: that machine's own kernel.
 //!
 //! A topology's conditions are written for one kernel. Where there is an accepted snapshot of the running one, that
-//! decides; on a kernel without one, conditions that do not hold are told but not failed. What the lab cannot vouch
-//! for fails on every kernel: a frame nobody accounts for, a hang, an error.
+//! decides; on a kernel without one, conditions that do not hold are reported but not failed. What the lab cannot vouch
+//! for fails on every kernel: a frame that is not accounted for, a hang, an error.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -80,7 +80,7 @@ fn accepted(topology: &str, kernel: &str) -> Option<String> {
     snapshot::Accepted::parse(&file).expect("a snapshot").text(kernel)
 }
 
-/// What is to be told about a cell, or what is wrong with it.
+/// What is to be reported of a cell, or what is wrong with it.
 fn judge(cell: &Cell, written_for: Option<&str>, kernel: &str) -> Result<String, String> {
     let document = &cell.document;
     // Of a normal user that is not asked, but this is root in the initial user namespace.

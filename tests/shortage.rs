@@ -1,4 +1,4 @@
-//! A shortage of this machine's own is told in one line with an exit code of its own, and is never a verdict on a kernel.
+//! A shortage of this machine's own is reported in one line with an exit code of its own, and is never a verdict on a kernel.
 
 use std::fs::{self, File};
 use std::process::{Command, Output, Stdio};

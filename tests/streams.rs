@@ -299,7 +299,7 @@ fn finished(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-/// Every value of a record changed, one at a time. Of counters, which are many, those that are told of queues.
+/// Every value of a record changed, one at a time. Of counters, which are many, those of queues.
 fn alterations(record: &Value) -> Vec<Value> {
     let mut places = Vec::new();
     leaves(record, &mut String::new(), &mut places);

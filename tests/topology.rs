@@ -1,4 +1,4 @@
-//! The topology reader: every mistake told at its place with a hint, no mistake told twice, and never a panic.
+//! The topology reader: every mistake reported at its place with a hint, none reported twice, and never a panic.
 
 use std::fs;
 use std::ops::Range;

@@ -44,7 +44,7 @@ pub struct BisectArgs {
     /// A version that behaves as wanted; more than one where it is bad only in the middle
     #[arg(long, value_name = "VERSION", required = true)]
     good: Vec<String>,
-    /// A version that behaves otherwise: this failure is followed, others are told
+    /// A version that behaves otherwise: this failure is followed, others are reported
     #[arg(long, value_name = "VERSION", required = true)]
     bad: Vec<String>,
     /// Look at this check alone; else at everything the snapshot shows

@@ -79,7 +79,7 @@ impl Failure {
         Self { code: INTERNAL, text: format!("error: {text}") }
     }
 
-    /// A shortage of this machine's is nobody's fault else, whatever could not be done for want of it.
+    /// A shortage of this machine has an exit code of its own, whatever failed because of it.
     fn because(code: u8, error: &(dyn Error + 'static)) -> Self {
         let code = if is_shortage(error) { IO_ERROR } else { code };
         Self { code, text: format!("error: {error}") }

@@ -230,7 +230,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let mut sources = read_all(&args.paths, &args.set)?;
     let pins = provision::kernels(args.pins.kernels_file.as_deref())?;
     let chosen = provision::select(&pins, &args.kernels)?;
-    // In the order of versions, whatever the order they are named in: ranges are told over it.
+    // In the order of versions, whatever the order they are named in: ranges are written in it.
     let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
     let cache = provision::cache()?;
     let (mut kernels, absent) = absent::fetch_all(&chosen, &args.provision, &cache)?;

@@ -45,7 +45,7 @@ pub fn finish() {
     }
 }
 
-/// Writes to standard error. When that is full or closed there is nobody left to tell.
+/// Writes to standard error. When that is full or closed, the text is lost.
 pub fn tell(text: fmt::Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(text);
 }

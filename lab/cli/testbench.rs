@@ -27,7 +27,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Finds all of it. `kernel` is booted once where nobody knows yet whether KVM works.
+    /// Finds all of it. `kernel` is booted once if it is not known yet whether KVM works.
     pub fn new(
         choice: Choice,
         cold: bool,

@@ -28,7 +28,7 @@ use crate::exec::output::Output;
 use crate::syscall::netns::Namespace;
 use crate::syscall::rtnl::Rtnl;
 
-/// From the last frame to its acknowledgement. The host writes all output first, to a pager perhaps that nobody looks at; a
+/// From the last frame to its acknowledgement. The host writes all output first, to a pager perhaps that is not scrolled; a
 /// host that is gone takes its machine with it.
 const ACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
@@ -40,7 +40,7 @@ pub(crate) fn serve(
     request: &ExecRequest,
     mut prepared: Prepared,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // Nobody asks for drops. It ends with its file descriptors.
+    // Drops are not needed here. It ends with its file descriptors.
     prepared.observer = Err("not used by exec".to_owned());
     let output = Arc::new(Output::new(channel::open_port(OUTPUT_PORT)?));
     let (acknowledge, acknowledged) = queue();

@@ -1,6 +1,6 @@
 //! PID 1: prepares the guest, starts the agent in a child, reaps what dies, ends the machine.
 //!
-//! The agent is a child and not PID 1 itself: a signal or the OOM killer then ends a process whose status can be told
+//! The agent is a child and not PID 1 itself: a signal or the OOM killer then ends a process whose status can be reported
 //! to the host, instead of the kernel; and PID 1 may reap every orphan without taking the agent's own children's statuses.
 
 pub mod modules;
@@ -195,7 +195,7 @@ fn reap_until(agent: Pid) -> GuestExit {
     }
 }
 
-/// A line on the console, marked as the lab's. There is nobody to tell when the console does not take it.
+/// A line on the console, marked as the lab's. When the console does not take it, it is lost.
 fn say(text: &str) {
     let mut console = io::stderr().lock();
     for line in text.lines() {

@@ -9,7 +9,7 @@ use crate::device::{addresses, build, links, verify};
 use bondlab_core::plan::op::{Op, Part, Undo};
 use bondlab_core::plan::record::{OpError, Record};
 
-/// Carries out a step about a pod. That a plugin fails is told, and is no error: the pod's next step may show what
+/// Carries out a step about a pod. That a plugin fails is recorded, and is no error: the pod's next step may show what
 /// is left.
 ///
 /// # Errors

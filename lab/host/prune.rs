@@ -1,4 +1,4 @@
-//! Finds what the cache keeps for nobody, and removes it.
+//! Finds unused entries of the cache, and removes them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::host::cache::{Cache, CacheError};
 use crate::host::file::At;
 
-/// What is removed, in the order it is told: a directory of the cache, and what one entry of it is.
+/// What is removed, in the order of the output: a directory of the cache, and what one entry of it is.
 const PARTS: [(&str, &str); 6] = [
     (KERNELS, "kernel"),
     ("modules", "module built from source"),

@@ -44,7 +44,7 @@ pub const IDLE_TIMEOUT_S: u64 = 40;
 pub const TOTAL_TIMEOUT_S: u64 = 600;
 /// However long a plan's waits add up: no run takes longer.
 pub const RUN_TIMEOUT_S: u64 = 12 * 3600;
-/// The agent has closed the channel or been told to end: what is left is one write to a port.
+/// The agent has closed the channel or was asked to end: what is left is one write to a port.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the NMI to the end of the panic it causes, which ends the wait; the serial port is the slow part, and with six
 /// busy processes for each processor took over 5 s.
@@ -106,7 +106,7 @@ pub struct Vm {
     console_open: bool,
     inbox: Lines,
     inbox_open: bool,
-    /// What arrived when nobody asked for it any more.
+    /// What arrived after the last request.
     unread: Option<String>,
     timeouts: Timeouts,
     started: Instant,
@@ -411,7 +411,7 @@ impl Vm {
         Exit::Died(Death::new(cause, &self.console.lines()))
     }
 
-    /// An NMI that nobody claims makes the kernel panic with the stack of what it interrupted (unknown_nmi_panic),
+    /// An NMI that no handler claims makes the kernel panic with the stack of what it interrupted (unknown_nmi_panic),
     /// interrupts on or off. Returns what the stack does not say.
     fn ask_where(&mut self) -> Option<String> {
         let status = self.process.qmp.execute("query-status", json!({})).ok()?;

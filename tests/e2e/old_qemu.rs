@@ -53,7 +53,7 @@ pub fn trial() -> Trial {
         // A cable that is pulled out has no substitute.
         assert_eq!(cable["ran"], "skip", "{cable:#}");
         assert!(cable["reason"].as_str().is_some_and(|reason| reason.contains("QEMU 7.2.19 has none")));
-        // Of the other, a failure was accepted, which nobody looks at.
+        // Of the other, a failure was accepted, which is not looked at.
         let summary = json!([vf["outcome"], vf["fell_back"], vf["stand_ins"], vf["snapshot"]["standing"]]);
         assert_eq!(summary, json!(["pass", true, ["node:enp1s0 by switch"], "stood-in"]), "{vf:#}");
         let accepted = place.lab(&["accept", "vf"]);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::machine::{self, Bench, LAB};
 use crate::{KERNEL, flagship, gallery, gallery_folder, lab_run, pin};
 
-/// Nobody, who may make user namespaces and nothing else.
+/// The user nobody, who may make user namespaces and nothing else.
 const NOBODY: u32 = 65534;
 
 pub fn trials() -> Vec<Trial> {

@@ -267,7 +267,7 @@ fn counters_of_a_replaced_queue_are_reported() {
 fn a_backlog_below_zero_is_named_as_the_kernels_fault() {
     let root = || backlog("a:x tbf root", u64::from(u32::MAX) - 2);
     let run = |queues| Run { topology: PLAIN, seen: frames(0..4), queues, ..Run::default() };
-    // The discipline inside tells what there is; without it nobody does.
+    // The discipline inside has the number; without it nothing has.
     let inside = run(vec![root(), backlog("a:x cake 1:1", 6)]);
     assert_eq!(inside.fates(), (vec!["6 qdisc a:x BACKLOG".into()], 0));
     assert_eq!(run(vec![root()]).fates(), (vec![], 6));

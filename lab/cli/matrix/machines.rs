@@ -20,7 +20,7 @@ pub(super) fn prepare(
     jobs: usize,
     interrupt: &AtomicBool,
 ) -> BTreeMap<(usize, Vec<String>), Ready> {
-    // One topology stands for all that share a machine.
+    // One topology is run for all that share a machine.
     let mut machines: BTreeMap<(usize, Vec<String>), usize> = BTreeMap::new();
     for source in 0..shared.sources.len() {
         for kernel in (0..shared.kernels.len()).filter(|kernel| shared.is_own(source, *kernel)) {

@@ -172,7 +172,7 @@ fn statistics(text: &str, ping: Option<&Ping>, model: &mut Model) {
     }
 }
 
-/// What senders were told.
+/// Which errno senders got.
 const ERRNOS: [(&str, &str); 5] = [
     ("no buffer space available", "ENOBUFS"),
     ("network is down", "ENETDOWN"),

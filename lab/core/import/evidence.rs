@@ -15,7 +15,7 @@ const SHARE_MIN: u64 = 5;
 /// What the report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Focus {
-    /// The device that counts drops, or whose sender was told an errno.
+    /// The device that counts drops, or whose sender got an errno.
     pub device: IfName,
     /// Who sends by it.
     pub sender: IfName,
@@ -100,7 +100,7 @@ fn all_below(model: &Model, name: &IfName) -> Vec<IfName> {
     all
 }
 
-/// The device whose sender was told an errno: named, or the first VLAN, bond or NIC.
+/// The device whose sender got an errno: named, or the first VLAN, bond or NIC.
 fn told(model: &Model) -> Option<IfName> {
     let (_, named) = model.seen.iter().find_map(|seen| match seen {
         Seen::Errno(errno, device) => Some((errno, device.clone())),

@@ -142,7 +142,7 @@ pub struct Route {
 /// Something that the reporter observed, beside counters of links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// A sender was told this errno; on this device, if that was said.
+    /// A sender got this errno; on this device, if that was said.
     Errno(&'static str, Option<IfName>),
     /// A device's own drop counter does not move.
     NoDrops(IfName),

@@ -133,7 +133,7 @@ fn addresses_of_functions(request: &PodRequest, model: &mut Model) {
     }
 }
 
-/// A network whose interface nobody named gets one that is free: a bond is called as its configuration says.
+/// A network without a named interface gets a free name: a bond is called as its configuration says.
 fn interfaces(request: &mut PodRequest, model: &Model) {
     for (at, (network, asked)) in request.networks.iter_mut().enumerate() {
         let usual = interface(at, None);
@@ -184,7 +184,7 @@ fn interface(at: usize, asked: Option<&String>) -> String {
     asked.cloned().unwrap_or_else(|| format!("net{}", at + 1))
 }
 
-/// Writes networks, and the pod's own interfaces that a bond in it wants and nobody gives it.
+/// Writes networks, and the pod's own interfaces that a bond in it wants and no network provides.
 pub fn write_networks(model: &Model, draft: &mut Draft) {
     if !model.pods.is_empty() && !model.links.values().any(|link| link.place == Place::Node) {
         draft.push(

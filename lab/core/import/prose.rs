@@ -1,6 +1,6 @@
 //! What sentences say: devices and modes where no command shows them, counters that do not move, what still works.
 //!
-//! Only a few forms are understood, and each is told as an observation of its own; what a sentence explains is not read.
+//! Only a few forms are understood, and each is an observation of its own; what a sentence explains is not read.
 
 use crate::import::ip_text::vlan_of_name;
 use crate::import::model::{Kind, Model, Place, Seen};

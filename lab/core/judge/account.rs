@@ -60,7 +60,7 @@ pub struct TrialAccount {
     pub foreign: Vec<Foreign>,
     /// By how much those moved counters of devices and queues.
     pub moved: Moved,
-    /// What else is told of it.
+    /// What else is reported of it.
     pub end: End,
     /// Why the drop tracepoint was not read, if it was not.
     pub unobserved: Option<String>,
@@ -131,7 +131,7 @@ pub struct QdiscAccount {
 const BACKLOG_MAX: u64 = i32::MAX as u64;
 
 impl QdiscAccount {
-    /// Backlogs of which the kernel has taken more off than there was: then nobody knows what it holds.
+    /// Backlogs of which the kernel has taken more off than there was: then it is not known what it holds.
     pub fn below_zero(&self) -> impl Iterator<Item = &str> {
         let backlogs = ["backlog_packets", "backlog_bytes"].into_iter();
         backlogs.filter(|name| self.counters.get(*name).is_some_and(|value| *value > BACKLOG_MAX))

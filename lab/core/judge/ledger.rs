@@ -20,7 +20,7 @@
 //! - a dummy, and a netdevsim without a peer, have discarded what they count as sent and no event tells of;
 //! - a queue that was replaced or removed in the run has counted what is said of it just before;
 //! - a datagram in fragments has arrived when it is whole; one that has only begun to arrive waits for the rest;
-//! - a UDP socket that nobody reads says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
+//! - a UDP socket that is not read says that it has dropped what the drop events say (SK_MEMINFO_DROPS);
 //! - no counter ran backwards, and the receiver and the drop observer lost nothing themselves;
 //! - before 5.17, where both look alike, a filter on the way in has dropped what clsact has counted, and no more;
 //! - what the lab's XDP program drops in a NIC's driver it tells itself: a page is freed there, not a frame, and no event.

@@ -200,7 +200,7 @@ fn from_the_start(topology: &Topology) -> Vec<Mutant> {
     if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
         found.push(Mutant::Healthy);
     } else {
-        // What is wrong stands from the beginning: in what a bond, a bridge or a PF was told.
+        // What is wrong is there from the beginning: in the options of a bond, a bridge or a PF.
         found.extend(
             topology
                 .links

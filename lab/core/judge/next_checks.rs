@@ -1,7 +1,7 @@
 //! What would tell explanations apart: commands for the reporter, each with the answer under each explanation.
 //!
 //! An answer is read from what the lab measured in the explanation's own trial, never from what a cause ought to do.
-//! Numbers differ on the reporter's machine, so two answers are told apart by what they say, not by how many.
+//! Numbers differ on the reporter's machine, so two answers are distinguished by what they say, not by how many.
 
 use std::collections::BTreeSet;
 
@@ -164,7 +164,7 @@ fn way_down(topology: &Topology, from: &DeviceRef) -> Vec<DeviceRef> {
     way
 }
 
-/// The fewest commands that tell apart what can be told apart: each time the one that parts most, of these the cheapest.
+/// The fewest commands that distinguish what can be distinguished: each time the one that parts most, of these the cheapest.
 fn choose(all: Vec<Asked>, rivals: usize) -> Vec<NextCheck> {
     let mut together: BTreeSet<(usize, usize)> =
         (0..rivals).flat_map(|one| (one + 1..rivals).map(move |other| (one, other))).collect();

@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The lowest address that nobody has.
+    /// The lowest free address.
     pub fn lowest_free(&self, is_taken: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
         let all = u32::from(self.first)..=u32::from(self.last);
         all.map(Ipv4Addr::from).find(|address| *address != self.address && !is_taken(*address))
@@ -224,7 +224,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// Nobody has any.
+    /// No client has an address.
     pub fn new(server: Server) -> Self {
         Self { server, given: BTreeMap::new() }
     }
@@ -262,7 +262,7 @@ impl Book {
         }
     }
 
-    /// What a client has, or the lowest that nobody has.
+    /// What a client has, or the lowest free one.
     fn address_for(&self, who: &[u8]) -> Option<Ipv4Addr> {
         let has = self.given.get(who).copied();
         has.or_else(|| self.server.lowest_free(|address| self.has_given(address)))

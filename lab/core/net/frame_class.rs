@@ -24,7 +24,7 @@ pub enum FrameClass {
     Arp,
     /// ARP in which sender and target address are the same (RFC 5227): `bond_send_gratuitous_arp()`.
     GratuitousArp,
-    /// IPv6 neighbour advertisement that nobody asked for (RFC 4861): `ndisc_send_unsol_na()`.
+    /// Unsolicited IPv6 neighbour advertisement (RFC 4861): `ndisc_send_unsol_na()`.
     UnsolicitedNa,
     /// DHCP over IPv4, either way (RFC 2131).
     Dhcp,

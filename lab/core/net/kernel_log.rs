@@ -1,8 +1,8 @@
 //! The kernel's log from level warning up, as lines that a second run would print too.
 //!
 //! Left out of a line: addresses, pointers, and numbers that stand for themselves, which may be interface indexes or process
-//! ids. Device names and IPv4 addresses stay. Of a WARN() its place is told, and nothing of the trace below it. Lines are
-//! told once, in no order: how often the kernel repeats one is a matter of its rate limit.
+//! ids. Device names and IPv4 addresses stay. Of a WARN() its place is kept, and nothing of the trace below it. Lines are
+//! listed once, in no order: how often the kernel repeats one is a matter of its rate limit.
 //!
 //! Left out are lines that the load of the host causes (`LOAD`), lines that depend on which of two timers was first
 //! (`TIMERS`), and that messages were held back.
@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// The least urgent level that is told: KERN_WARNING.
+/// The least urgent level that is kept: KERN_WARNING.
 const LEVEL_MAX: u8 = 4;
-/// Distinct lines; more are not told, and then the log is not compared.
+/// Distinct lines; with more the log is not compared.
 pub const LINES_MAX: usize = 64;
 /// Of one line, in characters.
 const LINE_CHARS_MAX: usize = 200;

@@ -76,7 +76,7 @@ pub enum LinkKind {
         /// The gadget's end.
         peer: DeviceRef,
     },
-    /// A tap that nobody reads.
+    /// A tap that is not read.
     Tap {
         /// IFF_BACKPRESSURE.
         backpressure: bool,

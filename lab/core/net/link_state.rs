@@ -39,7 +39,7 @@ pub struct LinkState {
     pub is_broadcast: bool,
 }
 
-/// What is told of a link at the end of a trial, by names and counts that a second run would give it too.
+/// What is reported of a link at the end of a trial, by names and counts that a second run would give it too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkReport {

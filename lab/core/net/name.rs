@@ -154,7 +154,7 @@ text_value!(ParentRef);
 pub struct VlanId(u16);
 
 impl VlanId {
-    /// VLAN 0: no tag, where a PF is told of one (`ndo_set_vf_vlan`).
+    /// VLAN 0: no tag, where a PF sets one (`ndo_set_vf_vlan`).
     pub const UNTAGGED: Self = Self(0);
 
     /// The number on the wire.

@@ -33,7 +33,7 @@ const MORE_FRAGMENTS: u8 = 0b001;
 const ECHO_HEADER_LEN: usize = 8;
 /// Ethernet, IPv4 and TCP headers before a record of a stream, in bytes: TCP's with timestamps, as Linux sends it.
 pub const TCP_HEADERS_LEN: usize = 14 + 20 + 32;
-/// UDP's discard port: nobody answers a probe.
+/// UDP's discard port: a probe is not answered.
 pub const PROBE_PORT: u16 = 9;
 
 /// Which frame it is.

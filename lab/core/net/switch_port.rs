@@ -15,7 +15,7 @@ pub(crate) const BRIDGE: &str = "switch";
 /// What a substitute is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Substitute {
-    /// What a PF is told, without VF devices.
+    /// VF settings of a PF, without VF devices.
     Netdevsim,
     /// What passes a PF's VFs.
     Switch,
@@ -52,7 +52,7 @@ pub struct SwitchPort {
     pub vlan: Option<VlanId>,
     /// The ports that carry the tag.
     pub trunks: Vec<DeviceRef>,
-    /// Devices where nobody wants an LACPDU.
+    /// Devices without a receiver for LACPDUs.
     pub lacp_sinks: Vec<DeviceRef>,
 }
 
@@ -62,7 +62,7 @@ impl SwitchPort {
         inside(&self.device.ns, BRIDGE)
     }
 
-    /// Whether it takes frames for addresses that nobody is known to have: the cable's port alone, so that what a PF or a VF
+    /// Whether it takes frames for unknown addresses: the cable's port alone, so that what a PF or a VF
     /// sends goes out, and comes to no other.
     pub fn takes_unknown(&self) -> bool {
         self.end.is_none()
@@ -74,7 +74,7 @@ impl SwitchPort {
         self.end.is_some() && (self.address.is_none() || self.is_trusted)
     }
 
-    /// What it comes to when it is told of its VF what a PF is told.
+    /// What it becomes when the VF settings of a PF are applied to it.
     ///
     /// # Errors
     /// What a switch does not do, or does not undo.

@@ -101,7 +101,7 @@ fn lease(attached: &Attached, attachment: &Attachment) -> Option<LeaseCall> {
     })
 }
 
-/// host-device, and sriov after it has told the PF what it wants: moved, renamed, up.
+/// host-device, and sriov after it has set the VF's options at the PF: moved, renamed, up.
 fn take(attached: &Attached) -> Vec<Op> {
     let to = &made(attached).device;
     let mut ops = Vec::new();
@@ -116,7 +116,7 @@ fn take(attached: &Attached) -> Vec<Op> {
 }
 
 /// `ApplyVFConfig()` of sriov-cni: what the configuration says of the VF, by way of its PF, before it is moved. Where a
-/// switch stands in, its port is told.
+/// switch is the substitute, its port is set.
 fn tell_pf(attached: &Attached, link: &Link) -> Option<Op> {
     let settings = attached.network.delegate.vf_settings()?;
     let Some(port) = &attached.port else { return told(settings, link) };

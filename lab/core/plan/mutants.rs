@@ -24,7 +24,7 @@ use crate::topology::substitute::set_down;
 const STATE_WITHIN_MS: u32 = 3_000;
 /// For a capture that will not come to what it was to come to.
 const CAPTURE_WITHIN_MS: u32 = 4_000;
-/// A cable that no topology has, as nobody can write a name that long with a dot at its start.
+/// A cable that no topology has: its name begins with a dot and is longer than a name may be.
 const SPARE: [&str; 2] = [".spare0", ".spare1"];
 /// An address that no device of a topology has: a stranger's.
 const STRANGE_MAC: Mac = Mac([0x02, 0, 0x5e, 0xff, 0xff, 3]);
@@ -52,7 +52,7 @@ fn ops(topology: &Topology, mutant: &Mutant, plan: &mut Plan) -> Vec<Op> {
         halve(&mut acts, plan);
     }
     for act in &mut acts {
-        // Nobody asks how these end; of several that stand on one another the first shows that none will hold.
+        // How these end is not asked; of several that depend on each other the first shows that none will hold.
         if let Op::Wait { unless_timed_out, .. } = act {
             *unless_timed_out = true;
         }

@@ -216,7 +216,7 @@ pub enum Op {
         /// What is broken in the midst of it.
         broken: Option<Broken>,
     },
-    /// Wait until a condition holds; that it does not is told, and is no error.
+    /// Wait until a condition holds; that it does not is recorded, and is no error.
     Wait {
         /// On a state or a capture.
         until: Condition,

@@ -132,7 +132,7 @@ pub enum Record {
         op: u32,
         /// The network at fault, and why.
         failed: Option<(String, OpError)>,
-        /// What DEL of what was added before could not do; nobody but this record tells.
+        /// What DEL of what was added before could not do; only this record has it.
         left: Vec<OpError>,
     },
     /// How a wait ended: the number it waited for as it was last seen, and whether that is what was wanted.
@@ -264,7 +264,7 @@ pub struct DeviceState {
     pub qdiscs: Vec<QdiscState>,
     /// What is not counted.
     pub link: LinkState,
-    /// What else is told of it at the end, once everything is counted.
+    /// What else is reported of it at the end, once everything is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<LinkReport>,
 }
@@ -279,7 +279,7 @@ pub struct QdiscState {
     /// `TCA_KIND`.
     pub kind: String,
     /// Where it hangs: `root`, `clsact`, or a class as `1:2`; [`REPLACED`] where it was `root`, and what it had counted just
-    /// before it was replaced is told.
+    /// before it was replaced is reported.
     pub parent: String,
     /// Its own handle: a replaced discipline starts to count anew, and its handle tells.
     pub handle: u32,

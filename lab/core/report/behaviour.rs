@@ -25,7 +25,7 @@ pub struct Difference {
     pub values: Vec<String>,
 }
 
-/// What stands for a line that a group does not have, and whose value cannot be told.
+/// What is shown for a line that a group does not have, and whose value is not known.
 const NOTHING: &str = "-";
 /// How lines about a check begin; they are left out where it holds.
 pub const CHECK: &str = "check ";

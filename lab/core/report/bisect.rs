@@ -25,7 +25,7 @@ pub struct Anchor {
 pub enum Tested {
     /// It behaves in this way.
     Behaves(String),
-    /// It cannot be told: no boot, a hang, an error, a skip.
+    /// It is not known: no boot, a hang, an error, a skip.
     Untestable(String),
 }
 
@@ -47,7 +47,7 @@ pub enum Class {
     Bad,
     /// It behaves as neither. Those of one number behave alike.
     Other(usize),
-    /// It cannot be told.
+    /// It is not known.
     Untestable,
 }
 
@@ -110,7 +110,7 @@ pub fn series(version: &str) -> &str {
 /// What is known, by the place in the list.
 type Known = BTreeMap<usize, Class>;
 
-/// What the classes are told by.
+/// What distinguishes the classes.
 struct Classes {
     good: String,
     bad: Option<String>,
@@ -256,7 +256,7 @@ mod tests {
     // Halving sees one of three changes; testing each sees all.
     #[case("aaabbbaaabbb", "g          b", false, "2|3", 5)]
     #[case("aaabbbaaabbb", "g          b", true, "2|3 5|6 8|9", 12)]
-    // A third behaviour is not the failure that is followed: it ends no part, and is told.
+    // A third behaviour is not the failure that is followed: it ends no part, and is reported.
     #[case("aaacccbbb", "g       b", false, "2|6 others 3,4,5", 7)]
     #[case("aaaaaaccccbbbbbb", "g              b", false, "5|10 others 6,7,9 untested 8", 9)]
     #[case("aaaaaaccccbbbbbb", "g              b", true, "5|10 others 6,7,8,9", 16)]

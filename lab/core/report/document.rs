@@ -252,7 +252,7 @@ pub struct MovedDocument {
     pub of: String,
     /// By name.
     pub counter: String,
-    /// By how much; `null` where it cannot be told which of it the lab's frames have moved.
+    /// By how much; `null` where it is not known how much of it the lab's frames have moved.
     pub by: Option<u64>,
 }
 

@@ -17,7 +17,7 @@ use crate::report::matrix::{Behaviours, Matrix, Measures, SnapshotStatus};
 
 /// Lines are kept within this many columns.
 const WIDTH: usize = 100;
-/// A difference is told with so many lines; `--format json` has all of them.
+/// A difference is shown with so many lines; `--format json` has all of them.
 const DIFFERENCES_MAX: usize = 12;
 /// Marks a cell that has no accepted snapshot.
 const NEW_MARK: char = '*';
@@ -257,7 +257,7 @@ fn features(matrix: &Matrix) -> String {
     out
 }
 
-/// Lines as `what: one | other`. What differs alike in several trials is told once, and so is another name for the
+/// Lines as `what: one | other`. What differs alike in several trials is shown once, and so is another name for the
 /// same number of frames, after what really differs: drop reasons come and go with kernels.
 pub fn differences(differences: &[Difference], indent: &str) -> String {
     let mut alike: IndexMap<(bool, &str, Vec<String>), Vec<&Difference>> = IndexMap::new();

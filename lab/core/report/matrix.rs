@@ -2,7 +2,7 @@
 //!
 //! A topology's own conditions are written for one kernel. Where there is an accepted snapshot, that is what a cell is
 //! judged by: a kernel with the bug has a snapshot that shows the bug. Where there is none, the file's conditions
-//! decide. What the lab cannot vouch for is green under neither: no snapshot covers a frame nobody accounts for, a
+//! decide. What the lab cannot vouch for is green under neither: no snapshot covers a frame that is not accounted for, a
 //! hang, or a guest that did not come up.
 //!
 //! Where something stands in for NICs that a topology asks for, the cell shows what the substitute does. It is compared
@@ -74,7 +74,7 @@ pub enum SnapshotStatus {
 pub struct Policy {
     /// Whether cells are compared with snapshots at all.
     pub compare: bool,
-    /// Whether a cell without a snapshot fails: in CI nobody is there to accept it.
+    /// Whether a cell without a snapshot fails: in CI no one accepts it.
     pub new_fails: bool,
 }
 
@@ -233,7 +233,7 @@ fn verdict(cell: &Cell, policy: Policy) -> Outcome {
     }
 }
 
-/// Frames of all rounds and trials that nobody accounts for.
+/// Frames of all rounds and trials that are not accounted for.
 pub fn unattributed(document: &Document) -> u32 {
     if let Some(all) = &document.repetitions {
         return u32::try_from(all.unattributed).unwrap_or(u32::MAX);

@@ -34,7 +34,7 @@ struct Variants {
     variants: Vec<Document>,
 }
 
-/// Of a matrix, what is merged. A document that does not say what was planned is refused: nobody could tell whether
+/// Of a matrix, what is merged. A document that does not say what was planned is refused: it could not be said whether
 /// it is whole.
 #[derive(Debug, Deserialize)]
 pub struct MatrixCells {

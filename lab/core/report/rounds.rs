@@ -18,7 +18,7 @@ pub struct Repetitions {
     pub alike: u32,
     /// Frames of all rounds and trials.
     pub frames: u64,
-    /// Those of them that nobody accounts for.
+    /// Those of them that are not accounted for.
     pub unattributed: u64,
     /// The others.
     pub differing: Vec<Differing>,

@@ -176,7 +176,7 @@ fn trial_text(out: &mut String, trial: &TrialDocument) {
 }
 
 /// What disciplines that were replaced in the run had counted. Where the kernel's own frames were lost in a queue of the device
-/// too, nobody knows which of it the lab's have moved.
+/// too, it is not known how much the lab's have moved.
 fn replaced_text(out: &mut String, trial: &TrialDocument) {
     for ReplacedDocument { device, kind, counters } in &trial.replaced_qdiscs {
         let is_in_queue = |lost: &KernelFramesDocument| {
@@ -192,7 +192,7 @@ fn replaced_text(out: &mut String, trial: &TrialDocument) {
     }
 }
 
-/// Counters that the lab's frames moved, by `names`; those of which the kernel's own frames moved nobody knows how much
+/// Counters that the lab's frames moved, by `names`; those of which the kernel's own frames moved an unknown part
 /// are left out with a word.
 fn items(
     trial: &TrialDocument,

@@ -324,7 +324,7 @@ fn proofs(out: &mut String, document: &Document) {
     }
 }
 
-/// Everything that held is one line; everything that did not is told in full.
+/// Everything that held is one line; everything that did not is shown in full.
 fn checks(out: &mut String, document: &Document) {
     let is_judged = |check: &&CheckDocument| check.outcome != Outcome::Skip;
     let (judged, skipped): (Vec<_>, Vec<_>) = document.checks.iter().partition(is_judged);

@@ -1,4 +1,4 @@
-//! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake told.
+//! From [`TopologyFile`] to [`Topology`]: every reference followed, every mistake reported.
 
 pub(crate) mod alternatives;
 pub(crate) mod bonds;

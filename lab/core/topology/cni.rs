@@ -202,7 +202,7 @@ pub struct Attached {
     pub links: Vec<Link>,
     /// Links taken from the node, in order: as they are there.
     pub taken: Vec<Link>,
-    /// The port of a switch that does what a PF would be told, where a switch stands in.
+    /// The port of the switch that carries out a PF's VF settings, where a switch is the substitute.
     pub port: Option<SwitchPort>,
     /// Of a bridge.
     pub bridged: Bridged,

@@ -118,13 +118,13 @@ pub enum Fault {
     Unplug { device: DeviceRef, slot: usize },
     /// A NIC set down, or its cable pulled out, where a switch stands in: these are down, of its ends and the switch's ports.
     CarrierLost { device: DeviceRef, down: Vec<DeviceRef> },
-    /// The gadget's end of a USB pair, whose driver stops its queue: nobody takes frames from the bus.
+    /// The gadget's end of a USB pair, whose driver stops its queue: frames are not taken from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
     /// The other end of an 802.3ad bond's port is an LACP partner that does as it is told.
     Partner { device: DeviceRef, peer: DeviceRef, script: PartnerScript },
-    /// The receiving socket at a device has the smallest buffer there is, and nobody reads it.
+    /// The receiving socket at a device has the smallest buffer there is, and is not read.
     Rcvbuf { device: DeviceRef },
-    /// The receiving socket at a device is closed: nobody listens there.
+    /// The receiving socket at a device is closed: there is no listener.
     Closed { device: DeviceRef },
     /// The queue between devices and their receiving processor shortened: net.core.netdev_max_backlog, which is the
     /// whole machine's. `device` is one that receives through it.

@@ -230,7 +230,7 @@ pub struct DhcpTable {
     pub last: At<Ipv4Addr>,
     /// The default route of pods; none without.
     pub router: Option<At<Ipv4Addr>>,
-    /// For how long an address is given, in s; 3600 without. It must outlast the run: nobody asks again.
+    /// For how long an address is given, in s; 3600 without. It must outlast the run: a lease is not renewed.
     pub lease_s: Option<At<u32>>,
 }
 
@@ -266,7 +266,7 @@ pub struct NsTable {
     /// USB pairs of a gadget and its host.
     #[serde(default, deserialize_with = "in_file_order")]
     pub gadget: Links<GadgetTable>,
-    /// Taps that nobody reads.
+    /// Taps that are not read.
     #[serde(default, deserialize_with = "in_file_order")]
     pub tap: Links<TapTable>,
     /// Bonds.

@@ -18,8 +18,8 @@ pub enum Mutant {
     Named(String),
     /// Half of the frames.
     Halved,
-    /// A device made without its options, and nothing broken. A PF's are what it is told of its VFs; a VF's, what its
-    /// PF is told of it.
+    /// A device made without its options, and nothing broken. A PF's are its VF settings; a VF's, those that its
+    /// PF has for it.
     Plain(DeviceRef),
     /// A device without addresses, the routes through them and the flows from or to it, and nothing broken.
     Unaddressed(DeviceRef),

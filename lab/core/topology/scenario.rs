@@ -21,7 +21,7 @@ use crate::topology::request::{Refused, Request};
 /// Frames of one flow, at the most: a sequence of ranges must stay small, and a run short.
 pub const FRAMES_MAX: u32 = 1_000_000;
 
-/// A wait, a pause or a flow with an interval in s, at the most, unless the file raises it: a mistake of three digits is told
+/// A wait, a pause or a flow with an interval in s, at the most, unless the file raises it: a mistake of three digits is reported
 /// before anybody waits for it.
 pub const WAIT_S_DEFAULT: u32 = 20;
 
@@ -43,7 +43,7 @@ pub enum Socket {
     Udp,
     /// UDP with IP_RECVERR: ENOBUFS is shown.
     UdpRecverr,
-    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. Nobody answers them.
+    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. They are not answered.
     Ping,
     /// Numbered writes into one TCP connection, which is made before anything is broken. A write is delivered when it
     /// is read at the other end; segments that TCP sends again are frames of the kernel's own.

@@ -1,11 +1,11 @@
-//! Substitutes for emulated NICs: a netdevsim for what a PF is told, or a switch for what passes its VFs.
+//! Substitutes for emulated NICs: a netdevsim for a PF's VF settings, or a switch for what passes its VFs.
 //!
 //! The switch is a bridge in a namespace of its own, with a veth pair for the cable, one for the PF, and one for each VF
 //! that is used. It hands a frame to the VF whose address it knows, and to no other. Of a VF's settings it does `mac`, `vlan`, `spoofchk` and `link_state`: a VF loses its carrier with the PF
-//! and the cable, unless told otherwise. It does not do `qos` and rates, which is an error.
+//! and the cable, unless the file says otherwise. It does not do `qos` and rates, which is an error.
 //!
 //! A PF refuses a VF's change of the address that it has set, unless it trusts the VF; then its spoofchk passes the new
-//! one. A switch can do neither. The end of a veth pair takes any address (`eth_mac_addr()`), and nobody can refuse it: the
+//! one. A switch can do neither. The end of a veth pair takes any address (`eth_mac_addr()`), and nothing can refuse it: the
 //! result says so. A filter that followed the address by the kernel's notifications would come after the first frames
 //! from a new one, which a failover's announcements are: so `spoofchk` of a VF that may change its address is an error.
 

@@ -48,7 +48,7 @@ pub fn open() -> Result<(Reader, Writer), ChannelError> {
     Ok((BufReader::new(reader), writer))
 }
 
-/// Opens the port that QEMU gave `name`. The kernel lets nobody open it a second time (`port_fops_open()`).
+/// Opens the port that QEMU gave `name`. The kernel refuses a second open (`port_fops_open()`).
 ///
 /// # Errors
 /// When no such port appears, or it cannot be opened.

@@ -112,7 +112,7 @@ fn judge(need: &Need, tried: Result<(), RtnlError>) -> Result<Option<String>, Op
         {
             false
         }
-        // EOPNOTSUPP: no CONFIG_NET_SCHED at all, so nobody listens.
+        // EOPNOTSUPP: no CONFIG_NET_SCHED at all, so there is no listener.
         (Need::Qdisc(_) | Need::Classifier(_) | Need::Action(_), Some(libc::ENOENT | libc::EOPNOTSUPP)) => {
             true
         }

@@ -64,9 +64,9 @@ pub struct Trial<'a> {
     end_taps: EndTaps,
     /// TCP connections by flow; open until the trial ends.
     streams: BTreeMap<u16, Stream>,
-    /// Devices whose receiving sockets nobody reads.
+    /// Devices whose receiving sockets are not read.
     unread: BTreeSet<DeviceRef>,
-    /// Devices at which nobody listens.
+    /// Devices without a listening socket.
     closed: BTreeSet<DeviceRef>,
     /// What the kernel accepted, by flow; a TCP flow's is in its connection.
     accepted: ByFlow,
@@ -158,7 +158,7 @@ impl<'a> Trial<'a> {
             }
             Op::Count(When::Before) => {
                 partner::take_lacpdus(bed, &self.plan.trials[usize::from(trial)].ops).await?;
-                // Watching begins when the topology stands: building it loses frames that nobody asked for.
+                // Watching begins when the topology is up: while it is built the kernel loses frames of its own.
                 self.drops.begin(self.bed.inodes());
                 self.baseline.begin(&self.bed, &self.plan.trials[usize::from(trial)].ops)?;
                 let devices = self.count().await?;
@@ -274,7 +274,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// A receiver that nobody reads has a full buffer soon; also one that is opened later.
+    /// A receiver that is not read has a full buffer soon; also one that is opened later.
     fn set_reading(&mut self, fault: &Fault, reading: bool) -> Result<(), OpError> {
         let Fault::Rcvbuf { device } = fault else { return Ok(()) };
         let _ = if reading { self.unread.remove(device) } else { self.unread.insert(device.clone()) };
@@ -283,7 +283,7 @@ impl<'a> Trial<'a> {
         set.map_err(|error| failed(&format!("set the receive buffer at {device}"), &error))
     }
 
-    /// A receiver at which nobody listens has no socket; also one that is opened later.
+    /// A receiver without a listener has no socket; also one that is opened later.
     fn set_listening(&mut self, fault: &Fault, listening: bool) -> Result<(), OpError> {
         let Fault::Closed { device } = fault else { return Ok(()) };
         let _ = if listening { self.closed.remove(device) } else { self.closed.insert(device.clone()) };
@@ -434,7 +434,7 @@ impl<'a> Trial<'a> {
             records.push(held(flow, frames, Layer::Neighbour, device));
         }
         for device in tap::that_stop(&self.bed) {
-            // What waits above the ring is told by the queue's backlog.
+            // What waits above the ring is in the queue's backlog.
             tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
             self.drops.take_drained().map_err(unread)?;
             tap::let_go(&mut self.bed, &device);

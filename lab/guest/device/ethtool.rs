@@ -55,7 +55,7 @@ fn exchange(name: &IfName, cmd: u32, data: u32) -> io::Result<u32> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just given us this descriptor, and nothing else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut value = Value { cmd, data };
     // SAFETY: an all-zero ifreq is a valid value.
@@ -255,7 +255,7 @@ fn call(name: &IfName, words: &mut [u32]) -> io::Result<()> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just given us this descriptor, and nothing else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: an all-zero ifreq is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -72,7 +72,7 @@ pub async fn create(bed: &Testbed, link: &Link, peer: &Link) -> Result<(), OpErr
     Ok(())
 }
 
-/// Stops the driver's queue behind `device`: with the host's end down nobody takes frames from the bus, and ten
+/// Stops the driver's queue behind `device`: with the host's end down no frames are taken from the bus, and ten
 /// requests are under way (`eth_start_xmit()`, drivers/usb/gadget/function/u_ether.c). Its carrier stays.
 ///
 /// # Errors

@@ -132,7 +132,7 @@ async fn make(rtnl: &Rtnl, message: LinkMessage, what: &str) -> Result<(), OpErr
 
 /// Makes a link on a parent in another namespace. IFLA_LINK is a number of the namespace that is asked, and so, up to
 /// 6.13, is the name that NLM_F_EXCL keeps from being taken twice (`__rtnl_newlink()`): a pod's `eth0` could not be
-/// made beside the node's. It is made under a name that nobody has, and gets its own where it is.
+/// made beside the node's. It is made under an unused name, and gets its own where it is.
 async fn make_on(
     bed: &Testbed,
     link: &Link,

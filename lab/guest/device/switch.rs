@@ -22,7 +22,7 @@ use bondlab_core::plan::record::OpError;
 const DEFAULT_PVID: u16 = 1;
 
 /// 01-80-C2-00-00-00 to -0F but -01, PAUSE, which the kernel lets no bridge pass (BR_GROUPFWD_MACPAUSE). What a port may
-/// be told is more than what a bridge may be (BR_GROUPFWD_RESTRICTED): LACP's -02 too, since Linux 4.15, commit 5af48b59f35c.
+/// set is more than what a bridge accepts (BR_GROUPFWD_RESTRICTED): LACP's -02 too, since Linux 4.15, commit 5af48b59f35c.
 const ALL_GROUP_ADDRESSES: u16 = !(1 << 1);
 
 /// Makes a port of a bridge do what a NIC does for its cable, its PF and its VFs.
@@ -54,7 +54,7 @@ pub async fn set(bed: &mut Testbed, port: &SwitchPort) -> Result<(), OpError> {
 }
 
 /// A bridge's own device has a copy of what goes to a group address, and so has a PF: LACPDUs would count as dropped there,
-/// which a NIC has nobody for, and a PF has by chance.
+/// for which a NIC has no receiver, and a PF has one by chance.
 async fn take(bed: &mut Testbed, device: &DeviceRef) -> Result<(), OpError> {
     let sink = partner::sink(bed, device).await?;
     bed.held.insert(format!("LACPDUs at {device}"), Guard::Descriptor(sink));

@@ -1,7 +1,7 @@
 //! What was asked for against what is there: kernels ignore or adjust some of it without a word.
 //!
 //! Verified: kind, options of the kind, controller, peer, address, MTU, queue length, up, IP addresses, root
-//! discipline. Not verified: routes and neighbours (the kernel refuses what it cannot do), what nobody asked for.
+//! discipline. Not verified: routes and neighbours (the kernel refuses what it cannot do), what is in no topology.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -183,7 +183,7 @@ impl Seen {
         match (&asked.kind, &got.data) {
             // What a PF says of a VF was read back when it was said.
             (kind, _) if kind.has_no_options() => {}
-            // The other end may have a name of chance: then nobody can ask for it.
+            // The other end may have a name of chance: then it cannot be asked for by name.
             (LinkKind::Veth { peer }, _) if all.iter().all(|link| link.device != *peer) => {
                 if got.link.is_none() {
                     out.push("is connected to nothing".into());

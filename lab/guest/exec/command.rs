@@ -194,7 +194,7 @@ fn forward(stream: impl Into<OwnedFd>, kind: Kind, output: &Arc<Output>, done: S
                 Ok(_) | Err(_) => break,
             }
         }
-        // The command's end may have been told without waiting any longer.
+        // The command's end may have been reported without waiting any longer.
         let _ = done.send(());
     });
 }

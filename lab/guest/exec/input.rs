@@ -1,6 +1,6 @@
 //! Frames from the host: standard input, signals, and the acknowledgement of the end.
 //!
-//! One thread reads the port and never waits for the command, so that a signal is not stuck behind input that nobody
+//! One thread reads the port and never waits for the command, so that a signal is not stuck behind input that no one
 //! reads. Another one writes the input, and grants the host more when the command has taken it.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Holds the receiving end of a veth: frames pile up in its ring, and nobody takes them out.
+//! Holds the receiving end of a veth: frames pile up in its ring, and are not taken out.
 //!
 //! An XDP program that lets everything pass makes the end receive by NAPI (`veth_napi_enable()`), on every kernel. With
 //! napi_defer_hard_irqs and gro_flush_timeout set, a poll that has done its work arms a timer and does not say that it

@@ -50,7 +50,7 @@ const NLMSG_HEADER_BYTES: usize = 16;
 const ANSWER_BYTES: usize = 8192;
 /// The kernel answers before sendto(2) returns; a lost answer must not hang the agent.
 const ANSWER_TIMEOUT_S: i64 = 5;
-/// Table, chain and what closes the transaction: each is told about by its number.
+/// Table, chain and what closes the transaction: each is answered by its number.
 const ACKNOWLEDGED: u32 = 2;
 
 /// Drops every frame at a hook of a device. Closing what it returns ends it.

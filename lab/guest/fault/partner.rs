@@ -116,7 +116,7 @@ pub async fn sink(bed: &Testbed, peer: &DeviceRef) -> Result<OwnedFd, OpError> {
     opened.map_err(|error| OpError { what, errno: None, text: Some(error.to_string()) })
 }
 
-/// Where somebody will be an LACP partner, LACPDUs are no frames that nobody takes: also those before that.
+/// Where somebody will be an LACP partner, LACPDUs are not frames without a receiver: also those before that.
 ///
 /// # Errors
 /// As [`sink`].

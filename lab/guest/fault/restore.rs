@@ -44,7 +44,7 @@ fn injects(op: &Op) -> Option<&str> {
 }
 
 impl Restorer {
-    /// Looks at what stands before an operation of `ops`, where that is of use: a fault that nobody clears takes for good.
+    /// Looks at what stands before an operation of `ops`, where that is of use: what a fault removes that is never cleared stays removed.
     ///
     /// # Errors
     /// No complete answer.

@@ -179,7 +179,7 @@ impl Configuration {
         }
     }
 
-    /// Whether the device it is about is there at all: what was deleted since is nobody's to give back.
+    /// Whether the device it is about is there at all: what was deleted since is not given back.
     fn has_device(&self, (key, ns): &(Key, NsName)) -> bool {
         match key {
             Key::Mtu(index)
@@ -296,7 +296,7 @@ async fn put(
             }
             return Ok(());
         }
-        // The fault's own clearing has done it, or it is told.
+        // The fault's own clearing has done it, or has reported it.
         _ => return Ok(()),
     };
     let flags = match key {

@@ -80,7 +80,7 @@ pub async fn driver(
     let what = format!("empty the driver of {device}");
     let failed =
         |error: &io::Error| OpError { what: what.clone(), errno: None, text: Some(error.to_string()) };
-    // What waits above the driver goes with its discipline: the queue's backlog has told how many that are. One of
+    // What waits above the driver goes with its discipline: the queue's backlog has their number. One of
     // another kind, for one of the same kind would only be changed.
     tc::put_root(bed, device, &Qdisc::Noqueue).await?;
     let tap = bed.namespaces.enter(&peer.ns, tap).map_err(|error| netns_error(&what, &error))?;
@@ -110,7 +110,7 @@ pub async fn driver(
 }
 
 /// Sees what arrives at any device of the namespace: a socket of one device's own hears nothing until that device has
-/// told everybody that it is up (`packet_notifier()`), and the bus is faster.
+/// announced that it is up (`packet_notifier()`), and the bus is faster.
 fn tap() -> io::Result<OwnedFd> {
     let socket = sockopt::packet_socket(libc::ETH_P_ALL as u16, 0)?;
     sockopt::ignore_outgoing(&socket)?;

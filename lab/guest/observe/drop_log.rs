@@ -25,7 +25,7 @@ pub struct DropLog<'a> {
     foreign: BTreeMap<(Option<FrameClass>, Option<u16>, DropPlace), u32>,
     /// Events of the trial's namespaces so far, whoever's frames they tell of.
     events: u64,
-    /// Whether everything was counted: what the kernel loses of its own from there on is in no counter that is told.
+    /// Whether everything was counted: what the kernel loses of its own from there on is in no counter of the result.
     counted: bool,
     /// What came out of places that were drained, once they are.
     drained: Option<BTreeMap<(u16, Option<DeviceRef>), Frames>>,

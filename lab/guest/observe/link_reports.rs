@@ -1,4 +1,4 @@
-//! What is told of all links at the end of a trial, once they have settled.
+//! What is reported of all links at the end of a trial, once they have settled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,7 +47,7 @@ const FLAGS: [(LinkFlags, &str); 13] = [
     (LinkFlags::Debug, "DEBUG"),
 ];
 
-/// What is told of each link.
+/// What is reported of each link.
 pub type Reports = IndexMap<DeviceRef, LinkReport>;
 
 /// Reads all links once they have settled, or after a bound, and says of each whether it has. `lacp` waits for LACP, too.

@@ -126,7 +126,7 @@ fn answer(socket: &UdpSocket, hung_up: &UnixStream, book: &Mutex<Book>) -> bool 
 /// DISCOVER, OFFER, REQUEST, ACK; then the address and the default route that were given.
 ///
 /// # Errors
-/// Nobody answers, or the kernel refuses the address.
+/// No server answers, or the kernel refuses the address.
 pub async fn lease(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
     // As the daemon of containernetworking/plugins says it.
     let what = format!("error calling DHCP.Allocate for {}", call.device);
@@ -151,7 +151,7 @@ pub async fn lease(bed: &mut Testbed, call: &LeaseCall) -> Result<(), OpError> {
     Ok(())
 }
 
-/// The server's last word; `None` when nobody has answered.
+/// The server's last word; `None` when no server has answered.
 fn exchange(call: &LeaseCall, mac: Mac) -> io::Result<Option<Message>> {
     let socket = socket(CLIENT_PORT, call.device.name.as_str())?;
     let client = call.client.as_bytes();

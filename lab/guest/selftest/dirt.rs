@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-/// Settings of the initial namespace and of the whole kernel, and a bond that nobody asked for. As far as they are there:
+/// Settings of the initial namespace and of the whole kernel, and a bond that is in no topology. As far as they are there:
 /// what matters is that some are, which the answer says.
 const WRITES: [(&str, &str); 8] = [
     // Every later root queueing discipline would be another one.

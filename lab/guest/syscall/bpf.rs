@@ -129,7 +129,7 @@ fn bpf<T>(command: libc::c_long, call: &'static str, attr: &mut T) -> Result<lib
 }
 
 fn owned(fd: libc::c_long) -> OwnedFd {
-    // SAFETY: the kernel has just returned this descriptor (close-on-exec) to us and to nobody else.
+    // SAFETY: the kernel has just returned this descriptor (close-on-exec), and nothing else has it.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 

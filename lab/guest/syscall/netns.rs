@@ -271,7 +271,7 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// What a new namespace is told. A name that ends in `?` may be missing (CONFIG_IP_MULTICAST=n).
+/// Settings of a new namespace. A name that ends in `?` may be missing (CONFIG_IP_MULTICAST=n).
 const IPV4_SYSCTLS: &[(&str, &str)] = &[
     // devinet_init_net() copies what this host's administrator chose; a guest starts from the kernel's 0.
     ("net/ipv4/conf/all/rp_filter", "0"),

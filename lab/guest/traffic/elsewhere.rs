@@ -39,7 +39,7 @@ impl Elsewhere {
         Ok(Self { socket, trial, seen: BTreeMap::new() })
     }
 
-    /// Takes everything that has arrived. What the socket itself loses is a frame that nobody accounts for.
+    /// Takes everything that has arrived. What the socket itself loses is a frame that is not accounted for.
     ///
     /// # Errors
     /// The socket fails.

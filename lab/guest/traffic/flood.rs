@@ -159,7 +159,7 @@ impl<'p> Flood<'p> {
     }
 }
 
-/// Waits until all of a TCP flow was read, or nobody has answered for long enough.
+/// Waits until all of a TCP flow was read, or no acknowledgement has come for long enough.
 fn finish_stream(
     flow: &Flow,
     (trial, number): (u16, u16),

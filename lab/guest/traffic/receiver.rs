@@ -5,7 +5,7 @@
 //! `ip_protocol_deliver_rcu()` calls just before `udp_rcv()` or `icmp_rcv()`: after `ip_rcv_core()`, the routing decision
 //! with rp_filter, reassembly (`ip_local_deliver()`) and netfilter's input hook. A UDP socket has what a program reads.
 //!
-//! An echo request counts in the stack. Nobody answers one in the lab (icmp_echo_ignore_all), so that no answers are among
+//! An echo request counts in the stack. None is answered in the lab (icmp_echo_ignore_all), so that no answers are among
 //! the frames; `icmp_echo()` looks at that after all else, and what may refuse a request in between is the checksum.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,7 @@ pub struct Receiver {
     /// By flow.
     seen: BTreeMap<u16, Seen>,
     /// Of flows that count at the device, what the socket has read that arrived by it: the tap hears nothing from when a device
-    /// is up again until it is told so (`packet_notifier()`), and a frame may be faster.
+    /// is up again until it is notified (`packet_notifier()`), and a frame may be faster.
     read_by_socket: BTreeMap<u16, Frames>,
     /// Datagrams of which the first fragment has arrived at the device, by flow. They count as delivered when they are whole:
     /// their other fragments may be lost.
@@ -138,7 +138,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Closes the socket, so that nobody listens; or opens it again. Must run in the receiver's namespace.
+    /// Closes the socket, or opens it again. Must run in the receiver's namespace.
     ///
     /// # Errors
     /// The address or the port is not to be had.

@@ -5,7 +5,7 @@
 //! read at the other end, refused with an errno, or still unacknowledged in the socket's send queue. Segments that were
 //! lost on the way are frames of the kernel's own, and in that book.
 //!
-//! Silence means: for [`ANSWER_TIMEOUT`] after the last write nobody acknowledged it, though TCP sent again after
+//! Silence means: for [`ANSWER_TIMEOUT`] after the last write it was not acknowledged, though TCP sent again after
 //! 0.2, 0.6, 1.4 and 3 s (TCP_RTO_MIN, doubled each time).
 
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ pub fn connect(listener: &TcpListener, source: Ipv4Addr, flow: &Flow) -> io::Res
 }
 
 impl Stream {
-    /// A connection that was never made: its writer hears what connect() was told.
+    /// A connection that was never made: its writer gets the errno of connect().
     pub fn refused(error: &io::Error, flow: &Flow) -> Self {
         Self::new(Err(errno_name(error)), flow)
     }

@@ -28,7 +28,7 @@ pub enum DecompressError {
     },
 }
 
-/// A compression format, told by its magic bytes.
+/// A compression format, recognised by its magic bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// xz, as `.ko.xz` and most kernel images.

@@ -71,7 +71,7 @@ impl Mirrors {
     }
 }
 
-/// What `apt-get update` would fetch. It asks nobody, and needs no list that was fetched before.
+/// What `apt-get update` would fetch. It uses no network, and needs no list that was fetched before.
 fn apt_uris() -> Option<String> {
     let mut command = Command::new("apt-get");
     command.args(["--print-uris", "update"]);

@@ -71,7 +71,7 @@ where
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { return };
-                    // Whoever waits is gone only after an interrupt, and then nobody wants to know.
+                    // Whoever waits is gone only after an interrupt, and the result is not needed.
                     let _ = sender.send(Message::Started(index));
                     // What a panic could leave half done belongs to this item alone.
                     let result = catch_unwind(AssertUnwindSafe(|| work(item))).map_err(words_of);

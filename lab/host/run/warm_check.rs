@@ -1,6 +1,6 @@
 //! Whether a restored machine does what a booted one does, under an accelerator that the project has not seen work.
 //!
-//! No machine of the project had a working KVM, so that nobody knows whether a machine that KVM saved wakes up as it was.
+//! No machine of the project had a working KVM, so it is not known whether a machine that KVM saved is restored as it was.
 //! The first run with KVM finds out: it is carried out on a booted machine and on a restored one, and the canonical texts
 //! are compared. The answer is kept for this QEMU, this host's kernel and processor.
 

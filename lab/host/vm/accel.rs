@@ -15,7 +15,7 @@ use crate::host::file;
 use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use crate::host::vm::{Timeouts, Vm};
 
-/// What nobody knows of runs with KVM, said where it matters.
+/// What is untested with KVM, for the places where it matters.
 pub const UNTESTED_WITH_KVM: &str = "no machine of the project had a working KVM. Untested with it: saved machines (a user's \
     first run with KVM compares a restored machine with a booted one, once), and how \
     silences and losses of flows with an interval vary, for virtual time is TCG's alone. All accepted snapshots are from TCG";

@@ -89,7 +89,7 @@ fn next_data(file: &File, at: u64, length: u64) -> io::Result<u64> {
     }
 }
 
-/// With the change time, which nobody can set back.
+/// With the change time, which no program can set.
 fn identity(file: &File) -> io::Result<[i64; 7]> {
     let meta = file.metadata()?;
     let [dev, ino, size] = [meta.dev(), meta.ino(), meta.size()].map(u64::cast_signed);

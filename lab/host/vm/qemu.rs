@@ -1,4 +1,4 @@
-//! QEMU: where it is, which version, the machine it is told to be, and a process that cannot outlive the lab.
+//! QEMU: where it is, which version, its arguments, and a process that cannot outlive the lab.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -13,7 +13,7 @@ use crate::net::clean;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 const MIGRATION_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Why QEMU did not do what it was told.
+/// Why QEMU did not carry out a command.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
     /// The socket is closed or silent.

@@ -3,7 +3,7 @@
 //! Every copy starts from the same bytes, so a run is as pristine as after a cold boot and more alike: the guest's
 //! random numbers are the same in each copy until the kernel reseeds itself (hash seeds, MAC addresses of new devices),
 //! and its wall clock says when the machine was saved. Both are wanted here, where two runs are compared, and the guest
-//! talks to nobody outside who could be fooled by them; so no seed is sent.
+//! has no peer outside that could be attacked with them; so no seed is sent.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -33,7 +33,7 @@ const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// to 1 MiB within the file (migration/ram.c, MAPPED_RAM_FILE_OFFSET_ALIGNMENT).
 const HEADER_BYTES: u64 = 1024 * 1024;
 
-/// How many states stay that nobody has used of late. 75 MB each.
+/// How many states that were not used lately are kept. 75 MB each.
 const STATES_MAX: usize = 40;
 const STATE_SUFFIX: &str = "machine";
 

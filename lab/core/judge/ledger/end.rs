@@ -1,4 +1,4 @@
-//! What is told of a trial besides its frames: its links at the end, and what the kernel said meanwhile.
+//! What is reported of a trial besides its frames: its links at the end, and what the kernel said meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub struct End {
     pub by_timer: BTreeSet<String>,
 }
 
-/// Puts the end of a trial together. What LACP says is told only where the trial has waited for it, and not without success.
+/// Puts the end of a trial together. What LACP says is reported only where the trial has waited for it, and not without success.
 ///
 /// # Errors
 /// More than one record of the kernel's words.

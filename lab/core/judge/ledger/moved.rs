@@ -1,4 +1,4 @@
-//! Counters that the kernel's own frames have moved: by how much, or that it cannot be told.
+//! Counters that the kernel's own frames have moved: by how much, or that this is not known.
 //!
 //! A kernel sends MLD and ND reports, ARP requests and LACPDUs when it likes to. One that dies in a queue moves the same
 //! counters as a frame of the lab. Its drop event says where it died and by which functions it came there:
@@ -6,7 +6,7 @@
 //!   counts `tx_dropped` (`vlan_dev_hard_start_xmit()`); fq_codel and `noop` say NET_XMIT_CN, which these count as sent;
 //! - the `noop` of a device without carrier counts `tx_dropped` of the device, on kernels that count it at all (6.11,
 //!   "net: count drops due to missing qdisc as dev->tx_drops"): which ones do is read from the counters themselves;
-//! - a filter on the way out counts at clsact, and is told to those above like a refusal;
+//! - a filter on the way out counts at clsact, and those above get it like a refusal;
 //! - what is purged with its queue moves nothing: it was counted as sent;
 //! - a bond adds its ports' counters to its own (`bond_get_stats()`).
 //!
@@ -73,7 +73,7 @@ pub struct Counter {
     pub name: &'static str,
 }
 
-/// By how much the kernel's own frames moved each counter; `None` where it cannot be told.
+/// By how much the kernel's own frames moved each counter; `None` where it is not known.
 pub type Moved = BTreeMap<Counter, Option<u64>>;
 
 /// Counters that a lost frame can move.
@@ -87,7 +87,7 @@ const STACK_FUNCTIONS_MAX: usize = 12;
 const REFUSING: [&str; 6] = ["pfifo", "bfifo", "pfifo_fast", "plug", "fq", "codel"];
 /// Disciplines that say NET_XMIT_CN at the most.
 const SILENT: [&str; 4] = ["noop", "fq_codel", "pfifo_head_drop", "sfq"];
-/// Beyond these nobody learns what became of a frame: `sch_direct_xmit()` keeps a driver's word to itself, a softirq is
+/// Beyond these no caller learns what became of a frame: `sch_direct_xmit()` keeps a driver's word to itself, a softirq is
 /// on the stack of whoever it interrupted, and a bridge does not ask.
 const UNTOLD: [&str; 9] = [
     "sch_direct_xmit",
@@ -312,7 +312,7 @@ impl<'a> Stack<'a> {
                 self.device(device, "tx_dropped", Sure::Certain, frames, effects);
                 Some(Sure::Certain)
             }
-            // What nobody wants counts as rx_dropped, or as rx_nohandler at a port that is not active.
+            // What has no receiver counts as rx_dropped, or as rx_nohandler at a port that is not active.
             Some(Layer::Receiver) => {
                 self.device(device, "rx_dropped", Sure::Perhaps, frames, effects);
                 None

@@ -20,7 +20,7 @@ use crate::plan::record::DropPlace;
 
 /// The reason of it, from 6.12 on; of sockets as well.
 const QUEUE_PURGE: &str = "QUEUE_PURGE";
-/// Functions through which a queue is drained: its frames were taken, and were told to nobody as lost.
+/// Functions through which a queue is drained: its frames were taken, and reported as lost to no one.
 const PURGES: [&str; 9] = [
     "qdisc_reset",
     "__qdisc_reset",

@@ -14,7 +14,7 @@ use crate::topology::observation::Shown;
 use crate::topology::scenario::Step;
 use crate::topology::substitute::set_down;
 
-/// Its bond without it; an address that nobody chose, for what the first port of a bond has is its own and the bond's;
+/// Its bond without it; an address by default, for what the first port of a bond has is its own and the bond's;
 /// the bond's way of choosing an address, and each that it could have chosen.
 pub(crate) fn another_address(topology: &Topology, device: &DeviceRef, is_other: bool) -> Vec<Mutant> {
     let has = |link: &&Link| link.has_port(device) || link.device == *device;
@@ -27,7 +27,7 @@ pub(crate) fn another_address(topology: &Topology, device: &DeviceRef, is_other:
     found
 }
 
-/// Whether a bond, bridge or PF has been told something that it could be without.
+/// Whether a bond, bridge or PF has an option that it could be without.
 pub(crate) fn has_options(link: &Link) -> bool {
     let mut bare = link.clone();
     plan::plain(&mut bare);

@@ -89,7 +89,7 @@ mod tests {
             ("6.1.192", None, Some("6.11.."), Elsewhere),
             ("7.3.4", None, Some("..6.12,7.1.."), Yes),
             ("6.18.15", None, Some("..6.12,7.1.."), Elsewhere),
-            // Before 5.17 no reason is told, whatever is asked of it.
+            // Before 5.17 the kernel gives no reason, whatever is asked of it.
             ("5.10.262", Some("QDISC_DROP"), None, NoReasons),
             ("5.10.262", Some("QDISC_DROP"), Some("..6.12"), NoReasons),
             ("5.17.1", Some("QDISC_DROP"), None, Yes),

@@ -1,4 +1,4 @@
-//! What each kind of socket is told: the causes that stand before all of them, side by side.
+//! What each kind of socket returns: the causes that stand before all of them, side by side.
 
 use std::fmt::Write;
 

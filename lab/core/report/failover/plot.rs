@@ -14,7 +14,7 @@ const ROW: u32 = 20;
 /// The axis has a mark at each multiple of one of these, in ms, and no more than that.
 const MARKS_MS: [u64; 5] = [100, 200, 500, 1000, 2000];
 const MARKS_MAX: u64 = 12;
-/// Colours that can be told apart with any eyes (Okabe and Ito), one for each kernel.
+/// Colours that can be distinguished with any kind of colour vision (Okabe and Ito), one for each kernel.
 const COLOURS: [&str; 8] =
     ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000", "#999999"];
 

@@ -10,7 +10,7 @@ use crate::report::document::Document;
 use crate::report::grid::{differences, in_a_line, wrap};
 use crate::report::matrix::{Cell, Matrix, SnapshotStatus};
 
-/// What is not as expected, with what to do next: cells of one topology that say the same are told once.
+/// What is not as expected, with what to do next: cells of one topology that say the same are shown once.
 pub(super) fn problems(matrix: &Matrix) -> String {
     let mut alike: IndexMap<(&str, &str, String), Vec<String>> = IndexMap::new();
     for cell in &matrix.cells {

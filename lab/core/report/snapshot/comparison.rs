@@ -15,7 +15,7 @@ const LATER: [&str; 3] = ["form", "kernel log", "features"];
 /// How labels of a trial begin that it does not tell.
 const LATER_OF_TRIAL: [&str; 4] = ["link ", "lacp ", "capture ", "acknowledged with "];
 
-/// Whether a text of trials was made before these lines were told.
+/// Whether a text of trials was made before these lines existed.
 pub fn is_older(text: &str) -> bool {
     let mut lines = text.lines();
     !lines.clone().any(|line| line == FORM) && lines.any(|line| line.starts_with("trial "))
@@ -50,7 +50,7 @@ pub fn count(text: &str) -> usize {
 struct LeftOut {
     lines: BTreeSet<Vec<String>>,
     items: BTreeSet<(Vec<String>, String)>,
-    /// All that is told only later.
+    /// All lines that older texts lack.
     later: bool,
 }
 

@@ -1,7 +1,7 @@
 //! What a trial's links are at its end, and what its kernel said, as lines.
 //!
 //! The first trial that came to its end tells of all links; each other one of those that are otherwise there. Features are
-//! told once for each kind of device, and then what other devices of that kind have beside or without them.
+//! listed once for each kind of device, and then what other devices of that kind have beside or without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,12 +11,12 @@ use crate::report::document::{Document, TrialDocument};
 use crate::report::snapshot::FEATURES;
 use crate::report::snapshot::comparison::NOT_COMPARED;
 
-/// The trial that others are told against.
+/// The trial that others are compared with.
 pub fn first(document: &Document) -> Option<&TrialDocument> {
     document.trials.iter().find(|trial| !trial.links.is_empty())
 }
 
-/// What is told of a trial's end.
+/// What is reported of a trial's end.
 pub fn text(out: &mut String, trial: &TrialDocument, first: Option<&TrialDocument>) {
     for (capture, count) in &trial.captured {
         let told = match count {

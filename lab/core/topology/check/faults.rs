@@ -16,7 +16,7 @@ use crate::topology::file::{
 };
 use crate::topology::{Topology, substitute};
 
-/// ETH_DATA_LEN: what a kernel gives a device that is not told otherwise.
+/// ETH_DATA_LEN: a device's MTU by default.
 const MTU_DEFAULT: u32 = 1500;
 
 /// The kernel reads the limit as a signed number (`proc_dointvec()`).

@@ -306,7 +306,7 @@ fn resolve_step(
         let within_ms = within_ms.as_ref().map_or(WITHIN_MS_DEFAULT, |ms| bounded_ms(ms, checker));
         return Some(Step::Wait { until, within_ms });
     }
-    // What is wrong with it was told where pods are followed through all steps.
+    // What is wrong with it was reported where pods are followed through all steps.
     let attachment = || topology.attachments.by_step.get(&number).cloned().map(Box::new);
     if attach.is_some() {
         return attachment().map(Step::Attach);

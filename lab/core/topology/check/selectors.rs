@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// The I219 of the notes is not emulated: what is there instead is told.
+    /// The I219 of the notes is not emulated: what is there instead is reported.
     #[test]
     fn a_product_that_nobody_has_is_reported_with_those_that_are_there() {
         let text = format!("{TWO_NICS}device_selectors = [{{ pciID = '8086:15E3' }}]\n");

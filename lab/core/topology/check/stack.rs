@@ -1,4 +1,4 @@
-//! Who stands on whom: nobody on itself, a device held by one only, and those below before those above.
+//! Which device is below which: none below itself, each held by one only, and those below before those above.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

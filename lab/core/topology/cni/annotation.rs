@@ -11,7 +11,7 @@ use crate::topology::cni::tree::{Mistake, Tree};
 use crate::topology::cni::{Annotation, Request, json};
 use crate::topology::file::At;
 
-/// What a `NetworkSelectionElement` of Multus may have besides, and nobody here carries out.
+/// What a `NetworkSelectionElement` of Multus may have besides, and the lab does not implement.
 const NOT_DONE: [&str; 7] = [
     "portMappings",
     "bandwidth",

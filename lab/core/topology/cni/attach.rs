@@ -20,7 +20,7 @@ use crate::topology::cni::ipam::{LeaseError, Leases};
 use crate::topology::cni::{Attached, Attachment, BondNet, Bridged, Delegate, Ipam, Network, Request};
 use crate::topology::substitute::Substitution;
 
-/// ETH_DATA_LEN: what a bond has that is not told otherwise, and what it then gives its ports (`bond_enslave()`).
+/// ETH_DATA_LEN: what a bond has by default, and what it then gives its ports (`bond_enslave()`).
 const MTU_DEFAULT: u32 = 1500;
 
 /// A pool of addresses of the topology, by name.
@@ -507,7 +507,7 @@ fn first_of(cidr: &Cidr) -> Option<IpAddr> {
     Some(Ipv4Addr::from((u32::from(address) & mask).checked_add(1)?).into())
 }
 
-/// Only a PF can put a VF into a VLAN, or check its addresses: a substitute has nobody who does.
+/// Only a PF can put a VF into a VLAN, or check its addresses: a substitute has none.
 fn asked_of_a_pf(asked: &VfSettings, link: &Link) -> Result<(), (String, String)> {
     let VfSettings { vlan, qos, spoofchk, trust, link_state, max_tx_rate, min_tx_rate, mac: _ } = asked;
     let rates = [max_tx_rate, min_tx_rate].into_iter().flatten();

@@ -1,4 +1,4 @@
-//! From a configuration as written to a [`Network`]: every mistake told at its place, in the plugins' own terms.
+//! From a configuration as written to a [`Network`]: every mistake reported at its place, in the plugins' own terms.
 
 use std::cell::RefCell;
 use std::ops::{Range as Span, RangeInclusive};
@@ -419,7 +419,7 @@ impl<'a> Table<'a> {
         self.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
     }
 
-    /// The only plugin of a list (`plugins`), with the list's own name and version; `None` inside where it cannot be told.
+    /// The only plugin of a list (`plugins`), with the list's own name and version; `None` inside where it is not known.
     fn first_of_list(&self) -> Option<Option<At<Tree>>> {
         self.get("plugins")?;
         self.unknown_keys(&["name", "plugins", "disableCheck", "disableGC"], &["name", "plugins"], &[]);
@@ -443,7 +443,7 @@ impl<'a> Table<'a> {
         Some(Some(At { value: Tree::Table(entries), span: span.clone() }))
     }
 
-    /// Tells keys that nobody knows, and those that the plugin knows and the lab does not carry out.
+    /// Reports unknown keys, and keys that the plugin knows and the lab does not implement.
     pub(crate) fn unknown_keys(&self, known: &[&str], own: &[&str], unsupported: &[&str]) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.value.as_str())) {
             if IGNORED.contains(&key.value.as_str()) {

@@ -258,7 +258,7 @@ pub enum LeaseError {
     /// No pool of that name.
     #[error("no pool `{0}`")]
     NoPool(String),
-    /// Nobody answers its pods.
+    /// No server answers its pods.
     #[error("network `{0}` has no DHCP server")]
     NoServer(String),
 }

@@ -78,7 +78,7 @@ impl Parser<'_> {
         self.at..self.at + len
     }
 
-    /// One value; `None` when nothing more can be understood. What is wrong was told.
+    /// One value; `None` when nothing more can be understood. What is wrong was reported.
     fn value(&mut self, depth: usize) -> Option<At<Tree>> {
         self.skip_space();
         let start = self.at;

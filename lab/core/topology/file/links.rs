@@ -175,7 +175,7 @@ pub struct LinkAttributes<'a> {
 }
 
 impl LinkAttributes<'static> {
-    /// What a link has that nobody wrote a table for.
+    /// What a link has for which the file has no table.
     pub const NONE: Self = Self {
         mac: None,
         mtu: None,

@@ -52,7 +52,7 @@ pub struct FlowTable {
     /// connection up when as many seconds later there is no answer (SO_KEEPALIVE with TCP_KEEPCNT 1).
     pub keepalive_s: Option<At<u32>>,
     /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
-    /// What connect() is told is what every write is told; EINPROGRESS is nothing within 5 s.
+    /// The errno of connect() is that of every write; EINPROGRESS is nothing within 5 s.
     pub connect_late: Option<At<bool>>,
 }
 
@@ -161,7 +161,7 @@ pub struct MtuFaultTable {
     pub mtu: At<u32>,
 }
 
-/// A cable's receiving end held: its ring of 256 frames fills, and nobody empties it. Frames in the ring when the
+/// A cable's receiving end held: its ring of 256 frames fills, and is not emptied. Frames in the ring when the
 /// fault is cleared, or when the trial ends, are lost.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,7 +204,7 @@ pub struct PartnerFaultTable {
     pub system: Option<At<Mac>>,
 }
 
-/// The socket that receives at this device has the smallest buffer there is, and nobody reads it until the fault is
+/// The socket that receives at this device has the smallest buffer there is, and it is not read until the fault is
 /// cleared or the trial ends. Flows that count at the device or in the stack do not notice.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -213,7 +213,7 @@ pub struct RcvbufFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// Nobody listens at this device's address until the fault is cleared: a UDP datagram has no socket. To the sender IP answers
+/// No socket listens at this device's address until the fault is cleared: a UDP datagram has no socket. To the sender IP answers
 /// with ICMP (port unreachable), for some of the datagrams (net.ipv4.icmp_ratelimit).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -168,7 +168,7 @@ impl<'i> Document<'i> {
         Some(joined)
     }
 
-    /// Puts a value in that nobody wrote.
+    /// Puts a value in that is not in the file.
     pub fn put(&mut self, table: &[Part], key: &str, value: DeValue<'i>) {
         if let Some(table) = self.table_mut(table) {
             take(table, key);

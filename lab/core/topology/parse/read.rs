@@ -2,7 +2,7 @@
 //!
 //! serde stops at its first mistake. Here what is at fault is mended in the document (a misspelt key renamed, a wrong
 //! value taken out, a missing one put in) and it is read again, until nothing is left to tell. What was mended is
-//! remembered, so that nothing is told twice and nothing that only follows from it is told at all.
+//! remembered, so that nothing is reported twice and nothing that only follows from it is reported at all.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::topology::parse::parameters::{self, Setting};
 use crate::topology::parse::{files, overlay};
 use crate::topology::source::Source;
 
-/// Mistakes of one file that are told; a file with more is not a topology.
+/// Mistakes of one file that are reported; a file with more is not a topology.
 const MISTAKES_MAX: usize = 200;
 
 /// What an entry with an unreadable name is called; the kernel takes it, so a file may in theory use it.

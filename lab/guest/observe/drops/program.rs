@@ -85,7 +85,7 @@ pub(crate) struct Maps<'a> {
 
 /// Places in the map of frames seen. A frame's place is its address in units of 64 bytes: the second half of a cloned
 /// pair (`struct sk_buff_fclones`) has another than the first. Two frames half a megabyte apart share one; should they
-/// meet between the two programs, an event is told twice.
+/// meet between the two programs, an event is reported twice.
 pub(crate) const SEEN: u32 = 8192;
 
 /// What the BPF stack holds: a scratch word on top, the copy of the frame's `struct sk_buff` below.

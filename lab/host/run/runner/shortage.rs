@@ -5,7 +5,7 @@ use crate::plan::record::{OpError, Record};
 /// Names and numbers (errno(3)) of what an agent itself runs out of: descriptors of the system, and of its own.
 const DESCRIPTORS: [(&str, i32); 2] = [("ENFILE", 23), ("EMFILE", 24)];
 
-/// In a machine this may be the kernel's own answer to what a topology asks. On the running kernel it is not told from a
+/// In a machine this may be the kernel's own answer to what a topology asks. On the running kernel it cannot be distinguished from a
 /// machine that has no memory left.
 const MEMORY: (&str, i32) = ("ENOMEM", 12);
 
