@@ -15,8 +15,8 @@ use crate::{KERNEL, flagship, gallery_folder};
 /// Echo requests into a queue that is held under each explanation, frames that the far end has no VLAN for, and TCP.
 pub fn trials() -> Vec<Trial> {
     let pin = || machine::pins(KERNEL).remove(0);
-    let causes = gallery_folder().join("causes");
-    [flagship(), causes.join("gateway-lacks-vlan.toml"), causes.join("tcp-way-cut.toml")]
+    let gallery = gallery_folder();
+    [flagship(), gallery.join("causes/gateway-lacks-vlan.toml"), gallery.join("tcp-way-cut.toml")]
         .into_iter()
         .map(|path| {
             let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
