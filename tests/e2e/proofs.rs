@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 const UPDATE_VARIABLE: &str = "UPDATE_PROOFS";
 /// What decides whether a mutant breaks an expectation, besides the topology and the kernel: how a plan is made, carried out and
 /// judged, and on which machine. Reports, imports and the command line are not among it.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
+    "kernels.toml",
     "lab/core/judge",
     "lab/core/net",
     "lab/core/plan",
