@@ -4,11 +4,8 @@
 
 use std::io;
 
-use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::tc::options::attribute;
-use crate::fault::nft::message;
+use crate::fault::rules::Table;
 use crate::fault::{nft, rules};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
@@ -18,8 +15,6 @@ const NFT_META_OIFNAME: u32 = 7;
 // Keep in sync with include/uapi/linux/netfilter.h and netfilter_ipv4.h.
 const NF_INET_POST_ROUTING: u32 = 4;
 const NF_IP_PRI_NAT_SRC: u32 = 100;
-/// Table, chain and rule.
-const ACKNOWLEDGED: u32 = 3;
 
 /// Has packets that leave by `device` carry its address as their source.
 ///
@@ -40,35 +35,21 @@ pub fn masquerade(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
 /// # Errors
 /// No nf_tables, no chain of type nat, or no masquerade.
 pub fn attach(device: &str) -> io::Result<()> {
-    nft::transact(&rule_set(device), ACKNOWLEDGED).map(drop)
+    nft::transact(&rule_set(device), rules::ACKNOWLEDGED).map(drop)
 }
 
 /// A table for each device, so that one makes no difference to another.
 fn rule_set(device: &str) -> Vec<Vec<u8>> {
-    let text = |kind: u16, text: &str| attribute(kind, &[text.as_bytes(), &[0]].concat());
-    let number = |kind: u16, number: u32| attribute(kind, &number.to_be_bytes());
-    let nested = |kind: u16, parts: &[Vec<u8>]| attribute(kind | NLA_F_NESTED, &parts.concat());
-    let table = format!("lab-nat-{device}");
-    let new_table = text(nft::NFTA_TABLE_NAME, &table);
-    let hook = [
-        number(nft::NFTA_HOOK_HOOKNUM, NF_INET_POST_ROUTING),
-        number(nft::NFTA_HOOK_PRIORITY, NF_IP_PRI_NAT_SRC),
-    ];
-    let new_chain = [
-        text(nft::NFTA_CHAIN_TABLE, &table),
-        text(nft::NFTA_CHAIN_NAME, "leave"),
-        nested(nft::NFTA_CHAIN_HOOK, &hook),
-        text(nft::NFTA_CHAIN_TYPE, "nat"),
-    ];
+    let table = Table {
+        name: &format!("lab-nat-{device}"),
+        flags: 0,
+        chain: "leave",
+        kind: "nat",
+        hook: NF_INET_POST_ROUTING,
+        priority: NF_IP_PRI_NAT_SRC,
+    };
     let [meta, cmp] = rules::of_device(NFT_META_OIFNAME, device);
-    let new_rule = rules::rule(&table, "leave", &[meta, cmp, rules::expression("masq", &[])]);
-    let create = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
-    let append = NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK;
-    vec![
-        message(nft::NFT_MSG_NEWTABLE, create, rules::NFPROTO_IPV4, 0, &new_table),
-        message(nft::NFT_MSG_NEWCHAIN, create, rules::NFPROTO_IPV4, 0, &new_chain.concat()),
-        message(rules::NFT_MSG_NEWRULE, append, rules::NFPROTO_IPV4, 0, &new_rule),
-    ]
+    table.messages(&[meta, cmp, rules::expression("masq", &[])])
 }
 
 #[cfg(test)]

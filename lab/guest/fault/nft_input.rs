@@ -6,11 +6,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::tc::options::attribute;
-use crate::fault::nft::message;
+use crate::fault::rules::{Table, nested, number};
 use crate::fault::{nft, rules};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
@@ -25,8 +22,6 @@ const NFT_REG_VERDICT: u32 = 0;
 // Keep in sync with include/uapi/linux/netfilter.h and netfilter_ipv4.h.
 const NF_INET_LOCAL_IN: u32 = 1;
 const NF_IP_PRI_FILTER: u32 = 0;
-/// Table, chain and rule.
-const ACKNOWLEDGED: u32 = 3;
 
 /// Drops every IPv4 packet for this host that came by a device. Closing what it returns ends it.
 ///
@@ -42,40 +37,27 @@ pub fn drop_packets(bed: &Testbed, device: &DeviceRef) -> Result<OwnedFd, OpErro
     })
 }
 
-/// Hangs the chain up in the caller's namespace.
+/// Attaches the chain in the caller's namespace.
 ///
 /// # Errors
 /// No nf_tables, or no tables with an owner.
 pub fn attach(device: &str) -> io::Result<OwnedFd> {
-    nft::transact(&rule_set(device), ACKNOWLEDGED)
+    nft::transact(&rule_set(device), rules::ACKNOWLEDGED)
 }
 
 fn rule_set(device: &str) -> Vec<Vec<u8>> {
-    let text = |kind: u16, text: &str| attribute(kind, &[text.as_bytes(), &[0]].concat());
-    let number = |kind: u16, number: u32| attribute(kind, &number.to_be_bytes());
-    let nested = |kind: u16, parts: &[Vec<u8>]| attribute(kind | NLA_F_NESTED, &parts.concat());
-    let table = format!("lab-input-{device}");
-    let new_table =
-        [text(nft::NFTA_TABLE_NAME, &table), number(nft::NFTA_TABLE_FLAGS, nft::NFT_TABLE_F_OWNER)].concat();
-    let hook =
-        [number(nft::NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_IN), number(nft::NFTA_HOOK_PRIORITY, NF_IP_PRI_FILTER)];
-    let new_chain = [
-        text(nft::NFTA_CHAIN_TABLE, &table),
-        text(nft::NFTA_CHAIN_NAME, "lose"),
-        nested(nft::NFTA_CHAIN_HOOK, &hook),
-        text(nft::NFTA_CHAIN_TYPE, "filter"),
-    ];
+    let table = Table {
+        name: &format!("lab-input-{device}"),
+        flags: nft::NFT_TABLE_F_OWNER,
+        chain: "lose",
+        kind: "filter",
+        hook: NF_INET_LOCAL_IN,
+        priority: NF_IP_PRI_FILTER,
+    };
     let verdict = nested(NFTA_DATA_VERDICT, &[number(NFTA_VERDICT_CODE, nft::NF_DROP)]);
-    let lose = [number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT), nested(NFTA_IMMEDIATE_DATA, &[verdict])];
+    let drop = [number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT), nested(NFTA_IMMEDIATE_DATA, &[verdict])];
     let [meta, cmp] = rules::of_device(NFT_META_IIFNAME, device);
-    let new_rule = rules::rule(&table, "lose", &[meta, cmp, rules::expression("immediate", &lose)]);
-    let create = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
-    let append = NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK;
-    vec![
-        message(nft::NFT_MSG_NEWTABLE, create, rules::NFPROTO_IPV4, 0, &new_table),
-        message(nft::NFT_MSG_NEWCHAIN, create, rules::NFPROTO_IPV4, 0, &new_chain.concat()),
-        message(rules::NFT_MSG_NEWRULE, append, rules::NFPROTO_IPV4, 0, &new_rule),
-    ]
+    table.messages(&[meta, cmp, rules::expression("immediate", &drop)])
 }
 
 #[cfg(test)]
