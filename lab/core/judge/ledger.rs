@@ -198,7 +198,7 @@ fn close_trial_by(
     if account.refused.is_some() {
         return Ok(account);
     }
-    let settled = settle_places(trial, records);
+    let settled = settle_places(plan, trial, records);
     let records: Vec<&Record> = settled.iter().map(|record| record.as_ref()).collect();
     let records = records.as_slice();
     observers_lost_nothing(number, records, &mut account)?;
@@ -218,13 +218,18 @@ fn close_trial_by(
 }
 
 /// The records, with the places of losses as [`place`] says, and without what is no frame.
-fn settle_places<'r>(trial: &Trial, records: &[&'r Record]) -> Vec<Cow<'r, Record>> {
+fn settle_places<'r>(plan: &Plan, trial: &Trial, records: &[&'r Record]) -> Vec<Cow<'r, Record>> {
     let cables = Cables::of(trial);
+    let ways: Vec<_> = plan.flows.iter().map(|flow| way::of(trial, &flow.flow.from)).collect();
     let settle = |record: &&'r Record| {
-        let (Record::Dropped { place, .. } | Record::DroppedForeign { place, .. }) = record else {
-            return Cow::Borrowed(*record);
+        let settled = match record {
+            Record::Dropped { flow, place, .. } => {
+                (place, cables.settle(place, ways.get(usize::from(*flow))))
+            }
+            Record::DroppedForeign { place, .. } => (place, cables.settle(place, None)),
+            _ => return Cow::Borrowed(*record),
         };
-        let settled = cables.settle(place);
+        let (place, settled) = settled;
         if settled == *place {
             return Cow::Borrowed(*record);
         }

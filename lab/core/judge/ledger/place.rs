@@ -8,7 +8,7 @@
 //! - A queue is drained after its device got `noop` in its place (`dev_deactivate_many()`, `qdisc_graft()`), whatever the
 //!   reason was: that the device is down, or that its queue was replaced. The event shows `noop` in both cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::judge::ledger::ingress;
 use crate::net::layer::Layer;
@@ -41,11 +41,16 @@ pub fn is_purge(place: &DropPlace) -> bool {
     is_said || functions(place).any(|function| PURGES.iter().any(|purge| function.starts_with(purge)))
 }
 
-/// Whether the queue that was drained is not that of the frame's device. `qdisc_reset()` frees what was requeued itself, after
-/// `dev_deactivate_many()` has put `noop` in the place of the queue: a device with anything else there has its queue still.
-fn is_of_another_queue(place: &DropPlace) -> bool {
-    let is_deactivated = || functions(place).any(|function| function.starts_with("dev_deactivate"));
-    place.location == "qdisc_reset" && is_deactivated() && place.qdisc.as_deref() != Some("noop")
+/// Whether the frames had been requeued: `qdisc_reset()` itself frees those alone, a discipline's own reset the others.
+fn is_requeued(place: &DropPlace) -> bool {
+    place.location == "qdisc_reset"
+}
+
+/// Whether the device still has its queue, so that another one was drained: `dev_deactivate_many()` puts `noop` in its place
+/// before the queue is reset.
+fn has_its_queue(place: &DropPlace) -> bool {
+    let is_deactivated = functions(place).any(|function| function.starts_with("dev_deactivate"));
+    is_deactivated && place.qdisc.as_deref() != Some("noop")
 }
 
 /// Whether what was freed is no frame: `napi_get_frags_check()` allocates one that is empty and frees it, when a device gets NAPI.
@@ -89,13 +94,19 @@ impl<'p> Cables<'p> {
         self.0.get(device).copied()
     }
 
-    /// The place with the device that lost the frames.
-    pub fn settle(&self, place: &DropPlace) -> DropPlace {
+    /// The place with the device that lost the frames. `way` has the devices that they may leave by, where that is known.
+    ///
+    /// Linux 7.2 and later drain a replaced queue when the device has its new one (`qdisc_graft()`, `__qdisc_destroy()`):
+    /// the event then shows nothing of the old one, and the way alone tells whose it was.
+    pub fn settle(&self, place: &DropPlace, way: Option<&BTreeSet<&DeviceRef>>) -> DropPlace {
         let mut place = place.clone();
-        let Some(other) = place.device.as_ref().and_then(|device| self.other_end(device)) else {
+        let Some((device, other)) =
+            place.device.as_ref().and_then(|device| Some((device, self.other_end(device)?)))
+        else {
             return place;
         };
-        let is_requeued = is_of_another_queue(&place);
+        let leaves_by_other = way.is_some_and(|way| way.contains(other) && !way.contains(device));
+        let is_requeued = is_requeued(&place) && (has_its_queue(&place) || leaves_by_other);
         let is_before_the_peer = ingress::layer(&place) == Some(Layer::Peer)
             && functions(&place).any(|function| BEFORE_THE_PEER.iter().any(|it| function.starts_with(it)));
         if is_requeued || is_before_the_peer {
@@ -126,9 +137,29 @@ mod tests {
     }
 
     fn device_of(place: &DropPlace) -> String {
+        settled(place, &[])
+    }
+
+    /// With the devices that the frames may leave by; without any, they are not known.
+    fn settled(place: &DropPlace, way: &[&str]) -> String {
         let topology = Topology::parse("t", "t.toml", TOPOLOGY).unwrap_or_else(|errors| panic!("{errors}"));
         let plan = crate::plan::lower::lower(&topology);
-        Cables::of(&plan.trials[0]).settle(place).device.unwrap().to_string()
+        let way: Vec<DeviceRef> = way.iter().map(|device| device.parse().unwrap()).collect();
+        let way: Option<BTreeSet<&DeviceRef>> = (!way.is_empty()).then(|| way.iter().collect());
+        Cables::of(&plan.trials[0]).settle(place, way.as_ref()).device.unwrap().to_string()
+    }
+
+    #[test]
+    fn a_requeued_frame_of_a_replaced_queue_belongs_to_the_end_that_it_left_by() {
+        let destroyed = "sk_skb_reason_drop < qdisc_reset < __qdisc_destroy < qdisc_graft < tc_modify_qdisc";
+        let purged = place("b:y", Some("noqueue"), destroyed);
+        assert_eq!(settled(&purged, &["a:x"]), "a:x");
+        assert_eq!(settled(&purged, &["b:y"]), "b:y");
+        // A bridge sends out by either: nothing tells whose it was.
+        assert_eq!(settled(&purged, &["a:x", "b:y"]), "b:y");
+        // A discipline frees what nobody had refused, and that is the device's.
+        let waited = "sk_skb_reason_drop < pfifo_fast_reset < qdisc_reset < __qdisc_destroy < qdisc_graft";
+        assert_eq!(settled(&place("a:x", Some("noqueue"), waited), &["b:y"]), "a:x");
     }
 
     #[test]
