@@ -1,6 +1,7 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
 mod absent;
+mod guests;
 mod machines;
 mod peak;
 mod print;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
+use crate::cli::matrix::guests::{Guests, Ran};
 use crate::cli::matrix::machines::{Ready, prepare};
 use crate::cli::matrix::peak::Peak;
 pub use crate::cli::matrix::print::print;
@@ -27,7 +29,7 @@ use lab::host::file;
 use lab::host::file::TEXT_BYTES_MAX;
 use lab::host::kernel::pins::{Flavour, KernelPin, Kernels};
 use lab::host::kernel::store::Kernel;
-use lab::host::run::matrix::{Event, run_all, workers};
+use lab::host::run::matrix::{Event, run_groups, workers};
 use lab::host::run::{interrupt, memory, runner};
 use lab::host::vm::accel::Choice;
 use lab::judge::outcome::Outcome;
@@ -80,6 +82,9 @@ pub struct MatrixArgs {
     /// Boot anew for each cell instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
+    /// Whether cells run in one guest, one after another, each in namespaces of its own
+    #[arg(long, value_enum, default_value_t = Guests::Shared)]
+    guests: Guests,
     /// kvm, tcg, or auto: KVM where a guest has booted with it
     #[arg(long, default_value = "auto")]
     accel: Choice,
@@ -254,7 +259,7 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
             source.substituted = substitutes::for_all(&mut topology).then_some(topology);
         }
     }
-    let accepted = Accepted::of(args, &sources)?;
+    let accepted = Arc::new(Accepted::of(args, &sources)?);
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
     let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
         (Some(topology), Some(generic)) => match absent::why(generic, &args.provision, &cache) {
@@ -387,6 +392,18 @@ impl Accepted {
     }
 }
 
+impl Accepted {
+    /// The verdict on what was run of a cell.
+    fn cell(&self, shared: &Shared, (source, kernel): (usize, usize), ran: Ran, guests: Guests) -> Cell {
+        let was_run = shared.why_not(source, kernel).is_none();
+        let Source { file, digest, .. } = &shared.sources[source];
+        let mut cell = self.judge(ran.document, file, was_run);
+        cell.digest = Some(digest.clone());
+        guests::tell(&mut cell, ran.difference, guests);
+        cell
+    }
+}
+
 /// Where what was accepted for a topology is kept.
 pub fn snapshot_path(folder: &Path, topology: &str) -> Result<PathBuf, Failure> {
     let name = snapshot::file_name(topology);
@@ -407,7 +424,7 @@ pub fn accepted(folder: &Path, topology: &str) -> Result<snapshot::Accepted, Fai
         .map_err(|error| Failure::invalid(format!("error: {} is no snapshot: {error}", path.display())))
 }
 
-fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Result<Matrix, Failure> {
+fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Arc<Accepted>) -> Result<Matrix, Failure> {
     let interrupt = interrupt::noted().map_err(|error| Failure::internal(&error))?;
     let (sources, kernels) = (&shared.sources, &shared.kernels);
     let jobs = jobs(args.jobs, sources.len() * kernels.len());
@@ -430,24 +447,23 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Accepted) -> Re
     let mut items = Items::new("cells", names.collect());
     let mut judged: BTreeMap<usize, Cell> = BTreeMap::new();
     let mut peak = Peak::default();
-    let worker = Arc::clone(shared);
-    run_all(
-        cells,
+    let groups = guests::groups(shared, args.guests, &cells, jobs);
+    let (worker, judge, guests) = (Arc::clone(shared), Arc::clone(accepted), args.guests);
+    run_groups(
+        (cells, groups),
         jobs,
-        move |cell| run_cell(&worker, cell),
+        move |group, report| guests::run_group(&worker, &judge, guests, (group, report)),
         interrupt,
         |event| match event {
             Event::Started { index } => items.started(index),
             Event::Finished { index, result } => {
                 let (source, kernel) = places[index];
-                let document = result.clone().unwrap_or_else(|panic| {
+                let ran = result.clone().unwrap_or_else(|panic| {
                     let machine = shared.bench.machine(shared.kernel(source, kernel));
                     let (topology, plan) = (shared.topology(source, kernel), shared.plan(source, kernel));
-                    runner::failed(topology, &plan, &machine, &panic)
+                    Ran { document: runner::failed(topology, &plan, &machine, &panic), difference: None }
                 });
-                let was_run = shared.why_not(source, kernel).is_none();
-                let mut cell = accepted.judge(document, &sources[source].file, was_run);
-                cell.digest = Some(sources[source].digest.clone());
+                let cell = accepted.cell(shared, (source, kernel), ran, guests);
                 let outcome = cell.document.outcome;
                 let seconds = cell.document.timing_ms.total as f64 / 1000.0;
                 let is_good = !outcome.is_failure();

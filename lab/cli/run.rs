@@ -344,6 +344,7 @@ fn in_machine(args: &RunArgs, topology: &Topology, plan: &Plan, kernel: &str) ->
         init: &init,
         cache: &cache,
         cold: args.cold,
+        words: &[],
         timeouts: Timeouts::default(),
     };
     let mut run = runner::carry_out_in_machine(topology, plan, &machine)?;

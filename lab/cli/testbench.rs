@@ -64,6 +64,7 @@ impl Bench {
             plugins: self.plugins.as_deref(),
             cache: &self.cache,
             cold: self.cold,
+            words: &[],
             timeouts: Timeouts::default(),
         }
     }

@@ -22,6 +22,7 @@ pub mod record;
 pub(crate) mod repeat;
 pub mod run_options;
 pub(crate) mod settled;
+pub mod sharing;
 pub(crate) mod shown;
 pub mod tapped;
 pub(crate) mod text;

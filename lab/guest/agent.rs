@@ -7,6 +7,7 @@ pub mod host_control;
 pub mod machine;
 pub mod probe;
 pub mod safe_modules;
+pub mod session;
 pub mod testbed;
 pub mod trial;
 pub mod wait;
@@ -15,12 +16,14 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 
 use crate::agent::host_control::HostControl;
+use crate::agent::probe::Probed;
+use crate::agent::session::Session;
 use crate::agent::testbed::Testbed;
 use crate::agent::trial::Trial;
 use crate::device::nic;
-use crate::exec;
 use crate::observe::drops::DropObserver;
-use crate::syscall::netns::{Namespace, Spares};
+use crate::syscall::netns::Spares;
+use crate::{exec, selftest};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::digest::Digest;
 use bondlab_core::plan::handshake::Ready;
@@ -39,6 +42,12 @@ pub enum AgentError {
     /// The next trial would not start from a pristine machine.
     #[error("between two trials: {0}")]
     Hardware(OpError),
+    /// What an earlier plan has left might act in the next one.
+    #[error("between two plans: {0}")]
+    NotQuiet(OpError),
+    /// Frames are numbered in 16 bits.
+    #[error("the trials of all plans are more than 65535: share this guest between fewer")]
+    TooManyTrials,
     /// The runtime that drives netlink.
     #[error("start the netlink runtime: {0}")]
     Runtime(#[source] io::Error),
@@ -63,7 +72,9 @@ impl<R: BufRead, W: Write> HostControl for RecordWriter<R, W> {
             self.reader.read_line(&mut line)?;
             match serde_json::from_str(&line)? {
                 Request::Answer(why_not) => Ok(why_not),
-                Request::Run(_) | Request::Exec(_) => Ok(Some("the host asked for something else".into())),
+                Request::Run(_) | Request::RunAndWait(_) | Request::Exec(_) => {
+                    Ok(Some("the host asked for something else".into()))
+                }
             }
         };
         let failed = |text| Err(OpError { what: what.clone(), errno: None, text: Some(text) });
@@ -93,19 +104,29 @@ impl<R, W: Write> RecordWriter<R, W> {
         Ok(())
     }
 
-    /// The last record.
+    /// The records of the next plan follow.
+    fn begin(&mut self) {
+        (self.records, self.digest) = (0, Digest::default());
+        self.kept.clear();
+    }
+
+    /// The last record of a plan.
     fn finish(&mut self) -> Result<(), AgentError> {
         let (records, digest) = (self.records, self.digest.value());
         self.write(&Record::Finished { records, digest })
     }
 }
 
-/// What takes long enough to be done before there is a plan.
+/// What takes long enough to be done before there is a plan, and what an agent keeps from one plan to the next.
 pub struct Prepared {
     /// Where the kernel does not let itself be watched, why.
     pub observer: Result<DropObserver, String>,
     /// Namespaces to be used.
     pub spares: Spares,
+    /// What the kernel was found to have.
+    pub probed: Probed,
+    /// Trials of earlier plans: the frames of a trial carry a number that no other trial of this agent has had.
+    pub trials_before: u16,
 }
 
 /// Namespaces that a saved machine has to offer: two small trials, and the one in which the kernel is probed. More
@@ -115,7 +136,12 @@ const SPARES: usize = 7;
 /// Starts to watch for drops, and learns the kernel's symbols.
 pub fn prepare() -> Prepared {
     let observer = DropObserver::start().and_then(|mut observer| observer.load_symbols().map(|()| observer));
-    Prepared { observer: observer.map_err(|error| error.to_string()), spares: Spares::default() }
+    Prepared {
+        observer: observer.map_err(|error| error.to_string()),
+        spares: Spares::default(),
+        probed: Probed::default(),
+        trials_before: 0,
+    }
 }
 
 /// The agent of a machine: ready only when it is prepared, so that a saved machine is as well.
@@ -134,8 +160,7 @@ pub fn serve_machine(
     let mut reader = reader;
     match read_request(&mut reader)? {
         Request::Exec(request) => Ok(exec::serve(&request, prepared)?),
-        Request::Run(plan) => Ok(carry_out(&plan, prepared, reader, writer, order)?),
-        Request::Answer(_) => Err(unexpected().into()),
+        first => Ok(Session::start(prepared, reader, writer, order)?.serve(first)?),
     }
 }
 
@@ -149,7 +174,8 @@ fn unexpected() -> AgentError {
     io::Error::other("a request that does not belong here").into()
 }
 
-/// Reads one request, carries it out, and writes its records; the last one counts the others. `order` chooses the mutants.
+/// Reads requests, carries them out, and writes their records; the last one of each counts the others. `order` chooses the
+/// mutants.
 ///
 /// # Errors
 /// When the line to the host breaks, or carries something else than a request.
@@ -159,31 +185,8 @@ pub fn serve(
     writer: impl Write,
     order: OrderMutants,
 ) -> Result<(), AgentError> {
-    match read_request(&mut reader)? {
-        Request::Run(plan) => carry_out(&plan, prepared, reader, writer, order),
-        Request::Exec(_) | Request::Answer(_) => Err(unexpected()),
-    }
-}
-
-fn carry_out(
-    plan: &Plan,
-    mut prepared: Prepared,
-    reader: impl BufRead,
-    writer: impl Write,
-    order: OrderMutants,
-) -> Result<(), AgentError> {
-    if plan.options.unobserved {
-        // It ends with its file descriptors.
-        prepared.observer = Err("switched off with --no-observer".to_owned());
-    }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let mut record_writer = RecordWriter::new(reader, writer);
-    let standing = runtime.block_on(run(plan, &mut prepared, &mut record_writer, order))?;
-    record_writer.finish()?;
-    // They end with the process, or the machine, and not before it.
-    std::mem::forget(standing);
-    Ok(())
+    let first = read_request(&mut reader)?;
+    Session::start(prepared, reader, writer, order)?.serve(first)
 }
 
 /// Makes a topology stand, for a command that runs in it.
@@ -192,9 +195,7 @@ fn carry_out(
 /// What the kernel lacks or refused, in words.
 pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbed, String> {
     let (needs, mut missing) = safe_modules::load(&plan.needs);
-    let (lacks, _scratch) =
-        probe::missing(&needs, &mut prepared.spares).await.map_err(|error| error.to_string())?;
-    missing.extend(lacks);
+    missing.extend(probe::missing(&needs, prepared).await.map_err(|error| error.to_string())?);
     if !missing.is_empty() {
         return Err(format!("this kernel lacks: {}", missing.join("; ")));
     }
@@ -220,52 +221,48 @@ pub fn refuse(why: &str, writer: impl Write) -> Result<(), AgentError> {
 /// Trials that stand at the same time, at the most. Each takes some two megabytes, and a machine has 256.
 const STANDING_MAX: usize = 40;
 
-/// Every namespace that was made. All stand until the end, as far as memory goes: cleanup_net() takes the RTNL lock for
+/// Every namespace that was made for trials. All stand until the end, as far as memory goes: cleanup_net() takes the RTNL lock for
 /// long, and the next trial would wait for it; and a machine ends without having to take anything down.
 #[derive(Default)]
-struct Standing {
-    scratch: Option<Namespace>,
+pub(crate) struct Standing {
     beds: VecDeque<Testbed>,
 }
 
 async fn run<R: BufRead, W: Write>(
     plan: &Plan,
     prepared: &mut Prepared,
+    standing: &mut Standing,
     record_writer: &mut RecordWriter<R, W>,
     order: OrderMutants,
-) -> Result<Standing, AgentError> {
+) -> Result<(), AgentError> {
     if plan.is_timed() {
         wait::whole_second();
     }
     let (needs, mut missing) = safe_modules::load(&plan.needs);
-    let mut standing = Standing::default();
-    match probe::missing(&needs, &mut prepared.spares).await {
-        Ok((lacks, scratch)) => {
-            missing.extend(lacks);
-            standing.scratch = Some(scratch);
-        }
+    match probe::missing(&needs, prepared).await {
+        Ok(lacks) => missing.extend(lacks),
         // Without permission nothing can be found out, and nothing could be run.
         Err(error) => missing.push(error.to_string()),
     }
     if !missing.is_empty() {
         record_writer.write(&Record::Missing { what: missing })?;
-        return Ok(standing);
+        return Ok(());
     }
     for (number, trial) in (0..).zip(&plan.trials) {
         if !matches!(trial.role, Role::Mutant(_)) {
-            next_trial(plan, number, &mut standing, prepared, record_writer).await?;
+            next_trial(plan, number, standing, prepared, record_writer).await?;
         }
     }
     let mut order = order(plan);
     while let Some(number) = order.take_next() {
-        next_trial(plan, number, &mut standing, prepared, record_writer).await?;
+        next_trial(plan, number, standing, prepared, record_writer).await?;
         let records: Vec<&Record> = record_writer.kept.iter().collect();
         order.ran(number, &records);
     }
     for trial in order.left_out() {
         record_writer.write(&Record::TrialLeftOut { trial })?;
     }
-    Ok(standing)
+    Ok(())
 }
 
 async fn next_trial<R: BufRead, W: Write>(
@@ -280,6 +277,7 @@ async fn next_trial<R: BufRead, W: Write>(
         nic::release(bed, record_writer).map_err(AgentError::Hardware)?;
     }
     standing.beds.push_back(run_trial(plan, number, prepared, record_writer).await?);
+    selftest::panic_if_asked_for(&plan.topology);
     if standing.beds.len() > STANDING_MAX {
         drop(standing.beds.pop_front());
     }

@@ -11,10 +11,14 @@ use std::io::{BufRead, Write};
 
 use crate::agent::channel;
 use crate::agent::channel::{Reader, Writer};
+use crate::init;
 use bondlab_core::plan::handshake::Ready;
 
 /// The word on the kernel command line.
 pub const WORD: &str = "lab.selftest";
+
+/// Before a topology's name: the kernel panics when that topology has stood for the first time.
+pub const PANIC_WORD: &str = "lab.selftest.panic=";
 
 /// Before a JSON object: run the lab inside the guest, and tell how it went.
 pub const LAB_WORD: &str = "lab ";
@@ -23,6 +27,17 @@ pub const LAB_WORD: &str = "lab ";
 #[must_use]
 pub fn is_asked_for() -> bool {
     fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(|word| word == WORD))
+}
+
+/// Panics the kernel where this boot is a test of what comes of that.
+pub(crate) fn panic_if_asked_for(topology: &str) {
+    let asked = |word: &str| word.strip_prefix(PANIC_WORD) == Some(topology);
+    if init::is_machine()
+        && fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(asked))
+    {
+        // Written or not, nothing is left to be done.
+        let _ = fs::write("/proc/sysrq-trigger", "c");
+    }
 }
 
 /// Does what each line names; any other line is echoed. Returns at the end of input or at `finish`.

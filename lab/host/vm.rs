@@ -214,6 +214,40 @@ impl Vm {
         Ok(())
     }
 
+    /// The next plan of a shared guest begins: it has its own time.
+    pub(crate) fn begin(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+        self.started = Instant::now();
+    }
+
+    /// Between two plans of a shared guest: nothing more may have been said of the last one, neither beside its records nor on
+    /// the console, where each plan has what is tolerated of one run. The next plan's console begins empty.
+    ///
+    /// # Errors
+    /// The verdict on a guest that did; it is dead then.
+    pub(crate) fn between_plans(&mut self) -> Result<(), Death> {
+        self.pump(Instant::now(), false);
+        if !self.inbox.is_empty() {
+            let what = self.inbox.discard();
+            return Err(self.refuse(what));
+        }
+        if !self.inbox_open {
+            return Err(self.die());
+        }
+        let lines = self.console.lines();
+        if let Some(finding) = console::untolerated(&lines) {
+            self.process.kill();
+            return Err(Death::new(cause_of(finding, self.phase), &lines));
+        }
+        self.console = Console::default();
+        Ok(())
+    }
+
+    /// The verdict on a guest of which more was expected.
+    pub(crate) fn ended_early(&mut self) -> Death {
+        self.die()
+    }
+
     /// Ends a machine that says what it should not.
     #[must_use]
     pub fn refuse(&mut self, what: String) -> Death {

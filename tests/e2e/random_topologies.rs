@@ -43,6 +43,7 @@ fn come_up(bench: &Bench, kernel: &Kernel, count: usize) {
         plugins: None,
         cache: &bench.cache,
         cold: false,
+        words: &[],
         timeouts: Timeouts::default(),
     };
     let run = carry_out_in_machine(&topologies[0], &plan, &machine).expect("a machine starts");

@@ -25,6 +25,15 @@ pub fn print(format: Format, matrix: &Matrix) -> Result<(), Failure> {
             println!("{}", annotations::kcidb(&documents)?);
         }
     }
+    for cell in &matrix.cells {
+        if let Some(difference) = &cell.shared_guest {
+            let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
+            eprintln!(
+                "note: {topology}@{kernel} was otherwise in a guest that it shared with other topologies, which is the lab's \
+                 fault: {difference}\nhint: the result is that of its own guest; report the difference"
+            );
+        }
+    }
     if matrix.interrupted && format != Format::Text {
         eprint!("{}", grid::summary(matrix));
     }

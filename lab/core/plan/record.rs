@@ -27,6 +27,8 @@ use crate::plan::tapped::{Missed, TappedFrame};
 pub enum Request {
     /// Carry out a plan, then finish.
     Run(Plan),
+    /// Carry out a plan, then wait for the next request: the guest is shared.
+    RunAndWait(Plan),
     /// Run a command, then finish.
     Exec(ExecRequest),
     /// What the guest asked for is done; or why not.

@@ -36,6 +36,9 @@ pub struct Cell {
     /// SHA-256 of the topology's file, 16 digits of it: cells of two machines are of the same file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// In what it was otherwise in a guest that it shared with other topologies. The result is that of its own guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_guest: Option<String>,
 }
 
 /// A cell's text against its accepted snapshot.
@@ -172,7 +175,8 @@ pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Pol
     let ran = document.outcome;
     let text = snapshot::text(&document);
     let snapshot = compare(&document, &text, accepted, policy);
-    let mut cell = Cell { document, file: file.to_owned(), ran, text, snapshot, digest: None };
+    let mut cell =
+        Cell { document, file: file.to_owned(), ran, text, snapshot, digest: None, shared_guest: None };
     cell.document.outcome = verdict(&cell, policy);
     cell
 }

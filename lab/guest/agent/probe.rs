@@ -1,17 +1,19 @@
 //! What the running kernel has to offer: each need is tried in a namespace made for that, never guessed by version.
 
+use std::collections::BTreeMap;
+
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
-use crate::agent::machine;
 use crate::agent::testbed::netns_error;
+use crate::agent::{Prepared, machine};
 use crate::device::links::LOOPBACK_IFINDEX;
 use crate::device::{configure, gadget, nat, netdevsim, nic, tap, tc};
 use crate::fault::{backlog, nft, nft_input, tcx, xdp};
 use crate::pod::plugin;
-use crate::syscall::netns::{Namespace, Spares};
+use crate::syscall::netns::Namespace;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::qdisc::Qdisc;
 use bondlab_core::plan::Need;
@@ -20,59 +22,71 @@ use bondlab_core::topology::fault::FilterKind;
 
 const WHAT: &str = "find out what the kernel has to offer";
 
-/// What of `needs` the running kernel lacks, one sentence each; and where that was found out, for the caller to keep
-/// until nothing is measured any more: its end is cleanup_net(), and would be in the midst of the first trial.
+/// What a kernel was found to have, by need. Each is tried once: a kernel does not change between two plans.
+#[derive(Default)]
+pub struct Probed {
+    /// Where it was found out. It is kept until nothing is measured any more: its end is cleanup_net(), and would be in the
+    /// midst of the first trial.
+    scratch: Option<Namespace>,
+    /// Sentences for what it lacks; none for what it has.
+    answers: BTreeMap<Need, Vec<String>>,
+}
+
+/// What of `needs` the running kernel lacks, one sentence each.
 ///
 /// # Errors
 /// It cannot be found out: no permission, or no answer.
-pub async fn missing(needs: &[Need], spares: &mut Spares) -> Result<(Vec<String>, Namespace), OpError> {
-    let scratch = spares.take(false).map_err(|error| netns_error(WHAT, &error))?;
-    let rtnl = Rtnl::open(&scratch).map_err(|error| error.during(WHAT))?;
-    let mut missing = Vec::new();
-    for need in needs {
-        let tried = match need {
-            Need::Link(kind) => try_link(&rtnl, kind).await,
-            Need::Qdisc(kind) => try_qdisc(&rtnl, kind).await,
-            Need::Classifier(kind) => try_classifier(&rtnl, kind).await,
-            Need::Hook { .. }
-            | Need::Masquerade
-            | Need::Gadget
-            | Need::Tap { .. }
-            | Need::TeamMode(_)
-            | Need::Netdevsim { .. } => {
-                let enter = |error| netns_error(WHAT, &error);
-                let obstacle = scratch.enter(|| obstacle(need)).map_err(enter)?;
-                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
-                continue;
-            }
-            Need::Plugin(name) => {
-                let lacks = || format!("{need}: give its folder with --cni-plugins");
-                missing.extend((!plugin::is_there(name)).then(lacks));
-                continue;
-            }
-            // Not in the scratch namespace: only the first one has it.
-            Need::Backlog => {
-                let obstacle = backlog::obstacle();
-                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
-                continue;
-            }
-            Need::Processors(_) | Need::CommandLine(_) | Need::Parameter { .. } | Need::WithoutModule(_) => {
-                let obstacle = machine::obstacle(need);
-                missing.extend(obstacle.map(|why| format!("{need} ({}): {why}", need.provider())));
-                continue;
-            }
-            // An association without it is refused with ENOENT.
-            Need::Cipher => continue,
-            Need::Action(kind) => try_action(&rtnl, kind).await,
-            Need::Driver(module) => {
-                let lacks = || format!("{need} ({})", need.provider());
-                missing.extend((!nic::has_driver(module)).then(lacks));
-                continue;
-            }
-        };
-        missing.extend(judge(need, tried)?);
+pub async fn missing(needs: &[Need], prepared: &mut Prepared) -> Result<Vec<String>, OpError> {
+    let Prepared { spares, probed: Probed { scratch, answers }, .. } = prepared;
+    let unknown: Vec<&Need> = needs.iter().filter(|need| !answers.contains_key(need)).collect();
+    if scratch.is_none() {
+        *scratch = Some(spares.take(false).map_err(|error| netns_error(WHAT, &error))?);
     }
-    Ok((missing, scratch))
+    if let (Some(scratch), false) = (&*scratch, unknown.is_empty()) {
+        let rtnl = Rtnl::open(scratch).map_err(|error| error.during(WHAT))?;
+        for need in unknown {
+            answers.insert(need.clone(), lacks(need, scratch, &rtnl).await?);
+        }
+    }
+    Ok(needs.iter().filter_map(|need| answers.get(need)).flatten().cloned().collect())
+}
+
+/// Sentences for what of one need the kernel lacks.
+async fn lacks(need: &Need, scratch: &Namespace, rtnl: &Rtnl) -> Result<Vec<String>, OpError> {
+    let why_not = |obstacle: Option<String>| {
+        obstacle.map(|why| format!("{need} ({}): {why}", need.provider())).into_iter().collect()
+    };
+    let tried = match need {
+        Need::Link(kind) => try_link(rtnl, kind).await,
+        Need::Qdisc(kind) => try_qdisc(rtnl, kind).await,
+        Need::Classifier(kind) => try_classifier(rtnl, kind).await,
+        Need::Hook { .. }
+        | Need::Masquerade
+        | Need::Gadget
+        | Need::Tap { .. }
+        | Need::TeamMode(_)
+        | Need::Netdevsim { .. } => {
+            let obstacle = scratch.enter(|| obstacle(need)).map_err(|error| netns_error(WHAT, &error))?;
+            return Ok(why_not(obstacle));
+        }
+        Need::Plugin(name) => {
+            let lacks = || format!("{need}: give its folder with --cni-plugins");
+            return Ok((!plugin::is_there(name)).then(lacks).into_iter().collect());
+        }
+        // Not in the scratch namespace: only the first one has it.
+        Need::Backlog => return Ok(why_not(backlog::obstacle())),
+        Need::Processors(_) | Need::CommandLine(_) | Need::Parameter { .. } | Need::WithoutModule(_) => {
+            return Ok(why_not(machine::obstacle(need)));
+        }
+        // An association without it is refused with ENOENT.
+        Need::Cipher => return Ok(Vec::new()),
+        Need::Action(kind) => try_action(rtnl, kind).await,
+        Need::Driver(module) => {
+            let lacks = || format!("{need} ({})", need.provider());
+            return Ok((!nic::has_driver(module)).then(lacks).into_iter().collect());
+        }
+    };
+    Ok(judge(need, tried)?.into_iter().collect())
 }
 
 /// Why the kernel does not have what no rtnetlink request asks for; tried in the calling thread's namespace.

@@ -27,6 +27,8 @@ pub struct Testbed {
     pub is_unsupported: Cell<bool>,
     /// Where NICs come from; none in a topology without hardware.
     pub home: Option<Home>,
+    /// Whether its plan is done, and nothing in it acts any more.
+    pub is_quiet: bool,
     /// Cables that the host has pulled out, by slot, with the NIC in it.
     pub unplugged: BTreeMap<usize, DeviceRef>,
 }
@@ -42,6 +44,7 @@ impl Testbed {
             sockets: IndexMap::new(),
             is_unsupported: Cell::new(false),
             home: None,
+            is_quiet: false,
             unplugged: BTreeMap::new(),
         }
     }

@@ -52,6 +52,8 @@ const COUNT_ATTEMPTS_MAX: u32 = 10;
 pub struct Trial<'a> {
     plan: &'a Plan,
     number: u16,
+    /// Its number in the frames, which no other trial of this agent has had.
+    mark: u16,
     bed: Testbed,
     spares: &'a mut Spares,
     drops: DropLog<'a>,
@@ -86,12 +88,14 @@ pub struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// Nothing is there yet.
     pub fn new(plan: &'a Plan, number: u16, prepared: &'a mut Prepared) -> Self {
+        let mark = prepared.trials_before.saturating_add(number);
         Self {
             plan,
             number,
+            mark,
             bed: Testbed::new(plan.ipv6),
             spares: &mut prepared.spares,
-            drops: DropLog::new(&mut prepared.observer, number),
+            drops: DropLog::new(&mut prepared.observer, number, mark),
             receivers: IndexMap::new(),
             elsewhere: BTreeMap::new(),
             captures: IndexMap::new(),
@@ -313,11 +317,11 @@ impl<'a> Trial<'a> {
             }
             _ => Some(self.open_ends(plan, number, &what).await?),
         };
-        let mut flood = Flood::new(plan, (self.number, number), sender);
+        let mut flood = Flood::new(plan, (self.number, number), self.mark, sender);
         let gave_up = |error| failed(&what, &error);
         if let Some(Broken { at_frame, name, fault }) = broken {
             let mut watch = watch(
-                self.number,
+                self.mark,
                 (&mut self.receivers, &mut self.elsewhere),
                 (&mut self.streams, &mut self.end_taps),
                 &mut self.drops,
@@ -359,7 +363,7 @@ impl<'a> Trial<'a> {
         };
         let enter = |error| netns_error(what, &error);
         if !self.receivers.contains_key(&flow.to) {
-            let open = || Receiver::open(self.number, plan.destination, to_index);
+            let open = || Receiver::open(self.mark, plan.destination, to_index);
             let receiver = self.bed.namespaces.enter(&flow.to.ns, open).map_err(enter)?;
             let mut receiver = receiver.map_err(|error| failed(what, &error))?;
             if self.closed.contains(&flow.to) {
@@ -376,7 +380,7 @@ impl<'a> Trial<'a> {
         }
         if flow.socket == Socket::Ping && self.elsewhere.is_empty() {
             for (name, namespace) in self.bed.namespaces.iter() {
-                let opened = namespace.enter(|| Elsewhere::open(self.number)).map_err(enter)?;
+                let opened = namespace.enter(|| Elsewhere::open(self.mark)).map_err(enter)?;
                 self.elsewhere.insert(name.clone(), opened.map_err(|error| failed(what, &error))?);
             }
         }
@@ -417,7 +421,7 @@ impl<'a> Trial<'a> {
 
     /// Empties what no counter shows. Everything was counted before, so that nothing of it is in any other number.
     async fn empty(&mut self, counted: &IndexMap<DeviceRef, DeviceState>) -> Result<Vec<Record>, OpError> {
-        let (trial, what) = (self.number, "empty what no counter shows");
+        let (trial, mark, what) = (self.number, self.mark, "empty what no counter shows");
         let unread = |error| failed(what, &error);
         let mut missing = self.missing();
         let held = |flow, frames, layer, device| Record::Drained { trial, flow, frames, layer, device };
@@ -459,7 +463,7 @@ impl<'a> Trial<'a> {
         for (device, peer) in &self.stalled {
             let all: u32 = missing.values().map(Frames::len).sum();
             let expected = all.saturating_sub(u32::try_from(queued).unwrap_or(u32::MAX));
-            let out = drain::driver(&self.bed, trial, (device, peer), (&missing, expected)).await?;
+            let out = drain::driver(&self.bed, mark, (device, peer), (&missing, expected)).await?;
             records.extend(
                 out.into_iter().map(|(flow, frames)| held(flow, frames, Layer::Driver, Some(device.clone()))),
             );
@@ -512,7 +516,7 @@ impl<'a> Trial<'a> {
 
     fn watch(&mut self) -> Watch<'_, 'a> {
         let arrivals = (&mut self.receivers, &mut self.elsewhere);
-        watch(self.number, arrivals, (&mut self.streams, &mut self.end_taps), &mut self.drops)
+        watch(self.mark, arrivals, (&mut self.streams, &mut self.end_taps), &mut self.drops)
     }
 
     /// Lets everything come to rest, and tells all there is to tell.
@@ -580,12 +584,12 @@ impl<'a> Trial<'a> {
 
 /// All that frames may show up at.
 fn watch<'w, 'o>(
-    trial: u16,
+    mark: u16,
     (receivers, elsewhere): (&'w mut IndexMap<DeviceRef, Receiver>, &'w mut BTreeMap<NsName, Elsewhere>),
     (streams, end_taps): (&'w mut BTreeMap<u16, Stream>, &'w mut EndTaps),
     drops: &'w mut DropLog<'o>,
 ) -> Watch<'w, 'o> {
-    Watch { receivers, elsewhere, streams, end_taps, trial, drops }
+    Watch { receivers, elsewhere, streams, end_taps, mark, drops }
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> OpError {

@@ -358,6 +358,23 @@ pub(crate) async fn set_loopback_up(rtnl: &Rtnl) -> Result<(), RtnlError> {
     rtnl.change(RouteNetlinkMessage::NewLink(message), 0).await
 }
 
+/// Sets every device of a namespace down, those made last first: what stands on others goes before them.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) async fn set_all_down(rtnl: &Rtnl) -> Result<(), RtnlError> {
+    for link in rtnl.links().await?.iter().rev() {
+        if link.header.flags.contains(LinkFlags::Up) {
+            match set_index_down(rtnl, link.header.index).await {
+                // It went with another one.
+                Err(error) if error.errno() == Some(libc::ENODEV) => {}
+                set => set?,
+            }
+        }
+    }
+    Ok(())
+}
+
 fn set_flag(message: &mut LinkMessage, up: bool) {
     message.header.flags.set(LinkFlags::Up, up);
     message.header.change_mask |= LinkFlags::Up;

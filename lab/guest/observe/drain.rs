@@ -66,14 +66,14 @@ fn named(entry: &NeighbourMessage) -> NeighbourMessage {
 /// Frames by flow.
 pub type ByFlow = BTreeMap<u16, Frames>;
 
-/// Lets the stopped driver of `device` send to `peer` again. Returns which frames of the trial it held, of those that are
-/// `missing`; `expected` is how many that will be, for all that is known.
+/// Lets the stopped driver of `device` send to `peer` again. Returns which frames of the trial, which have its `mark`, it
+/// held, of those that are `missing`; `expected` is how many that will be, for all that is known.
 ///
 /// # Errors
 /// The kernel's refusal.
 pub async fn driver(
     bed: &Testbed,
-    trial: u16,
+    mark: u16,
     (device, peer): (&DeviceRef, &DeviceRef),
     (missing, expected): (&ByFlow, u32),
 ) -> Result<ByFlow, OpError> {
@@ -91,7 +91,7 @@ pub async fn driver(
         let mut buffer = [0; FRAME_HEAD_BYTES];
         while let Some(len) = sockopt::receive(&tap, &mut buffer)? {
             let probe = Probe::parse_frame(&buffer[..len.min(FRAME_HEAD_BYTES)]);
-            if let Some(probe) = probe.filter(|probe| probe.trial == trial) {
+            if let Some(probe) = probe.filter(|probe| probe.trial == mark) {
                 out.entry(probe.flow).or_default().insert(probe.sequence);
             }
         }

@@ -16,6 +16,8 @@ use bondlab_core::plan::record::{DropPlace, Record};
 pub struct DropLog<'a> {
     observer: &'a mut Result<DropObserver, String>,
     trial: u16,
+    /// The trial's number in the frames.
+    mark: u16,
     /// Events the observer had lost when the trial began.
     lost_before: u64,
     /// Which namespace has which inode number; none before the trial's counting begins.
@@ -33,10 +35,12 @@ pub struct DropLog<'a> {
 
 impl<'a> DropLog<'a> {
     /// An empty book. Where the kernel does not let itself be watched, it stays empty and says why.
-    pub fn new(observer: &'a mut Result<DropObserver, String>, trial: u16) -> Self {
+    /// `mark` is the trial's number in the frames.
+    pub fn new(observer: &'a mut Result<DropObserver, String>, trial: u16, mark: u16) -> Self {
         Self {
             observer,
             trial,
+            mark,
             lost_before: 0,
             namespaces: BTreeMap::new(),
             own: BTreeMap::new(),
@@ -71,7 +75,7 @@ impl<'a> DropLog<'a> {
             self.events += u64::from(is_here);
             let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ipv4(&event.head));
             match probe {
-                Some(probe) if probe.trial == self.trial => {
+                Some(probe) if probe.trial == self.mark => {
                     let place = place(&self.namespaces, &event);
                     if let Some(drained) = &mut self.drained {
                         drained.entry((probe.flow, place.device)).or_default().insert(probe.sequence);

@@ -76,6 +76,7 @@ pub enum FloodError {
 pub struct Flood<'p> {
     plan: &'p FlowPlan,
     numbers: (u16, u16),
+    mark: u16,
     /// Of TCP none: the connection has both ends.
     sender: Option<Sender>,
     next: u32,
@@ -83,9 +84,9 @@ pub struct Flood<'p> {
 }
 
 impl<'p> Flood<'p> {
-    /// Nothing is sent yet. `numbers` are the trial's and the flow's own.
-    pub fn new(plan: &'p FlowPlan, numbers: (u16, u16), sender: Option<Sender>) -> Self {
-        Self { plan, numbers, sender, next: 0, begun: Instant::now() }
+    /// Nothing is sent yet. `numbers` are the trial's and the flow's own, `mark` is the trial's in the frames.
+    pub fn new(plan: &'p FlowPlan, numbers: (u16, u16), mark: u16, sender: Option<Sender>) -> Self {
+        Self { plan, numbers, mark, sender, next: 0, begun: Instant::now() }
     }
 
     /// Sends up to the frame `end`, which is not one of them.
@@ -94,7 +95,7 @@ impl<'p> Flood<'p> {
     /// When a socket or the observer fails. Refused and lost frames are no errors.
     pub fn send(&mut self, end: u32, watch: &mut Watch<'_, '_>) -> Result<(), FloodError> {
         let flow = &self.plan.flow;
-        let (trial, number) = self.numbers;
+        let (_, number) = self.numbers;
         if self.next == 0 && flow.interval_us.is_some() {
             self.begun = Instant::now();
             match watch.streams.get_mut(&number) {
@@ -106,7 +107,7 @@ impl<'p> Flood<'p> {
             if flow.interval_us.is_some() {
                 watch.drain_until(self.due(sequence))?;
             }
-            let probe = Probe { trial, flow: number, sequence };
+            let probe = Probe { trial: self.mark, flow: number, sequence };
             match &mut self.sender {
                 Some(sender) => sender.send(&flow.name, probe)?,
                 None => watch.streams.get_mut(&number).ok_or(FloodError::NotConnected)?.send(probe),
@@ -197,8 +198,8 @@ pub struct Watch<'w, 'o> {
     pub streams: &'w mut BTreeMap<u16, Stream>,
     /// What is kept of both ends of flows.
     pub end_taps: &'w mut EndTaps,
-    /// The trial's number.
-    pub trial: u16,
+    /// The trial's number in the frames.
+    pub mark: u16,
     /// The drop observer's book.
     pub drops: &'w mut DropLog<'o>,
 }
@@ -220,7 +221,7 @@ impl Watch<'_, '_> {
         }
         for (number, stream) in &mut *self.streams {
             let failed = |source| FloodError::Stream { flow: *number, source };
-            news += stream.drain(self.trial).map_err(failed)?;
+            news += stream.drain(self.mark).map_err(failed)?;
         }
         self.end_taps.drain();
         Ok(news)

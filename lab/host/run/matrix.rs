@@ -42,9 +42,12 @@ pub struct Done<R> {
     pub interrupted: bool,
 }
 
+#[derive(Debug)]
 enum Message<R> {
     Started(usize),
     Finished(usize, Result<R, String>),
+    /// The members of a group, and what was said.
+    Panicked(Vec<usize>, String),
 }
 
 /// Does `work` on each of `items` with so many workers, in their order. Returns when all are done, or soon after
@@ -54,53 +57,107 @@ pub fn run_all<T, R>(
     workers: usize,
     work: impl Fn(&T) -> R + Send + Sync + 'static,
     interrupt: &AtomicBool,
+    on_event: impl FnMut(Event<'_, R>),
+) -> Done<R>
+where
+    T: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let groups = (0..items.len()).map(|index| vec![index]).collect();
+    let work = move |group: &[&T], report: &Report<'_, R>| {
+        report.started(0);
+        report.finished(0, work(group[0]));
+    };
+    run_groups((items, groups), workers, work, interrupt, on_event)
+}
+
+/// Where work on a group tells how far it is, by the place in the group.
+#[derive(Debug)]
+pub struct Report<'a, R> {
+    members: &'a [usize],
+    sender: &'a mpsc::Sender<Message<R>>,
+}
+
+impl<R> Report<'_, R> {
+    /// A member is taken up.
+    pub fn started(&self, place: usize) {
+        // Whoever waits is gone only after an interrupt, and the result is not needed.
+        let _ = self.sender.send(Message::Started(self.members[place]));
+    }
+
+    /// A member is done.
+    pub fn finished(&self, place: usize, result: R) {
+        let _ = self.sender.send(Message::Finished(self.members[place], Ok(result)));
+    }
+}
+
+/// Does `work` on groups of `items`, each a list of their places and done by one worker. A panic is the result of each member
+/// of its group that has none.
+pub fn run_groups<T, R>(
+    (items, groups): (Vec<T>, Vec<Vec<usize>>),
+    workers: usize,
+    work: impl Fn(&[&T], &Report<'_, R>) + Send + Sync + 'static,
+    interrupt: &AtomicBool,
     mut on_event: impl FnMut(Event<'_, R>),
 ) -> Done<R>
 where
     T: Send + Sync + 'static,
     R: Send + 'static,
 {
-    let count = items.len();
+    let (count, workers) = (items.len(), workers.clamp(1, groups.len().max(1)));
     let (sender, receiver) = mpsc::channel();
-    let shared = Arc::new((items, work, AtomicUsize::new(0), AtomicBool::new(false)));
-    let threads: Vec<_> = (0..workers.clamp(1, count.max(1)))
+    let shared = Arc::new((items, groups, work, AtomicUsize::new(0), AtomicBool::new(false)));
+    let threads: Vec<_> = (0..workers)
         .map(|_| {
             let (shared, sender) = (Arc::clone(&shared), sender.clone());
             thread::spawn(move || {
-                let (items, work, next, stop) = &*shared;
+                let (items, groups, work, next, stop) = &*shared;
                 while !stop.load(Ordering::Relaxed) {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { return };
-                    // Whoever waits is gone only after an interrupt, and the result is not needed.
-                    let _ = sender.send(Message::Started(index));
-                    // What a panic could leave half done belongs to this item alone.
-                    let result = catch_unwind(AssertUnwindSafe(|| work(item))).map_err(words_of);
-                    let _ = sender.send(Message::Finished(index, result));
+                    let Some(members) = groups.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    let group: Vec<&T> = members.iter().map(|&index| &items[index]).collect();
+                    let report = Report { members, sender: &sender };
+                    // What a panic could leave half done belongs to this group alone.
+                    let done = catch_unwind(AssertUnwindSafe(|| work(&group, &report)));
+                    if let Err(panic) = done {
+                        let _ = sender.send(Message::Panicked(members.clone(), words_of(panic)));
+                    }
                 }
             })
         })
         .collect();
     drop(sender);
     let mut results: Vec<Option<Result<R, String>>> = (0..count).map(|_| None).collect();
-    loop {
+    let mut finish = |index: usize, result: Result<R, String>, on_event: &mut dyn FnMut(Event<'_, R>)| {
+        on_event(Event::Finished { index, result: &result });
+        results[index] = Some(result);
+    };
+    let mut is_done = vec![false; count];
+    let interrupted = loop {
         if interrupt.load(Ordering::Relaxed) {
-            shared.3.store(true, Ordering::Relaxed);
-            return Done { results, interrupted: true };
+            shared.4.store(true, Ordering::Relaxed);
+            break true;
         }
         match receiver.recv_timeout(TICK) {
             Ok(Message::Started(index)) => on_event(Event::Started { index }),
             Ok(Message::Finished(index, result)) => {
-                on_event(Event::Finished { index, result: &result });
-                results[index] = Some(result);
+                is_done[index] = true;
+                finish(index, result, &mut on_event);
+            }
+            Ok(Message::Panicked(members, words)) => {
+                for index in members.into_iter().filter(|&index| !is_done[index]) {
+                    finish(index, Err(words.clone()), &mut on_event);
+                }
             }
             Err(RecvTimeoutError::Timeout) => on_event(Event::Tick),
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Disconnected) => break false,
+        }
+    };
+    if !interrupted {
+        for thread in threads {
+            thread.join().expect("a worker catches what its work panics with");
         }
     }
-    for thread in threads {
-        thread.join().expect("a worker catches what its work panics with");
-    }
-    Done { results, interrupted: false }
+    Done { results, interrupted }
 }
 
 fn words_of(panic: Box<dyn Any + Send>) -> String {
@@ -210,6 +267,22 @@ mod tests {
         assert_eq!(done.results[0], Some(Ok(0)));
         assert!(done.results[1..].iter().all(Option::is_none), "{:?}", done.results);
         drop(open);
+    }
+
+    #[test]
+    fn a_panic_in_a_group_leaves_the_results_that_are_there() {
+        let work = |group: &[&usize], report: &Report<'_, usize>| {
+            for (place, member) in group.iter().enumerate() {
+                report.started(place);
+                assert!(**member != 3, "asked to");
+                report.finished(place, **member);
+            }
+        };
+        let groups = vec![vec![0, 2, 3], vec![4, 1]];
+        let done = run_groups(((0..5).collect(), groups), 2, work, &NEVER, |_| {});
+        let [one, two, three, four, five] = &done.results[..] else { panic!("{done:?}") };
+        assert_eq!([one, two, five, three], [&Some(Ok(0)), &Some(Ok(1)), &Some(Ok(4)), &Some(Ok(2))]);
+        assert_eq!(four, &Some(Err("asked to".to_owned())));
     }
 
     #[test]

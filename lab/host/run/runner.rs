@@ -2,9 +2,11 @@
 
 mod collected;
 mod here;
+mod shared;
 mod shortage;
 
 pub use here::carry_out_here;
+pub use shared::{Member, Rest, carry_out_shared, may_share};
 
 use std::fmt;
 use std::path::Path;
@@ -88,6 +90,8 @@ pub struct Machine<'a> {
     pub cache: &'a Cache,
     /// Whether to boot anew instead of restoring a saved machine.
     pub cold: bool,
+    /// Words on the kernel command line beside those that a topology asks for: tests have the guest misbehave.
+    pub words: &'a [String],
     /// How long it may take.
     pub timeouts: Timeouts,
 }
@@ -173,7 +177,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
     }
     let started = Instant::now();
     let mut collected = Collected::watched(Bounds::of(plan), machine.watch);
-    let exit = match converse(&mut vm, plan, &mut collected) {
+    let exit = match converse(&mut vm, plan, &Request::Run(plan.clone()), &mut collected) {
         Ok(()) => vm.finish(),
         Err(death) => Exit::Died(death),
     };
@@ -197,13 +201,16 @@ pub(crate) fn another_release(asked: &str, runs: &str) -> Option<String> {
     })
 }
 
-/// Hands the plan over, and does what the guest asks for, until it has no more to say.
-fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected<'_>) -> Result<(), Death> {
-    vm.send(&request(plan))?;
+/// Hands a plan over, and does what the guest asks for, until it has no more to say of it.
+fn converse(vm: &mut Vm, plan: &Plan, request: &Request, collected: &mut Collected<'_>) -> Result<(), Death> {
+    vm.send(&line_of(request))?;
     while let Next::Line(line) = vm.next_line() {
         let asked = collected.line(&line);
         if let Some(excess) = collected.excess() {
             return Err(vm.refuse(excess));
+        }
+        if collected.is_finished() && matches!(request, Request::RunAndWait(_)) {
+            return Ok(());
         }
         let Some(Asked { slot, is_in }) = asked else { continue };
         let ends = plan.slots.get(slot).map(|near| [slot, near.peer]);
@@ -211,10 +218,10 @@ fn converse(vm: &mut Vm, plan: &Plan, collected: &mut Collected<'_>) -> Result<(
             let plug = |end| vm.plug(&nics::name(end), is_in).map_err(|error| error.to_string());
             ends.into_iter().try_for_each(plug)
         });
-        let answer = serde_json::to_string(&Request::Answer(plugged.err()));
-        vm.send(&answer.expect("a text is plain data"))?;
+        vm.send(&line_of(&Request::Answer(plugged.err())))?;
     }
-    Ok(())
+    // A guest that is to wait has not come to that.
+    if matches!(request, Request::RunAndWait(_)) { Err(vm.ended_early()) } else { Ok(()) }
 }
 
 /// `uname -r` of a guest, and what the user should know about its start.
@@ -263,7 +270,7 @@ fn spec(plan: &Plan, machine: &Machine<'_>) -> Result<VmSpec, RunError> {
     spec.accelerator = machine.accelerator;
     spec.clock = clock(plan, machine.accelerator);
     spec.cpus = plan.machine.cpus.unwrap_or(1);
-    spec.cmdline_extra.extend(plan.machine.words());
+    spec.cmdline_extra.extend(plan.machine.words().into_iter().chain(machine.words.iter().cloned()));
     if !plugins.is_empty() {
         spec.memory_mib += PLUGINS_MIB;
     }
@@ -395,9 +402,8 @@ fn kernel_document(plan: &Plan, machine: &Machine<'_>) -> KernelDocument {
     }
 }
 
-fn request(plan: &Plan) -> String {
-    serde_json::to_string(&Request::Run(plan.clone()))
-        .expect("a plan has text keys only, and no map that could fail")
+fn line_of(request: &Request) -> String {
+    serde_json::to_string(request).expect("a plan has text keys only, and no map that could fail")
 }
 
 fn timing(begun: Instant, started: Instant, collected: &Collected<'_>) -> Timing {

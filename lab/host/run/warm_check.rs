@@ -110,6 +110,14 @@ pub fn is_distrusted(machine: &Machine<'_>) -> bool {
     matches!(way(machine.accelerator, checks_all, true, remembered.as_ref()), Way::Cold { .. })
 }
 
+/// Whether a restored machine is taken for a booted one without more ado: TCG's, and one that was compared and did the same.
+#[must_use]
+pub fn trusts_restored(machine: &Machine<'_>) -> bool {
+    let remembered = recall(&machine.cache.path(ANSWER_FILE), &question(machine));
+    let checks_all = std::env::var_os(CHECK_VARIABLE).is_some_and(|value| !value.is_empty());
+    way(machine.accelerator, checks_all, true, remembered.as_ref()) == Way::AsAsked
+}
+
 /// The result, and the answer if the two runs tell anything.
 type Compared = (Run, Option<Option<String>>);
 

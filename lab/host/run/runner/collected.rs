@@ -35,6 +35,11 @@ impl<'w> Collected<'w> {
         Self { records: Vec::new(), built: None, garbage: None, bounds, bytes: 0, watch }
     }
 
+    /// Whether the last record of a plan has come.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.records.last(), Some(Record::Finished { .. }))
+    }
+
     /// Why no more is taken in, once it is too much.
     pub(crate) fn excess(&self) -> Option<String> {
         let Bounds { records, bytes } = self.bounds;

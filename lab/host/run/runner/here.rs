@@ -5,12 +5,13 @@ use std::time::Instant;
 use crate::host::run::local;
 use crate::host::run::local::LocalAgent;
 use crate::host::run::runner::collected::Collected;
-use crate::host::run::runner::{Run, RunError, conclude, millis, plugin_names, request, timing, unfinished};
+use crate::host::run::runner::{Run, RunError, conclude, line_of, millis, plugin_names, timing, unfinished};
 use crate::host::vm::Timeouts;
 use crate::host::vm::qemu::Clock;
 use crate::judge::outcome::Outcome;
 use crate::plan::Plan;
 use crate::plan::bounds::Bounds;
+use crate::plan::record::Request;
 use crate::report::document::{KernelDocument, Timing};
 use crate::topology::Topology;
 
@@ -43,7 +44,7 @@ pub fn carry_out_here(topology: &Topology, plan: &Plan, timeouts: Timeouts) -> R
     let mut agent = LocalAgent::start(timeouts.idle, timeouts.total).map_err(RunError::Agent)?;
     let started = Instant::now();
     let mut collected = Collected::new(Bounds::of(plan));
-    agent.send(&request(plan)).map_err(RunError::Agent)?;
+    agent.send(&line_of(&Request::Run(plan.clone()))).map_err(RunError::Agent)?;
     let hung = loop {
         match agent.next_line() {
             // Only a machine has cables to ask for.
