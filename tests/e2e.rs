@@ -50,6 +50,10 @@ mod report;
 mod reproducer;
 #[path = "e2e/runner.rs"]
 mod runner;
+#[path = "e2e/shared.rs"]
+mod shared;
+#[path = "e2e/shared_guest.rs"]
+mod shared_guest;
 #[path = "e2e/soak.rs"]
 mod soak;
 #[path = "e2e/stand_ins.rs"]
@@ -75,8 +79,9 @@ fn main() -> ExitCode {
     let runs_all = kernels.is_ok() || machine::is_set(FULL_VARIABLE) || arguments.include_ignored;
     let pins = machine::pins(kernels.as_deref().unwrap_or("quick"));
     let mut trials: Vec<Trial> = vec![gallery::no_stray_snapshots()];
-    trials.extend(gallery::cells(topologies(), &pins, runs_all));
+    trials.extend(gallery::cells(topologies(), &pins, runs_all, &arguments));
     trials.extend(proofs::trials());
+    trials.extend(shared_guest::trials());
     trials.extend(capture::trials());
     trials.extend(exec::trials());
     trials.extend(library::trials());
@@ -96,7 +101,7 @@ fn main() -> ExitCode {
     trials.push(soak::trial());
     trials.push(soak::rounds());
     let conclusion = libtest_mimic::run(&arguments, trials);
-    for summary in [gallery::summary(), proofs::summary()].into_iter().flatten() {
+    for summary in [gallery::summary(), proofs::summary(), shared::summary()].into_iter().flatten() {
         println!("{summary}\n");
     }
     conclusion.exit_code()

@@ -20,6 +20,9 @@ pub const WORD: &str = "lab.selftest";
 /// Before a topology's name: the kernel panics when that topology has stood for the first time.
 pub const PANIC_WORD: &str = "lab.selftest.panic=";
 
+/// Before a topology's name: a record too much is written after the last one of its plan.
+pub const STRAY_WORD: &str = "lab.selftest.stray=";
+
 /// Before a JSON object: run the lab inside the guest, and tell how it went.
 pub const LAB_WORD: &str = "lab ";
 
@@ -31,13 +34,21 @@ pub fn is_asked_for() -> bool {
 
 /// Panics the kernel where this boot is a test of what comes of that.
 pub(crate) fn panic_if_asked_for(topology: &str) {
-    let asked = |word: &str| word.strip_prefix(PANIC_WORD) == Some(topology);
-    if init::is_machine()
-        && fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(asked))
-    {
+    if is_asked_of(PANIC_WORD, topology) {
         // Written or not, nothing is left to be done.
         let _ = fs::write("/proc/sysrq-trigger", "c");
     }
+}
+
+/// Whether this boot is a test of what comes of a record too much.
+pub(crate) fn is_stray_asked_for(topology: &str) -> bool {
+    is_asked_of(STRAY_WORD, topology)
+}
+
+fn is_asked_of(before: &str, topology: &str) -> bool {
+    let is_it = |word: &str| word.strip_prefix(before) == Some(topology);
+    init::is_machine()
+        && fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.split_whitespace().any(is_it))
 }
 
 /// Does what each line names; any other line is echoed. Returns at the end of input or at `finish`.

@@ -8,18 +8,21 @@ use std::sync::{Mutex, PoisonError};
 use lab::host::kernel::netdevsim;
 use lab::host::kernel::netdevsim::NETDEVSIM;
 use lab::host::kernel::pins::{KernelPin, Kernels};
+use lab::host::kernel::store::Kernel;
 use lab::judge::outcome::Outcome;
 use lab::net::version::{KernelRanges, Running};
 use lab::plan;
+use lab::report::behaviour;
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
 use lab::report::snapshot::selection::{self, Selection};
 use lab::report::snapshot::{self, Accepted};
-use lab::topology::Topology;
-use libtest_mimic::{Completion, Trial};
+use lab::topology::{Setting, Topology};
+use libtest_mimic::{Arguments, Completion, Trial};
 use serde_json::Value;
 
-use crate::{lab_run, machine, proofs, topologies};
+use crate::shared::{Place, Sharing};
+use crate::{lab_run, machine, proofs, shared, topologies};
 
 /// A topology of the gallery: a file, or one variant of a file with parameters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,23 +50,51 @@ fn members(path: &Path) -> Vec<Member> {
 /// The cells of a run, kernel by kernel: all, or each accepted behaviour of a topology once and its own kernel. What is left out
 /// is listed as ignored, with the reason.
 /// Of what runs, proofs that were carried out before are repeated where something that they depend on has changed.
-pub fn cells(topologies: Vec<PathBuf>, pins: &[KernelPin], runs_all: bool) -> Vec<Trial> {
+pub fn cells(
+    topologies: Vec<PathBuf>,
+    pins: &[KernelPin],
+    runs_all: bool,
+    arguments: &Arguments,
+) -> Vec<Trial> {
     let topologies: Vec<Member> = topologies.iter().flat_map(|path| members(path)).collect();
     let kernels: Vec<String> = pins.iter().map(KernelPin::name).collect();
     let selected: Vec<Vec<Selection>> = match runs_all {
         true => vec![vec![Selection::Run; pins.len()]; topologies.len()],
         false => topologies.iter().map(|topology| selected(topology, &kernels)).collect(),
     };
-    let mut trials = Vec::new();
+    let mut cells: Vec<Result<Cell, Trial>> = Vec::new();
     for (place, pin) in pins.iter().enumerate() {
         for (topology, selected) in topologies.iter().zip(&selected) {
-            trials.push(match &selected[place] {
-                Selection::Run => cell(topology.clone(), pin.clone(), runs_all),
-                Selection::LeftOut { like } => left_out(topology, &kernels[place], like),
+            cells.push(match &selected[place] {
+                Selection::Run => Ok(Cell::new(topology.clone(), pin.clone(), runs_all)),
+                Selection::LeftOut { like } => Err(left_out(topology, &kernels[place], like)),
             });
         }
     }
-    trials
+    share(&mut cells, arguments);
+    cells.into_iter().map(|cell| cell.map_or_else(|left_out| left_out, Cell::trial)).collect()
+}
+
+/// Puts cells that may share a guest, and that are not filtered out, into guests.
+fn share(cells: &mut [Result<Cell, Trial>], arguments: &Arguments) {
+    let is_asked_for = |cell: &&mut Cell| !arguments.is_filtered_out(&Trial::test(cell.name(), || Ok(())));
+    let asked = cells.iter_mut().filter_map(|cell| cell.as_mut().ok()).filter(is_asked_for);
+    let sharing: Vec<(&mut Cell, Sharing)> = asked
+        .filter(|cell| cell.does_all || !cell.proves())
+        .filter_map(|cell| Some((Sharing::of(cell.topology())?, cell)))
+        .map(|(sharing, cell)| (cell, sharing))
+        .collect();
+    let (cells, plans): (Vec<&mut Cell>, Vec<_>) = sharing
+        .into_iter()
+        .map(|(cell, sharing)| {
+            let kernel = cell.pin.name();
+            (cell, (kernel, sharing))
+        })
+        .unzip();
+    let places = shared::places(plans, arguments.test_threads.unwrap_or(1));
+    for (cell, place) in cells.into_iter().zip(places) {
+        cell.place = Some(place);
+    }
 }
 
 fn selected(topology: &Member, kernels: &[String]) -> Vec<Selection> {
@@ -93,25 +124,103 @@ pub fn summary() -> Option<String> {
     })
 }
 
-/// Where `topology` meets the kernel of `pin`; with `proves_again` also a proof that is recorded is carried out.
-fn cell(topology: Member, pin: KernelPin, proves_again: bool) -> Trial {
-    let id = pin.name();
-    let Member { path, name: own_name, set } = topology;
-    let name = format!("{own_name}@{id}");
-    let needed = (path.clone(), pin.clone());
-    let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
-    machine::trial_with(name.clone(), pin, provide, move |_, _| {
-        // On its own kernel each expectation is also shown to be one that can fail.
-        let own = is_kernel_of(&path, &id);
-        let text = std::fs::read_to_string(&path).expect("the gallery can be read");
-        let subject = proofs::Subject { topology: &own_name, kernel: &id, text: &text };
-        let proves = own && (proves_again || !subject.is_recorded());
+/// Where a topology meets a kernel.
+#[derive(Debug)]
+struct Cell {
+    member: Member,
+    pin: KernelPin,
+    /// Whether everything is done: a proof that is recorded, and a run in a guest of its own beside that in a shared one.
+    does_all: bool,
+    /// Where it runs beside other cells.
+    place: Option<Place>,
+}
+
+impl Cell {
+    fn new(member: Member, pin: KernelPin, does_all: bool) -> Self {
+        Self { member, pin, does_all, place: None }
+    }
+
+    fn name(&self) -> String {
+        format!("{}@{}", self.member.name, self.pin.name())
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.member.path).expect("the gallery can be read")
+    }
+
+    /// The topology, with the values of this variant.
+    fn topology(&self) -> Topology {
+        let set: Vec<Setting> = self.member.set.iter().map(|one| one.parse().expect("NAME=VALUE")).collect();
+        let (name, path) = (stem(&self.member.path), self.member.path.display().to_string());
+        let all = Topology::variants(&name, &path, &self.text(), &set);
+        all.unwrap_or_else(|errors| panic!("{errors}")).remove(0)
+    }
+
+    /// On its own kernel each expectation is also shown to be one that can fail.
+    fn is_own(&self) -> bool {
+        is_kernel_of(&self.member.path, &self.pin.name())
+    }
+
+    fn proves(&self) -> bool {
+        let (text, kernel) = (self.text(), self.pin.name());
+        let subject = proofs::Subject { topology: &self.member.name, kernel: &kernel, text: &text };
+        self.is_own() && (self.does_all || !subject.is_known())
+    }
+
+    fn trial(self) -> Trial {
+        let needed = (self.member.path.clone(), self.pin.clone());
+        let provide = move |bench: &machine::Bench| provided(bench, &parsed(&needed.0), &needed.1);
+        machine::trial_with(self.name(), self.pin.clone(), provide, move |bench, kernel| {
+            self.run(bench, kernel)
+        })
+    }
+
+    /// In a shared guest where there is one; in a guest of its own where there is none, where the cell was not as accepted
+    /// there, and where both are compared.
+    fn run(&self, bench: &machine::Bench, kernel: &Kernel) {
+        let in_shared = self.place.as_ref().and_then(|place| place.document(bench, kernel));
+        if let Some(document) = in_shared.filter(|document| !self.does_all && self.is_as_accepted(document)) {
+            let value = serde_json::to_value(document).expect("the contract of the result");
+            if self.is_own() {
+                // Counted.
+                let (text, kernel) = (self.text(), self.pin.name());
+                let subject = proofs::Subject { topology: &self.member.name, kernel: &kernel, text: &text };
+                assert!(subject.is_recorded(), "what proves has a guest of its own");
+            }
+            return ledger_closes(&value);
+        }
+        let own = self.run_alone();
+        if let Some(in_shared) = in_shared {
+            let texts = [in_shared, &own].map(snapshot::text);
+            if !snapshot::same(&texts[0], &texts[1]) {
+                let differences = format!("{:#?}", behaviour::differences(&[&texts[0], &texts[1]]));
+                shared::note_otherwise(&self.name(), &differences);
+                assert!(!self.does_all, "not the same in a shared guest and in its own: {differences}");
+            }
+        }
+    }
+
+    /// Whether a result of a shared guest needs no other one.
+    fn is_as_accepted(&self, document: &Document) -> bool {
+        let accepted = accepted(&document.topology).text(&self.pin.name());
+        is_acceptable(document.outcome)
+            && (!self.is_own() || document.outcome == Outcome::Pass)
+            && accepted.is_some_and(|accepted| snapshot::same(&accepted, &snapshot::text(document)))
+    }
+
+    /// As `lab run` runs it.
+    fn run_alone(&self) -> Document {
+        let (id, name, own) = (self.pin.name(), self.name(), self.is_own());
+        let Member { path, name: own_name, set } = &self.member;
+        let text = self.text();
+        let subject = proofs::Subject { topology: own_name, kernel: &id, text: &text };
+        let proves = own && (self.does_all || !subject.is_recorded());
         let mut args: Vec<&str> = if proves { vec!["--prove"] } else { Vec::new() };
         args.extend(set.iter().flat_map(|one| ["--set", one.as_str()]));
-        let (code, stdout) = lab_run::output_with(&path, &id, &args);
+        let (code, stdout) = lab_run::output_with(path, &id, &args);
         let document = lab_run::document(&stdout).expect("one document");
         let result: Document = serde_json::from_slice(&stdout).expect("the contract of the result");
-        assert_eq!(result.topology, own_name);
+        assert_eq!(result.topology, *own_name);
         assert_eq!((result.kernel.id.as_str(), result.kernel.backend.as_str()), (id.as_str(), "vm"));
         assert_eq!(code, expected_code(result.outcome), "{}", result.outcome);
         if result.outcome == Outcome::Skip {
@@ -121,22 +230,25 @@ fn cell(topology: Member, pin: KernelPin, proves_again: bool) -> Trial {
                 "skipped, with a snapshot: {:?}",
                 result.reason
             );
-            return eprintln!("{name}: skipped: {}", result.reason.expect("a skip says why"));
+            eprintln!("{name}: skipped: {}", result.reason.as_deref().expect("a skip says why"));
+            return result;
         }
         assert!(is_acceptable(result.outcome), "{}: {:?}", result.outcome, result.reason);
         if own {
             assert_eq!(result.outcome, Outcome::Pass, "{:?} {:?}", result.reason, result.checks);
         }
         if proves {
-            all_proven(&path, &result);
+            all_proven(path, &result);
             subject.record();
         }
         ledger_closes(&document);
         if result.used_fallback {
-            return eprintln!("{name}: compared with nothing: {}", result.substitutions.join(", "));
+            eprintln!("{name}: compared with nothing: {}", result.substitutions.join(", "));
+        } else {
+            compare(&result.topology, &id, &snapshot::text(&result));
         }
-        compare(&result.topology, &id, &snapshot::text(&result));
-    })
+        result
+    }
 }
 
 /// What a topology needs beside the kernel of `pin`, got as `lab run` gets it: the build with drivers, a module.

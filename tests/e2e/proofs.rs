@@ -57,10 +57,15 @@ impl Subject<'_> {
         format!("{} {}", self.kernel, hex(digest))
     }
 
-    /// Whether this proof was carried out, and nothing that it depends on has changed. It is counted as not repeated.
-    pub fn is_recorded(&self) -> bool {
+    /// Whether this proof was carried out, and nothing that it depends on has changed.
+    pub fn is_known(&self) -> bool {
         let recorded = RECORDED.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_recorded = recorded.get(self.topology).is_some_and(|line| *line == self.line());
+        recorded.get(self.topology).is_some_and(|line| *line == self.line())
+    }
+
+    /// As [`Subject::is_known`]. It is counted as not repeated.
+    pub fn is_recorded(&self) -> bool {
+        let is_recorded = self.is_known();
         NOT_REPEATED.fetch_add(usize::from(is_recorded), Ordering::Relaxed);
         is_recorded
     }

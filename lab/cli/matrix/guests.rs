@@ -145,7 +145,7 @@ impl Accepted {
         let was_run = shared.why_not(source, kernel).is_none();
         let cell = self.judge(document.clone(), &shared.sources[source].file, was_run);
         match cell.snapshot.status {
-            SnapshotStatus::Same => cell.document.outcome.is_expected(),
+            SnapshotStatus::Same => !cell.document.outcome.is_failure(),
             SnapshotStatus::None | SnapshotStatus::Substituted => cell.document.outcome == Outcome::Pass,
             SnapshotStatus::Differs | SnapshotStatus::New => false,
         }

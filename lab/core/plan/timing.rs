@@ -17,9 +17,10 @@ const LINKWATCH_MS: u32 = 2_000;
 impl Plan {
     /// Whether it sends frames at an interval, and looks at how long none of them came; or has a bond that gives up a port
     /// which has been silent for some intervals, for a guest that the host lets wait has silent ports (`bond_time_in_interval()`);
+    /// or connects when something may be broken already, which is given up after seconds;
     /// or pauses so long that what the kernel does meanwhile, by its own timers, must not depend on how late the lab looks.
     pub fn is_timed(&self) -> bool {
-        let paced = self.flows.iter().any(|flow| flow.flow.interval_us.is_some());
+        let paced = self.flows.iter().any(|flow| flow.flow.interval_us.is_some() || flow.flow.connect_late);
         let round = || self.trials.iter().take(self.round_len()).flat_map(|trial| &trial.ops);
         paced || round().any(has_arp_monitor) || round().map(pause_ms).sum::<u32>() >= LONG_PAUSES_MS
     }

@@ -12,7 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::agent::{AgentError, Prepared, RecordWriter, Standing, read_request, run, unexpected};
 use crate::device::links;
-use bondlab_core::plan::record::{OpError, Request};
+use crate::selftest;
+use bondlab_core::plan::record::{OpError, Record, Request};
 use bondlab_core::plan::{OrderMutants, Plan};
 
 /// An agent at work.
@@ -49,6 +50,9 @@ impl<R: BufRead, W: Write> Session<R, W> {
                 }
                 Request::RunAndWait(plan) => {
                     self.carry_out(&plan)?;
+                    if selftest::is_stray_asked_for(&plan.topology) {
+                        self.record_writer.write(&Record::TrialStarted { trial: 0 })?;
+                    }
                     self.runtime.block_on(quiet(&mut self.standing)).map_err(AgentError::NotQuiet)?;
                 }
                 Request::Exec(_) | Request::Answer(_) => return Err(unexpected()),

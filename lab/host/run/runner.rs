@@ -61,6 +61,38 @@ pub(crate) const STANDARD_MODULES: &[&str] = &[
     "tun",
 ];
 
+/// What every guest for a plan has besides: kinds of links and queues that single topologies ask for. To load them takes some
+/// ms each, once; a saved machine for each of them would take seconds, and would be no other topology's. None of them makes a
+/// device by being loaded (`ifb` not with its parameter), as those of IP tunnels and `sch_teql` do.
+const COMMON_MODULES: &[&str] = &[
+    "ifb",
+    "vrf",
+    "vxlan",
+    "geneve",
+    "macsec",
+    "gcm",
+    "ctr",
+    "ghash_generic",
+    "aes_generic",
+    "aes",
+    "team",
+    "team_mode_activebackup",
+    "team_mode_broadcast",
+    "team_mode_loadbalance",
+    "team_mode_random",
+    "team_mode_roundrobin",
+    "sch_red",
+    "sch_pie",
+    "sch_multiq",
+    "sch_mqprio",
+    "sch_htb",
+    "sch_hfsc",
+    "act_mirred",
+    "act_vlan",
+    "act_skbedit",
+    "act_pedit",
+];
+
 /// Is given each record as it comes from a guest.
 #[derive(Clone, Copy)]
 pub struct Watch<'a>(pub &'a (dyn Fn(&Record) + Sync));
@@ -311,7 +343,8 @@ fn plugin_names(plan: &Plan) -> Vec<String> {
 }
 
 fn modules(plan: &Plan) -> Vec<String> {
-    let mut names: Vec<String> = STANDARD_MODULES.iter().map(ToString::to_string).collect();
+    let mut names: Vec<String> =
+        STANDARD_MODULES.iter().chain(COMMON_MODULES).map(ToString::to_string).collect();
     for name in plan.needs.iter().flat_map(plan::Need::modules) {
         if !names.contains(&name) {
             names.push(name);
