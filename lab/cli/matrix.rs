@@ -29,7 +29,7 @@ use lab::host::file;
 use lab::host::file::TEXT_BYTES_MAX;
 use lab::host::kernel::pins::{Flavour, KernelPin, Kernels};
 use lab::host::kernel::store::Kernel;
-use lab::host::run::matrix::{Event, run_groups, workers};
+use lab::host::run::matrix::{Event, Workers, run_groups, workers};
 use lab::host::run::{interrupt, memory, runner};
 use lab::host::vm::accel::Choice;
 use lab::judge::outcome::Outcome;
@@ -73,7 +73,7 @@ pub struct MatrixArgs {
     /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18, all
     #[arg(long, value_name = "SET", default_value = DEFAULT_KERNELS)]
     kernels: String,
-    /// Guests at a time; else one for each core, as far as memory goes
+    /// Guests at a time; else one for each core, and as many that wait for the carrier of NICs, as far as memory goes
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
     /// How to print the result
@@ -428,6 +428,13 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Arc<Accepted>) 
     let interrupt = interrupt::noted().map_err(|error| Failure::internal(&error))?;
     let (sources, kernels) = (&shared.sources, &shared.kernels);
     let jobs = jobs(args.jobs, sources.len() * kernels.len());
+    // Who names a number of guests means it; else as many again may wait, as far as memory goes.
+    let waiting = match args.jobs {
+        Some(_) => 0,
+        None => {
+            workers(2 * jobs, usize::MAX, memory::available_bytes(), memory::GUEST_BYTES).saturating_sub(jobs)
+        }
+    };
     let begun = Instant::now();
     let ready = prepare(shared, jobs, interrupt);
     let prepared = begun.elapsed();
@@ -451,7 +458,7 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Arc<Accepted>) 
     let (worker, judge, guests) = (Arc::clone(shared), Arc::clone(accepted), args.guests);
     run_groups(
         (cells, groups),
-        jobs,
+        Workers { busy: jobs, waiting },
         move |group, report| guests::run_group(&worker, &judge, guests, (group, report)),
         interrupt,
         |event| match event {

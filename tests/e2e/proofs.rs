@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use sha2::{Digest, Sha256};
 
 /// Whether proofs of this run are recorded.
@@ -110,7 +111,8 @@ fn read(path: &Path) -> Recorded {
     text.lines().map(line).collect()
 }
 
-/// The digest of files, and of all files in folders: their paths and contents.
+/// The digest of files, and of all files in folders: their paths and contents, of Rust sources what they say to the compiler
+/// of a program: a comment or a unit test decides nothing about a proof.
 fn digest_of(root: &Path, sources: &[&str]) -> String {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut open: Vec<PathBuf> = sources.iter().map(|source| root.join(source)).collect();
@@ -127,9 +129,64 @@ fn digest_of(root: &Path, sources: &[&str]) -> String {
     for file in files {
         let name = file.strip_prefix(root).expect("it is below");
         add(&mut digest, name.as_os_str().as_encoded_bytes());
-        add(&mut digest, &fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+        let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let is_rust = file.extension().is_some_and(|extension| extension == "rs");
+        let program = is_rust.then(|| program_of(&bytes)).flatten();
+        add(&mut digest, program.as_deref().map_or(&bytes, str::as_bytes));
     }
     hex(digest)
+}
+
+/// The tokens of a Rust source without comments and unit tests; none where it cannot be read as such.
+fn program_of(source: &[u8]) -> Option<String> {
+    let tokens: TokenStream = std::str::from_utf8(source).ok()?.parse().ok()?;
+    Some(without_tests_and_docs(tokens).to_string())
+}
+
+/// Comments are no tokens, but those that document an item are: `#[doc = "..."]`.
+fn without_tests_and_docs(tokens: TokenStream) -> TokenStream {
+    let mut left = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let is_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        let inner =
+            tokens.next_if(|it| is_hash && matches!(it, TokenTree::Punct(punct) if punct.as_char() == '!'));
+        match tokens.peek() {
+            Some(TokenTree::Group(group)) if is_hash && is_doc(group) => drop(tokens.next()),
+            Some(TokenTree::Group(group)) if is_hash && inner.is_none() && is_test(group) => {
+                // Up to the end of what it stands before: a body or a semicolon.
+                let is_end = |token: &TokenTree| match token {
+                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+                    TokenTree::Punct(punct) => punct.as_char() == ';',
+                    _ => false,
+                };
+                drop(tokens.by_ref().find(is_end));
+            }
+            _ => {
+                left.push(match token {
+                    TokenTree::Group(group) => {
+                        Group::new(group.delimiter(), without_tests_and_docs(group.stream())).into()
+                    }
+                    other => other,
+                });
+                left.extend(inner);
+            }
+        }
+    }
+    left.into_iter().collect()
+}
+
+fn is_doc(attribute: &Group) -> bool {
+    let mut tokens = attribute.stream().into_iter();
+    let is_word = |token: Option<TokenTree>| matches!(token, Some(TokenTree::Ident(word)) if word == "doc");
+    let is_equal =
+        |token: Option<TokenTree>| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == '=');
+    attribute.delimiter() == Delimiter::Bracket && is_word(tokens.next()) && is_equal(tokens.next())
+}
+
+fn is_test(attribute: &Group) -> bool {
+    let text: String = attribute.stream().to_string().split_whitespace().collect();
+    attribute.delimiter() == Delimiter::Bracket && text == "cfg(test)"
 }
 
 /// A part with its length, so that no two lists of parts are one.
@@ -156,6 +213,24 @@ pub fn trials() -> Vec<libtest_mimic::Trial> {
         let digest = || digest_of(folder.path(), &["Cargo.lock", "lab"]);
         let first = digest();
         assert_eq!(first, digest(), "the same sources");
+        for same in [
+            "// A comment\nfn a() {}",
+            "//! Of the file.\n\n/// Of it.\nfn a() { /* none */ }",
+            "fn a() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn b() {}\n}\n",
+            "#[cfg(test)]\nmod tests;\nfn a() {}",
+        ] {
+            write("lab/a.rs", same);
+            assert_eq!(first, digest(), "no other program: {same}");
+        }
+        for other in [
+            "fn a() { 1 }",
+            "#[cfg(test)] mod t {} fn a() {} fn b() {}",
+            "#[inline] fn a() {}",
+            "fn a() {} }",
+        ] {
+            write("lab/a.rs", other);
+            assert_ne!(first, digest(), "another program: {other}");
+        }
         write("lab/a.rs", "fn b() {}");
         let other = digest();
         write("lab/b.rs", "");

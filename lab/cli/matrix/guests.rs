@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::cli::drivers;
 use crate::cli::matrix::machines::Ready;
 use crate::cli::matrix::{Accepted, Shared, run_cell};
-use lab::host::run::matrix::Report;
+use lab::host::run::matrix::{Group, Report};
 use lab::host::run::runner;
 use lab::host::run::runner::{Member, carry_out_shared};
 use lab::judge::outcome::Outcome;
@@ -41,8 +41,8 @@ pub struct Ran {
 pub type Planned = (usize, usize, Ready);
 
 /// The cells of each guest, by their places among `cells`: those with a guest of their own first, as they take longest.
-pub(super) fn groups(shared: &Shared, guests: Guests, cells: &[Planned], jobs: usize) -> Vec<Vec<usize>> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
+pub(super) fn groups(shared: &Shared, guests: Guests, cells: &[Planned], jobs: usize) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
     let mut members: BTreeMap<(usize, Vec<String>), Vec<(usize, usize)>> = BTreeMap::new();
     for (index, (source, kernel, ready)) in cells.iter().enumerate() {
         let plan = shared.plan(*source, *kernel);
@@ -57,12 +57,14 @@ pub(super) fn groups(shared: &Shared, guests: Guests, cells: &[Planned], jobs: u
             let machine = (*kernel, runner::machine_of(&plan));
             members.entry(machine).or_default().push((index, plan.trials.len()));
         } else {
-            groups.push(vec![index]);
+            // For the carrier of emulated NICs, of which some look for it once in two seconds.
+            groups.push(Group { members: vec![index], waits: !plan.slots.is_empty() });
         }
     }
     let machines = members.len();
     for members in members.into_values() {
-        groups.extend(sharing::guests(members, jobs.div_ceil(machines)));
+        let guests = sharing::guests(members, jobs.div_ceil(machines));
+        groups.extend(guests.into_iter().map(|members| Group { members, waits: false }));
     }
     groups
 }

@@ -63,12 +63,31 @@ where
     T: Send + Sync + 'static,
     R: Send + 'static,
 {
-    let groups = (0..items.len()).map(|index| vec![index]).collect();
+    let groups = (0..items.len()).map(|index| Group { members: vec![index], waits: false }).collect();
+    let workers = Workers { busy: workers, waiting: 0 };
     let work = move |group: &[&T], report: &Report<'_, R>| {
         report.started(0);
         report.finished(0, work(group[0]));
     };
     run_groups((items, groups), workers, work, interrupt, on_event)
+}
+
+/// Items that one worker does, one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Their places.
+    pub members: Vec<usize>,
+    /// Whether most of the time is waiting, in which a processor has nothing to do.
+    pub waits: bool,
+}
+
+/// How many groups are worked on at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// Of any kind: those that keep a processor busy first.
+    pub busy: usize,
+    /// Besides, of those that wait.
+    pub waiting: usize,
 }
 
 /// Where work on a group tells how far it is, by the place in the group.
@@ -94,8 +113,8 @@ impl<R> Report<'_, R> {
 /// Does `work` on groups of `items`, each a list of their places and done by one worker. A panic is the result of each member
 /// of its group that has none.
 pub fn run_groups<T, R>(
-    (items, groups): (Vec<T>, Vec<Vec<usize>>),
-    workers: usize,
+    (items, groups): (Vec<T>, Vec<Group>),
+    workers: Workers,
     work: impl Fn(&[&T], &Report<'_, R>) + Send + Sync + 'static,
     interrupt: &AtomicBool,
     mut on_event: impl FnMut(Event<'_, R>),
@@ -104,16 +123,21 @@ where
     T: Send + Sync + 'static,
     R: Send + 'static,
 {
-    let (count, workers) = (items.len(), workers.clamp(1, groups.len().max(1)));
+    let count = items.len();
+    let (waiting, busy): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(|group| group.waits);
+    let of_busy = workers.busy.clamp(1, (busy.len() + waiting.len()).max(1));
+    let of_waiting = workers.waiting.min(waiting.len());
     let (sender, receiver) = mpsc::channel();
-    let shared = Arc::new((items, groups, work, AtomicUsize::new(0), AtomicBool::new(false)));
-    let threads: Vec<_> = (0..workers)
-        .map(|_| {
+    let queues = [Queue::of(busy), Queue::of(waiting)];
+    let shared = Arc::new((items, queues, work, AtomicBool::new(false)));
+    let threads: Vec<_> = (0..of_busy + of_waiting)
+        .map(|number| {
             let (shared, sender) = (Arc::clone(&shared), sender.clone());
             thread::spawn(move || {
-                let (items, groups, work, next, stop) = &*shared;
+                let (items, queues, work, stop) = &*shared;
+                let own = if number < of_busy { &queues[..] } else { &queues[1..] };
                 while !stop.load(Ordering::Relaxed) {
-                    let Some(members) = groups.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    let Some(Group { members, .. }) = own.iter().find_map(Queue::take) else { return };
                     let group: Vec<&T> = members.iter().map(|&index| &items[index]).collect();
                     let report = Report { members, sender: &sender };
                     // What a panic could leave half done belongs to this group alone.
@@ -134,7 +158,7 @@ where
     let mut is_done = vec![false; count];
     let interrupted = loop {
         if interrupt.load(Ordering::Relaxed) {
-            shared.4.store(true, Ordering::Relaxed);
+            shared.3.store(true, Ordering::Relaxed);
             break true;
         }
         match receiver.recv_timeout(TICK) {
@@ -158,6 +182,22 @@ where
         }
     }
     Done { results, interrupted }
+}
+
+/// Groups that are taken one after another.
+struct Queue {
+    groups: Vec<Group>,
+    next: AtomicUsize,
+}
+
+impl Queue {
+    fn of(groups: Vec<Group>) -> Self {
+        Self { groups, next: AtomicUsize::new(0) }
+    }
+
+    fn take(&self) -> Option<&Group> {
+        self.groups.get(self.next.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 fn words_of(panic: Box<dyn Any + Send>) -> String {
@@ -278,11 +318,37 @@ mod tests {
                 report.finished(place, **member);
             }
         };
-        let groups = vec![vec![0, 2, 3], vec![4, 1]];
-        let done = run_groups(((0..5).collect(), groups), 2, work, &NEVER, |_| {});
+        let groups = [vec![0, 2, 3], vec![4, 1]].map(|members| Group { members, waits: false }).to_vec();
+        let workers = Workers { busy: 2, waiting: 0 };
+        let done = run_groups(((0..5).collect(), groups), workers, work, &NEVER, |_| {});
         let [one, two, three, four, five] = &done.results[..] else { panic!("{done:?}") };
         assert_eq!([one, two, five, three], [&Some(Ok(0)), &Some(Ok(1)), &Some(Ok(4)), &Some(Ok(2))]);
         assert_eq!(four, &Some(Err("asked to".to_owned())));
+    }
+
+    #[test]
+    fn what_waits_holds_up_no_processor() {
+        let (open, wait) = gate();
+        // The first two wait until the third is done, which is not theirs to do.
+        let work = move |group: &[&usize], report: &Report<'_, ()>| {
+            if *group[0] < 2 {
+                wait.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+            report.finished(0, ());
+        };
+        let groups = (0..3).map(|index| Group { members: vec![index], waits: index < 2 }).collect();
+        let workers = Workers { busy: 1, waiting: 2 };
+        let mut order = Vec::new();
+        run_groups(((0..3).collect(), groups), workers, work, &NEVER, |event| {
+            if let Event::Finished { index, .. } = event {
+                order.push(index);
+                if index == 2 {
+                    open.send(()).unwrap();
+                    open.send(()).unwrap();
+                }
+            }
+        });
+        assert_eq!((order.len(), order[0]), (3, 2), "{order:?}");
     }
 
     #[test]
