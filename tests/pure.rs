@@ -13,6 +13,7 @@ mod includes;
 mod ledger;
 mod lint;
 mod lowering;
+mod mutants;
 mod pods;
 mod random;
 mod round_trip;
