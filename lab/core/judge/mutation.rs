@@ -1,8 +1,8 @@
 //! `--prove`: what nothing can break says nothing. For each expectation and each wait, trials in which it must not hold;
 //! one that holds in all of them is vacuous.
 //!
-//! A mutant trial is the topology with none of its faults, or with another one, chosen by what the condition looks
-//! at. The author of a file names the fault (`broken_by`) where none of these breaks it. With none of its faults, what a
+//! A mutant trial is the topology with one element dropped, negated or emptied, chosen by what the condition looks at. Where
+//! none of those breaks it, each single fault and step is left out in a trial of its own. The author of a file names the fault (`broken_by`) where none of these breaks it. With none of its faults, what a
 //! wait waits for must not be there: otherwise it was there before the fault that it waits for.
 //!
 //! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
@@ -24,24 +24,18 @@ use crate::judge::mutation::state::{
 use crate::judge::verdict::{Applies, applies, value_of};
 use crate::net::link::{Link, LinkKind};
 use crate::net::name::DeviceRef;
-use crate::net::qdisc::Qdisc;
 use crate::net::version::Running;
 use crate::plan::{Mutation, Role};
 use crate::topology::Topology;
 use crate::topology::condition::{Condition, FlowField, Subject};
-use crate::topology::fault::{Fault, FilterKind, Hook};
-use crate::topology::mutant::{Mutant, MutationTarget};
+use crate::topology::fault::Hook;
+use crate::topology::mutant::{Element, Mutant, MutationTarget};
 use crate::topology::scenario::Step;
-use crate::topology::substitute::set_down;
 
-/// ETH_MIN_MTU: the lab's frames do not fit.
-const MTU_MIN: u32 = 68;
-/// Neither the usual one nor the smallest.
-const MTU_OTHER: u32 = 1280;
 /// Devices whose routes are taken away, each in a trial of its own, at the most.
 const ROUTES_TRIED: usize = 2;
-/// More than any flow of a test needs, in bytes.
-const PLUG_BYTES: u32 = 1 << 24;
+/// Single faults and steps that are left out, at the most.
+const SINGLE_MAX: usize = 32;
 /// Whether an expectation, a wait or a piece of evidence can fail; in the document as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -79,6 +73,11 @@ pub fn of(topology: &Topology) -> Mutation {
         let places = meant.map(|mutant| place_of(mutant, &mut mutants)).collect();
         targets.push(MutationTarget { condition: condition.clone(), mutants: places });
     }
+    if !targets.is_empty() {
+        for mutant in single(topology).take(SINGLE_MAX) {
+            place_of(mutant, &mut mutants);
+        }
+    }
     Mutation { mutants, targets }
 }
 
@@ -88,6 +87,36 @@ fn place_of(mutant: Mutant, all: &mut Vec<Mutant>) -> usize {
         all.push(mutant);
         all.len() - 1
     })
+}
+
+/// Each fault that is injected, and each step that changes something, left out alone. Where there is one only, it is left out
+/// with all of them already.
+fn single(topology: &Topology) -> impl Iterator<Item = Mutant> {
+    let scenario = &topology.scenario;
+    let is_injected = |name: &String| {
+        scenario.steps.iter().any(|step| match step {
+            Step::Inject(of) | Step::Break { inject: of, .. } => of == name,
+            _ => false,
+        })
+    };
+    let faults: Vec<Element> =
+        scenario.faults.keys().filter(|name| is_injected(name)).cloned().map(Element::Fault).collect();
+    let changing = (0..).zip(&scenario.steps).filter(|(_, step)| step.changes() || is_alone(step));
+    let steps: Vec<Element> = changing.map(|(number, _)| Element::Step(number)).collect();
+    let several = [faults, steps].into_iter().filter(|all| all.len() > 1);
+    several.flatten().map(Element::dropped)
+}
+
+/// Whether a step can be left out alone, beside those that change what the topology is made of.
+fn is_alone(step: &Step) -> bool {
+    matches!(step, Step::Detach(_) | Step::Set { .. } | Step::Reconcile { .. })
+}
+
+/// Pods not detached, each in a trial of its own.
+fn not_detached(topology: &Topology) -> impl Iterator<Item = Mutant> {
+    let steps = (0..).zip(&topology.scenario.steps);
+    let detaching = steps.filter(|(_, step)| matches!(step, Step::Detach(_)));
+    detaching.map(|(number, _)| Element::Step(number).dropped())
 }
 
 fn awaited(step: &Step) -> Option<&Condition> {
@@ -174,7 +203,7 @@ fn told_apart(condition: &Condition, number: usize, tried: &[Tried]) -> Proof {
 
 fn mutants_of(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
     if let Some(fault) = &condition.broken_by {
-        return vec![Mutant::Named(fault.clone())];
+        return vec![Element::Fault(fault.clone()).negated()];
     }
     if let Subject::Refused { device, .. } = &condition.subject {
         // A step took the device for a bond, or changed an option of it; or the kernel refused an option: without any it makes the device.
@@ -183,11 +212,15 @@ fn mutants_of(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
             .steps
             .iter()
             .any(|step| matches!(step, Step::Reconcile { .. } | Step::Set { .. } | Step::Request(_)));
-        return vec![if is_taken { Mutant::Undone } else { Mutant::Plain(device.clone()) }];
+        return vec![if is_taken {
+            Element::Steps.dropped()
+        } else {
+            Element::Link(device.clone()).emptied()
+        }];
     }
     let mut found = from_the_start(topology);
     if topology.scenario.steps.iter().any(Step::changes) {
-        found.push(Mutant::Undone);
+        found.push(Element::Steps.dropped());
     }
     found.extend(aimed_at(topology, condition));
     found
@@ -198,7 +231,7 @@ fn from_the_start(topology: &Topology) -> Vec<Mutant> {
     let steps = &topology.scenario.steps;
     let mut found = Vec::new();
     if steps.iter().any(|step| matches!(step, Step::Inject(_) | Step::Break { .. })) {
-        found.push(Mutant::Healthy);
+        found.push(Element::Faults.dropped());
     } else {
         // What is wrong is there from the beginning: in the options of a bond, a bridge or a PF.
         found.extend(
@@ -206,7 +239,7 @@ fn from_the_start(topology: &Topology) -> Vec<Mutant> {
                 .links
                 .values()
                 .filter(|link| has_options(link))
-                .map(|link| Mutant::Plain(link.device.clone())),
+                .map(|link| Element::Link(link.device.clone()).emptied()),
         );
     }
     found
@@ -226,7 +259,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
             }
             // What UDP does not tell, no fault below it can change: only what was asked for.
             if matches!(field, FlowField::Asked | FlowField::Sent | FlowField::Lost) && !is_zero {
-                found.push(Mutant::Halved);
+                found.push(Element::Flows.emptied());
             }
         }
         Subject::Errno { flow, .. } | Subject::Source { flow, .. } => found.extend(cut(topology, Some(flow))),
@@ -239,19 +272,13 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
         }
         Subject::Device { .. } => found.extend(cut(topology, None)),
         Subject::Qdisc { device, counter } if is_zero => {
-            let qdisc = match counter.as_str() {
-                "drops" => Qdisc::Pfifo { limit: 0 },
-                _ => Qdisc::Plug { limit: PLUG_BYTES },
-            };
-            found.push(Mutant::Broken(Fault::Qdisc { device: device.clone(), qdisc }));
+            let queue = Element::Queue(device.clone());
+            found.push(if counter == "drops" { queue.emptied() } else { queue.negated() });
         }
         Subject::Qdisc { .. } => found.extend(cut(topology, None)),
         Subject::Clsact { device, .. } if is_zero => {
-            let filter = |hook| {
-                let (device, kind) = (device.clone(), FilterKind::Clsact);
-                Mutant::Broken(Fault::Filter { device, hook, vlan: None, kind })
-            };
-            found.extend([Hook::Egress, Hook::Ingress].map(filter));
+            let dropped = |hook| Element::Frames { device: device.clone(), hook }.dropped();
+            found.extend([Hook::Egress, Hook::Ingress].map(dropped));
         }
         Subject::Clsact { .. } => found.extend(cut(topology, None)),
         Subject::State { device, state } => found.extend(another_state(topology, device, *state, condition)),
@@ -259,14 +286,14 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
         Subject::Captured { capture } => found.extend(uncaptured(topology, capture, bounds)),
         // Given by IPAM, or by the topology; a device that is down has no routes.
         Subject::Address { device, .. } => {
-            found.push(Mutant::Undone);
+            found.push(Element::Steps.dropped());
             found.extend(fewer_networks(topology));
-            found.push(Mutant::Unaddressed(device.clone()));
+            found.push(Element::Addresses(device.clone()).dropped());
         }
         Subject::Routes { .. } | Subject::IpAddrOutput { .. } => {
-            found.push(Mutant::Undone);
-            let devices = links_of(topology).map(|link| set_down(topology, &link.device));
-            found.extend(devices.map(Mutant::Broken).take(ROUTES_TRIED));
+            found.push(Element::Steps.dropped());
+            let devices = links_of(topology).map(|link| link.device.clone());
+            found.extend(devices.take(ROUTES_TRIED).map(|device| Element::Up(device).dropped()));
         }
         Subject::Shown { shown, .. } => found.extend(shown_otherwise(topology, shown, condition)),
         Subject::Refused { .. } => {}
@@ -278,7 +305,7 @@ fn aimed_at(topology: &Topology, condition: &Condition) -> Vec<Mutant> {
 fn cut(topology: &Topology, flow: Option<&str>) -> Vec<Mutant> {
     let flows = topology.scenario.flows.values();
     let meant = flows.filter(|one| flow.is_none_or(|name| one.name == name));
-    meant.map(|flow| Mutant::Broken(egress(&flow.from))).collect()
+    meant.map(|flow| egress(&flow.from)).collect()
 }
 
 /// Without the permanent neighbours by which a flow finds its receiver's Ethernet address.
@@ -286,11 +313,12 @@ fn unneighboured(topology: &Topology, flow: &str) -> Option<Mutant> {
     let from = &topology.scenario.flows.get(flow)?.from;
     let tables = topology.namespaces.get(&from.ns)?;
     let has_some = tables.neighbours.iter().any(|neighbour| neighbour.dev == from.name);
-    has_some.then(|| Mutant::WithoutNeighbours(from.clone()))
+    has_some.then(|| Element::Neighbours(from.clone()).dropped())
 }
 
-fn egress(device: &DeviceRef) -> Fault {
-    Fault::Filter { device: device.clone(), hook: Hook::Egress, vlan: None, kind: FilterKind::Clsact }
+/// All that a device sends dropped.
+fn egress(device: &DeviceRef) -> Mutant {
+    Element::Frames { device: device.clone(), hook: Hook::Egress }.dropped()
 }
 
 /// A loss at a layer at which there should be none.
@@ -298,9 +326,9 @@ fn loss(topology: &Topology, flow: &str, layer: &str, device: Option<&DeviceRef>
     let Some(flow) = topology.scenario.flows.get(flow) else { return Vec::new() };
     let here = device.unwrap_or(&flow.from).clone();
     match layer {
-        "qdisc" => vec![Mutant::Broken(Fault::Qdisc { device: here, qdisc: Qdisc::Pfifo { limit: 0 } })],
-        "tc" => vec![Mutant::Broken(egress(&here))],
-        "socket" => vec![Mutant::Broken(set_down(topology, &flow.from))],
+        "qdisc" => vec![Element::Queue(here).emptied()],
+        "tc" => vec![egress(&here)],
+        "socket" => vec![Element::Up(flow.from.clone()).dropped()],
         "peer" => {
             carriers(topology, &flow.from).iter().filter_map(|port| too_small(topology, port)).collect()
         }
@@ -313,12 +341,12 @@ fn counted(topology: &Topology, device: &DeviceRef, counter: &str) -> Vec<Mutant
     let Some(link) = link_of(topology, device) else { return Vec::new() };
     match (&link.kind, counter) {
         (LinkKind::Vlan { parent, .. }, "tx_dropped") => {
-            vec![Mutant::Broken(egress(parent))]
+            vec![egress(parent)]
         }
         (_, "tx_dropped") => {
             carriers(topology, device).iter().filter_map(|port| too_small(topology, port)).collect()
         }
-        (_, "rx_dropped") => vec![small(topology, device)],
+        (_, "rx_dropped") => vec![Element::Mtu(device.clone()).emptied()],
         _ => cut(topology, None),
     }
 }
@@ -344,16 +372,7 @@ fn carriers(topology: &Topology, device: &DeviceRef) -> Vec<DeviceRef> {
 
 /// The other end of a cable takes no frame of the lab's: the driver counts it.
 fn too_small(topology: &Topology, port: &DeviceRef) -> Option<Mutant> {
-    far_end(topology, port).map(|peer| small(topology, peer))
-}
-
-fn small(topology: &Topology, device: &DeviceRef) -> Mutant {
-    mtu(topology, device, MTU_MIN)
-}
-
-fn mtu(topology: &Topology, device: &DeviceRef, mtu: u32) -> Mutant {
-    let standing = link_of(topology, device).and_then(|link| link.mtu).unwrap_or(MTU_OTHER);
-    Mutant::Broken(Fault::Mtu { device: device.clone(), mtu, standing })
+    far_end(topology, port).map(|peer| Element::Mtu(peer.clone()).emptied())
 }
 
 fn far_end<'t>(topology: &'t Topology, port: &DeviceRef) -> Option<&'t DeviceRef> {
@@ -413,29 +432,32 @@ qdisc = { kind = "pfifo", limit = 0 }
     #[rstest::rstest]
     #[case(
         "flow = \"f\"\nerrno = \"ENOBUFS\"\nequals = 9",
-        "nothing broken; egress clsact filter of node:bond0"
+        "nothing broken; all frames dropped at egress of node:bond0"
     )]
     #[case(
         "flow = \"f\"\nfield = \"lost\"\nequals = 9",
-        "nothing broken; egress clsact filter of node:bond0; half of the frames"
+        "nothing broken; all frames dropped at egress of node:bond0; half of the frames"
     )]
     #[case(
         "flow = \"f\"\nfield = \"sent\"\nequals = 9",
-        "nothing broken; egress clsact filter of node:bond0; half of the frames"
+        "nothing broken; all frames dropped at egress of node:bond0; half of the frames"
     )]
-    #[case("flow = \"f\"\nlayer = \"tc\"\nequals = 0", "nothing broken; egress clsact filter of node:bond0")]
+    #[case(
+        "flow = \"f\"\nlayer = \"tc\"\nequals = 0",
+        "nothing broken; all frames dropped at egress of node:bond0"
+    )]
     #[case(
         "device = \"node:bond0\"\ncounter = \"tx_dropped\"\nequals = 0",
-        "nothing broken; mtu of switch:p0 68"
+        "nothing broken; smallest mtu of switch:p0"
     )]
     #[case(
         "qdisc = \"node:p0\"\ncounter = \"drops\"\nequals = 0",
-        "nothing broken; qdisc of node:p0 pfifo limit 0"
+        "nothing broken; queue of node:p0 with limit 0"
     )]
-    #[case("device = \"node:p0\"\nstate = \"active\"\nequals = 1", "nothing broken; down node:p0")]
+    #[case("device = \"node:p0\"\nstate = \"active\"\nequals = 1", "nothing broken; node:p0 set down")]
     #[case(
         "device = \"node:bond0\"\nstate = \"ports\"\nequals = 1",
-        "nothing broken; release node:p0 from node:bond0"
+        "nothing broken; node:p0 released from node:bond0"
     )]
     #[case(
         "device = \"node:bond0\"\nstate = \"carrier\"\nequals = 0",
@@ -446,7 +468,7 @@ qdisc = { kind = "pfifo", limit = 0 }
         let (mutation, plan) =
             armed(&format!("[[step]]\ninject = \"full\"\n[[step]]\nflood = \"f\"\n[[expect]]\n{expect}\n"));
         let labels = mutation.mutants.iter().map(ToString::to_string);
-        let labels: Vec<String> = labels.map(|label| label.replace("only this broken: ", "")).collect();
+        let labels: Vec<String> = labels.collect();
         assert_eq!(labels.join("; "), expected);
         let roles: Vec<&Role> = plan.trials.iter().map(|trial| &trial.role).collect();
         assert_eq!(roles.len(), 1 + labels.len(), "{roles:?}");
@@ -457,7 +479,7 @@ qdisc = { kind = "pfifo", limit = 0 }
         let text = "[ns.node.bond.bond1]\nmode = \"active-backup\"\nmiimon = 50\nuse_carrier = false\n\
                     [[expect]]\ndevice = \"node:bond1\"\nrefused = \"EINVAL\"\n";
         let (mutation, plan) = armed_at_rest(text);
-        assert_eq!(mutation.mutants, [Mutant::Plain("node:bond1".parse().unwrap())]);
+        assert_eq!(mutation.mutants, [Element::Link("node:bond1".parse().unwrap()).emptied()]);
         let made = plan.trials[1].ops.iter().find_map(|op| match op {
             crate::plan::op::Op::Create { link, .. } if link.device.name.as_str() == "bond1" => {
                 Some(link.clone())
@@ -493,7 +515,7 @@ index = 1
     ) {
         let text = format!("{VF}[[expect]]\n{expect}\n");
         let (mutation, plan) = armed_as(&text);
-        assert_eq!(mutation.mutants, [Mutant::Plain(plain.parse().unwrap())]);
+        assert_eq!(mutation.mutants, [Element::Link(plain.parse().unwrap()).emptied()]);
         let set = plan.trials[1].ops.iter().filter_map(|op| match op {
             crate::plan::op::Op::SetVf { index, .. } => Some(*index),
             _ => None,
@@ -506,7 +528,7 @@ index = 1
         let (mutation, plan) =
             armed_at_rest("[[expect]]\ndevice = \"node:p0\"\nmac = \"node:bond0\"\nequals = 1\n");
         assert_eq!(mutation.targets.len(), 1);
-        let stranger = Mutant::Readdressed("node:p0".parse().unwrap());
+        let stranger = Element::Mac("node:p0".parse().unwrap()).negated();
         let place = mutation.mutants.iter().position(|one| *one == stranger).unwrap();
         assert!(mutation.targets[0].mutants.contains(&place));
         let acts = &plan.trials[1 + place].ops;

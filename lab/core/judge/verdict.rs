@@ -23,7 +23,7 @@ use crate::net::version::Running;
 use crate::plan::{Role, RunOptions};
 use crate::topology::Topology;
 use crate::topology::condition::{Bounds, Condition, FlowField, Subject};
-use crate::topology::mutant::Mutant;
+use crate::topology::mutant::Element;
 use crate::topology::observation::Shown;
 
 /// One thing that had to hold; in the document as it is.
@@ -214,7 +214,7 @@ pub(crate) fn shown_text<'t>(shown: &Shown, trial: &'t TrialAccount) -> Option<&
 fn never_clears(role: &Role) -> bool {
     match role {
         Role::Control | Role::Hypothesis(_) => true,
-        Role::Mutant(label) => *label == Mutant::Healthy.to_string(),
+        Role::Mutant(label) => *label == Element::Faults.dropped().to_string(),
         Role::Main | Role::Mitigation { .. } => false,
     }
 }

@@ -88,7 +88,7 @@ pub(crate) fn plan(
     }
     let mut plan = Plan {
         topology: topology.name.clone(),
-        needs: needs(topology, options.mutants()),
+        needs: needs(topology, &mutants::faults(topology, options.mutants())),
         slots: nic::slots(&topology.links),
         machine: topology.machine.clone(),
         ipv6: topology.uses_ipv6(),

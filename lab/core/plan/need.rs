@@ -10,7 +10,6 @@ use crate::net::qdisc::Qdisc;
 use crate::topology::Topology;
 use crate::topology::fault::{Fault, FilterKind, Hook};
 use crate::topology::mitigation::Change;
-use crate::topology::mutant::Mutant;
 
 /// A feature of the kernel under test.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,8 +193,8 @@ pub fn needs_netdevsim(topology: &Topology) -> bool {
     needs(topology, &[]).iter().any(|need| matches!(need, Need::Netdevsim { .. }))
 }
 
-/// What a topology and the mutants of its run need, each once.
-pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
+/// What a topology needs, and the faults that mutants of its run add, each once.
+pub fn needs(topology: &Topology, of_mutants: &[Fault]) -> Vec<Need> {
     let mut needs = BTreeSet::new();
     for link in topology.links.values() {
         match &link.kind {
@@ -250,8 +249,7 @@ pub fn needs(topology: &Topology, mutants: &[Mutant]) -> Vec<Need> {
     }
     let attached = topology.attachments.devices.values().filter(|link| !link.kind.is_hardware());
     needs.extend(attached.map(|link| Need::Link(link.kind.word().into())));
-    let mutant = mutants.iter().filter_map(Mutant::fault);
-    for fault in topology.scenario.faults.values().chain(mutant) {
+    for fault in topology.scenario.faults.values().chain(of_mutants) {
         needs.extend(of_fault(fault));
     }
     needs.extend(topology.alternatives.values().flat_map(|alternative| self::needs(alternative, &[])));

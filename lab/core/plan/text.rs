@@ -16,7 +16,6 @@ use crate::plan::op::{Broken, Op, Part, Undo};
 use crate::plan::{FlowPlan, Need, Plan, PluginCall, Role};
 use crate::topology::condition::Condition;
 use crate::topology::fault::{Fault, PartnerScript, PartnerSends};
-use crate::topology::mutant::Mutant;
 
 impl Display for Need {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -94,31 +93,6 @@ impl Display for Role {
             Self::Hypothesis(name) => write!(f, "hypothesis {name}"),
             Self::Mitigation { cause, mitigation } => write!(f, "hypothesis {cause} under {mitigation}"),
             Self::Mutant(label) => write!(f, "mutant: {label}"),
-        }
-    }
-}
-
-impl Display for Mutant {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Healthy => f.write_str("nothing broken"),
-            Self::Broken(fault) => write_fault(f, "only this", "broken", fault),
-            Self::Named(name) => write!(f, "{name} from the start"),
-            Self::Halved => f.write_str("half of the frames"),
-            Self::Plain(device) => write!(f, "{device} without options"),
-            Self::Unaddressed(device) => write!(f, "{device} without addresses"),
-            Self::WithoutNeighbours(device) => write!(f, "{device} without permanent neighbours"),
-            Self::Joined(device) => write!(f, "{device} with another port"),
-            Self::Replugged(device) => write!(f, "all cables out, and that of {device} in again"),
-            Self::Undone => f.write_str("none of the steps"),
-            Self::Networks(1) => f.write_str("the first network alone attached"),
-            Self::Networks(first) => write!(f, "the first {first} networks alone attached"),
-            Self::WithoutVfSettings => f.write_str("VFs without settings"),
-            Self::NotDetached => f.write_str("nothing detached"),
-            Self::Raised(device) => write!(f, "{device} set up at the end"),
-            Self::Readdressed(device) => write!(f, "{device} given another address at the end"),
-            Self::Made(device) => write!(f, "{device} made at the end"),
-            Self::Until(other, _) => other.fmt(f),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Mutants that change a state, an address, or what a capture counts.
 
-use crate::judge::mutation::{MTU_OTHER, egress, far_end, link_of, links_of, mtu};
+use crate::judge::mutation::{egress, far_end, link_of, links_of, not_detached};
 use crate::net::link::{Link, LinkKind};
 use crate::net::name::DeviceRef;
 use crate::net::nic::VfSettings;
@@ -8,11 +8,9 @@ use crate::plan;
 use crate::topology::Topology;
 use crate::topology::cni::{Attached, Delegate};
 use crate::topology::condition::{Bounds, Condition, State};
-use crate::topology::fault::Fault;
-use crate::topology::mutant::Mutant;
+use crate::topology::mutant::{Element, Mutant};
 use crate::topology::observation::Shown;
 use crate::topology::scenario::Step;
-use crate::topology::substitute::set_down;
 
 /// Its bond without it; an address by default, for what the first port of a bond has is its own and the bond's;
 /// the bond's way of choosing an address, and each that it could have chosen.
@@ -22,8 +20,8 @@ pub(crate) fn another_address(topology: &Topology, device: &DeviceRef, is_other:
     let told = bonds.flat_map(|bond| [vec![bond.device.clone()], bond.below()].concat());
     let mut found = releases(topology, device);
     // Where it must not be a certain address, a stranger's is none either.
-    found.extend((!is_other).then(|| Mutant::Readdressed(device.clone())));
-    found.extend(told.map(Mutant::Plain));
+    found.extend((!is_other).then(|| Element::Mac(device.clone()).negated()));
+    found.extend(told.map(|device| Element::Link(device).emptied()));
     found
 }
 
@@ -45,36 +43,37 @@ pub(crate) fn another_state(
     condition: &Condition,
 ) -> Vec<Mutant> {
     let ports = || link_of(topology, device).map(|link| link.below()).unwrap_or_default().into_iter();
-    let fault = |fault: Fault| Mutant::Broken(fault);
+    let down = |device: &DeviceRef| Element::Up(device.clone()).dropped();
     let wanted = condition.bounds;
     let broken: Vec<Mutant> = match state {
-        State::Mtu => vec![mtu(topology, device, MTU_OTHER)],
+        State::Mtu => vec![Element::Mtu(device.clone()).negated()],
         State::Exists if wanted.hold(0) => {
-            return vec![Mutant::Undone, Mutant::Made(device.clone())];
+            return vec![Element::Steps.dropped(), Element::Link(device.clone()).negated()];
         }
         State::Exists => {
-            return [vec![Mutant::Undone, Mutant::NotDetached], fewer_networks(topology)].concat();
+            let kept = [Element::Steps.dropped()].into_iter().chain(not_detached(topology));
+            return kept.chain(fewer_networks(topology)).collect();
         }
-        State::Up if wanted.hold(0) => return vec![Mutant::Raised(device.clone())],
-        State::Up => vec![fault(set_down(topology, device))],
+        State::Up if wanted.hold(0) => return vec![Element::Up(device.clone()).negated()],
+        State::Up => vec![down(device)],
         // No carrier, no port: what has none gets one.
         State::Carrier | State::Ports if wanted.hold(0) => {
-            bond_at(topology, device).map(Mutant::Joined).into_iter().collect()
+            bond_at(topology, device).map(|bond| Element::Ports(bond).negated()).into_iter().collect()
         }
-        State::Carrier => vec![fault(set_down(topology, device))],
+        State::Carrier => vec![down(device)],
         State::Ports => releases(topology, device),
         State::Active | State::MiiStatus if wanted.hold(0) => {
-            siblings(topology, device).into_iter().map(|other| fault(set_down(topology, &other))).collect()
+            siblings(topology, device).iter().map(down).collect()
         }
-        State::Active | State::MiiStatus => vec![fault(set_down(topology, device))],
+        State::Active | State::MiiStatus => vec![down(device)],
         // What a PF puts on LACPDUs keeps partners apart.
-        State::Partner | State::AggregatorPorts if configures_pf(topology) => vec![Mutant::WithoutVfSettings],
-        State::Partner | State::AggregatorPorts => {
-            ports().map(|port| fault(set_down(topology, &port))).collect()
+        State::Partner | State::AggregatorPorts if configures_pf(topology) => {
+            vec![Element::Networks(0).emptied()]
         }
+        State::Partner | State::AggregatorPorts => ports().map(|port| down(&port)).collect(),
     };
     // The state is read at the end; until then it has to come about.
-    broken.into_iter().map(|one| Mutant::Until(Box::new(one), opposite(condition))).collect()
+    broken.into_iter().map(|one| one.until(opposite(condition))).collect()
 }
 
 /// Whether a sriov plugin has something to tell a PF.
@@ -96,7 +95,7 @@ pub(crate) fn fewer_networks(topology: &Topology) -> Vec<Mutant> {
         _ => 0,
     };
     let most = topology.scenario.steps.iter().map(of).max().unwrap_or(0);
-    (1..most).map(Mutant::Networks).collect()
+    (1..most).map(|first| Element::Networks(first).dropped()).collect()
 }
 
 /// The device if it is a bond, or the bond that it stands on.
@@ -131,34 +130,36 @@ pub(crate) fn releases(topology: &Topology, device: &DeviceRef) -> Vec<Mutant> {
     let is_meant = |link: &&Link| link.device == *device || link.has_port(device);
     let bonds = links_of(topology).filter(is_meant).filter(|link| !link.kind.ports().is_empty());
     let ports = bonds.flat_map(|bond| bond.below().into_iter().map(|port| (port, bond.device.clone())));
-    ports.map(|(device, controller)| Mutant::Broken(Fault::Release { device, controller })).collect()
+    ports.map(|(port, controller)| Element::Port { port, controller }.dropped()).collect()
 }
 
 /// Nothing done; a device, its bond or its bridge made without options; the device or another port down.
 pub(crate) fn shown_otherwise(topology: &Topology, shown: &Shown, condition: &Condition) -> Vec<Mutant> {
-    let mut found = vec![Mutant::Undone];
+    let mut found = vec![Element::Steps.dropped()];
     let Some(device) = shown.device() else { return found };
     if let Shown::Neighbour { .. } = shown {
-        found.push(Mutant::WithoutNeighbours(device.clone()));
+        found.push(Element::Neighbours(device.clone()).dropped());
     }
     let meant = links_of(topology).filter(|link| link.device == *device || link.has_port(device));
-    found.extend(meant.filter(|link| has_options(link)).map(|link| Mutant::Plain(link.device.clone())));
+    found.extend(
+        meant.filter(|link| has_options(link)).map(|link| Element::Link(link.device.clone()).emptied()),
+    );
     found.extend(releases(topology, device));
     let mut broken: Vec<Mutant> = match shown {
-        Shown::Link { what, .. } if what == "mtu" => vec![mtu(topology, device, MTU_OTHER)],
+        Shown::Link { what, .. } if what == "mtu" => vec![Element::Mtu(device.clone()).negated()],
         _ => Vec::new(),
     };
     let ports = link_of(topology, device).map(|link| link.below()).unwrap_or_default();
     let down = [vec![device.clone()], siblings(topology, device), ports].concat();
-    broken.extend(down.into_iter().map(|device| Mutant::Broken(Fault::Down { device })));
-    found.extend(broken.into_iter().map(|one| Mutant::Until(Box::new(one), opposite(condition))));
+    broken.extend(down.into_iter().map(|device| Element::Up(device).dropped()));
+    found.extend(broken.into_iter().map(|one| one.until(opposite(condition))));
     found
 }
 
 pub(crate) fn uncaptured(topology: &Topology, capture: &str, bounds: Bounds) -> Vec<Mutant> {
     let Some(capture) = topology.scenario.captures.get(capture) else { return Vec::new() };
     if bounds.hold(0) {
-        return vec![Mutant::Replugged(capture.device.clone())];
+        return vec![Element::Cable(capture.device.clone()).negated()];
     }
-    far_end(topology, &capture.device).map(|peer| Mutant::Broken(egress(peer))).into_iter().collect()
+    far_end(topology, &capture.device).map(egress).into_iter().collect()
 }
