@@ -68,7 +68,7 @@ fn each_cause_was_seen_from_5_10_to_7_3() {
         let file = root().join("snapshots").join(snapshot::file_name(&stem).unwrap());
         let content = fs::read_to_string(file).unwrap_or_else(|error| panic!("{stem}: {error}"));
         let accepted = snapshot::Accepted::parse(&content).unwrap();
-        let seen: Vec<&String> = names.iter().filter(|name| accepted.text(name).is_some()).collect();
+        let seen: Vec<&String> = names.iter().filter(|name| accepted.behaviour(name).is_some()).collect();
         assert!(seen.len() >= KERNELS_MIN, "{stem}: {seen:?}");
         let newest = ["7.3"].into_iter();
         let series = newest.chain((!needs_a_newer_hook(&cause)).then_some("5.10."));

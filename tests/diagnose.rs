@@ -81,7 +81,7 @@ struct Synthetic {
 impl Synthetic {
     fn new(files: &Files, kernel: &str) -> Option<Self> {
         let topology = Topology::parse(&files.name, &files.name, &files.topology).ok()?;
-        let text = Accepted::parse(&files.snapshot).ok()?.text(kernel)?;
+        let text = Accepted::parse(&files.snapshot).ok()?.behaviour(kernel)?.to_string();
         let main: Vec<&str> = text
             .lines()
             .skip_while(|line| *line != "trial main")

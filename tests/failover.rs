@@ -35,7 +35,11 @@ fn each_topology_has_a_row_with_all_kernels_and_a_line_in_the_plot() {
         let content = fs::read_to_string(file).unwrap_or_else(|error| panic!("{stem}: {error}"));
         let accepted = snapshot::Accepted::parse(&content).unwrap();
         for kernel in &quick {
-            assert!(accepted.text(&kernel.name()).is_some(), "{stem}: nothing accepted on {}", kernel.name());
+            assert!(
+                accepted.behaviour(&kernel.name()).is_some(),
+                "{stem}: nothing accepted on {}",
+                kernel.name()
+            );
         }
         assert!(
             row.contains("refused") || plot.contains(&format!("<title>{stem} on ")),

@@ -1,6 +1,7 @@
 //! Tests without a machine: the language, plans, the ledger, the pages made from accepted results, and the rules of the tree. One
 //! program, for each links all of the lab.
 
+mod accepted;
 mod book;
 mod causes;
 mod diagnose;

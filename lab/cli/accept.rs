@@ -153,23 +153,23 @@ fn name(cell: &Cell) -> String {
 fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
     let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
     let mut snapshot = accepted(folder, topology)?;
-    let before = snapshot.text(kernel);
+    let (before, now) = (snapshot.behaviour(kernel), &cell.behaviour);
     match &before {
-        Some(before) if snapshot::identical(before, &cell.text) => return Ok(false),
+        Some(before) if before == now => return Ok(false),
         // It tells of more than before, and of the same.
-        Some(before) if snapshot::same(before, &cell.text) && !snapshot::is_older(before) => {
+        Some(before) if snapshot::same(before, now) && !snapshot::is_older(before) => {
             return Ok(false);
         }
-        Some(before) if snapshot::same(before, &cell.text) => {
+        Some(before) if snapshot::same(before, now) => {
             println!("more of {}: {}", name(cell), cell.ran)
         }
         Some(before) => {
             println!("changed {}: {} (before | now)", name(cell), cell.ran);
-            print!("{}", grid::differences(&behaviour::differences(&[before, &cell.text]), "    "));
+            print!("{}", grid::differences(&behaviour::differences(&[before, now]), "    "));
         }
         None => println!("new     {}: {}", name(cell), cell.ran),
     }
-    snapshot.set(kernel, &cell.text).map_err(|error| Failure::invalid(format!("error: {error}")))?;
+    snapshot.set(kernel, now.clone()).map_err(|error| Failure::invalid(format!("error: {error}")))?;
     let path = snapshot_path(folder, topology)?;
     let content = snapshot.to_file(&cell.file, &format!("lab matrix {}", cell.file));
     let write = || -> std::io::Result<()> {

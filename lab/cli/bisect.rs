@@ -23,6 +23,7 @@ use lab::judge::outcome::Outcome;
 use lab::plan;
 use lab::plan::RunOptions;
 use lab::plan::lower::lower_with;
+use lab::report::behaviour::Behaviour;
 use lab::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
@@ -83,6 +84,8 @@ struct Oracle<'a> {
     archive: Option<(Mirrors, Index)>,
     /// By the kernel's name.
     documents: BTreeMap<String, Document>,
+    /// One of each behaviour, in the order in which they were found.
+    known: Vec<Behaviour>,
     /// What the first tested one, a good one, came to.
     good: Option<String>,
     /// What the first bad one came to.
@@ -108,6 +111,7 @@ pub fn bisect(args: &BisectArgs) -> Result<ExitCode, Failure> {
         bench: None,
         archive: None,
         documents: BTreeMap::new(),
+        known: Vec::new(),
         good: None,
         bad: None,
         others: Vec::new(),
@@ -280,6 +284,10 @@ impl Oracle<'_> {
         let tested = self.judge(&document)?;
         let seconds = begun.elapsed().as_secs_f64();
         println!("  {id:16} {:24} {seconds:5.1} s", self.step(&tested));
+        let seen = snapshot::behaviour(&document).split_features().0;
+        if is_acceptable(document.outcome) && !self.known.iter().any(|known| behaviour::alike(known, &seen)) {
+            self.known.push(seen);
+        }
         self.documents.insert(id, document);
         Ok(tested)
     }
@@ -291,10 +299,9 @@ impl Oracle<'_> {
         }
         let Some(name) = &self.args.check else {
             // Features change with nearly each series, and are no failure by themselves.
-            let text = snapshot::split_features(&snapshot::text(document)).0.to_owned();
-            let known = [&self.good, &self.bad].into_iter().flatten().chain(&self.others);
-            let known = known.into_iter().find(|known| behaviour::alike(known, &text));
-            return Ok(Tested::Behaves(known.cloned().unwrap_or(text)));
+            let seen = snapshot::behaviour(document).split_features().0;
+            let like = self.known.iter().find(|known| behaviour::alike(known, &seen));
+            return Ok(Tested::Behaves(like.unwrap_or(&seen).to_string()));
         };
         match document.checks.iter().find(|check| check.name == *name) {
             Some(check) if check.outcome == Outcome::Skip => Ok(Tested::Untestable(check.observed.clone())),
@@ -386,8 +393,8 @@ impl Oracle<'_> {
 
     /// What two kernels do differently, features of their devices last.
     fn print_differences(&self, kernels: [&String; 2]) {
-        let texts = kernels.map(|id| snapshot::text(&self.documents[id]));
-        print!("{}", grid::differences(&behaviour::differences(&[&texts[0], &texts[1]]), "    "));
+        let [one, other] = kernels.map(|id| snapshot::behaviour(&self.documents[id]));
+        print!("{}", grid::differences(&behaviour::differences(&[&one, &other]), "    "));
     }
 
     /// This search with other ends, or in another way.

@@ -363,7 +363,7 @@ fn as_project_path(path: &Path) -> String {
     below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path).display().to_string()
 }
 
-/// The accepted texts of a matrix, by topology and kernel.
+/// What was accepted for a matrix, by topology and kernel.
 struct Accepted {
     policy: Policy,
     snapshots: BTreeMap<String, snapshot::Accepted>,
@@ -387,8 +387,8 @@ impl Accepted {
             return judge(document, file, None, Policy { compare: false, new_fails: false });
         }
         let snapshot = self.snapshots.get(&document.topology);
-        let text = snapshot.and_then(|snapshot| snapshot.text(&document.kernel.id));
-        judge(document, file, text.as_deref(), self.policy)
+        let behaviour = snapshot.and_then(|snapshot| snapshot.behaviour(&document.kernel.id));
+        judge(document, file, behaviour.as_ref(), self.policy)
     }
 }
 

@@ -154,8 +154,8 @@ fn catalogue(args: &CausesArgs, render: fn(&[Cause], &[String]) -> String) -> Re
     for source in matrix::read_all(&args.paths, &[])? {
         let snapshot = accepted(&args.snapshots, &source.topology.name)?;
         // What a cause looks like from outside: links and features of a kernel are not of it.
-        let text = |kernel: &String| Some((kernel.clone(), snapshot::of_frames(&snapshot.text(kernel)?)));
-        let seen = kernels.iter().filter_map(text).collect();
+        let of = |kernel: &String| Some((kernel.clone(), snapshot::of_frames(&snapshot.behaviour(kernel)?)));
+        let seen = kernels.iter().filter_map(of).collect();
         found.push(Cause { topology: source.topology, file: source.file, seen });
     }
     let is_seen = |kernel: &String| found.iter().any(|cause| cause.seen.iter().any(|(on, _)| on == kernel));
@@ -263,12 +263,12 @@ fn judged(mut document: Document, snapshots: &Path, pins: &Kernels) -> Result<Ce
         let pin = pins.pins().find(|pin| pin.release == document.kernel.release);
         document.kernel.id = pin.map_or_else(|| document.kernel.release.clone(), |pin| pin.id.clone());
     }
-    let accepted = accepted(snapshots, &document.topology)?.text(&document.kernel.id);
+    let accepted = accepted(snapshots, &document.topology)?.behaviour(&document.kernel.id);
     if document.kernel.backend == HOST {
         document.kernel.id += " (host)";
     }
     let file = format!("topologies/{}.toml", document.topology);
-    Ok(judge_as_found(document, &file, accepted.as_deref()))
+    Ok(judge_as_found(document, &file, accepted.as_ref()))
 }
 
 /// The results of `lab matrix` in files and folders, with their files' names. A result of `lab run` is none.

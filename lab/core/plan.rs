@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::plan::cni_calls::{LeaseCall, PluginCall};
 pub use crate::plan::mutant_order::{MutantOrder, OrderMutants};
-pub use crate::plan::mutants::plain;
+pub use crate::plan::mutants::elements::plain;
 pub use crate::plan::need::{Need, needs_drivers, needs_netdevsim};
 pub use crate::plan::repeat::REPETITIONS_MAX;
 pub use crate::plan::run_options::{Mutation, Programs, RunOptions};

@@ -12,7 +12,7 @@ use lab::host::kernel::store::Kernel;
 use lab::judge::outcome::Outcome;
 use lab::net::version::{KernelRanges, Running};
 use lab::plan;
-use lab::report::behaviour;
+use lab::report::behaviour::{self, Behaviour};
 use lab::report::document::Document;
 use lab::report::matrix::is_acceptable;
 use lab::report::snapshot::selection::{self, Selection};
@@ -191,9 +191,9 @@ impl Cell {
         }
         let own = self.run_alone();
         if let Some(in_shared) = in_shared {
-            let texts = [in_shared, &own].map(snapshot::text);
-            if !snapshot::same(&texts[0], &texts[1]) {
-                let differences = format!("{:#?}", behaviour::differences(&[&texts[0], &texts[1]]));
+            let [shared, own] = [in_shared, &own].map(snapshot::behaviour);
+            if !snapshot::same(&shared, &own) {
+                let differences = format!("{:#?}", behaviour::differences(&[&shared, &own]));
                 shared::note_otherwise(&self.name(), &differences);
                 assert!(!self.does_all, "not the same in a shared guest and in its own: {differences}");
             }
@@ -202,10 +202,10 @@ impl Cell {
 
     /// Whether a result of a shared guest needs no other one.
     fn is_as_accepted(&self, document: &Document) -> bool {
-        let accepted = accepted(&document.topology).text(&self.pin.name());
+        let accepted = accepted(&document.topology).behaviour(&self.pin.name());
         is_acceptable(document.outcome)
             && (!self.is_own() || document.outcome == Outcome::Pass)
-            && accepted.is_some_and(|accepted| snapshot::same(&accepted, &snapshot::text(document)))
+            && accepted.is_some_and(|accepted| snapshot::same(&accepted, &snapshot::behaviour(document)))
     }
 
     /// As `lab run` runs it.
@@ -226,7 +226,7 @@ impl Cell {
         if result.outcome == Outcome::Skip {
             // What a kernel cannot do leaves nothing to compare, unless it could once.
             assert!(
-                accepted(&result.topology).text(&id).is_none(),
+                accepted(&result.topology).behaviour(&id).is_none(),
                 "skipped, with a snapshot: {:?}",
                 result.reason
             );
@@ -245,7 +245,7 @@ impl Cell {
         if result.used_fallback {
             eprintln!("{name}: compared with nothing: {}", result.substitutions.join(", "));
         } else {
-            compare(&result.topology, &id, &snapshot::text(&result));
+            compare(&result.topology, &id, snapshot::behaviour(&result));
         }
         result
     }
@@ -370,9 +370,9 @@ pub fn ledger_closes(document: &Value) {
 /// Files with what this run found on some kernels, by topology: insta writes a whole file, and cells end in any order.
 static CHANGED: Mutex<BTreeMap<String, Accepted>> = Mutex::new(BTreeMap::new());
 
-fn compare(topology: &str, kernel: &str, text: &str) {
+fn compare(topology: &str, kernel: &str, seen: Behaviour) {
     let before = accepted(topology);
-    if let Some(accepted) = before.text(kernel).filter(|accepted| snapshot::same(accepted, text)) {
+    if let Some(accepted) = before.behaviour(kernel).filter(|accepted| snapshot::same(accepted, &seen)) {
         if snapshot::is_older(&accepted) {
             eprintln!("{topology}@{kernel}: {}", snapshot::OLDER);
         }
@@ -381,7 +381,7 @@ fn compare(topology: &str, kernel: &str, text: &str) {
     // A failed assertion in another cell poisons it, and leaves it whole.
     let mut all = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
     let changed = all.entry(topology.to_owned()).or_insert(before);
-    changed.set(kernel, text).expect("a pinned kernel");
+    changed.set(kernel, seen).expect("a pinned kernel");
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../snapshots");
     settings.set_prepend_module_to_snapshot(false);

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lab::report::snapshot::{Accepted, split_features};
+use lab::report::behaviour::{Behaviour, Label};
+use lab::report::snapshot::Accepted;
 use lab::topology::Topology;
 use libtest_mimic::Trial;
 
@@ -118,13 +119,25 @@ fn accepted(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.snap"));
     let content = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let accepted = Accepted::parse(&content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    accepted.text(KERNEL).unwrap_or_else(|| panic!("{name} was accepted on {KERNEL}"))
+    let accepted = accepted.behaviour(KERNEL).unwrap_or_else(|| panic!("{name} was accepted on {KERNEL}"));
+    accepted.to_string()
 }
 
 /// Lines about what was asked for and what became of frames. Links and features are of what they are made of, and so are its
 /// counters.
 fn shown(text: &str) -> Vec<String> {
-    let kinds = ["outcome:", "check ", "state:", "refused", "flow ", "lost at "];
-    let lines = split_features(text).0.lines().map(str::trim);
-    lines.filter(|line| kinds.iter().any(|kind| line.starts_with(kind))).map(str::to_owned).collect()
+    let behaviour = Behaviour::parse(text);
+    let is_shown = |label: &Label| {
+        matches!(
+            label,
+            Label::Outcome
+                | Label::Check(_)
+                | Label::State
+                | Label::Refused
+                | Label::Flow { .. }
+                | Label::LostAt { .. }
+        )
+    };
+    let lines = behaviour.all().filter(|line| is_shown(&line.label));
+    lines.map(|line| format!("{}: {}", line.label, line.value())).collect()
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use lab::host::vm::qemu::PROGRAM_VARIABLE;
+use lab::report::behaviour::Behaviour;
 use lab::report::snapshot;
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -78,7 +79,7 @@ impl Place {
         fs::set_permissions(place.path().join("qemu"), executable).expect("it is ours");
         place.write("vf.toml", VF);
         let mut accepted = snapshot::Accepted::default();
-        accepted.set(KERNEL, "outcome: fail").expect("a name");
+        accepted.set(KERNEL, Behaviour::parse("outcome: fail")).expect("a name");
         let accepted = accepted.to_file("vf.toml", "lab matrix vf.toml");
         for folder in ["cache", "snapshots"] {
             fs::create_dir(place.path().join(folder)).expect("a temporary directory");

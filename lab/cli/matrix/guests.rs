@@ -125,11 +125,11 @@ pub(super) fn run_group(
 
 /// In what a cell was otherwise in a shared guest.
 fn difference(in_shared: &Document, own: &Document) -> Option<String> {
-    let texts = [in_shared, own].map(snapshot::text);
-    if snapshot::same(&texts[0], &texts[1]) {
+    let [shared, own] = [in_shared, own].map(snapshot::behaviour);
+    if snapshot::same(&shared, &own) {
         return None;
     }
-    let differences = behaviour::differences(&[&texts[0], &texts[1]]);
+    let differences = behaviour::differences(&[&shared, &own]);
     let lines =
         differences.iter().map(|it| format!("{}: {}", it.item, it.values.join(", in its own guest ")));
     Some(lines.collect::<Vec<_>>().join("; "))

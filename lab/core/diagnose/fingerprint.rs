@@ -10,6 +10,7 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::option;
 use crate::net::version::KernelVersion;
+use crate::report::behaviour::Label;
 use crate::report::snapshot::Accepted;
 use crate::topology::Topology;
 use crate::topology::fault::Fault;
@@ -61,12 +62,13 @@ fn cause(measured: &Measured<'_>, studies: &[Study]) -> Option<Cause> {
     let mut kernels = BTreeMap::new();
     for kernel in accepted.kernels() {
         // Builds with another configuration are of the same version.
-        let (Ok(version), Some(text)) = (kernel.parse::<KernelVersion>(), accepted.text(kernel)) else {
+        let (Ok(version), Some(seen)) = (kernel.parse::<KernelVersion>(), accepted.behaviour(kernel)) else {
             continue;
         };
-        if let Some(lacks) = text.lines().find_map(|line| line.strip_prefix("reason: lacks ")) {
+        let reason = seen.value(&Label::Reason);
+        if let Some(lacks) = reason.as_deref().and_then(|reason| reason.strip_prefix("lacks ")) {
             kernels.insert(version, Err(lacks.to_owned()));
-        } else if let Some(trial) = Trial::parse(&text, "main") {
+        } else if let Some(trial) = Trial::of(&seen, "main") {
             kernels.insert(version, Ok(stack.features(&topology, &trial)));
         }
     }
@@ -119,11 +121,13 @@ impl Study {
                 hypothesis.inject.iter().filter_map(|name| topology.scenario.faults.get(name).cloned());
             let mut kernels = BTreeMap::new();
             for kernel in accepted.kernels() {
-                let (Ok(version), Some(text)) = (kernel.parse(), accepted.text(kernel)) else { continue };
-                let Some(trial) = Trial::parse(&text, &hypothesis.name) else { continue };
+                let (Ok(version), Some(seen)) = (kernel.parse(), accepted.behaviour(kernel)) else {
+                    continue;
+                };
+                let Some(trial) = Trial::of(&seen, &hypothesis.name) else { continue };
                 let mut features = stack.features(&topology, &trial);
                 for (tried, role) in &queued {
-                    let under = Trial::parse(&text, &format!("{} under {tried}", hypothesis.name));
+                    let under = Trial::of(&seen, &format!("{} under {tried}", hypothesis.name));
                     let told = under.and_then(|trial| stack.told(&topology, &trial));
                     features.extend(told.map(|told| (Feature::UnderQueue(*role), told)));
                 }
@@ -310,14 +314,16 @@ impl Stack {
     fn failures(&self, trial: &Trial<'_>) -> Option<Value> {
         let ports = self.devices(Role::Port);
         let lines: Vec<&str> =
-            ports.iter().filter_map(|port| trial.links.get(port.as_str()).copied()).collect();
+            ports.iter().filter_map(|port| trial.links.get(port.as_str()).map(String::as_str)).collect();
         let has_failed = lines.iter().any(|line| line.contains("link failures"));
         (!lines.is_empty()).then_some(if has_failed { Value::Part } else { Value::None })
     }
 
     fn lacp(&self, trial: &Trial<'_>) -> Option<Value> {
-        let line =
-            self.devices(Role::Port).into_iter().find_map(|port| trial.lacp.get(port.as_str()).copied())?;
+        let line = self
+            .devices(Role::Port)
+            .into_iter()
+            .find_map(|port| trial.lacp.get(port.as_str()).map(String::as_str))?;
         let partner = line.split("partner ").nth(1)?.split(", ").next()?;
         Some(Value::word(if partner.contains("synchronization") { "in sync" } else { "out of sync" }))
     }

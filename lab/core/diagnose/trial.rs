@@ -1,6 +1,8 @@
-//! A trial of a snapshot, taken apart again: flows, counters, queues and links.
+//! A trial of an accepted behaviour, by what a diagnosis asks: flows, counters, queues and links.
 
 use std::collections::BTreeMap;
+
+use crate::report::behaviour::{Behaviour, Item, Label, Line};
 
 /// A flow's numbers.
 #[derive(Debug, Default)]
@@ -38,77 +40,68 @@ pub struct Trial<'t> {
     /// Counters of queueing disciplines by kind, device and name.
     pub queues: Vec<(&'t str, &'t str, &'t str, u64)>,
     /// `operstate ..., flags ...` of devices.
-    pub links: BTreeMap<&'t str, &'t str>,
+    pub links: BTreeMap<&'t str, String>,
     /// LACP's bits, by port.
-    pub lacp: BTreeMap<&'t str, &'t str>,
-    /// Counters that the text does not compare: nothing is known of them.
+    pub lacp: BTreeMap<&'t str, String>,
+    /// Counters that are not compared: nothing is known of them.
     pub unknown: Vec<(&'t str, &'t str)>,
-    /// Whether the text has counters at all: with paced flows and with TCP that sends again it has none.
+    /// Whether it has counters at all: with paced flows and with TCP that sends again it has none.
     pub is_counted: bool,
 }
 
 impl<'t> Trial<'t> {
-    /// The trial of this name; `None` if the text does not have it, or the kernel refused it.
-    pub fn parse(text: &'t str, name: &str) -> Option<Self> {
-        let heading = format!("trial {name}");
-        let mut lines = text.lines().skip_while(|line| *line != heading);
-        lines.next()?;
+    /// The trial of this name; `None` where there is none, or the kernel refused it.
+    pub fn of(behaviour: &'t Behaviour, name: &str) -> Option<Self> {
         let mut trial = Self { is_counted: true, ..Self::default() };
-        for line in lines.take_while(|line| line.starts_with(' ')) {
-            let (label, value) = line.trim_start().split_once(": ")?;
-            trial.line(label, value)?;
+        for line in behaviour.trial(name)? {
+            match &line.label {
+                Label::Refused => return None,
+                Label::Flow { name, socket } => trial.flow(name, socket, line),
+                Label::Link(device) => {
+                    trial.links.insert(device, line.value());
+                }
+                Label::Lacp(device) => {
+                    trial.lacp.insert(device, line.value());
+                }
+                Label::Device(device) => {
+                    trial
+                        .counters
+                        .extend(line.counters().map(|(name, number)| ((device.as_str(), name), number)));
+                    trial.unknown.extend(not_compared(line).map(|name| (device.as_str(), name)));
+                }
+                Label::Queue { kind, device } => {
+                    let counted = line.counters();
+                    trial
+                        .queues
+                        .extend(counted.map(|(name, number)| (kind.as_str(), device.as_str(), name, number)));
+                    trial.unknown.extend(not_compared(line).map(|name| (device.as_str(), name)));
+                }
+                _ => {}
+            }
         }
         (!trial.flows.is_empty()).then_some(trial)
     }
 
-    fn line(&mut self, label: &'t str, value: &'t str) -> Option<()> {
-        if label == "refused" {
-            return None;
-        } else if let Some(flow) = label.strip_prefix("flow ") {
-            let (name, socket) = flow.split_once(" (")?;
-            let numbers = value.split(", ").filter_map(|item| {
-                let (number, word) = item.split_once(' ')?;
-                Some((word, number.parse().ok()?))
-            });
-            let flow = FlowSeen {
-                name,
-                socket: socket.trim_end_matches(')'),
-                numbers: numbers.collect(),
-                lost_at: Vec::new(),
-            };
-            let sends_again = flow.socket == "tcp" && flow.number("delivered") < flow.number("asked");
-            self.is_counted &= flow.numbers.contains_key("sent") && !sends_again;
-            self.flows.push(flow);
-        } else if let Some(place) = label.strip_prefix("lost at ") {
-            self.flows.last_mut()?.lost_at.push(place.split_once(" of ")?);
-        } else if let Some(device) = label.strip_prefix("link ") {
-            self.links.insert(device, value);
-        } else if let Some(device) = label.strip_prefix("lacp ") {
-            self.lacp.insert(device, value);
-        } else if label.starts_with("capture ")
-            || label.starts_with("acknowledged ")
-            || label.ends_with(", replaced")
-        {
-        } else {
-            self.counted(label, value);
-        }
-        Some(())
+    fn flow(&mut self, name: &'t str, socket: &'t str, line: &'t Line) {
+        let numbers = line.counts().map(|(number, word)| (word, number)).collect();
+        let place = |lost: &'t Line| match &lost.label {
+            Label::LostAt { layer, device } => Some((layer.as_str(), device.as_str())),
+            _ => None,
+        };
+        let lost_at = line.below.iter().filter_map(place).collect();
+        let flow = FlowSeen { name, socket, numbers, lost_at };
+        let sends_again = socket == "tcp" && flow.number("delivered") < flow.number("asked");
+        self.is_counted &= flow.numbers.contains_key("sent") && !sends_again;
+        self.flows.push(flow);
     }
+}
 
-    fn counted(&mut self, label: &'t str, value: &'t str) {
-        for item in value.split(", ") {
-            let (queue, device) =
-                label.split_once(" of ").map_or((None, label), |(kind, device)| (Some(kind), device));
-            let Some((name, number)) = item.split_once(' ') else { continue };
-            match (queue, number.parse()) {
-                (Some(kind), Ok(number)) => self.queues.push((kind, device, name, number)),
-                (None, Ok(number)) => {
-                    self.counters.insert((device, name), number);
-                }
-                (_, Err(_)) => self.unknown.push((device, name)),
-            }
-        }
-    }
+/// The counters of a line that are not compared.
+fn not_compared(line: &Line) -> impl Iterator<Item = &str> {
+    line.items.iter().filter_map(|item| match item {
+        Item::NotCompared { name, .. } => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -123,7 +116,8 @@ mod tests {
 
     #[test]
     fn lines_of_a_trial_are_told_apart() {
-        let trial = Trial::parse(TEXT, "main").expect("it is there");
+        let behaviour = Behaviour::parse(TEXT);
+        let trial = Trial::of(&behaviour, "main").expect("it is there");
         assert_eq!(trial.flows[0].errno(), Some("ENOBUFS"));
         assert_eq!(trial.flows[0].lost_at, [("qdisc", "node:p0")]);
         assert_eq!(trial.counters, BTreeMap::from([(("node:bond0.7", "tx_dropped"), 7)]));
@@ -136,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_refused_trial_and_one_that_is_not_there_say_nothing() {
-        assert!(Trial::parse(TEXT, "other").is_none());
-        assert!(Trial::parse(TEXT, "control").is_none());
+        let behaviour = Behaviour::parse(TEXT);
+        assert!(Trial::of(&behaviour, "other").is_none());
+        assert!(Trial::of(&behaviour, "control").is_none());
     }
 }

@@ -1,19 +1,25 @@
 //! Kernels that behave alike, and the lines in which those that do not differ.
 //!
-//! Works on canonical texts alone: their lines are `label: value` or headings (see `snapshot`), so the lines of two
-//! kernels pair by label, and what a counter's line would say that is not there is zero.
+//! Works on [`Behaviour`] values: the lines of two kernels pair by label, and what a counter's line would say that is not
+//! there is zero.
+
+pub(crate) mod parse;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Kernels with one text.
+pub use crate::report::behaviour::value::{Behaviour, Item, Label, Line};
+use crate::report::snapshot::{comparable, not_compared, same};
+
+/// Kernels with one behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// In the order given.
     pub kernels: Vec<String>,
     /// What all of them did.
-    pub text: String,
+    pub behaviour: Behaviour,
 }
 
 /// One line in which groups differ.
@@ -27,79 +33,89 @@ pub struct Difference {
 
 /// What is shown for a line that a group does not have, and whose value is not known.
 const NOTHING: &str = "-";
-/// How lines about a check begin; they are left out where it holds.
+/// How the name of a line about a check begins; they are left out where it holds.
 pub const CHECK: &str = "check ";
 /// What is said of a check where it holds.
 pub const HOLDS: &str = "holds";
 /// What is said of a check that the run did not come to.
 pub const NOT_REACHED: &str = "not reached";
-/// How lines about lost frames begin.
-const LOST: &str = "lost at ";
 
 /// Groups kernels that behave alike. A group stands where its first kernel stands; where only some of its kernels have
-/// drop reasons, its text is that of one that has.
-pub fn group<'a>(cells: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Group> {
-    let cells: Vec<(&str, &str)> = cells.into_iter().collect();
-    let mut texts: Vec<&str> = Vec::new();
+/// drop reasons, its behaviour is that of one that has.
+pub fn group<'a>(cells: impl IntoIterator<Item = (&'a str, &'a Behaviour)>) -> Vec<Group> {
+    let cells: Vec<(&str, &Behaviour)> = cells.into_iter().collect();
+    let mut known: Vec<&Behaviour> = Vec::new();
     // What compares more tells others apart that are both like one which compares less.
-    let mut in_order: Vec<&str> = cells.iter().map(|(_, text)| *text).collect();
-    in_order.sort_by_key(|text| crate::report::snapshot::not_compared(text));
-    for text in &in_order {
-        if !texts.iter().any(|known| crate::report::snapshot::same(known, text)) {
-            texts.push(text);
+    let mut in_order: Vec<&Behaviour> = cells.iter().map(|(_, behaviour)| *behaviour).collect();
+    in_order.sort_by_key(|behaviour| not_compared(behaviour));
+    for behaviour in in_order {
+        if !known.iter().any(|known| same(known, behaviour)) {
+            known.push(behaviour);
         }
     }
     // Those that name reasons tell each other apart; the others can only be like one of them, or like none.
-    let (mut told, untold): (Vec<&str>, Vec<&str>) = texts.iter().partition(|text| names_reasons(text));
-    for text in untold {
-        if !told.iter().any(|known| alike(known, text)) {
-            told.push(text);
+    let (mut named, unnamed): (Vec<&Behaviour>, Vec<&Behaviour>) =
+        known.iter().partition(|behaviour| names_reasons(behaviour));
+    for behaviour in unnamed {
+        if !named.iter().any(|known| alike(known, behaviour)) {
+            named.push(behaviour);
         }
     }
     let mut groups: Vec<Group> = Vec::new();
-    for (kernel, text) in cells {
-        let exact = told.iter().find(|known| crate::report::snapshot::same(known, text));
-        let text = exact.or_else(|| told.iter().find(|known| alike(known, text))).unwrap_or(&text);
-        match groups.iter_mut().find(|group| group.text == *text) {
+    for (kernel, behaviour) in cells {
+        let exact = named.iter().find(|known| same(known, behaviour));
+        let behaviour =
+            *exact.or_else(|| named.iter().find(|known| alike(known, behaviour))).unwrap_or(&behaviour);
+        match groups.iter_mut().find(|group| group.behaviour == *behaviour) {
             Some(group) => group.kernels.push(kernel.to_owned()),
-            None => groups.push(Group { kernels: vec![kernel.to_owned()], text: (*text).to_owned() }),
+            None => groups.push(Group { kernels: vec![kernel.to_owned()], behaviour: behaviour.clone() }),
         }
     }
     groups
 }
 
-/// Whether two texts tell of the same behaviour.
+/// Kernels by a text that is said of each, such as a row of a page; a group stands where its first kernel stands.
+pub fn by_text<'a>(cells: impl IntoIterator<Item = (&'a str, String)>) -> Vec<(Vec<String>, String)> {
+    let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+    for (kernel, text) in cells {
+        match groups.iter_mut().find(|(_, known)| *known == text) {
+            Some((kernels, _)) => kernels.push(kernel.to_owned()),
+            None => groups.push((vec![kernel.to_owned()], text)),
+        }
+    }
+    groups
+}
+
+/// Whether two values are of the same behaviour.
 ///
 /// Kernels before 5.17 have no drop reasons (c504e5c2f964, "net: skb: introduce kfree_skb_reason()"): the function that
 /// dropped a frame stands for it. That is no other behaviour, where the same frames are lost in the same place.
-pub fn alike(one: &str, other: &str) -> bool {
-    let [one, other] = &crate::report::snapshot::comparable(one, other);
-    crate::report::snapshot::identical(one, other)
+pub fn alike(one: &Behaviour, other: &Behaviour) -> bool {
+    let [one, other] = &comparable(one, other);
+    one == other
         || (names_reasons(one) != names_reasons(other) && without_reasons(one) == without_reasons(other))
 }
 
-/// `989 QDISC_DROP, 11 BACKLOG`, where `line` is about lost frames.
-fn losses(line: &str) -> Option<(&str, impl Iterator<Item = (u64, &str)>)> {
-    let (place, lost) = line.split_once(": ").filter(|(place, _)| place.trim_start().starts_with(LOST))?;
-    let items = lost.split(", ").filter_map(|item| {
-        let (frames, reason) = item.split_once(' ')?;
-        Some((frames.parse::<u64>().ok()?, reason))
-    });
-    Some((place, items))
-}
-
 /// Functions are in lower case, reasons are not.
-fn names_reasons(text: &str) -> bool {
-    let mut reasons = text.lines().filter_map(losses).flat_map(|(_, items)| items);
-    !reasons.any(|(_, reason)| reason.chars().any(char::is_lowercase))
+fn names_reasons(behaviour: &Behaviour) -> bool {
+    let lost = behaviour.all().filter(|line| matches!(line.label, Label::LostAt { .. }));
+    let mut reasons = lost.flat_map(Line::counts).map(|(_, reason)| reason);
+    !reasons.any(|reason| reason.chars().any(char::is_lowercase))
 }
 
-fn without_reasons(text: &str) -> Vec<String> {
-    let line = |line: &str| match losses(line) {
-        Some((place, items)) => format!("{place}: {}", items.map(|(frames, _)| frames).sum::<u64>()),
-        None => line.to_owned(),
-    };
-    text.trim_end().lines().map(line).collect()
+/// With the number of lost frames at each place in the stead of their reasons.
+fn without_reasons(behaviour: &Behaviour) -> Behaviour {
+    fn lines(all: &[Line]) -> Vec<Line> {
+        let line = |line: &Line| match line.label {
+            Label::LostAt { .. } => {
+                let frames = line.counts().map(|(frames, _)| frames).sum();
+                Line::new(line.label.clone(), vec![Item::Count(frames, String::new())])
+            }
+            _ => Line { below: lines(&line.below), ..line.clone() },
+        };
+        all.iter().map(line).collect()
+    }
+    Behaviour { lines: lines(&behaviour.lines) }
 }
 
 /// Members as ranges over `order`: `5.10.262 .. 6.12.57, 6.16.3`.
@@ -120,22 +136,22 @@ pub fn ranges(order: &[String], members: &[String]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// The lines in which texts differ, each with what it says in every one of them.
-pub fn differences(texts: &[&str]) -> Vec<Difference> {
-    if let [one, other] = texts {
+/// The lines in which behaviours differ, each with what it says in every one of them.
+pub fn differences(all: &[&Behaviour]) -> Vec<Difference> {
+    if let [one, other] = all {
         // What one of the two does not compare is no difference.
-        let [one, other] = &crate::report::snapshot::comparable(one, other);
+        let [one, other] = &comparable(one, other);
         return differing_lines(&[one, other]);
     }
-    differing_lines(texts)
+    differing_lines(all)
 }
 
-fn differing_lines(texts: &[&str]) -> Vec<Difference> {
-    let parsed: Vec<Lines> = texts.iter().map(|text| Lines::parse(text)).collect();
-    let mut order: Vec<&Key> = Vec::new();
-    for lines in &parsed {
+fn differing_lines(all: &[&Behaviour]) -> Vec<Difference> {
+    let all: Vec<Lines<'_>> = all.iter().map(|behaviour| Lines::of(behaviour)).collect();
+    let mut order: Vec<&Key<'_>> = Vec::new();
+    for lines in &all {
         let mut at = 0;
-        for (key, _) in &lines.in_order {
+        for key in &lines.in_order {
             match order.iter().position(|known| *known == key) {
                 Some(known) => at = known + 1,
                 None => {
@@ -145,62 +161,57 @@ fn differing_lines(texts: &[&str]) -> Vec<Difference> {
             }
         }
     }
-    order.into_iter().filter_map(|key| difference(key, &parsed)).collect()
+    order.into_iter().filter_map(|key| difference(key, &all)).collect()
 }
 
 /// Labels from the outermost heading inwards; the number tells apart lines of the same label.
-type Key = (Vec<String>, usize);
+type Key<'b> = (Vec<&'b Label>, usize);
 
-/// A text's lines by their labels.
-struct Lines {
-    in_order: Vec<(Key, String)>,
-    by_key: BTreeMap<Key, String>,
+/// A behaviour's lines by their labels.
+struct Lines<'b> {
+    in_order: Vec<Key<'b>>,
+    by_key: BTreeMap<Key<'b>, &'b Line>,
 }
 
-impl Lines {
-    fn parse(text: &str) -> Self {
-        let mut in_order: Vec<(Key, String)> = Vec::new();
-        let mut by_key = BTreeMap::new();
-        let mut path: Vec<String> = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let content = line.trim_start();
-            let depth = (line.len() - content.len()) / 2;
-            let (label, value) = content.split_once(": ").unwrap_or((content, ""));
-            path.truncate(depth);
-            path.push(label.to_owned());
-            let mut key: Key = (path.clone(), 0);
-            while by_key.contains_key(&key) {
-                key.1 += 1;
-            }
-            by_key.insert(key.clone(), value.to_owned());
-            in_order.push((key, value.to_owned()));
-        }
-        Self { in_order, by_key }
+impl<'b> Lines<'b> {
+    fn of(behaviour: &'b Behaviour) -> Self {
+        let mut lines = Self { in_order: Vec::new(), by_key: BTreeMap::new() };
+        lines.add(&behaviour.lines, &[]);
+        lines
     }
 
-    fn has(&self, path: &[&str]) -> bool {
-        let path: Vec<String> = path.iter().map(|&part| part.to_owned()).collect();
-        self.by_key.contains_key(&(path, 0))
+    fn add(&mut self, all: &'b [Line], above: &[&'b Label]) {
+        for line in all {
+            let path: Vec<&Label> = above.iter().copied().chain([&line.label]).collect();
+            let mut key: Key<'b> = (path.clone(), 0);
+            while self.by_key.contains_key(&key) {
+                key.1 += 1;
+            }
+            self.by_key.insert(key.clone(), line);
+            self.in_order.push(key);
+            self.add(&line.below, &path);
+        }
+    }
+
+    fn has(&self, path: &[&'b Label]) -> bool {
+        self.by_key.contains_key(&(path.to_vec(), 0))
     }
 
     /// Whether a counter without a line is zero here: what the line is about was there, and was not refused.
-    fn absent_is_zero(&self, key: &Key) -> bool {
-        let above: Vec<&str> = key.0.iter().map(String::as_str).collect();
-        let Some((_, parents @ [trial, ..])) = above.split_last() else { return false };
-        self.has(parents) && !self.has(&[trial, "refused"])
+    fn absent_is_zero(&self, key: &Key<'b>) -> bool {
+        let Some((_, parents @ [trial, ..])) = key.0.split_last() else { return false };
+        self.has(parents) && !self.has(&[trial, &Label::Refused])
     }
 
     /// What the absence of a line says. A run that ended early has no checks; one in which an operation was refused
-    /// has some, and which they are the text does not tell.
-    fn absent(&self, key: &Key) -> Option<&'static str> {
-        let is_check = key.0.len() == 1 && key.0[0].starts_with(CHECK);
-        let is_refused =
-            || self.by_key.keys().any(|(path, _)| matches!(&path[..], [_, it] if it == "refused"));
-        match is_check {
-            false => None,
-            true if self.has(&["reason"]) => Some(NOT_REACHED),
-            true if is_refused() => None,
-            true => Some(HOLDS),
+    /// has some, and which they are is not known.
+    fn absent(&self, key: &Key<'b>) -> Option<&'static str> {
+        let is_refused = || self.by_key.keys().any(|(path, _)| matches!(path[..], [_, Label::Refused]));
+        match key.0[..] {
+            [Label::Check(_)] if self.has(&[&Label::Reason]) => Some(NOT_REACHED),
+            [Label::Check(_)] if is_refused() => None,
+            [Label::Check(_)] => Some(HOLDS),
+            _ => None,
         }
     }
 }
@@ -208,21 +219,20 @@ impl Lines {
 /// An item without its numbers, and which of those that are alike it is: two losses may have one reason.
 type Shape = (String, usize);
 
-fn items(line: &str) -> Vec<(Shape, &str)> {
-    let mut items: Vec<(Shape, &str)> = Vec::new();
-    for item in line.split(", ") {
-        let shape = without_numbers(item);
-        let alike = items.iter().filter(|((known, _), _)| *known == shape).count();
-        items.push(((shape, alike), item));
+fn shapes(items: &[Item]) -> Vec<(Shape, &Item)> {
+    let mut found: Vec<(Shape, &Item)> = Vec::new();
+    for item in items {
+        let shape = without_numbers(&item.to_string());
+        let alike = found.iter().filter(|((known, _), _)| *known == shape).count();
+        found.push(((shape, alike), item));
     }
-    items
+    found
 }
 
-fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
-    let lines: Vec<Option<&str>> =
-        parsed.iter().map(|lines| lines.by_key.get(key).map(String::as_str)).collect();
-    let lines_items: Vec<Vec<(Shape, &str)>> =
-        lines.iter().map(|line| line.map_or(Vec::new(), items)).collect();
+fn difference(key: &Key<'_>, all: &[Lines<'_>]) -> Option<Difference> {
+    let lines: Vec<Option<&Line>> = all.iter().map(|lines| lines.by_key.get(key).copied()).collect();
+    let lines_items: Vec<Vec<(Shape, &Item)>> =
+        lines.iter().map(|line| line.map_or(Vec::new(), |line| shapes(&line.items))).collect();
     let mut shapes: Vec<&Shape> = Vec::new();
     for (shape, _) in lines_items.iter().flatten() {
         if !shapes.contains(&shape) {
@@ -230,15 +240,15 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
         }
     }
     // What each says, and what it would say of the counters that it has no word for.
-    let mut said: Vec<(Vec<String>, Vec<String>)> = vec![Default::default(); parsed.len()];
+    let mut said: Vec<(Vec<String>, Vec<String>)> = vec![Default::default(); all.len()];
     for shape in shapes {
-        let cell = |items: &Vec<(Shape, &'_ str)>| items.iter().position(|(known, _)| known == shape);
-        let cells: Vec<Option<&str>> =
+        let cell = |items: &Vec<(Shape, &Item)>| items.iter().position(|(known, _)| known == shape);
+        let cells: Vec<Option<&Item>> =
             lines_items.iter().map(|items| cell(items).map(|place| items[place].1)).collect();
         if cells.iter().any(|cell| *cell != cells[0]) {
             for (cell, (items, zeros)) in cells.iter().zip(&mut said) {
                 match cell {
-                    Some(item) => items.push((*item).to_owned()),
+                    Some(item) => items.push(item.to_string()),
                     None if shape.0.contains('#') => zeros.push(shape.0.replace('#', "0")),
                     None => {}
                 }
@@ -247,7 +257,7 @@ fn difference(key: &Key, parsed: &[Lines]) -> Option<Difference> {
     }
     let values: Vec<String> = said
         .into_iter()
-        .zip(lines.iter().zip(parsed))
+        .zip(lines.iter().zip(all))
         .map(|((items, zeros), (line, lines))| match line {
             _ if !items.is_empty() => items.join(", "),
             _ if !zeros.is_empty() && (line.is_some() || lines.absent_is_zero(key)) => zeros.join(", "),
@@ -266,9 +276,12 @@ pub fn without_numbers(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn title(path: &[String]) -> String {
-    let parts = path.iter().map(|part| part.strip_prefix("trial ").unwrap_or(part));
-    parts.collect::<Vec<_>>().join(", ")
+fn title(path: &[&Label]) -> String {
+    let part = |label: &&Label| match label {
+        Label::Trial(name) => name.clone(),
+        label => label.to_string(),
+    };
+    path.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -282,8 +295,19 @@ mod tests {
     const REFUSED: &str = "outcome: fail\ncheck main, built: fail, expected all, observed EBUSY\n\ntrial main\n  \
                            refused: EBUSY\n";
 
+    fn texts(groups: &[Group]) -> Vec<(String, String)> {
+        groups.iter().map(|group| (group.kernels.join(" "), group.behaviour.to_string())).collect()
+    }
+
+    fn grouped(cells: &[(&str, &str)]) -> Vec<Group> {
+        let cells: Vec<(&str, Behaviour)> =
+            cells.iter().map(|(kernel, text)| (*kernel, Behaviour::parse(text))).collect();
+        group(cells.iter().map(|(kernel, behaviour)| (*kernel, behaviour)))
+    }
+
     fn lines(texts: &[&str]) -> Vec<String> {
-        let found = differences(texts);
+        let all: Vec<Behaviour> = texts.iter().map(|text| Behaviour::parse(text)).collect();
+        let found = differences(&all.iter().collect::<Vec<_>>());
         found.into_iter().map(|one| format!("{}: {}", one.item, one.values.join(" | "))).collect()
     }
 
@@ -320,52 +344,55 @@ mod tests {
 
     #[test]
     fn two_losses_with_one_reason_on_one_device_are_both_told() {
-        let lost = |lost: &str| format!("trial t\n  flow f: 9 sent\n    lost at qdisc of a:v: {lost}\n");
+        let lost =
+            |lost: &str| format!("trial t\n  flow f (packet): 9 sent\n    lost at qdisc of a:v: {lost}\n");
         let (one, other) = (lost("9 QDISC_DROP, 3 QDISC_DROP"), lost("9 QDISC_DROP, 4 QDISC_DROP"));
-        assert_eq!(lines(&[&one, &other]), ["t, flow f, lost at qdisc of a:v: 3 QDISC_DROP | 4 QDISC_DROP"]);
+        assert_eq!(
+            lines(&[&one, &other]),
+            ["t, flow f (packet), lost at qdisc of a:v: 3 QDISC_DROP | 4 QDISC_DROP"]
+        );
         assert_eq!(
             lines(&[&one, &lost("9 QDISC_DROP")]),
-            ["t, flow f, lost at qdisc of a:v: 3 QDISC_DROP | 0 QDISC_DROP"]
+            ["t, flow f (packet), lost at qdisc of a:v: 3 QDISC_DROP | 0 QDISC_DROP"]
         );
     }
 
     #[test]
     fn another_reason_is_no_zero_of_the_first() {
-        let one = "trial t\n  flow f: 9 sent\n    lost at qdisc of a:v: 9 QDISC_DROP\n";
-        let other = "trial t\n  flow f: 9 sent\n    lost at qdisc of a:v: 9 kfree_skb_list\n";
+        let one = "trial t\n  flow f (packet): 9 sent\n    lost at qdisc of a:v: 9 QDISC_DROP\n";
+        let other = "trial t\n  flow f (packet): 9 sent\n    lost at qdisc of a:v: 9 kfree_skb_list\n";
         assert_eq!(
             lines(&[one, other]),
-            ["t, flow f, lost at qdisc of a:v: 9 QDISC_DROP | 9 kfree_skb_list"]
+            ["t, flow f (packet), lost at qdisc of a:v: 9 QDISC_DROP | 9 kfree_skb_list"]
         );
     }
 
     #[test]
     fn a_kernel_without_drop_reasons_behaves_like_one_that_has_them() {
         let lost = |what: &str| {
-            format!("outcome: pass\n\ntrial t\n  flow f: 9 sent\n    lost at qdisc of a:v: {what}\n")
+            format!("outcome: pass\n\ntrial t\n  flow f (packet): 9 sent\n    lost at qdisc of a:v: {what}\n")
         };
         let texts =
             ["11 BACKLOG, 9 kfree_skb_list", "11 BACKLOG, 9 QDISC_DROP", "20 TC_EGRESS", "19 kfree_skb"];
-        let [old, new, other, fewer] = texts.map(lost);
+        let [old, new, other, fewer] = texts.map(|what| Behaviour::parse(&lost(what)));
         assert!(alike(&old, &new) && alike(&new, &old));
         assert!(!alike(&new, &other), "both have reasons, and they differ");
         assert!(!alike(&fewer, &new));
         let cells = [("5.10", &old), ("6.1", &new), ("6.12", &other), ("5.11", &fewer), ("5.15", &old)];
-        let groups = group(cells.map(|(kernel, text)| (kernel, text.as_str())));
-        let found: Vec<(String, &str)> =
-            groups.iter().map(|group| (group.kernels.join(" "), group.text.as_str())).collect();
         let expected = [("5.10 6.1 5.15", &new), ("6.12", &other), ("5.11", &fewer)];
-        assert_eq!(found, expected.map(|(kernels, text)| (kernels.to_owned(), text.as_str())));
+        let expected = expected.map(|(kernels, behaviour)| (kernels.to_owned(), behaviour.to_string()));
+        assert_eq!(self::texts(&group(cells)), expected);
     }
 
     #[test]
     fn what_a_kernel_does_not_compare_makes_no_group() {
-        let text = |dropped: &str| format!("trial t\n  flow f: 9 sent\n  a:v: {dropped}, rx_dropped 1\n");
+        let text =
+            |dropped: &str| format!("trial t\n  flow f (packet): 9 sent\n  a:v: {dropped}, rx_dropped 1\n");
         let [three, four, unknown] =
             ["tx_dropped 3", "tx_dropped 4", "tx_dropped not compared: why"].map(text);
+        let [three, four, unknown] = [three, four, unknown].map(|text| Behaviour::parse(&text));
         assert!(differences(&[&three, &unknown]).is_empty() && alike(&unknown, &four));
-        let cells = [("5.10", &unknown), ("6.1", &three), ("6.12", &four), ("6.18", &three)];
-        let groups = group(cells.map(|(kernel, text)| (kernel, text.as_str())));
+        let groups = group([("5.10", &unknown), ("6.1", &three), ("6.12", &four), ("6.18", &three)]);
         let kernels: Vec<String> = groups.iter().map(|group| group.kernels.join(" ")).collect();
         assert_eq!(kernels, ["5.10 6.1 6.18", "6.12"]);
     }
@@ -389,8 +416,7 @@ mod tests {
 
     #[test]
     fn groups_by_text_where_the_first_of_them_stands() {
-        let cells = [("5.10", "x\n"), ("6.1", "y"), ("6.12", "x"), ("6.18", "z")];
-        let groups = group(cells);
+        let groups = grouped(&[("5.10", "x\n"), ("6.1", "y"), ("6.12", "x"), ("6.18", "z")]);
         let kernels: Vec<String> = groups.iter().map(|group| group.kernels.join(" ")).collect();
         assert_eq!(kernels, ["5.10 6.12", "6.1", "6.18"]);
     }

@@ -1,6 +1,6 @@
 //! The catalogue of causes as Markdown: what each looks like from outside, on which kernels, and a page for each.
 //!
-//! Made from canonical texts alone (see `snapshot`), so that the page can be made again from the accepted ones, and a
+//! Made from accepted behaviour alone (see `snapshot`), so that the page can be made again from the accepted ones, and a
 //! test can tell when the two say something else.
 
 pub(crate) mod sockets;
@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use crate::net::link::{Link, LinkKind};
 use crate::net::name::DeviceRef;
-use crate::report::behaviour;
+use crate::report::behaviour::{self, Behaviour, Label, Line};
 use crate::topology::Topology;
 
 /// One cause: a topology, and what it did on kernels.
@@ -19,8 +19,8 @@ pub struct Cause {
     pub topology: Topology,
     /// Its file, from the top of a checkout.
     pub file: String,
-    /// Kernel and canonical text, in the order of versions.
-    pub seen: Vec<(String, String)>,
+    /// Kernel and what it did, in the order of versions.
+    pub seen: Vec<(String, Behaviour)>,
 }
 
 /// Where the kernel itself does not do exactly the same each time.
@@ -50,14 +50,14 @@ pub fn render(causes: &[Cause], kernels: &[String]) -> String {
 }
 
 fn groups(cause: &Cause) -> Vec<behaviour::Group> {
-    behaviour::group(cause.seen.iter().map(|(kernel, text)| (kernel.as_str(), text.as_str())))
+    behaviour::group(cause.seen.iter().map(|(kernel, behaviour)| (kernel.as_str(), behaviour)))
 }
 
 fn rows(out: &mut String, cause: &Cause, order: &[String]) {
     let name = &cause.topology.name;
     let roles = Roles::of(&cause.topology);
     for (number, group) in groups(cause).iter().enumerate() {
-        let told = Seen::parse(&group.text);
+        let told = Seen::of(&group.behaviour);
         let first = if number == 0 { format!("[{name}](#{name})") } else { String::new() };
         let kernels = behaviour::ranges(order, &group.kernels);
         let kernels = if group.kernels.len() == order.len() { "all".to_owned() } else { kernels };
@@ -94,8 +94,8 @@ fn page(out: &mut String, cause: &Cause) {
     let order: Vec<String> = cause.seen.iter().map(|(kernel, _)| kernel.clone()).collect();
     let ranges: Vec<String> = groups.iter().map(|group| behaviour::ranges(&order, &group.kernels)).collect();
     let _ = writeln!(out, "\nNot the same on all kernels ({}):\n", ranges.join(" \\| "));
-    let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
-    for difference in behaviour::differences(&texts) {
+    let all: Vec<&Behaviour> = groups.iter().map(|group| &group.behaviour).collect();
+    for difference in behaviour::differences(&all) {
         let _ = writeln!(out, "- {}: {}", difference.item, difference.values.join(" \\| "));
     }
 }
@@ -130,43 +130,45 @@ impl Roles {
     }
 }
 
-/// One kernel's text, taken apart again.
+/// What the table says of one behaviour.
 #[derive(Debug, Default)]
 struct Seen<'a> {
-    refused: Option<&'a str>,
-    /// Name of the flow, and its numbers with their words.
-    flows: Vec<(&'a str, Vec<(u64, &'a str)>)>,
-    /// Place, and reasons with numbers.
-    lost: Vec<(&'a str, Vec<(u64, &'a str)>)>,
+    refused: Option<String>,
+    /// Name of the flow, and its line.
+    flows: Vec<(&'a str, &'a Line)>,
+    /// Layer and device, and reasons with numbers.
+    lost: Vec<(String, &'a Line)>,
     /// Device, counter, number.
     counters: Vec<(&'a str, &'a str, u64)>,
     /// Kind and device, counter, number.
-    queues: Vec<(&'a str, &'a str, u64)>,
-    /// TCP sends again by timers: no counter is in the text.
+    queues: Vec<(String, &'a str, u64)>,
+    /// TCP sends again by timers: no counter is recorded.
     uncounted: bool,
 }
 
 impl<'a> Seen<'a> {
-    fn parse(text: &'a str) -> Self {
+    fn of(behaviour: &'a Behaviour) -> Self {
         let mut seen = Self::default();
-        let main = text.lines().skip_while(|line| *line != "trial main").skip(1);
-        for line in main.take_while(|line| line.starts_with(' ')) {
-            let Some((label, value)) = line.trim_start().split_once(": ") else { continue };
-            let items = value.split(", ");
-            let numbers = || items.clone().filter_map(|item| leading(item)).collect::<Vec<_>>();
-            let counters = || items.clone().filter_map(|item| trailing(item)).collect::<Vec<_>>();
-            if label == "refused" {
-                seen.refused = Some(value);
-            } else if let Some(flow) = label.strip_prefix("flow ") {
-                let arrived = |word: &str| numbers().iter().find(|(_, is)| *is == word).map(|(n, _)| *n);
-                seen.uncounted |= flow.ends_with("(tcp)") && arrived("delivered") < arrived("asked");
-                seen.flows.push((flow.split(' ').next().unwrap_or(flow), numbers()));
-            } else if let Some(place) = label.strip_prefix("lost at ") {
-                seen.lost.push((place, numbers()));
-            } else if label.contains(" of ") {
-                seen.queues.extend(counters().into_iter().map(|(name, value)| (label, name, value)));
-            } else {
-                seen.counters.extend(counters().into_iter().map(|(name, value)| (label, name, value)));
+        for line in behaviour.trial("main").unwrap_or_default() {
+            match &line.label {
+                Label::Refused => seen.refused = Some(line.value()),
+                Label::Flow { name, socket } => {
+                    seen.uncounted |= socket == "tcp" && line.count("delivered") < line.count("asked");
+                    seen.flows.push((name, line));
+                    let place = |lost: &'a Line| match &lost.label {
+                        Label::LostAt { layer, device } => Some((format!("{layer} of {device}"), lost)),
+                        _ => None,
+                    };
+                    seen.lost.extend(line.below.iter().filter_map(place));
+                }
+                Label::Device(device) => {
+                    seen.counters.extend(line.counters().map(|(name, value)| (device.as_str(), name, value)));
+                }
+                Label::Queue { .. } | Label::Replaced { .. } => {
+                    let queue = line.label.to_string();
+                    seen.queues.extend(line.counters().map(|(name, value)| (queue.clone(), name, value)));
+                }
+                _ => {}
             }
         }
         seen
@@ -183,13 +185,12 @@ impl<'a> Seen<'a> {
 
     /// What the sender of each flow hears, and whether its frames arrive.
     fn answers(&self) -> String {
-        if let Some(refused) = self.refused {
+        if let Some(refused) = &self.refused {
             return format!("refused: {refused}");
         }
-        let flows = self.flows.iter().map(|(name, numbers)| {
-            let number = |word: &str| numbers.iter().find(|(_, is)| *is == word).map_or(0, |(n, _)| *n);
-            let (asked, delivered) = (number("asked"), number("delivered"));
-            let told = told(asked, numbers);
+        let flows = self.flows.iter().map(|(name, flow)| {
+            let (asked, delivered) = (flow.count("asked"), flow.count("delivered"));
+            let told = told(flow);
             match delivered {
                 0 => format!("{name}: {told}"),
                 _ if delivered == asked => format!("{name}: arrives"),
@@ -215,7 +216,7 @@ impl<'a> Seen<'a> {
     fn places(&self) -> String {
         let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
         for (place, lost) in &self.lost {
-            let reasons = lost.iter().map(|(_, reason)| *reason);
+            let reasons = lost.counts().map(|(_, reason)| reason);
             match places.iter_mut().find(|(known, _)| known == place) {
                 Some((_, known)) => known.extend(reasons),
                 None => places.push((place, reasons.collect())),
@@ -230,10 +231,11 @@ impl<'a> Seen<'a> {
 }
 
 /// The errnos of a flow, or the word for none.
-fn told(asked: u64, numbers: &[(u64, &str)]) -> String {
-    let errors = numbers.iter().filter(|(_, word)| word.starts_with('E'));
+fn told(flow: &Line) -> String {
+    let asked = flow.count("asked");
+    let errors = flow.counts().filter(|(_, word)| word.starts_with('E'));
     let errors: Vec<String> = errors
-        .map(|(n, errno)| if *n == asked { (*errno).to_owned() } else { format!("{errno} {n} of {asked}") })
+        .map(|(n, errno)| if n == asked { errno.to_owned() } else { format!("{errno} {n} of {asked}") })
         .collect();
     if errors.is_empty() { "nothing".to_owned() } else { errors.join(", ") }
 }
@@ -241,18 +243,6 @@ fn told(asked: u64, numbers: &[(u64, &str)]) -> String {
 fn or_none(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "-".to_owned() } else { items.join(", ") }
-}
-
-/// `100 asked`.
-fn leading(item: &str) -> Option<(u64, &str)> {
-    let (number, word) = item.split_once(' ')?;
-    Some((number.parse().ok()?, word))
-}
-
-/// `tx_dropped 100`.
-fn trailing(item: &str) -> Option<(&str, u64)> {
-    let (word, number) = item.rsplit_once(' ')?;
-    Some((word, number.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -280,7 +270,7 @@ peer = "node:p0"
         Cause {
             topology: Topology::parse("queue-full", "queue-full.toml", TOPOLOGY).unwrap(),
             file: "topologies/causes/queue-full.toml".into(),
-            seen: seen.iter().map(|(kernel, text)| ((*kernel).into(), (*text).into())).collect(),
+            seen: seen.iter().map(|(kernel, text)| ((*kernel).into(), Behaviour::parse(text))).collect(),
         }
     }
 

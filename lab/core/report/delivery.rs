@@ -1,12 +1,13 @@
 //! The table of obstacles on the way in, as Markdown: which frames count as delivered in spite of each, and where the others
 //! are lost, by socket and kernel.
 //!
-//! Made from canonical texts alone (see `snapshot`), as the catalogue of causes: a test can tell when the two differ.
+//! Made from accepted behaviour alone (see `snapshot`), as the catalogue of causes: a test can tell when the two differ.
 
 use std::fmt::Write;
 
-use crate::report::behaviour;
+use crate::report::behaviour::{self, Behaviour, Label, Line};
 use crate::report::causes::Cause;
+use crate::report::snapshot::NO_DEVICE;
 
 /// What the page is, and how it is made.
 const PREFACE: &str = include_str!("delivery/preface.md");
@@ -34,43 +35,35 @@ pub fn render(obstacles: &[Cause], kernels: &[String]) -> String {
 
 /// One row for kernels that do the same; those that cannot run it are named.
 fn rows(out: &mut String, obstacle: &Cause, order: &[String]) {
-    let cells = |text: &str| FLOWS.map(|flow| cell(text, flow)).join(" | ");
-    let told: Vec<(&str, String)> =
-        obstacle.seen.iter().map(|(kernel, text)| (kernel.as_str(), cells(text))).collect();
-    let groups = behaviour::group(told.iter().map(|(kernel, cells)| (*kernel, cells.as_str())));
-    for (number, group) in groups.iter().enumerate() {
+    let cells = |seen: &Behaviour| FLOWS.map(|flow| cell(seen, flow)).join(" | ");
+    let told = obstacle.seen.iter().map(|(kernel, seen)| (kernel.as_str(), cells(seen)));
+    for (number, (kernels, cells)) in behaviour::by_text(told).iter().enumerate() {
         let name = if number == 0 { obstacle.topology.name.as_str() } else { "" };
-        let all = group.kernels.len() == order.len();
-        let kernels = if all { "all".to_owned() } else { behaviour::ranges(order, &group.kernels) };
-        let _ = writeln!(out, "| {name} | {kernels} | {} |", group.text);
+        let all = kernels.len() == order.len();
+        let kernels = if all { "all".to_owned() } else { behaviour::ranges(order, kernels) };
+        let _ = writeln!(out, "| {name} | {kernels} | {cells} |");
     }
 }
 
 /// What became of a flow: `delivered`, or where its frames were lost.
-fn cell(text: &str, flow: &str) -> String {
-    let main = text.lines().skip_while(|line| *line != "trial main").skip(1);
-    let mut lines = main.take_while(|line| line.starts_with(' '));
-    let head = format!("flow {flow} (");
-    let Some(told) = lines.find_map(|line| line.trim_start().strip_prefix(&head)?.split_once(": ")) else {
+fn cell(seen: &Behaviour, flow: &str) -> String {
+    let is_it = |line: &&Line| matches!(&line.label, Label::Flow { name, .. } if name == flow);
+    let Some(flow) = seen.trial("main").and_then(|trial| trial.iter().find(is_it)) else {
         return "-".to_owned();
     };
-    let number = |word: &str| {
-        let item =
-            told.1.split(", ").find_map(|item| item.strip_suffix(word)?.trim_end().parse::<u32>().ok());
-        item.unwrap_or(0)
-    };
-    let (asked, delivered, unattributed) = (number("asked"), number("delivered"), number("unattributed"));
+    let [asked, delivered, unattributed] =
+        ["asked", "delivered", "unattributed"].map(|word| flow.count(word));
     let mut parts = match delivered {
         0 => Vec::new(),
         _ if delivered == asked => vec!["delivered".to_owned()],
         _ => vec![format!("{delivered} of {asked} delivered")],
     };
-    let places = lines.map_while(|line| line.strip_prefix("    lost at ")?.split_once(": "));
-    for (place, lost) in places {
+    for lost in &flow.below {
+        let Label::LostAt { layer, device } = &lost.label else { continue };
+        let reasons: Vec<&str> = lost.counts().map(|(_, reason)| reason).collect();
         // A send that was refused is on no device.
-        let place = place.trim_end_matches(" of no device");
-        let reasons = lost.split(", ").filter_map(|lost| Some(lost.split_once(' ')?.1));
-        parts.push(format!("{place} ({})", reasons.collect::<Vec<_>>().join(", ")));
+        let on = if device == NO_DEVICE { String::new() } else { format!(" of {device}") };
+        parts.push(format!("{layer}{on} ({})", reasons.join(", ")));
     }
     if unattributed > 0 {
         parts.push(format!("{unattributed} unattributed"));
@@ -95,7 +88,8 @@ peer = "a:x"
                        flow tcp (tcp): 9 asked, 0 sent, 0 delivered\n    lost at socket of no device: 9 EINPROGRESS\n  b:y: rx_dropped 7\n";
 
     fn page(old: &str) -> String {
-        let seen = vec![("5.10".to_owned(), old.to_owned()), ("6.1".to_owned(), NEW.to_owned())];
+        let seen =
+            vec![("5.10".to_owned(), Behaviour::parse(old)), ("6.1".to_owned(), Behaviour::parse(NEW))];
         let topology = Topology::parse("wall", "wall.toml", TOPOLOGY).unwrap();
         render(
             &[Cause { topology, file: "topologies/delivery/wall.toml".into(), seen }],

@@ -442,7 +442,7 @@ mod tests {
             for (index, kernel) in kernels.iter().enumerate() {
                 let lost = if index > 2 { 28 } else { 0 };
                 let document = finished(name, kernel, Outcome::Pass, lost, 0);
-                let accepted = snapshot::text(&document);
+                let accepted = snapshot::behaviour(&document);
                 cells.push(judge(document, "t.toml", (index != 1).then_some(&accepted), LOCAL));
             }
         }
@@ -553,7 +553,7 @@ mod tests {
     #[test]
     fn what_is_not_expected_is_reported_with_what_to_do() {
         let kernels = vec!["6.1.1".to_owned()];
-        let good = snapshot::text(&finished("t", "6.1.1", Outcome::Pass, 0, 0));
+        let good = snapshot::behaviour(&finished("t", "6.1.1", Outcome::Pass, 0, 0));
         let skip = "6.1.1-amd64 cannot run this topology; it lacks:\n  igb\n  sch_x";
         let hang = "the guest hung\n  | line\nnext: run it again";
         for (document, accepted, expected) in [
@@ -566,7 +566,7 @@ mod tests {
             (ended("t", "6.1.1", Outcome::Hang, hang), None, "next: run it again"),
             (ended("t", "6.1.1", Outcome::Panic, hang), Some(&good), "another behaviour was accepted"),
         ] {
-            let cell = judge(document, "t.toml", accepted.map(String::as_str), LOCAL);
+            let cell = judge(document, "t.toml", accepted, LOCAL);
             let text = render(&Matrix::new(vec![cell], &["t".to_owned()], &kernels, Measures::default()));
             is_narrow(&text);
             assert!(text.contains(expected), "{expected:?} in {text}");

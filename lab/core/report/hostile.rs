@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::judge::outcome::Outcome;
 use crate::net::clean;
+use crate::report::behaviour::Behaviour;
 use crate::report::document::Document;
 use crate::report::matrix::tests::finished;
 use crate::report::matrix::{Matrix, Measures};
@@ -90,7 +91,7 @@ fn rendered(document: Document) -> Vec<(&'static str, String)> {
     let topology = Topology::parse("t", "t.toml", FAILOVER).unwrap_or_else(|errors| panic!("{errors}"));
     let (name, kernel) = (document.topology.clone(), document.kernel.id.clone());
     let failovers = [failover::Failover { topology, file: "t.toml".into(), results: vec![document.clone()] }];
-    let cell = judge_as_found(document.clone(), "t.toml", Some("outcome: pass"));
+    let cell = judge_as_found(document.clone(), "t.toml", Some(&Behaviour::parse("outcome: pass")));
     let matrix = Matrix::new(vec![cell], &[name], std::slice::from_ref(&kernel), Measures::default());
     vec![
         ("terminal", terminal::render(&document, None)),

@@ -69,10 +69,10 @@ mod tests {
     fn every_verdict_has_its_place() {
         let kernels: Vec<String> = ["5.10", "6.1", "6.12", "6.16", "6.18"].map(String::from).to_vec();
         let bad = finished("t<1>", "6.1", Outcome::Fail, 3, 0);
-        let bad_text = snapshot::text(&bad);
+        let accepted = snapshot::behaviour(&bad);
         let mut documents = [
             (finished("t<1>", "5.10", Outcome::Pass, 0, 0), None),
-            (bad, Some(bad_text.as_str())),
+            (bad, Some(&accepted)),
             (finished("t<1>", "6.12", Outcome::Fail, 4, 0), None),
             (ended("t<1>", "6.16", Outcome::Panic, "it \"died\" & \u{1b}[0m\n  | x\nnext: look"), None),
             (ended("t<1>", "6.18", Outcome::Skip, "6.18 lacks:\n  igb"), None),

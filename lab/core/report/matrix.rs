@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::outcome::Outcome;
-use crate::report::behaviour::Difference;
+use crate::report::behaviour::{Behaviour, Difference};
 use crate::report::document::Document;
 use crate::report::shard::Shard;
 use crate::report::{behaviour, snapshot};
@@ -29,8 +29,9 @@ pub struct Cell {
     pub file: String,
     /// The verdict of the run by itself, by the topology's own conditions.
     pub ran: Outcome,
-    /// What it comes to, as canonical text.
-    pub text: String,
+    /// What it comes to; in JSON its canonical text.
+    #[serde(rename = "text")]
+    pub behaviour: Behaviour,
     /// How that compares with what was accepted.
     pub snapshot: Comparison,
     /// SHA-256 of the topology's file, 16 digits of it: cells of two machines are of the same file.
@@ -170,32 +171,44 @@ pub struct Part {
 /// The kernels on which each topology was to run.
 pub type Planned = IndexMap<String, Vec<String>>;
 
-/// Judges one result. `accepted` is the text of its snapshot, `file` the topology's.
-pub fn judge(document: Document, file: &str, accepted: Option<&str>, policy: Policy) -> Cell {
+/// Judges one result. `accepted` is what its snapshot has, `file` the topology's.
+pub fn judge(document: Document, file: &str, accepted: Option<&Behaviour>, policy: Policy) -> Cell {
     let ran = document.outcome;
-    let text = snapshot::text(&document);
-    let snapshot = compare(&document, &text, accepted, policy);
-    let mut cell =
-        Cell { document, file: file.to_owned(), ran, text, snapshot, digest: None, shared_guest: None };
+    let behaviour = snapshot::behaviour(&document);
+    let snapshot = compare(&document, &behaviour, accepted, policy);
+    let mut cell = Cell {
+        document,
+        file: file.to_owned(),
+        ran,
+        behaviour,
+        snapshot,
+        digest: None,
+        shared_guest: None,
+    };
     cell.document.outcome = verdict(&cell, policy);
     cell
 }
 
-fn compare(document: &Document, text: &str, accepted: Option<&str>, policy: Policy) -> Comparison {
+fn compare(
+    document: &Document,
+    behaviour: &Behaviour,
+    accepted: Option<&Behaviour>,
+    policy: Policy,
+) -> Comparison {
     let (status, differences) = match accepted {
         _ if document.used_fallback => (SnapshotStatus::Substituted, Vec::new()),
         _ if !policy.compare => (SnapshotStatus::None, Vec::new()),
         None if is_acceptable(document.outcome) => (SnapshotStatus::New, Vec::new()),
         None => (SnapshotStatus::None, Vec::new()),
-        Some(accepted) if snapshot::same(accepted, text) => (SnapshotStatus::Same, Vec::new()),
+        Some(accepted) if snapshot::same(accepted, behaviour) => (SnapshotStatus::Same, Vec::new()),
         Some(accepted) => {
-            let differences = behaviour::differences(&[accepted, text]);
+            let differences = behaviour::differences(&[accepted, behaviour]);
             (SnapshotStatus::Differs, reached(differences, &[None, Some(document)]))
         }
     };
     let is_compared = matches!(status, SnapshotStatus::Same | SnapshotStatus::Differs);
-    let older =
-        accepted.filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(text));
+    let older = accepted
+        .filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(behaviour));
     Comparison { status, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
 }
 
@@ -322,14 +335,14 @@ fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours
     };
     let order: Vec<String> = kernels.iter().filter(|kernel| on(kernel).is_some()).cloned().collect();
     let parts = order.iter().filter_map(|kernel| {
-        let (behaviour, features) = snapshot::split_features(&on(kernel)?.text);
+        let (behaviour, features) = on(kernel)?.behaviour.clone().split_features();
         Some((kernel.as_str(), behaviour, features))
     });
     let parts: Vec<_> = parts.collect();
-    let groups = behaviour::group(parts.iter().map(|(kernel, behaviour, _)| (*kernel, *behaviour)));
+    let groups = behaviour::group(parts.iter().map(|(kernel, behaviour, _)| (*kernel, behaviour)));
     let first = groups.iter().map(|group| group.kernels.first().and_then(on).map(|cell| &cell.document));
     let differences = reached(differences(&groups), &first.collect::<Vec<_>>());
-    let features = parts.iter().filter_map(|(kernel, _, features)| Some((*kernel, (*features)?)));
+    let features = parts.iter().filter_map(|(kernel, _, features)| Some((*kernel, features.as_ref()?)));
     let features = behaviour::group(features);
     let with_ranges = |groups: Vec<behaviour::Group>| {
         let group = |group: behaviour::Group| BehaviourGroup {
@@ -348,8 +361,8 @@ fn behaviours(topology: &str, cells: &[&Cell], kernels: &[String]) -> Behaviours
 }
 
 fn differences(groups: &[behaviour::Group]) -> Vec<Difference> {
-    let texts: Vec<&str> = groups.iter().map(|group| group.text.as_str()).collect();
-    behaviour::differences(&texts)
+    let all: Vec<&Behaviour> = groups.iter().map(|group| &group.behaviour).collect();
+    behaviour::differences(&all)
 }
 
 #[cfg(test)]
@@ -431,8 +444,8 @@ pub mod tests {
     #[test]
     fn what_an_older_snapshot_does_not_tell_is_said_to_be_not_compared() {
         let mut document = finished("t", "6.12.57", Outcome::Pass, 0, 0);
-        let new = snapshot::text(&document);
-        let old = new.replace("form: 2\n", "");
+        let new = snapshot::behaviour(&document);
+        let old = Behaviour::parse(&new.to_string().replace("form: 2\n", ""));
         document.trials[0].captured.insert("c".into(), 3);
         let cell = judge(document.clone(), "t.toml", Some(&old), LOCAL);
         assert_eq!((cell.snapshot.status, cell.document.outcome), (SnapshotStatus::Same, Outcome::Pass));
@@ -451,30 +464,35 @@ pub mod tests {
         let leaky = finished("t", "6.12.57", Fail, 3, 1);
         // Marked as passed, though a frame is missing: no verdict may rest on the run's own word alone.
         let lying = finished("t", "6.12.57", Pass, 3, 1);
-        let text = snapshot::text;
-        let (good_text, bad_text) = (text(&good), text(&bad));
+        let seen = snapshot::behaviour;
+        let (good_seen, bad_seen) = (seen(&good), seen(&bad));
         for (document, accepted, policy, verdict, status) in [
-            (&good, Some(good_text.clone()), LOCAL, Pass, SnapshotStatus::Same),
-            (&bad, Some(bad_text.clone()), LOCAL, Xfail, SnapshotStatus::Same),
-            (&bad, Some(good_text.clone()), LOCAL, Fail, SnapshotStatus::Differs),
-            (&good, Some(bad_text.clone()), LOCAL, Fail, SnapshotStatus::Differs),
-            (&leaky, Some(text(&leaky)), LOCAL, Fail, SnapshotStatus::Same),
-            (&lying, Some(text(&lying)), LOCAL, Fail, SnapshotStatus::Same),
+            (&good, Some(good_seen.clone()), LOCAL, Pass, SnapshotStatus::Same),
+            (&bad, Some(bad_seen.clone()), LOCAL, Xfail, SnapshotStatus::Same),
+            (&bad, Some(good_seen.clone()), LOCAL, Fail, SnapshotStatus::Differs),
+            (&good, Some(bad_seen.clone()), LOCAL, Fail, SnapshotStatus::Differs),
+            (&leaky, Some(seen(&leaky)), LOCAL, Fail, SnapshotStatus::Same),
+            (&lying, Some(seen(&lying)), LOCAL, Fail, SnapshotStatus::Same),
             (&good, None, LOCAL, Pass, SnapshotStatus::New),
             (&bad, None, LOCAL, Fail, SnapshotStatus::New),
             (&good, None, ci, Fail, SnapshotStatus::New),
             (&good, None, off, Pass, SnapshotStatus::None),
-            (&good, Some(bad_text.clone()), off, Pass, SnapshotStatus::None),
+            (&good, Some(bad_seen.clone()), off, Pass, SnapshotStatus::None),
         ] {
-            let cell = judge(document.clone(), "t.toml", accepted.as_deref(), policy);
-            assert_eq!((cell.document.outcome, cell.snapshot.status), (verdict, status), "{}", cell.text);
+            let cell = judge(document.clone(), "t.toml", accepted.as_ref(), policy);
+            assert_eq!(
+                (cell.document.outcome, cell.snapshot.status),
+                (verdict, status),
+                "{}",
+                cell.behaviour
+            );
         }
         for outcome in [Error, Hang, BootFail, Skip, Panic] {
             let document = ended("t", "6.12.57", outcome, "x");
-            let same = judge(document.clone(), "t.toml", Some(&text(&document)), LOCAL).document.outcome;
+            let same = judge(document.clone(), "t.toml", Some(&seen(&document)), LOCAL).document.outcome;
             let expected = if outcome == Panic { Xfail } else { outcome };
             assert_eq!(same, expected, "{outcome} as accepted");
-            let differs = judge(document.clone(), "t.toml", Some(&good_text), LOCAL).document.outcome;
+            let differs = judge(document.clone(), "t.toml", Some(&good_seen), LOCAL).document.outcome;
             let expected = if outcome == Skip { Fail } else { outcome };
             assert_eq!(differs, expected, "{outcome} where a pass was accepted");
             assert_eq!(
@@ -494,7 +512,7 @@ pub mod tests {
     fn a_substitution_is_judged_by_the_files_conditions_alone() {
         use Outcome::{Error, Fail, Pass, Skip};
         let ci = Policy { compare: true, new_fails: true };
-        let real = snapshot::text(&finished("t", "6.12.57", Pass, 0, 0));
+        let real = snapshot::behaviour(&finished("t", "6.12.57", Pass, 0, 0));
         for (ran, lost, unattributed, verdict) in [
             (Pass, 0, 0, Pass),
             (Pass, 3, 0, Pass),
@@ -503,9 +521,9 @@ pub mod tests {
             (Fail, 3, 1, Fail),
         ] {
             let document = substituted(finished("t", "6.12.57", ran, lost, unattributed));
-            let own = snapshot::text(&document);
+            let own = snapshot::behaviour(&document);
             // Not even a text that says the same is one to go by.
-            for accepted in [None, Some(real.as_str()), Some(own.as_str())] {
+            for accepted in [None, Some(&real), Some(&own)] {
                 for policy in [LOCAL, ci] {
                     let cell = judge(document.clone(), "t.toml", accepted, policy);
                     assert_eq!(cell.snapshot.status, SnapshotStatus::Substituted);

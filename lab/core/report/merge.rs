@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use crate::judge::outcome::Outcome;
 use crate::net::clean;
+use crate::report::behaviour::Behaviour;
 use crate::report::document::Document;
 use crate::report::matrix::{Cell, Matrix, Measures, Part, Planned, Policy, SnapshotStatus, judge};
 use crate::report::snapshot;
@@ -66,7 +67,7 @@ impl Kept {
                 let lines = serde_json::from_str::<MatrixCells>(&lines)?.cells;
                 for (cell, lines) in matrix.cells.iter_mut().zip(lines) {
                     cell.document.reason = lines.document.reason;
-                    cell.text = lines.text;
+                    cell.behaviour = lines.behaviour;
                 }
                 Ok(Self::Matrix(matrix))
             }
@@ -209,7 +210,7 @@ impl PartialOrd for Column {
 
 /// Judges what a topology did on a kernel that is not the lab's to choose. What such a kernel lacks is no difference
 /// from what was accepted, so a skip stays one.
-pub fn judge_as_found(document: Document, file: &str, accepted: Option<&str>) -> Cell {
+pub fn judge_as_found(document: Document, file: &str, accepted: Option<&Behaviour>) -> Cell {
     let policy = Policy { compare: document.outcome != Outcome::Skip, new_fails: false };
     judge(document, file, accepted, policy)
 }
@@ -298,7 +299,7 @@ impl Merged {
             self.cells.insert(key, (cell, file.into()));
             return Ok(());
         };
-        if known.ran == cell.ran && snapshot::same(&known.text, &cell.text) {
+        if known.ran == cell.ran && snapshot::same(&known.behaviour, &cell.behaviour) {
             return Ok(());
         }
         let (topology, Column(kernel)) = key;
@@ -365,7 +366,7 @@ mod tests {
     fn machines_and_a_matrix_make_one_grid() {
         let cell = |topology: &str| {
             let document = passed(topology, "6.9.12");
-            let accepted = snapshot::text(&document);
+            let accepted = snapshot::behaviour(&document);
             judge_as_found(document, "t.toml", Some(&accepted))
         };
         let names = ["a", "b"].map(String::from);
@@ -507,8 +508,14 @@ mod tests {
     #[test]
     fn what_a_kernel_lacks_is_a_skip_whatever_was_accepted() {
         let skip = ended("a", "6.1.192", Outcome::Skip, "it lacks a NIC");
-        assert_eq!(judge_as_found(skip, "t.toml", Some("outcome: pass")).document.outcome, Outcome::Skip);
+        assert_eq!(
+            judge_as_found(skip, "t.toml", Some(&Behaviour::parse("outcome: pass"))).document.outcome,
+            Outcome::Skip
+        );
         let other = finished("a", "6.1.192", Outcome::Pass, 1, 0);
-        assert_eq!(judge_as_found(other, "t.toml", Some("outcome: pass")).document.outcome, Outcome::Fail);
+        assert_eq!(
+            judge_as_found(other, "t.toml", Some(&Behaviour::parse("outcome: pass"))).document.outcome,
+            Outcome::Fail
+        );
     }
 }

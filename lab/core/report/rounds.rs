@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::account::Account;
 use crate::judge::outcome::Outcome;
+use crate::report::behaviour::Behaviour;
 use crate::report::document::{CheckDocument, Document};
 use crate::report::{behaviour, snapshot};
 
@@ -46,21 +47,22 @@ pub fn rounds(account: &Account, repetitions: NonZeroU16) -> Vec<Account> {
 /// The first round's result, with a check that all others say the same, where there are any. The worst outcome is that of
 /// the run. `None` without a round.
 pub fn together(documents: Vec<Document>) -> Option<Document> {
-    let texts: Vec<String> = documents.iter().map(snapshot::round_text).collect();
+    let behaviours: Vec<Behaviour> = documents.iter().map(snapshot::of_round).collect();
     let flows = || documents.iter().flat_map(|document| &document.trials).flat_map(|trial| &trial.flows);
     let frames = flows().map(|flow| u64::from(flow.asked)).sum();
     let unattributed = flows().map(|flow| u64::from(flow.unattributed)).sum();
     let worst = documents.iter().map(|document| document.outcome).max()?;
     let mut documents = documents.into_iter();
     let mut document = documents.next()?;
-    if texts.len() == 1 {
+    if behaviours.len() == 1 {
         return Some(document);
     }
-    let differs = |(number, text): (u32, &String)| {
-        (!snapshot::same(text, &texts[0])).then(|| Differing { round: number, lines: lines(&texts[0], text) })
+    let first = &behaviours[0];
+    let differs = |(number, other): (u32, &Behaviour)| {
+        (!snapshot::same(other, first)).then(|| Differing { round: number, lines: lines(first, other) })
     };
-    let differing: Vec<Differing> = (1..).zip(&texts).filter_map(differs).collect();
-    let rounds = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+    let differing: Vec<Differing> = (1..).zip(&behaviours).filter_map(differs).collect();
+    let rounds = u32::try_from(behaviours.len()).unwrap_or(u32::MAX);
     let alike = rounds - u32::try_from(differing.len()).unwrap_or(u32::MAX);
     let check = check(rounds, &differing);
     document.outcome = worst.max(check.outcome);
@@ -80,7 +82,7 @@ fn check(rounds: u32, differing: &[Differing]) -> CheckDocument {
     }
 }
 
-fn lines(first: &str, other: &str) -> Vec<String> {
+fn lines(first: &Behaviour, other: &Behaviour) -> Vec<String> {
     let differences = behaviour::differences(&[first, other]);
     differences
         .iter()

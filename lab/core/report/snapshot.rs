@@ -13,18 +13,19 @@ pub(crate) mod end;
 pub mod selection;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 pub use crate::report::snapshot::by_topology::{Accepted, SnapshotError};
 pub use crate::report::snapshot::comparison::{comparable, count as not_compared, is_older, of_frames, same};
 
 use crate::judge::outcome::Outcome;
 use crate::net::inner_path::{FileName, UnsafeName};
+use crate::report::behaviour::parse::items;
+use crate::report::behaviour::{Behaviour, Item, Label, Line};
 use crate::report::document::{
-    CheckDocument, Document, FlowDocument, KernelFramesDocument, MovedDocument, ReplacedDocument,
-    TrialDocument,
+    CheckDocument, Document, FlowDocument, HypothesisDocument, KernelFramesDocument, MovedDocument,
+    ReplacedDocument, TrialDocument,
 };
-use crate::report::snapshot::comparison::{FORM, NOT_COMPARED};
+use crate::report::snapshot::comparison::FORM;
 use crate::topology::scenario::Socket;
 
 /// What is said of a comparison with a text that was accepted before more was recorded.
@@ -40,11 +41,12 @@ Not compared, because chance or the host's load decides it (docs/snapshots.md):
 
 /// Device counters that tell of a loss.
 const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"];
+/// In the place of a device, where frames were lost on none.
+pub(crate) const NO_DEVICE: &str = "no device";
+/// Why a counter is not compared.
+const MOVED_BY_KERNEL: &str = "the kernel's own frames moved it";
 /// Counters of a queueing discipline that tell of a loss, a wait, or a driver that said busy.
 const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
-
-/// The heading of what devices can offload; the last one of a text.
-pub(crate) const FEATURES: &str = "features";
 
 /// The name of the file that has what was accepted for a topology, within the folder of snapshots.
 ///
@@ -54,80 +56,66 @@ pub fn file_name(topology: &str) -> Result<FileName, UnsafeName> {
     FileName::parse(&format!("{topology}.snap"))
 }
 
-/// A text without the features of devices, and these.
-pub fn split_features(text: &str) -> (&str, Option<&str>) {
-    let heading = format!("\n{FEATURES}\n");
-    match text.split_once(heading.as_str()) {
-        Some((behaviour, features)) => (behaviour, Some(features)),
-        None => (text, None),
-    }
-}
-
-/// What `split_features` parted.
-pub(crate) fn join_features(behaviour: &str, features: Option<&str>) -> String {
-    let behaviour = behaviour.trim_end();
-    match features {
-        Some(features) => format!("{behaviour}\n\n{FEATURES}\n{}\n", features.trim_end()),
-        None => format!("{behaviour}\n"),
-    }
-}
-
-/// Whether two texts are the same but for the end of the last line: what one of them does not compare, the other does not
-/// either.
-pub fn identical(one: &str, other: &str) -> bool {
-    one.trim_end() == other.trim_end()
-}
-
 /// The canonical text of a result.
 pub fn text(document: &Document) -> String {
-    let mut out = round_text(document);
+    behaviour(document).to_string()
+}
+
+/// What a result shows of its kernel.
+pub fn behaviour(document: &Document) -> Behaviour {
+    let mut behaviour = of_round(document);
     if !document.trials.is_empty() {
-        end::log(&mut out, document);
-        end::features(&mut out, document);
+        behaviour.lines.extend(end::log(document));
+        behaviour.lines.extend(end::features(document));
     }
-    out
+    behaviour
 }
 
 /// The same of one round of several, without the kernel's log, of which a kernel prints some lines only once, and without
 /// features, which no round changes.
-pub fn round_text(document: &Document) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "outcome: {}", document.outcome);
+pub fn of_round(document: &Document) -> Behaviour {
+    let mut lines = vec![worded(Label::Outcome, &document.outcome.to_string())];
     if !document.trials.is_empty() {
-        let _ = writeln!(out, "{FORM}");
+        lines.push(worded(Label::Form, FORM));
     }
-    if let Some(reason) = &document.reason {
-        let _ = writeln!(out, "reason: {}", reason_text(document.outcome, reason));
-    }
-    for substitution in &document.substitutions {
-        let _ = writeln!(out, "substitute: {substitution}");
-    }
+    let reason = document.reason.as_ref();
+    lines.extend(reason.map(|reason| worded(Label::Reason, &reason_text(document.outcome, reason))));
+    lines.extend(document.substitutions.iter().map(|text| worded(Label::Substitute, text)));
     for check in document.checks.iter().filter(|check| check.outcome != Outcome::Pass) {
-        let name = check_name(check);
-        let _ = writeln!(
-            out,
-            "check {name}: {}, expected {}, observed {}",
-            check.outcome, check.expected, check.observed
-        );
+        let CheckDocument { outcome, expected, observed, .. } = check;
+        let said = format!("{outcome}, expected {expected}, observed {observed}");
+        lines.push(worded(Label::Check(check_name(check)), &said));
     }
     for (subject, value) in &document.states {
-        let _ = writeln!(out, "state: {subject}: {value}");
+        lines.push(worded(Label::State, &format!("{subject}: {value}")));
     }
     let first = end::first(document);
     for trial in &document.trials {
-        trial_text(&mut out, trial);
-        end::text(&mut out, trial, first);
+        let below = [trial_lines(trial), end::lines(trial, first)].concat();
+        lines.push(Line::heading(Label::Trial(trial.name.clone()), below));
     }
     if !document.hypotheses.is_empty() {
-        out.push_str("\nhypotheses\n");
+        let hypotheses = document.hypotheses.iter().map(hypothesis_line).collect();
+        lines.push(Line::heading(Label::Hypotheses, hypotheses));
     }
-    for one in &document.hypotheses {
-        let _ = writeln!(out, "  {}: {}", one.name, if one.fits { "fits" } else { "does not fit" });
-        for item in &one.evidence {
-            let _ = writeln!(out, "    {}: {}", item.item, if item.fits { "yes" } else { "no" });
-        }
-    }
-    out
+    Behaviour { lines }
+}
+
+fn hypothesis_line(one: &HypothesisDocument) -> Line {
+    let evidence = one.evidence.iter();
+    let below = evidence.map(|item| {
+        // Its name may have a colon in it, which ends a label: what is read is one line in the same way.
+        let said = format!("{}: {}", item.item, if item.fits { "yes" } else { "no" });
+        let (label, value) = said.split_once(": ").unwrap_or((&said, ""));
+        worded(Label::Name(label.to_owned()), value)
+    });
+    let fits = if one.fits { "fits" } else { "does not fit" };
+    Line { below: below.collect(), ..worded(Label::Name(one.name.clone()), fits) }
+}
+
+/// A line whose words are somebody else's: a reason, a check, a state. They are one line.
+pub(crate) fn worded(label: Label, words: &str) -> Line {
+    Line::new(label, items(words.split('\n').map(str::trim).collect::<Vec<_>>().join(" ").trim()))
 }
 
 /// A check's name as it stands in a text, where `: ` ends a label.
@@ -144,71 +132,72 @@ fn reason_text(outcome: Outcome, reason: &str) -> String {
     if outcome == Outcome::Skip && !lacks.is_empty() { format!("lacks {lacks}") } else { first.to_owned() }
 }
 
-fn trial_text(out: &mut String, trial: &TrialDocument) {
-    let _ = writeln!(out, "\ntrial {}", trial.name);
-    if let Some(refused) = &trial.refused {
-        let _ = writeln!(out, "  refused: {refused}");
-    }
-    for flow in &trial.flows {
-        flow_text(out, flow);
-    }
+fn trial_lines(trial: &TrialDocument) -> Vec<Line> {
+    let mut lines: Vec<Line> = trial.refused.iter().map(|refused| worded(Label::Refused, refused)).collect();
+    lines.extend(trial.flows.iter().map(flow_line));
     // Without a flow only the kernel's own frames have moved them.
     if trial.flows.is_empty() || trial.flows.iter().any(|flow| varies(flow) || sends_again(flow)) {
-        return;
+        return lines;
     }
     for (device, counters) in &trial.devices {
-        let moved = items(trial, (device, "device"), counters, &LOSSES);
+        let moved = moved(trial, (device, "device"), counters, &LOSSES);
         if !moved.is_empty() {
-            let _ = writeln!(out, "  {device}: {}", moved.join(", "));
+            lines.push(Line::new(Label::Device(device.clone()), moved));
         }
     }
     for (of, qdiscs) in [("qdisc", &trial.qdiscs), ("clsact", &trial.hooks)] {
         for (device, qdisc) in qdiscs {
-            let moved = items(trial, (device, of), &qdisc.counters, &QUEUE_EVENTS);
+            let moved = moved(trial, (device, of), &qdisc.counters, &QUEUE_EVENTS);
             // A driver that was busy for a moment, and nothing came of it: a NIC's ring is, differently in each run.
-            let is_only_busy = moved.iter().all(|event| event.starts_with("requeues"));
-            if !is_only_busy {
-                let _ = writeln!(out, "  {} of {device}: {}", qdisc.kind, moved.join(", "));
+            let is_busy = |item: &Item| match item {
+                Item::Counter(name, _) | Item::NotCompared { name, .. } => name == "requeues",
+                _ => false,
+            };
+            if !moved.iter().all(is_busy) {
+                let (kind, device) = (qdisc.kind.clone(), device.clone());
+                lines.push(Line::new(Label::Queue { kind, device }, moved));
             }
         }
     }
-    replaced_text(out, trial);
+    lines.extend(replaced_lines(trial));
+    lines
 }
 
 /// What disciplines that were replaced in the run had counted. Where the kernel's own frames were lost in a queue of the device
 /// too, it is not known how much the lab's have moved.
-fn replaced_text(out: &mut String, trial: &TrialDocument) {
-    for ReplacedDocument { device, kind, counters } in &trial.replaced_qdiscs {
+fn replaced_lines(trial: &TrialDocument) -> impl Iterator<Item = Line> {
+    trial.replaced_qdiscs.iter().filter_map(|ReplacedDocument { device, kind, counters }| {
         let is_in_queue = |lost: &KernelFramesDocument| {
             lost.layer.as_deref() == Some("qdisc") && lost.device.as_ref() == Some(device)
         };
-        let Some(drops) = counters.get("drops").filter(|drops| **drops > 0) else { continue };
-        let counted = if trial.kernel_frames.iter().any(is_in_queue) {
-            format!("{NOT_COMPARED}: the kernel's own frames moved it")
-        } else {
-            format!(" {drops}")
+        let drops = *counters.get("drops").filter(|drops| **drops > 0)?;
+        let counted = match trial.kernel_frames.iter().any(is_in_queue) {
+            true => Item::NotCompared { name: "drops".into(), why: MOVED_BY_KERNEL.into() },
+            false => Item::Counter("drops".into(), drops),
         };
-        let _ = writeln!(out, "  {kind} of {device}, replaced: drops{counted}");
-    }
+        let label = Label::Replaced { kind: kind.clone(), device: device.clone() };
+        Some(Line::new(label, vec![counted]))
+    })
 }
 
 /// Counters that the lab's frames moved, by `names`; those of which the kernel's own frames moved an unknown part
 /// are left out with a word.
-fn items(
+fn moved(
     trial: &TrialDocument,
     (device, of): (&str, &str),
     counters: &BTreeMap<String, u64>,
     names: &[&str],
-) -> Vec<String> {
+) -> Vec<Item> {
     let item = |name: &&str| {
         let counted = *counters.get(*name)?;
         let is_it =
             |moved: &&MovedDocument| moved.device == device && moved.of == of && moved.counter == **name;
+        let name = (*name).to_owned();
         match trial.kernel_moved.iter().find(is_it).map(|moved| moved.by) {
-            Some(None) => Some(format!("{name}{NOT_COMPARED}: the kernel's own frames moved it")),
+            Some(None) => Some(Item::NotCompared { name, why: MOVED_BY_KERNEL.into() }),
             by => {
                 let own = counted.saturating_sub(by.flatten().unwrap_or(0));
-                (own > 0).then(|| format!("{name} {own}"))
+                (own > 0).then_some(Item::Counter(name, own))
             }
         }
     };
@@ -227,33 +216,31 @@ fn sends_again(flow: &FlowDocument) -> bool {
     flow.socket == Socket::Tcp && flow.delivered < flow.asked
 }
 
-fn flow_text(out: &mut String, flow: &FlowDocument) {
-    let _ = write!(out, "  flow {} ({}): {} asked", flow.name, flow.socket, flow.asked);
+fn flow_line(flow: &FlowDocument) -> Line {
+    let label = Label::Flow { name: flow.name.clone(), socket: flow.socket.to_string() };
+    let count = |number: u32, of: &str| Item::Count(number.into(), of.to_owned());
+    let mut items = vec![count(flow.asked, "asked")];
     if varies(flow) {
-        let delivered = if flow.delivered > 0 { "some" } else { "none" };
-        let _ = writeln!(out, ", {delivered} delivered");
-        return;
+        let delivered = if flow.delivered > 0 { "some delivered" } else { "none delivered" };
+        items.push(Item::Words(delivered.into()));
+        return Line::new(label, items);
     }
-    let _ = write!(out, ", {} sent", flow.sent);
-    for (errno, count) in &flow.errors {
-        let _ = write!(out, ", {count} {errno}");
-    }
-    let _ = write!(out, ", {} delivered", flow.delivered);
-    for (count, what) in [(flow.duplicated, "duplicated"), (flow.unattributed, "unattributed")] {
-        if count > 0 {
-            let _ = write!(out, ", {count} {what}");
-        }
-    }
-    out.push('\n');
-    let mut places: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    items.push(count(flow.sent, "sent"));
+    items.extend(flow.errors.iter().map(|(errno, number)| count(*number, errno)));
+    items.push(count(flow.delivered, "delivered"));
+    let others = [(flow.duplicated, "duplicated"), (flow.unattributed, "unattributed")];
+    items.extend(others.iter().filter(|(number, _)| *number > 0).map(|(number, of)| count(*number, of)));
+    let mut places: BTreeMap<(&str, &str), Vec<Item>> = BTreeMap::new();
     for fate in &flow.fates {
-        let place = (fate.layer.as_str(), fate.device.as_deref().unwrap_or("no device"));
-        places.entry(place).or_default().push(format!("{} {}", fate.frames, fate.reason));
+        let place = (fate.layer.as_str(), fate.device.as_deref().unwrap_or(NO_DEVICE));
+        places.entry(place).or_default().push(count(fate.frames, &fate.reason));
     }
-    for ((layer, device), mut lost) in places {
-        lost.sort_unstable();
-        let _ = writeln!(out, "    lost at {layer} of {device}: {}", lost.join(", "));
-    }
+    let below = places.into_iter().map(|((layer, device), mut lost)| {
+        // As texts: those of accepted ones are in this order.
+        lost.sort_by_key(ToString::to_string);
+        Line::new(Label::LostAt { layer: layer.to_owned(), device: device.to_owned() }, lost)
+    });
+    Line { below: below.collect(), ..Line::new(label, items) }
 }
 
 #[cfg(test)]
@@ -281,9 +268,7 @@ mod tests {
                 "delivered": delivered, "duplicated": 0, "unattributed": 0, "fates": [], "interval_us": 2000,
             });
             let flow: FlowDocument = serde_json::from_value(flow).expect("a flow");
-            let mut out = String::new();
-            flow_text(&mut out, &flow);
-            out
+            flow_line(&flow)
         };
         assert_eq!(told(9), told(8));
         assert_ne!(told(9), told(0));
@@ -302,29 +287,17 @@ mod tests {
                 "devices": { "a:b": { "rx_dropped": 7, "tx_dropped": dropped } },
                 "kernel_moved": [{ "device": "a:b", "of": "device", "counter": "tx_dropped", "by": by }],
             });
-            let mut out = String::new();
-            trial_text(&mut out, &serde_json::from_value(trial).expect("a trial"));
-            out
+            let lines = trial_lines(&serde_json::from_value(trial).expect("a trial"));
+            Behaviour { lines: vec![Line::heading(Label::Trial("main".into()), lines)] }
         };
         assert_eq!(told(103, Some(3)), told(101, Some(1)));
-        assert!(told(103, Some(3)).ends_with("  a:b: rx_dropped 7, tx_dropped 100\n"));
-        assert!(told(3, Some(3)).ends_with("  a:b: rx_dropped 7\n"));
+        assert!(told(103, Some(3)).to_string().ends_with("  a:b: rx_dropped 7, tx_dropped 100\n"));
+        assert!(told(3, Some(3)).to_string().ends_with("  a:b: rx_dropped 7\n"));
         let unknown = told(5, None);
-        assert!(unknown.contains("tx_dropped not compared: the kernel's own frames moved it"), "{unknown}");
+        let says = unknown.to_string().contains("tx_dropped not compared: the kernel's own frames moved it");
+        assert!(says, "{unknown}");
         assert!(same(&unknown, &told(103, Some(3))) && same(&unknown, &told(3, Some(3))));
         assert!(!same(&told(103, Some(3)), &told(3, Some(3))));
-    }
-
-    #[test]
-    fn features_come_last_and_are_parted_from_behaviour() {
-        let text = "outcome: pass\n\nkernel log\n  a: printed\n\nfeatures\n  veth: gro\n";
-        let (behaviour, features) = split_features(text);
-        assert_eq!(
-            (behaviour, features),
-            ("outcome: pass\n\nkernel log\n  a: printed\n", Some("  veth: gro\n"))
-        );
-        assert_eq!(join_features(behaviour, features), text);
-        assert_eq!(split_features("outcome: pass\n"), ("outcome: pass\n", None));
     }
 
     #[test]

@@ -131,16 +131,17 @@ fn compared(
         return Ok((cold, None));
     }
     let mut warm = warm()?;
-    let texts = [&cold, &warm].map(|run| snapshot::text(&run.document));
+    let behaviours = [&cold, &warm].map(|run| snapshot::behaviour(&run.document));
     let name = accelerator.name();
-    if snapshot::same(&texts[0], &texts[1]) {
+    if snapshot::same(&behaviours[0], &behaviours[1]) {
         warm.notes.push(format!(
             "the first run with {name} here was carried out on a booted and on a restored machine: they did the same, and it \
              is remembered"
         ));
         return Ok((warm, Some(None)));
     }
-    let difference = first_difference(&texts[0], &texts[1]);
+    let [cold_text, warm_text] = behaviours.map(|behaviour| behaviour.to_string());
+    let difference = first_difference(&cold_text, &warm_text);
     let mut failed = cold;
     failed.document.outcome = Outcome::Error;
     failed.document.reason = Some(format!(

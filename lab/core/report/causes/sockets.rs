@@ -25,7 +25,7 @@ pub fn tables(out: &mut String, causes: &[Cause], order: &[String]) {
     for cause in causes {
         let name = &cause.topology.name;
         for (number, group) in groups(cause).iter().enumerate() {
-            let seen = Seen::parse(&group.text);
+            let seen = Seen::of(&group.behaviour);
             let first = if number == 0 { format!("[{name}](#{name})") } else { String::new() };
             let kernels = behaviour::ranges(order, &group.kernels);
             let kernels = if group.kernels.len() == order.len() { "all".to_owned() } else { kernels };
@@ -41,9 +41,6 @@ fn flow_of(cause: &Cause, kind: Socket) -> Option<&str> {
 }
 
 fn cell(cause: &Cause, seen: &Seen<'_>, kind: Socket) -> String {
-    let numbers =
-        seen.flows.iter().find(|(name, _)| Some(*name) == flow_of(cause, kind)).map(|(_, numbers)| numbers);
-    let Some(numbers) = numbers else { return "-".to_owned() };
-    let asked = numbers.iter().find(|(_, word)| *word == "asked").map_or(0, |(n, _)| *n);
-    told(asked, numbers)
+    let flow = seen.flows.iter().find(|(name, _)| Some(*name) == flow_of(cause, kind));
+    flow.map_or_else(|| "-".to_owned(), |(_, flow)| told(flow))
 }

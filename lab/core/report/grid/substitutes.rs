@@ -45,7 +45,7 @@ mod tests {
     fn matrix() -> Matrix {
         let kernels = ["6.1.1", "6.12.2"].map(str::to_owned);
         let real = finished("t", "6.1.1", Outcome::Pass, 0, 0);
-        let accepted = snapshot::text(&real);
+        let accepted = snapshot::behaviour(&real);
         let cells = kernels.iter().map(|kernel| {
             let document = substituted(finished("t", kernel, Outcome::Pass, 3, 0));
             judge(document, "t.toml", Some(&accepted), LOCAL)

@@ -29,7 +29,7 @@ pub fn between(one: &One<'_>) -> Markup {
 
 fn table(of: &str, same: &[[Grouped<'_>; 2]]) -> Markup {
     let [(before, old), (after, new)] = same[0];
-    let found = differences(&[&before.text, &after.text]);
+    let found = differences(&[&before.behaviour, &after.behaviour]);
     html! {
         details open[found.len() <= 12] {
             summary {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::net::version::KernelVersion;
-use crate::report::snapshot::{join_features, split_features};
+use crate::report::behaviour::Behaviour;
 
 /// What separates metadata from text in a file.
 const FENCE: &str = "---";
@@ -47,8 +47,8 @@ pub enum SnapshotError {
 /// What was accepted for a topology, by kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
-    behaviours: BTreeMap<Kernel, String>,
-    features: BTreeMap<Kernel, String>,
+    behaviours: BTreeMap<Kernel, Behaviour>,
+    features: BTreeMap<Kernel, Behaviour>,
 }
 
 /// A kernel's name, in the order of versions.
@@ -108,7 +108,8 @@ impl Accepted {
     fn put(&mut self, section: Option<(Vec<Kernel>, bool, String)>) {
         let Some((kernels, is_features, text)) = section else { return };
         let all = if is_features { &mut self.features } else { &mut self.behaviours };
-        all.extend(kernels.into_iter().map(|kernel| (kernel, text.trim_end().to_owned())));
+        let behaviour = Behaviour::parse(&dedented(&text, is_features));
+        all.extend(kernels.into_iter().map(|kernel| (kernel, behaviour.clone())));
     }
 
     /// The kernels, in the order of versions.
@@ -116,39 +117,40 @@ impl Accepted {
         self.behaviours.keys().map(|kernel| kernel.name.as_str())
     }
 
-    /// What was accepted for a kernel, as `snapshot::text` writes it.
-    pub fn text(&self, kernel: &str) -> Option<String> {
+    /// What was accepted for a kernel, as `snapshot::behaviour` makes it of a result.
+    pub fn behaviour(&self, kernel: &str) -> Option<Behaviour> {
         let kernel = Kernel::new(kernel);
-        let behaviour = self.behaviours.get(&kernel)?;
-        Some(join_features(behaviour, self.features.get(&kernel).map(String::as_str)))
+        let behaviour = self.behaviours.get(&kernel)?.clone();
+        Some(behaviour.with_features(self.features.get(&kernel)))
     }
 
-    /// Replaces what was accepted for a kernel by a text of `snapshot::text`.
+    /// Replaces what was accepted for a kernel.
     ///
     /// # Errors
     /// [`SnapshotError::Name`].
-    pub fn set(&mut self, kernel: &str, text: &str) -> Result<(), SnapshotError> {
+    pub fn set(&mut self, kernel: &str, behaviour: Behaviour) -> Result<(), SnapshotError> {
         if kernel.is_empty() || kernel.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(SnapshotError::Name(kernel.to_owned()));
         }
         let kernel = Kernel::new(kernel);
-        let (behaviour, features) = split_features(text);
+        let (behaviour, features) = behaviour.split_features();
         match features {
-            Some(features) => self.features.insert(kernel.clone(), features.trim_end().to_owned()),
+            Some(features) => self.features.insert(kernel.clone(), features),
             None => self.features.remove(&kernel),
         };
-        self.behaviours.insert(kernel, behaviour.trim_end().to_owned());
+        self.behaviours.insert(kernel, behaviour);
         Ok(())
     }
 
     /// Below the metadata: each behaviour once, in the order of its first kernel, then the features.
     pub fn body(&self) -> String {
         let mut out = String::new();
-        for (word, of) in [(BEHAVIOUR, &self.behaviours), (FEATURES_OF, &self.features)] {
-            for (kernels, text) in grouped(of) {
+        let (behaviours, features) = ((BEHAVIOUR, 1, &self.behaviours), (FEATURES_OF, 2, &self.features));
+        for (word, depth, of) in [behaviours, features] {
+            for (kernels, behaviour) in grouped(of) {
                 let _ = writeln!(out, "{word}{}", kernels.join(" "));
-                for line in text.lines() {
-                    let indent = if line.is_empty() { "" } else { INDENT };
+                for line in behaviour.to_string().lines() {
+                    let indent = if line.is_empty() { String::new() } else { INDENT.repeat(depth) };
                     let _ = writeln!(out, "{indent}{line}");
                 }
                 out.push('\n');
@@ -164,13 +166,22 @@ impl Accepted {
     }
 }
 
+/// The lines of a section as those of a text: features are below their heading there.
+fn dedented(text: &str, is_features: bool) -> String {
+    let line = |line: &str| match is_features {
+        true => line.strip_prefix(INDENT).unwrap_or(line).to_owned(),
+        false => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Kernels by what they say, in the order of the first of each.
-fn grouped(all: &BTreeMap<Kernel, String>) -> Vec<(Vec<&str>, &str)> {
-    let mut groups: Vec<(Vec<&str>, &str)> = Vec::new();
-    for (kernel, text) in all {
-        match groups.iter_mut().find(|(_, known)| known == text) {
+fn grouped(all: &BTreeMap<Kernel, Behaviour>) -> Vec<(Vec<&str>, &Behaviour)> {
+    let mut groups: Vec<(Vec<&str>, &Behaviour)> = Vec::new();
+    for (kernel, behaviour) in all {
+        match groups.iter_mut().find(|(_, known)| *known == behaviour) {
             Some((kernels, _)) => kernels.push(&kernel.name),
-            None => groups.push((vec![&kernel.name], text)),
+            None => groups.push((vec![&kernel.name], behaviour)),
         }
     }
     groups
@@ -179,24 +190,25 @@ fn grouped(all: &BTreeMap<Kernel, String>) -> Vec<(Vec<&str>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::snapshot::FEATURES;
 
-    fn text(delivered: u32, features: &str) -> String {
+    fn behaviour(delivered: u32, features: &str) -> Behaviour {
         let behaviour = format!("outcome: pass\n\ntrial main\n  flow f (udp): {delivered} delivered\n");
-        if features.is_empty() { behaviour } else { format!("{behaviour}\n{FEATURES}\n  veth: {features}\n") }
+        let features =
+            if features.is_empty() { String::new() } else { format!("\nfeatures\n  veth: {features}\n") };
+        Behaviour::parse(&format!("{behaviour}{features}"))
     }
 
     #[test]
     fn kernels_that_say_the_same_share_a_section_in_the_order_of_versions() {
         let mut accepted = Accepted::default();
         for (kernel, text) in [
-            ("6.12.57", text(9, "gro")),
-            ("6.12.57/generic", text(8, "")),
-            ("5.10.262", text(9, "gro")),
-            ("6.1.192", text(9, "gro, tso")),
-            ("7.3-rc7", text(1, "gro")),
+            ("6.12.57", behaviour(9, "gro")),
+            ("6.12.57/generic", behaviour(8, "")),
+            ("5.10.262", behaviour(9, "gro")),
+            ("6.1.192", behaviour(9, "gro, tso")),
+            ("7.3-rc7", behaviour(1, "gro")),
         ] {
-            accepted.set(kernel, &text).unwrap();
+            accepted.set(kernel, text).unwrap();
         }
         let file = accepted.to_file("topologies/t.toml", "lab matrix topologies/t.toml");
         let headings: Vec<&str> = file.lines().filter(|line| line.contains(" of ")).collect();
@@ -210,17 +222,17 @@ mod tests {
         assert_eq!(headings, expected);
         let read = Accepted::parse(&file).unwrap();
         assert_eq!(read, accepted);
-        assert_eq!(read.text("6.1.192").unwrap().trim_end(), text(9, "gro, tso").trim_end());
-        assert_eq!(read.text("6.12.57/generic").unwrap().trim_end(), text(8, "").trim_end());
-        assert_eq!(read.text("6.18"), None);
+        assert_eq!(read.behaviour("6.1.192"), Some(behaviour(9, "gro, tso")));
+        assert_eq!(read.behaviour("6.12.57/generic"), Some(behaviour(8, "")));
+        assert_eq!(read.behaviour("6.18"), None);
     }
 
     #[test]
     fn a_changed_kernel_leaves_its_section() {
         let mut accepted = Accepted::default();
-        accepted.set("6.1.192", &text(9, "gro")).unwrap();
-        accepted.set("6.12.57", &text(9, "gro")).unwrap();
-        accepted.set("6.12.57", &text(3, "")).unwrap();
+        accepted.set("6.1.192", behaviour(9, "gro")).unwrap();
+        accepted.set("6.12.57", behaviour(9, "gro")).unwrap();
+        accepted.set("6.12.57", behaviour(3, "")).unwrap();
         assert_eq!(accepted.body().matches("behaviour of ").count(), 2);
         assert!(accepted.body().ends_with("features of 6.1.192\n    veth: gro"), "{}", accepted.body());
     }
@@ -228,7 +240,7 @@ mod tests {
     #[test]
     fn a_kernel_s_name_is_one_word() {
         for name in ["", "6.1 6.2", "6.1\n", "6.1\u{1b}[2J"] {
-            let refused = Accepted::default().set(name, "outcome: pass");
+            let refused = Accepted::default().set(name, Behaviour::parse("outcome: pass"));
             assert_eq!(refused, Err(SnapshotError::Name(name.to_owned())));
         }
     }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::net::link_state::LinkReport;
+use crate::report::behaviour::{Item, Label, Line};
 use crate::report::document::{Document, TrialDocument};
-use crate::report::snapshot::FEATURES;
-use crate::report::snapshot::comparison::NOT_COMPARED;
+use crate::report::snapshot::worded;
 
 /// The trial that others are compared with.
 pub fn first(document: &Document) -> Option<&TrialDocument> {
@@ -17,39 +17,43 @@ pub fn first(document: &Document) -> Option<&TrialDocument> {
 }
 
 /// What is reported of a trial's end.
-pub fn text(out: &mut String, trial: &TrialDocument, first: Option<&TrialDocument>) {
-    for (capture, count) in &trial.captured {
-        let told = match count {
-            0 if trial.captured_by_timer.contains(capture) => "none".to_owned(),
-            _ if trial.captured_by_timer.contains(capture) => "some".to_owned(),
-            count => count.to_string(),
-        };
-        let _ = writeln!(out, "  capture {capture}: {told}");
-    }
+pub fn lines(trial: &TrialDocument, first: Option<&TrialDocument>) -> Vec<Line> {
+    let mut lines: Vec<Line> = trial.captured.iter().map(|one| capture(trial, one)).collect();
     let is_first = first.is_some_and(|first| first.name == trial.name);
     let known = |device: &str| first.filter(|_| !is_first).and_then(|first| first.links.get(device));
     for (device, report) in &trial.links {
         let unsettled = !report.is_settled || known(device).is_some_and(|known| !known.is_settled);
+        let label = || Label::Link(device.clone());
         if unsettled {
-            let _ =
-                writeln!(out, "  link {device}:{NOT_COMPARED}: its state had not caught up with its carrier");
+            lines.push(Line::not_compared(label(), "its state had not caught up with its carrier"));
         } else if known(device).is_none_or(|known| link(known) != link(report)) {
-            let _ = writeln!(out, "  link {device}: {}", link(report));
+            lines.push(worded(label(), &link(report)));
         }
         if let Some(told) = lacp(report)
             && known(device).and_then(lacp) != Some(told.clone())
         {
-            let _ = writeln!(out, "  lacp {device}: {told}");
+            lines.push(worded(Label::Lacp(device.clone()), &told));
         }
     }
     if let Some(first) = first.filter(|_| !is_first && !trial.links.is_empty()) {
-        for device in first.links.keys().filter(|device| !trial.links.contains_key(*device)) {
-            let _ = writeln!(out, "  link {device}: gone");
-        }
+        let gone = first.links.keys().filter(|device| !trial.links.contains_key(*device));
+        lines.extend(gone.map(|device| worded(Label::Link(device.clone()), "gone")));
     }
     for (said, requests) in &trial.acknowledged {
-        let _ = writeln!(out, "  acknowledged with {}: {requests} requests", label(said));
+        let requests = Item::Count((*requests).into(), "requests".into());
+        lines.push(Line::new(Label::Acknowledged(label(said)), vec![requests]));
     }
+    lines
+}
+
+fn capture(trial: &TrialDocument, (capture, count): (&String, &u64)) -> Line {
+    let is_some = trial.captured_by_timer.contains(capture);
+    let told = match count {
+        0 if is_some => "none".to_owned(),
+        _ if is_some => "some".to_owned(),
+        count => count.to_string(),
+    };
+    Line::new(Label::Capture(capture.clone()), vec![Item::Words(told)])
 }
 
 fn link(report: &LinkReport) -> String {
@@ -78,51 +82,45 @@ fn lacp(report: &LinkReport) -> Option<String> {
 }
 
 /// What devices of the first trial can offload.
-pub fn features(out: &mut String, document: &Document) {
-    let Some(trial) = first(document).filter(|trial| trial.links.values().any(|it| it.features.is_some()))
-    else {
-        return;
-    };
-    let _ = writeln!(out, "\n{FEATURES}");
+pub fn features(document: &Document) -> Option<Line> {
+    let trial = first(document).filter(|trial| trial.links.values().any(|it| it.features.is_some()))?;
+    let mut lines = Vec::new();
     let mut kinds: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
     for (device, report) in &trial.links {
         let Some(features) = &report.features else { continue };
         let here: BTreeSet<&String> = features.iter().collect();
+        let word = |word: String| Item::Words(word);
         // A device of a driver is a kind of its own.
         let kind = if report.kind.is_empty() { device } else { &report.kind };
         let Some(known) = kinds.get(kind.as_str()) else {
-            let told: Vec<&str> = here.iter().map(|name| name.as_str()).collect();
-            let _ = writeln!(out, "  {kind}: {}", told.join(", "));
+            let told = here.iter().map(|name| word((*name).clone())).collect();
+            lines.push(Line::new(Label::Name(kind.clone()), told));
             kinds.insert(kind, here);
             continue;
         };
-        let more = here.difference(known).map(|name| format!("with {name}"));
-        let all: Vec<String> =
-            more.chain(known.difference(&here).map(|name| format!("without {name}"))).collect();
+        let more = here.difference(known).map(|name| word(format!("with {name}")));
+        let less = known.difference(&here).map(|name| word(format!("without {name}")));
+        let all: Vec<Item> = more.chain(less).collect();
         if !all.is_empty() {
-            let _ = writeln!(out, "  {device}: {}", all.join(", "));
+            lines.push(Line::new(Label::Name(device.clone()), all));
         }
     }
+    Some(Line::heading(Label::Features, lines))
 }
 
 /// What the kernel logged in all trials: in which of them it printed a line may be a matter of its rate limit.
-pub fn log(out: &mut String, document: &Document) {
+pub fn log(document: &Document) -> Option<Line> {
     let logs: Vec<_> = document.trials.iter().map(|trial| trial.kernel_log.as_ref()).collect();
-    let why = if logs.iter().any(Option::is_none) {
-        "it was not read"
-    } else if logs.iter().flatten().any(|log| log.is_cut) {
-        "it has more lines than are read"
-    } else {
-        let lines: BTreeSet<&String> = logs.iter().flatten().flat_map(|log| &log.lines).collect();
-        if !lines.is_empty() {
-            out.push_str("\nkernel log\n");
-        }
-        for line in lines {
-            let _ = writeln!(out, "  {}: printed", label(line));
-        }
-        return;
-    };
-    let _ = writeln!(out, "\nkernel log:{NOT_COMPARED}: {why}");
+    if logs.iter().any(Option::is_none) {
+        return Some(Line::not_compared(Label::KernelLog, "it was not read"));
+    }
+    if logs.iter().flatten().any(|log| log.is_cut) {
+        return Some(Line::not_compared(Label::KernelLog, "it has more lines than are read"));
+    }
+    let printed: BTreeSet<&String> = logs.iter().flatten().flat_map(|log| &log.lines).collect();
+    let lines: Vec<Line> =
+        printed.into_iter().map(|line| worded(Label::Name(label(line)), "printed")).collect();
+    (!lines.is_empty()).then(|| Line::heading(Label::KernelLog, lines))
 }
 
 /// A text that is a label: what follows its colon would be taken for a value.
@@ -201,17 +199,23 @@ mod tests {
             let mut late = document.clone();
             late.trials[trial].links["a:y"].is_settled = false;
             late.trials[trial].links["a:y"].operstate = "DORMANT".into();
-            assert!(snapshot::same(&snapshot::text(&late), &snapshot::text(&document)), "trial {trial}");
+            assert!(
+                snapshot::same(&snapshot::behaviour(&late), &snapshot::behaviour(&document)),
+                "trial {trial}"
+            );
             late.trials[0].links["a:x"].operstate = "DOWN".into();
-            assert!(!snapshot::same(&snapshot::text(&late), &snapshot::text(&document)), "trial {trial}");
+            assert!(
+                !snapshot::same(&snapshot::behaviour(&late), &snapshot::behaviour(&document)),
+                "trial {trial}"
+            );
         }
     }
 
     #[test]
     fn features_are_reported_once_a_kind_and_then_by_device() {
         assert_eq!(
-            snapshot::split_features(&snapshot::text(&document())).1.unwrap(),
-            "  veth: gro, tso\n  a:y: with lro, without tso\n"
+            snapshot::behaviour(&document()).split_features().1.unwrap().to_string(),
+            "veth: gro, tso\na:y: with lro, without tso\n"
         );
     }
 
@@ -242,20 +246,17 @@ mod tests {
 
     #[test]
     fn the_log_is_of_all_trials_and_only_where_all_of_them_have_one() {
-        let behaviour = |document: &Document| {
-            let text = snapshot::text(document);
-            format!("{}\n", snapshot::split_features(&text).0.trim_end())
-        };
+        let behaviour = |document: &Document| snapshot::behaviour(document).split_features().0;
         let mut document = document();
         let mut log = KernelLog::default();
         log.take("4,1,2,-;p0: late");
         document.trials.iter_mut().for_each(|trial| trial.kernel_log = Some(log.clone()));
-        assert!(behaviour(&document).ends_with("\nkernel log\n  warning p0 - late: printed\n"));
+        assert!(behaviour(&document).to_string().ends_with("\nkernel log\n  warning p0 - late: printed\n"));
         // Some lines a kernel prints once: rounds are compared without them.
-        assert!(!snapshot::round_text(&document).contains("late"));
+        assert!(!snapshot::of_round(&document).to_string().contains("late"));
         document.trials[1].kernel_log = None;
         let unread = behaviour(&document);
-        assert!(unread.ends_with("\nkernel log: not compared: it was not read\n"), "{unread}");
+        assert!(unread.to_string().ends_with("\nkernel log: not compared: it was not read\n"), "{unread}");
         log.is_cut = true;
         document.trials[1].kernel_log = Some(log);
         assert!(snapshot::same(&unread, &behaviour(&document)));

@@ -1,8 +1,8 @@
 //! Which cells of a topology a check of one commit runs, by what was accepted: each behaviour once, on the newest kernel that has
 //! it, and the topology's own kernel.
 
-use crate::report::behaviour;
-use crate::report::snapshot::{Accepted, split_features};
+use crate::report::behaviour::{self, Behaviour};
+use crate::report::snapshot::Accepted;
 
 /// Whether a cell runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub enum Selection {
 /// A kernel for which nothing was accepted always runs. At least two kernels run, where there are two.
 pub fn select(accepted: &Accepted, kernels: &[String], own: Option<&str>) -> Vec<Selection> {
     let mut selected = vec![Selection::Run; kernels.len()];
-    let texts: Vec<(&str, String)> =
-        kernels.iter().filter_map(|kernel| Some((kernel.as_str(), accepted.text(kernel)?))).collect();
-    let behaviours = texts.iter().map(|(kernel, text)| (*kernel, split_features(text).0));
-    for group in behaviour::group(behaviours) {
+    let of = |kernel: &'_ String| Some(accepted.behaviour(kernel)?.split_features().0);
+    let behaviours: Vec<(&str, Behaviour)> =
+        kernels.iter().filter_map(|kernel| Some((kernel.as_str(), of(kernel)?))).collect();
+    for group in behaviour::group(behaviours.iter().map(|(kernel, behaviour)| (*kernel, behaviour))) {
         let Some((newest, others)) = group.kernels.split_last() else { continue };
         for kernel in others.iter().filter(|kernel| own != Some(kernel.as_str())) {
             if let Some(place) = kernels.iter().position(|one| one == kernel) {
@@ -50,9 +50,8 @@ mod tests {
     fn runs(texts: [&str; 4], own: Option<&str>) -> String {
         let mut accepted = Accepted::default();
         for (kernel, text) in KERNELS.iter().zip(texts).filter(|(_, text)| !text.is_empty()) {
-            accepted
-                .set(kernel, &format!("outcome: pass\n\ntrial main\n  node:bond0: tx_dropped {text}\n"))
-                .unwrap();
+            let text = format!("outcome: pass\n\ntrial main\n  node:bond0: tx_dropped {text}\n");
+            accepted.set(kernel, Behaviour::parse(&text)).unwrap();
         }
         let selected = select(&accepted, &KERNELS.map(str::to_owned), own);
         selected.iter().map(|one| if *one == Selection::Run { 'x' } else { '.' }).collect()
@@ -80,9 +79,8 @@ mod tests {
     fn a_left_out_cell_names_the_kernel_that_runs_in_its_place() {
         let mut accepted = Accepted::default();
         for (kernel, text) in KERNELS.iter().zip(["1", "2", "1", "2"]) {
-            accepted
-                .set(kernel, &format!("outcome: pass\n\ntrial main\n  node:bond0: tx_dropped {text}\n"))
-                .unwrap();
+            let text = format!("outcome: pass\n\ntrial main\n  node:bond0: tx_dropped {text}\n");
+            accepted.set(kernel, Behaviour::parse(&text)).unwrap();
         }
         let selected = select(&accepted, &KERNELS.map(str::to_owned), None);
         let like = |kernel: &str| Selection::LeftOut { like: kernel.to_owned() };
