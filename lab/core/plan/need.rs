@@ -286,14 +286,7 @@ fn of_fault(fault: &Fault) -> Vec<Need> {
         // An end is held by an XDP program.
         Fault::Hold { .. } => vec![Need::Hook { kind: FilterKind::Xdp, hook: Hook::Ingress }],
         Fault::Backlog { .. } => vec![Need::Backlog],
-        Fault::Down { .. }
-        | Fault::Release { .. }
-        | Fault::Mtu { .. }
-        | Fault::Unplug { .. }
-        | Fault::CarrierLost { .. }
-        | Fault::Stall { .. }
-        | Fault::Partner { .. }
-        | Fault::Closed { .. }
-        | Fault::Rcvbuf { .. } => Vec::new(),
+        // All others are there on each kernel.
+        _ => Vec::new(),
     }
 }

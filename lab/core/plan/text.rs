@@ -396,8 +396,6 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
             write_some(f, "key", *key)?;
             write_some(f, "system", *system)
         }
-        Fault::Closed { device } => write!(f, "closed socket at {device}"),
-        Fault::Rcvbuf { device } => write!(f, "full receive buffer at {device}"),
-        Fault::Backlog { device, limit } => write!(f, "backlog at {device} limit {limit}"),
+        other => f.write_str(&other.words()),
     }
 }

@@ -150,4 +150,15 @@ impl Fault {
             | Self::Rcvbuf { device } => device,
         }
     }
+
+    /// It in a few words, as a plan and a report show it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Closed { device } => format!("closed socket at {device}"),
+            Self::Rcvbuf { device } => format!("full receive buffer at {device}"),
+            Self::Backlog { device, limit } => format!("backlog at {device} limit {limit}"),
+            // The plan has words of its own for those that have more than a device.
+            other => format!("fault at {}", other.device()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The topology file as written: one struct for each table, unknown keys refused, every reference with its place.
 
 pub(crate) mod all_links;
+pub(crate) mod faults;
 pub(crate) mod links;
 pub(crate) mod machine;
 pub(crate) mod nics;
@@ -16,6 +17,7 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
+pub use crate::topology::file::faults::FaultTables;
 pub use crate::topology::file::links::*;
 pub use crate::topology::file::machine::*;
 pub use crate::topology::file::nics::*;

@@ -111,12 +111,7 @@ pub fn inject(script: &mut Script, name: &str, fault: &Fault) {
             script.comment("This setting is the whole machine's, and stays after the script.");
             script.run(format!("echo {limit} > /proc/sys/net/core/netdev_max_backlog"));
         }
-        Fault::Hold { .. }
-        | Fault::Unplug { .. }
-        | Fault::Stall { .. }
-        | Fault::Partner { .. }
-        | Fault::Rcvbuf { .. }
-        | Fault::Closed { .. } => script.missing(&format!("inject {name}"), why(fault)),
+        _ => script.missing(&format!("inject {name}"), why(fault)),
     }
 }
 
@@ -218,6 +213,7 @@ fn why(fault: &Fault) -> &'static str {
         Fault::Partner { .. } => "no command answers as an LACP partner",
         Fault::Rcvbuf { .. } | Fault::Closed { .. } => "the receiving socket is the script's own",
         Fault::Backlog { .. } => "the value before it is not known to the script",
-        _ => "a BPF program is no command",
+        Fault::Filter { .. } => "a BPF program is no command",
+        _ => "no command of ip or tc does this",
     }
 }

@@ -8,11 +8,12 @@ use crate::net::link::{Link, LinkKind};
 use crate::net::mode::BondMode;
 use crate::net::name::DeviceRef;
 use crate::net::nic::slot_of;
+use crate::topology::check::Checker;
 use crate::topology::check::links::mtu_in_range;
-use crate::topology::check::{Checker, qdiscs};
 use crate::topology::fault::{Fault, Hook, PartnerScript, PartnerSends};
+use crate::topology::file::faults as written;
 use crate::topology::file::{
-    At, BacklogFaultTable, FaultTables, FilterFaultTable, MtuFaultTable, PartnerFaultTable, TopologyFile,
+    At, BacklogFaultTable, FilterFaultTable, MtuFaultTable, PartnerFaultTable, TopologyFile,
 };
 use crate::topology::{Topology, substitute};
 
@@ -28,7 +29,7 @@ pub fn resolve(
     topology: &Topology,
     checker: &mut Checker<'_>,
 ) -> IndexMap<String, Fault> {
-    let mut found = of_each_kind(&file.fault, topology, checker);
+    let mut found = written::of_each_kind(&file.fault, topology, checker);
     found.sort_by_key(|(name, _)| name.span.start);
     let mut faults = IndexMap::new();
     let mut names = BTreeSet::new();
@@ -45,60 +46,7 @@ pub fn resolve(
     faults
 }
 
-fn of_each_kind<'f>(
-    tables: &'f FaultTables,
-    topology: &Topology,
-    checker: &mut Checker<'_>,
-) -> Vec<(&'f At<String>, Option<Fault>)> {
-    let mut found: Vec<(&At<String>, Option<Fault>)> = Vec::new();
-    for (name, table) in &tables.qdisc {
-        checker.device(&table.device);
-        let device = table.device.value.clone();
-        found
-            .push((name, qdiscs::resolve(&table.qdisc, checker).map(|qdisc| Fault::Qdisc { device, qdisc })));
-    }
-    for (name, table) in &tables.filter {
-        found.push((name, Some(filter(table, checker))));
-    }
-    for (name, table) in &tables.down {
-        checker.device(&table.device);
-        found.push((name, Some(substitute::set_down(topology, &table.device.value))));
-    }
-    for (name, table) in &tables.release {
-        found.push((name, release(&table.device, topology, checker)));
-    }
-    for (name, table) in &tables.mtu {
-        checker.device(&table.device);
-        found.push((name, Some(mtu(table, topology, checker))));
-    }
-    for (name, table) in &tables.hold {
-        found.push((name, hold(&table.device, topology, checker)));
-    }
-    for (name, table) in &tables.unplug {
-        found.push((name, unplug(&table.device, topology, checker)));
-    }
-    for (name, table) in &tables.stall {
-        found.push((name, stall(&table.device, topology, checker)));
-    }
-    for (name, table) in &tables.partner {
-        found.push((name, partner(table, topology, checker)));
-    }
-    for (name, table) in &tables.rcvbuf {
-        checker.device(&table.device);
-        found.push((name, Some(Fault::Rcvbuf { device: table.device.value.clone() })));
-    }
-    for (name, table) in &tables.closed {
-        checker.device(&table.device);
-        found.push((name, Some(Fault::Closed { device: table.device.value.clone() })));
-    }
-    for (name, table) in &tables.backlog {
-        checker.device(&table.device);
-        found.push((name, Some(backlog(table, checker))));
-    }
-    found
-}
-
-fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
+pub(crate) fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
     if table.limit.value > BACKLOG_MAX {
         let message = format!("{} frames are out of range: 0 to {BACKLOG_MAX}", table.limit.value);
         checker.problem(&table.limit.span, message, "the kernel's own limit is 1000");
@@ -106,7 +54,11 @@ fn backlog(table: &BacklogFaultTable, checker: &mut Checker<'_>) -> Fault {
     Fault::Backlog { device: table.device.value.clone(), limit: table.limit.value }
 }
 
-fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+pub(crate) fn unplug(
+    device: &At<DeviceRef>,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> Option<Fault> {
     checker.device(device);
     let link = topology.links.get(&device.value)?;
     if let Some(fault) = substitute::unplug(topology, &device.value) {
@@ -121,7 +73,7 @@ fn unplug(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>
     Some(Fault::Unplug { device: device.value.clone(), slot })
 }
 
-fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
+pub(crate) fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
     checker.device(&table.device);
     let kind = table.kind.unwrap_or_default();
     if let Some(vlan) = table.vlan.as_ref().filter(|_| !kind.sees_vlans()) {
@@ -129,14 +81,18 @@ fn filter(table: &FilterFaultTable, checker: &mut Checker<'_>) -> Fault {
         checker.problem(&vlan.span, format!("an {} filter drops every frame", kind.word()), hint);
     }
     if kind.is_ingress_only() && table.hook.value == Hook::Egress {
-        let message = format!("an {} filter hangs on the way in only", kind.word());
+        let message = format!("an {} filter exists on ingress only", kind.word());
         checker.problem(&table.hook.span, message, "use hook = \"ingress\"");
     }
     let vlan = table.vlan.as_ref().map(|vlan| vlan.value);
     Fault::Filter { device: table.device.value.clone(), hook: table.hook.value, vlan, kind }
 }
 
-fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+pub(crate) fn release(
+    device: &At<DeviceRef>,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> Option<Fault> {
     checker.device(device);
     let has_port = |link: &&Link| link.has_port(&device.value);
     let Some(controller) = topology.links.values().find(has_port) else {
@@ -150,7 +106,7 @@ fn release(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_
     Some(Fault::Release { device: device.value.clone(), controller: controller.device.clone() })
 }
 
-fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Fault {
+pub(crate) fn mtu(table: &MtuFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Fault {
     mtu_in_range(&table.mtu, checker);
     let device = table.device.value.clone();
     let standing = standing_mtu(&device, topology, topology.links.len());
@@ -167,7 +123,7 @@ fn standing_mtu(device: &DeviceRef, topology: &Topology, depth: usize) -> u32 {
     }
 }
 
-fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+pub(crate) fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
     match &topology.link(&device.value)?.kind {
         LinkKind::Veth { peer } => Some(Fault::Hold { device: device.value.clone(), peer: peer.clone() }),
@@ -179,7 +135,7 @@ fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) 
     }
 }
 
-fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+pub(crate) fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
     match &topology.links.get(&device.value)?.kind {
         LinkKind::Gadget { peer } => Some(Fault::Stall { device: device.value.clone(), peer: peer.clone() }),
@@ -192,7 +148,11 @@ fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>)
     }
 }
 
-fn partner(table: &PartnerFaultTable, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
+pub(crate) fn partner(
+    table: &PartnerFaultTable,
+    topology: &Topology,
+    checker: &mut Checker<'_>,
+) -> Option<Fault> {
     let PartnerFaultTable { device, sends, in_sync, key, system } = table;
     if *sends == Some(PartnerSends::Never) {
         let said = [
@@ -201,7 +161,11 @@ fn partner(table: &PartnerFaultTable, topology: &Topology, checker: &mut Checker
             system.as_ref().map(|at| &at.span),
         ];
         for span in said.into_iter().flatten() {
-            checker.problem(span, "who never sends says nothing", "take it away, or `sends = \"never\"`");
+            checker.problem(
+                span,
+                "a partner that never sends has no state, key or system",
+                "remove it, or `sends = \"never\"`",
+            );
         }
     }
     checker.device(device);

@@ -16,9 +16,7 @@ use crate::net::version::KernelRanges;
 use crate::topology::cni::Tree;
 use crate::topology::condition::{FlowField, State};
 use crate::topology::fault::{FilterKind, Hook, PartnerSends};
-use crate::topology::file::{
-    At, BondOptionsTable, Named, NeighbourTable, PortTable, QdiscTable, RouteTable, in_file_order,
-};
+use crate::topology::file::{At, BondOptionsTable, NeighbourTable, PortTable, QdiscTable, RouteTable};
 use crate::topology::scenario::{CountsAt, Socket};
 
 /// A flow of numbered frames.
@@ -54,61 +52,6 @@ pub struct FlowTable {
     /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
     /// The errno of connect() is that of every write; EINPROGRESS is nothing within 5 s.
     pub connect_late: Option<At<bool>>,
-}
-
-/// Faults, keyed by kind.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FaultTables {
-    /// A queueing discipline at the root of a device.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub qdisc: Named<QdiscFaultTable>,
-    /// A filter that drops.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub filter: Named<FilterFaultTable>,
-    /// A device taken down.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub down: Named<DownFaultTable>,
-    /// A port taken out of its bond or bridge.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub release: Named<ReleaseFaultTable>,
-    /// Another largest packet.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub mtu: Named<MtuFaultTable>,
-    /// A cable's receiving end that takes frames in and looks at none.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub hold: Named<HoldFaultTable>,
-    /// An emulated NIC's cable pulled out: both its ends lose their carrier.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub unplug: Named<UnplugFaultTable>,
-    /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub stall: Named<StallFaultTable>,
-    /// An LACP partner that never comes into sync.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub partner: Named<PartnerFaultTable>,
-    /// A receiving socket whose buffer is full.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub rcvbuf: Named<RcvbufFaultTable>,
-    /// A receiving socket that is closed.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub closed: Named<ClosedFaultTable>,
-    /// A short queue between devices and the receiving processor.
-    #[serde(default, deserialize_with = "in_file_order")]
-    pub backlog: Named<BacklogFaultTable>,
-}
-
-impl FaultTables {
-    /// The names of all, kind by kind.
-    pub fn names(&self) -> Vec<&At<String>> {
-        let Self { qdisc, filter, down, release, mtu, hold, unplug, stall, partner, rcvbuf, closed, backlog } =
-            self;
-        let mut names: Vec<&At<String>> = Vec::new();
-        names.extend(qdisc.keys().chain(filter.keys()).chain(down.keys()).chain(release.keys()));
-        names.extend(mtu.keys().chain(hold.keys()).chain(unplug.keys()).chain(stall.keys()));
-        names.extend(partner.keys().chain(rcvbuf.keys()).chain(closed.keys()).chain(backlog.keys()));
-        names
-    }
 }
 
 /// A queueing discipline put at the root of a device.
