@@ -59,13 +59,13 @@ enum Command {
     /// Run a topology on one kernel
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
-    /// Run a report against everything that was tried against it: what fixes it, what hides it, what changes nothing
+    /// Run a report with each mitigation that was tried: which fixes it, which hides it, which changes nothing
     #[command(after_help = try_mitigations::EXAMPLES)]
     Try(try_mitigations::TryArgs),
-    /// Run topologies on many kernels, and say where their behaviour changes
+    /// Run topologies on many kernels, and show where their behaviour changes
     #[command(after_help = matrix::help())]
     Matrix(matrix::MatrixArgs),
-    /// Take what the last matrix saw, where it is new or changed, as what is expected from now on
+    /// Accept new or changed behaviour of the last matrix: it is what is expected from now on
     #[command(after_help = accept::help())]
     Accept(accept::AcceptArgs),
     /// Find the kernel versions between which a topology's behaviour changes
@@ -74,7 +74,7 @@ enum Command {
     /// Run a program of this host in a guest with another kernel, as root, with its streams and its exit status
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::ExecArgs),
-    /// A shell of this host in a guest with another kernel, with a topology up
+    /// Start a shell of this host in a guest with another kernel and a topology
     #[command(after_help = shell::EXAMPLES)]
     Shell(shell::ShellArgs),
     /// Run the kernel's own bonding selftests, unmodified, on pinned kernels
@@ -83,31 +83,31 @@ enum Command {
     /// The pinned kernels: list, fetch, add, remove, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
-    /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with prose between them
+    /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with sentences between them
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
-    /// Say what surprises in topology files: bonds without a monitor, options without an effect, VLANs that a bridge drops
+    /// Check topology files for configurations that work but surprise: bonds without a monitor, options without an effect, VLANs that a bridge drops
     #[command(after_help = lint::EXAMPLES)]
     Lint(lint::LintArgs),
-    /// Rank the causes of lost frames by counters and states of a text alone, and name the commands that tell the rest apart
+    /// Rank the causes of lost frames by the counters and states in a text, and name the commands that distinguish the rest
     #[command(after_help = diagnose::EXAMPLES)]
     Diagnose(diagnose::DiagnoseArgs),
-    /// Write what this machine's network shows into one text for `lab import` and `lab diagnose`; nothing is changed
+    /// Write the state of this machine's network into one text for `lab import` and `lab diagnose`; nothing is changed
     #[command(after_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),
     /// Results of several machines as one grid
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
-    /// Say what this machine has and lacks, and what mends it
+    /// Show what this machine has, what it lacks, and the commands that install it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
-    /// Make a folder for own topologies: a first one that passes, and files for CI
+    /// Make a folder for your own topologies: a first one that passes, and files for CI
     #[command(after_help = init::EXAMPLES)]
     Init(init::InitArgs),
     /// Print the JSON Schema of topology files, or their reference
     #[command(after_help = "Example:\n  lab schema > topology.schema.json")]
     Schema(topology::SchemaArgs),
-    /// Look at a topology file without running it: its mistakes, its plan, a drawing
+    /// Show a topology file without running it: its mistakes, its plan, a drawing
     #[command(after_help = topology::EXAMPLES)]
     Topology(topology::TopologyArgs),
     /// Print completions for a shell
@@ -127,7 +127,7 @@ const OPEN_FILES_MAX: u64 = 65_536;
 /// Which kernels there are.
 #[derive(Debug, Clone, Args)]
 struct PinsArgs {
-    /// Pins in the format of kernels.toml; else those built into the lab
+    /// Pins in the format of kernels.toml; default: those built into the lab
     #[arg(long, value_name = "FILE", global = true)]
     kernels_file: Option<PathBuf>,
 }
@@ -135,10 +135,10 @@ struct PinsArgs {
 /// How to get what is missing.
 #[derive(Debug, Clone, Args)]
 struct ProvisionArgs {
-    /// Install and download nothing; say what is missing instead
+    /// Install and download nothing; report what is missing instead
     #[arg(long)]
     no_install: bool,
-    /// Address of a Debian mirror (it has the directories dists and pool); else apt's own
+    /// Address of a Debian mirror (it has the directories dists and pool); default: the one of apt
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 }

@@ -32,7 +32,7 @@ pub fn help() -> String {
 /// Arguments of `lab accept`.
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// Names of topologies, or their files; else all of the last matrix
+    /// Names of topologies, or their files; default: all of the last matrix
     #[arg(value_name = "TOPOLOGY")]
     topologies: Vec<PathBuf>,
     /// Only these kernels: versions, sets and ranges

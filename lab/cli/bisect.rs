@@ -42,19 +42,19 @@ Examples:
 pub struct BisectArgs {
     /// A topology file
     topology: PathBuf,
-    /// A version that behaves as wanted; more than one where it is bad only in the middle
+    /// A version that behaves as wanted; may be repeated if only versions in the middle are bad
     #[arg(long, value_name = "VERSION", required = true)]
     good: Vec<String>,
-    /// A version that behaves otherwise: this failure is followed, others are reported
+    /// A version that behaves differently: the search follows this failure, and reports others
     #[arg(long, value_name = "VERSION", required = true)]
     bad: Vec<String>,
-    /// Look at this check alone; else at everything the snapshot shows
+    /// Compare only this check; default: everything in the snapshot
     #[arg(long, value_name = "NAME")]
     check: Option<String>,
-    /// Test every kernel between: finds behaviour that comes and goes, which halving cannot see
+    /// Test every kernel between: also finds behaviour that changes more than once, which a binary search misses
     #[arg(long)]
     every: bool,
-    /// Go on with versions that are not pinned, and fetch them from Debian's archive
+    /// Continue with versions that are not pinned, and download them from Debian's archive
     #[arg(long)]
     add: bool,
     /// kvm, tcg, or auto: KVM where a guest has booted with it
@@ -441,7 +441,7 @@ impl Oracle<'_> {
         let count = archived.len();
         println!("between {} and {} the archive has {count} more", before.id(), after.id());
         if count == 0 {
-            println!("    nearer than these two it cannot be told");
+            println!("    it cannot be narrowed down further than to these two");
             return Ok(());
         }
         let list: Vec<Candidate> =

@@ -24,7 +24,7 @@ pub struct DoctorArgs {
     /// Install and download what is missing, then look again
     #[arg(long, visible_alias = "install")]
     fix: bool,
-    /// Address of a Debian mirror; else apt's own
+    /// Address of a Debian mirror; default: the one of apt
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
     /// How to print the findings

@@ -56,19 +56,19 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 /// Arguments of `lab exec`.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
-    /// A version of kernels.toml; else the topology's own
+    /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION", conflicts_with = "kernels")]
     kernel: Option<String>,
     /// Several kernels, as in 6.12.57,quick,6.12..6.18: a table, and the end of each output that ended otherwise than with 0
     #[arg(long, value_name = "SET", conflicts_with_all = ["out", "tty"])]
     kernels: Option<String>,
-    /// Guests at a time with --kernels; else one for each core, as far as memory goes
+    /// Guests at a time with --kernels; default: one for each core, or fewer if memory is short
     #[arg(short, long, value_name = "N", requires = "kernels")]
     jobs: Option<usize>,
     /// A topology that is up while the command runs; its namespaces are in /run/netns
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
-    /// The namespace of the topology to run in; needed where it has several
+    /// The namespace of the topology to run in; needed if it has several
     #[arg(long, value_name = "NS", requires = "topology")]
     ns: Option<String>,
     /// End the command after so many seconds; 0 for never
@@ -90,7 +90,7 @@ pub struct GuestArgs {
     /// A variable for the command: NAME=VALUE, or NAME for its value here, or PREFIX* for all of them; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
-    /// The command's working directory; else the one of this process
+    /// The command's working directory; default: the one of this process
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// A new or empty folder for what the command leaves in $LAB_OUT
@@ -99,7 +99,7 @@ pub struct GuestArgs {
     /// A kernel module that the guest is to load besides its usual ones; may be repeated
     #[arg(long = "module", value_name = "NAME")]
     modules: Vec<String>,
-    /// The guest's memory, in which also lie the files that the command writes
+    /// The guest's memory; it also holds the files that the command writes
     #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(u32).range(256..=16384))]
     memory: u32,
     /// Boot the kernel anew instead of restoring a saved machine

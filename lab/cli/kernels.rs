@@ -58,7 +58,7 @@ enum KernelsCommand {
         /// Also build netdevsim for them, where what it is built of is pinned
         #[arg(long)]
         netdevsim: bool,
-        /// Address of a Debian mirror; else apt's own
+        /// Address of a Debian mirror; default: the one of apt
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
@@ -76,7 +76,7 @@ enum KernelsCommand {
         /// Also pin what netdevsim is built of: headers, build tools and source of that very version
         #[arg(long)]
         netdevsim: bool,
-        /// Address of a Debian mirror; else apt's own
+        /// Address of a Debian mirror; default: the one of apt
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
     },
@@ -86,18 +86,18 @@ enum KernelsCommand {
         /// Its name
         name: String,
     },
-    /// Read all that is cached of each kernel, and remove what is not as it was unpacked
+    /// Verify all cached files of each kernel, and remove those that have changed since they were unpacked
     #[command(after_help = "Example:\n  lab kernels verify 6.12.57")]
     Verify {
         /// Versions, sets and ranges; else every pinned kernel
         selection: Option<String>,
     },
-    /// Remove cached kernels, initramfs images and saved machines that are of no use any more
+    /// Remove cached kernels, initramfs images and saved machines that are no longer used
     #[command(
         after_help = "Examples:\n  lab kernels prune\n  lab kernels prune --keep quick --unused-days 0"
     )]
     Prune {
-        /// Kernels to keep, whatever their age; else every pinned one
+        /// Kernels to keep, whatever their age; default: all pinned ones
         #[arg(long, value_name = "SELECTION")]
         keep: Option<String>,
         /// Remove nothing that was used within so many days

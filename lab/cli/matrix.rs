@@ -67,13 +67,14 @@ pub struct MatrixArgs {
     /// Topology files, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Give a parameter of the files this value alone; several times for several parameters. Each file has to have it
+    /// Use only this value of a parameter; may be repeated for several parameters. Each file must have the parameter
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
     /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18, all
     #[arg(long, value_name = "SET", default_value = DEFAULT_KERNELS)]
     kernels: String,
-    /// Guests at a time; else one for each core, and as many that wait for the carrier of NICs, as far as memory goes
+    /// Guests at a time; default: one for each core, and as many that wait for the carrier of NICs, or fewer if memory is
+    /// short
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
     /// How to print the result
@@ -91,10 +92,10 @@ pub struct MatrixArgs {
     /// Where accepted behaviour is kept
     #[arg(long, value_name = "DIR", default_value = SNAPSHOTS)]
     snapshots: PathBuf,
-    /// Judge by the topologies' own conditions alone
+    /// Compare with no snapshots: use only the topologies' own conditions
     #[arg(long)]
     no_compare: bool,
-    /// Do all of a cell as many times, in fresh namespaces of one kernel; a round unlike the first fails the cell
+    /// Run each cell this many times, in fresh namespaces of one kernel; a round that differs from the first fails the cell
     #[arg(
         long,
         value_name = "TIMES",
@@ -105,7 +106,7 @@ pub struct MatrixArgs {
     /// Run only one part of the cells, as 2/3: the second of three machines. `lab report merge` puts the parts together
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// What cells cost the last time, for --shard: results of `lab matrix` with --format json, the same for each part
+    /// How long cells took the last time, for --shard: results of `lab matrix` with --format json, the same for each part
     #[arg(long, value_name = "PATH", requires = "shard")]
     times: Vec<PathBuf>,
     #[command(flatten)]
@@ -331,7 +332,7 @@ pub fn read_all(paths: &[PathBuf], set: &[Setting]) -> Result<Vec<Source>, Failu
         for topology in all {
             if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
                 return Err(Failure::usage(format!(
-                    "error: {} and {file} are both called {}: their snapshots could not be told apart",
+                    "error: {} and {file} are both called {}: their snapshots would be the same file",
                     other.file, topology.name
                 )));
             }

@@ -34,16 +34,16 @@ enum ReportCommand {
     /// One grid of the results of several machines
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Merge(MergeArgs),
-    /// Results as one HTML file that fetches nothing: grid, drawings, the account of every frame
+    /// Results as one HTML file that loads nothing from the network: grid, drawings, the account of every frame
     #[command(
         after_help = "Examples:\n  lab run topologies/vlan-over-bond-tx-drop.toml --format json > run.json\n  \
                             lab report html run.json --output run.html"
     )]
     Html(HtmlArgs),
-    /// The catalogue of causes: what each looks like on which kernels, from what was accepted
+    /// The catalogue of causes: counters and errors of each on all kernels, from accepted snapshots
     #[command(after_help = "Example:\n  lab report causes topologies/causes > docs/causes.md")]
     Causes(CausesArgs),
-    /// What comes in against each obstacle: which sockets get it, and where the rest is lost, from what was accepted
+    /// Obstacles for received frames: which sockets get frames, and where the others are lost, from accepted snapshots
     #[command(after_help = "Example:\n  lab report delivery topologies/delivery > docs/delivery.md")]
     Delivery(CausesArgs),
     /// Failover by mode and monitor: frames lost, silence, announcements
@@ -52,7 +52,7 @@ enum ReportCommand {
                             lab report failover results.json > docs/failover.md"
     )]
     Failover(FailoverArgs),
-    /// The kernel's own bonding selftests: what came of each script on each kernel, and why
+    /// The kernel's own bonding selftests: the result of each script on each kernel, and its reason
     #[command(after_help = "Example:\n  lab selftests --kernels quick --output selftests.json\n  \
                             lab report selftests selftests.json > docs/selftests.md")]
     Selftests(SelftestsArgs),

@@ -61,7 +61,7 @@ const THIS_KERNEL: &str = "host";
 pub struct RunArgs {
     /// A topology file, or `-` for standard input
     topology: PathBuf,
-    /// Give a parameter of the file this value alone; several times for several parameters
+    /// Use only this value of a parameter of the file; may be repeated for several parameters
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
     /// A version of kernels.toml, `host` for the running kernel, or `host-image` for the one in /boot, in a
@@ -83,10 +83,10 @@ pub struct RunArgs {
     /// Boot the kernel anew instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
-    /// For each expectation, break something that must break it; one that still holds is vacuous, and fails the run
+    /// Mutation-test the expectations: an expectation that holds in all mutants of the topology is vacuous, and fails the run
     #[arg(long)]
     prove: bool,
-    /// Do it all as many times, each in fresh namespaces of one kernel; a round that says something else than the first
+    /// Run everything this many times, each in fresh namespaces of one kernel; a round that differs from the first
     /// fails the run
     #[arg(
         long,
@@ -102,13 +102,13 @@ pub struct RunArgs {
     /// Write the records that the agent sent to FILE, a line each: what the tests of the ledger are made of
     #[arg(long, hide = true, value_name = "FILE")]
     records: Option<PathBuf>,
-    /// Where CNI plugins' own programs are; /usr/lib/cni if that is there
+    /// Folder of the CNI plugins' programs; /usr/lib/cni if it exists
     #[arg(long, value_name = "DIR")]
     cni_plugins: Option<PathBuf>,
-    /// Who attaches pods; else as each network says (`plugin`), which is the lab where it says nothing
+    /// Who attaches pods; default: as each network says (`plugin`), and the lab where it has no such key
     #[arg(long, value_enum)]
     cni: Option<Cni>,
-    /// Write a standalone shell script of ip and tc commands that shows the same without the lab; what no command does is said
+    /// Write a standalone shell script of ip and tc commands that shows the same without the lab; it lists what no command can do
     #[arg(long, value_name = "FILE", conflicts_with = "repeat")]
     reproducer: Option<PathBuf>,
     #[command(flatten)]
@@ -125,11 +125,11 @@ pub struct RunArgs {
 /// Who attaches pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Cni {
-    /// The lab, in the plugins' place
+    /// The lab itself, in place of the plugins
     Own,
-    /// The plugins' own programs, all of them; without one there is no run
+    /// The plugins' own programs for all networks; if one is missing there is no run
     Real,
-    /// The plugins' own programs where the folder has them, the lab for the other networks
+    /// The plugins' own programs if the folder has them, the lab for the other networks
     Auto,
 }
 

@@ -79,7 +79,7 @@ pub struct SelftestsArgs {
     /// The time of one script, instead of that of the tests' `settings`: emulation is slow
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     timeout: u64,
-    /// The file for the results. Those it has of other scripts and kernels stay; what has a result is not run again
+    /// The file for the results. Results of other scripts and kernels in it are kept; a script that has a result is not run again
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -27,12 +27,12 @@ const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// Arguments of `lab shell`.
 #[derive(Debug, Args)]
 pub struct ShellArgs {
-    /// A topology file: it is up, without its steps and faults
+    /// A topology file; its links are made, its steps and faults are not run
     topology: PathBuf,
-    /// A version of kernels.toml; else the topology's own
+    /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION")]
     kernel: Option<String>,
-    /// The namespace to be in; needed where there are several
+    /// The namespace of the shell; needed if there are several
     #[arg(long, value_name = "NS")]
     ns: Option<String>,
     #[command(flatten)]

@@ -28,12 +28,12 @@ pub struct TopologyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find all mistakes of a file; nothing is made
+    /// Find all mistakes of a file; nothing is run
     Check {
         /// A topology file
         topology: PathBuf,
     },
-    /// What would be done: the plan, one operation a line
+    /// Print the plan, one operation per line
     Show {
         /// A topology file
         topology: PathBuf,

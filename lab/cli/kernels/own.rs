@@ -28,7 +28,7 @@ pub struct OwnArgs {
     /// The modules of --vmlinuz: …/lib/modules/RELEASE
     #[arg(long, value_name = "DIR", requires = "vmlinuz")]
     modules: Option<PathBuf>,
-    /// What the kernel is to be called; else by its release
+    /// Name of the kernel; default: its release
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }

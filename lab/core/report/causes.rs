@@ -33,9 +33,7 @@ const PREFACE: &str = include_str!("causes/preface.md");
 pub fn render(causes: &[Cause], kernels: &[String]) -> String {
     let mut out = PREFACE.to_owned();
     let _ = writeln!(out, "\n{} causes, on {}.\n", causes.len(), kernels.join(", "));
-    out.push_str(
-        "| cause | kernels | the sender is told | VLAN | bond | port | others | queues | lost at |\n",
-    );
+    out.push_str("| cause | kernels | the sender gets | VLAN | bond | port | others | queues | lost at |\n");
     out.push_str("|---|---|---|---|---|---|---|---|---|\n");
     for cause in causes {
         rows(&mut out, cause, kernels);

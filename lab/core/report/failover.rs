@@ -148,8 +148,8 @@ fn broken(topology: &Topology) -> &'static str {
     match fault {
         None => "-",
         Some(Fault::Down { .. } | Fault::Unplug { .. } | Fault::CarrierLost { .. }) => "cable out",
-        Some(fault) if leads_to_a_port(topology, fault) => "link up, nobody answers",
-        Some(_) => "uplink gone, others heard",
+        Some(fault) if leads_to_a_port(topology, fault) => "link up, no answers",
+        Some(_) => "uplink gone, other hosts answer",
     }
 }
 

@@ -33,11 +33,13 @@ pub const OLDER: &str = "accepted before links, LACP, features, captures and the
 
 /// What no text holds, for `--help`; docs/snapshots.md has the whole of it.
 pub const LEFT_OUT: &str = "\
-Not compared, because chance or the host's load decides it (docs/snapshots.md):
-  what the kernel's own frames moved of loss counters; all but `some` or `none` of paced flows and of captures of what
-  a kernel sends by timers; LACP that the run did not wait for; links that have not settled; numbers, addresses and
-  repetitions in the kernel's log, what it says of a slow host, of igb's mailbox and of a missing LACP partner; fixed
-  features; addresses, indexes, times";
+Not compared, because it depends on chance or on the host's load (docs/snapshots.md):
+  - loss counters, as far as the kernel's own frames changed them
+  - paced flows, and captures of frames that a kernel sends by timers: only `some` or `none`
+  - LACP, unless the run waited for it; links that have not settled; fixed features
+  - in the kernel's log: numbers, addresses, repetitions, and messages about a slow host,
+    about igb's mailbox and about a missing LACP partner
+  - addresses, interface indexes, times";
 
 /// Device counters that tell of a loss.
 const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"];

@@ -245,7 +245,7 @@ fn flow(out: &mut String, flow: &FlowDocument) {
         counted_at(flow)
     );
     if let Some(silence) = flow.silence_ms {
-        let _ = writeln!(out, "  the receiver heard nothing for {silence} ms at the longest");
+        let _ = writeln!(out, "  the receiver got no frame for {silence} ms at the longest");
     }
     for fate in &flow.fates {
         let _ = writeln!(out, "  {:>7} {}", fate.frames, fate_in_words(fate));
@@ -254,7 +254,7 @@ fn flow(out: &mut String, flow: &FlowDocument) {
         let _ = writeln!(out, "  {:>7} came more than once", flow.duplicated);
     }
     if flow.unattributed > 0 {
-        let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nobody accounts for them", flow.unattributed);
+        let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nothing accounts for them", flow.unattributed);
     }
 }
 
@@ -289,9 +289,7 @@ fn fate_in_words(fate: &FateDocument) -> String {
         ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
         ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
         ("wire", _) => format!("sent by {device}, or a VF of it, and not received at the cable's other end"),
-        ("socket", "UNACKNOWLEDGED") => {
-            "written, and nobody has acknowledged it: still in the send queue".into()
-        }
+        ("socket", "UNACKNOWLEDGED") => "written and not acknowledged: still in the send queue".into(),
         ("socket", reason) => format!("never left the socket ({reason})"),
         ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
         ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),

@@ -72,7 +72,7 @@ impl WaitLimit {
         let At { value, span } = &limits.wait_s;
         if !(1..=WAIT_S_MAX).contains(value) && *span != NOWHERE {
             let message = format!("{value} s are out of range: 1 to {WAIT_S_MAX}");
-            let hint = "a longer wait is a hang to whoever runs it".into();
+            let hint = "a longer wait looks like a hang".into();
             problems.push(Diagnostic { span: span.clone(), message, hint });
         }
         Self { ms: (*value).clamp(1, WAIT_S_MAX) * 1000, is_own: true }

@@ -27,9 +27,9 @@ use crate::topology::fault::Fault;
 /// What a switch does that an igb does not, in QEMU: read from QEMU's igb. tests/e2e/substitutions.rs compares
 /// two topologies on both, and measures the one about unicast that no VF has; the others are not measured.
 pub const DIFFERENCES: [&str; 5] = [
-    "frames from the cable to an address that nobody is known to have are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
+    "frames from the cable to an unknown address are dropped; an igb hands them to its PF, which drops them (OTHERHOST) unless it is promiscuous",
     "of two VFs with the same address, the one that sent last gets the frames; of an igb both do",
-    "an address that a VF gives itself is known once it has sent from it; an igb is told it at once",
+    "an address that a VF sets itself is known once it has sent from it; an igb gets it at once",
     "a VF does not get its own multicast back; from an igb it does",
     "VFs lose their carrier at once with the PF, and with a cable that is pulled out; an igb's after up to 2 s, and not with the cable",
 ];

@@ -87,7 +87,7 @@ fn how(status: ExitStatus) -> How {
     match (status.code(), status.signal()) {
         (Some(code), _) => How::Exited { status: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
         (None, Some(signal)) => How::Signaled { signal: u8::try_from(signal).unwrap_or(u8::MAX) },
-        (None, None) => How::NotPrepared { text: format!("the command ended as nobody knows: {status}") },
+        (None, None) => How::NotPrepared { text: format!("the command ended in an unknown way: {status}") },
     }
 }
 

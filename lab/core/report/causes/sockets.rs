@@ -17,8 +17,8 @@ pub fn tables(out: &mut String, causes: &[Cause], order: &[String]) {
     if causes.is_empty() {
         return;
     }
-    out.push_str("\n## What each kind of socket is told\n\n");
-    out.push_str("The same frames, lost in the same place, and what the program that sent them hears: *nothing* is success.\n\n");
+    out.push_str("\n## What each kind of socket returns\n\n");
+    out.push_str("The same frames, lost in the same place, and the error that the sending program gets: *nothing* is success.\n\n");
     let heads: Vec<String> = KINDS.iter().map(|kind| format!("`{kind}`")).collect();
     let _ = writeln!(out, "| cause | kernels | {} |", heads.join(" | "));
     let _ = writeln!(out, "|{}", "---|".repeat(KINDS.len() + 2));

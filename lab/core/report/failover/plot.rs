@@ -46,7 +46,7 @@ pub fn svg(failovers: &[Failover], kernels: &[String]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"12\" y=\"22\" font-size=\"15\">How long the far end hears nothing when a port fails</text>\n",
+         <text x=\"12\" y=\"22\" font-size=\"15\">How long the far end receives nothing when a port fails</text>\n",
         height = bottom + BOTTOM
     );
     legend(&mut out, kernels);

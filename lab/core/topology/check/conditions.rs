@@ -94,11 +94,7 @@ pub fn resolve_condition(
     checker: &mut Checker<'_>,
 ) -> Option<Condition> {
     if let Some(under) = table.value.under.as_ref().filter(|_| purpose != Use::Evidence) {
-        checker.problem(
-            &under.span,
-            "`under` outside of evidence",
-            "take it away: nothing else is tried here",
-        );
+        checker.problem(&under.span, "`under` outside of evidence", "remove it: nothing else is tried here");
     }
     let bounds = resolve_bounds(table, checker);
     let subject = resolve_subject(table, scenario, checker);
@@ -375,7 +371,7 @@ fn drop_reason(reason: &At<String>, checker: &mut Checker<'_>) {
     let is_name = word.starts_with(|c: char| c.is_ascii_uppercase())
         && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let hint = if SEND_ERRNOS.contains(&word) {
-        "an errno is what the sender was told: use `errno` in place of `layer` and `reason`"
+        "an errno is what the sender got: use `errno` in place of `layer` and `reason`"
     } else if word.starts_with("SKB_DROP_REASON_") {
         "leave SKB_DROP_REASON_ out"
     } else if LAB_REASONS.contains(&word) {

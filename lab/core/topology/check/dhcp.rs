@@ -32,7 +32,7 @@ pub fn resolve(
         let lease_s = table.lease_s.as_ref().map_or(LEASE_S_DEFAULT, |lease_s| lease_s.value);
         if let Some(at) = table.lease_s.as_ref().filter(|lease_s| lease_s.value < LEASE_S_MIN) {
             let hint = format!("give at least {LEASE_S_MIN}");
-            checker.problem(&at.span, "a lease that could end within the run, and nobody renews it", hint);
+            checker.problem(&at.span, "a lease that could end within the run is not renewed", hint);
         }
         let Some((address, network)) = own_address(table, links, checker) else { continue };
         let server = Server {

@@ -73,7 +73,7 @@ pub fn settings(written: &[Written], checker: &mut Checker<'_>) -> Settings {
                         checker.problem(span, message, hint);
                     } else if *to == 0 {
                         let message = format!("{} {from}:0 asks for what is so without it", row.key);
-                        checker.problem(span, message, "take it away: the kernel does not show it");
+                        checker.problem(span, message, "remove it: the kernel does not show it");
                     }
                 }
             }

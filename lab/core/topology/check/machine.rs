@@ -49,7 +49,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> Machine {
     for word in &table.cmdline {
         if OWN.contains(&word.value.key().as_str()) {
             let message = format!("`{}` is the lab's own", word.value.key());
-            let hint = "take it away: the lab starts the machine by it, or notices by it that it died; `cpus` sets the processors";
+            let hint = "remove it: the lab needs it to start the machine, or to detect that it died; `cpus` sets the processors";
             checker.problem(&word.span, message, hint);
         }
         bytes += word.value.as_str().len() + 1;
@@ -79,7 +79,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> Machine {
             checker.problem(
                 &module.span,
                 message,
-                "take it away: without it nothing is heard of the machine",
+                "remove it: without it the lab gets no output from the machine",
             );
         }
         if !seen.insert(&module.value) {

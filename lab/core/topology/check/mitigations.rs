@@ -59,7 +59,7 @@ fn resolve_change(step: &At<ChangeTable>, topology: &Topology, checker: &mut Che
         return None;
     }
     for (_, _, key, verb) in belong.into_iter().filter(|(given, belongs, ..)| *given && !belongs) {
-        checker.problem(&step.span, format!("`{key}` without `{verb}`"), "take it away");
+        checker.problem(&step.span, format!("`{key}` without `{verb}`"), "remove it");
     }
     let needs_device = of_device.contains(&true);
     if needs_device != device.is_some() && !checker.lost.any_field(&step.span) {
@@ -107,7 +107,7 @@ fn create_change(
         }
         Some(LinkKind::Dummy) => {
             if let Some(parent) = parent {
-                checker.problem(&parent.span, format!("{} has no parent", device.value), "take it away");
+                checker.problem(&parent.span, format!("{} has no parent", device.value), "remove it");
             }
         }
         _ => {}

@@ -148,7 +148,7 @@ fn settings_of(table: &VfSettingsTable, checker: &mut Checker<'_>) -> VfSettings
             checker.problem(
                 &qos.span,
                 "`qos` without `vlan`",
-                "the priority stands in the tag: set `vlan` too",
+                "the priority is part of the tag: set `vlan` too",
             );
         } else if qos.value > 7 {
             let message = format!("qos {} is out of range: 0 to 7", qos.value);
@@ -215,7 +215,7 @@ pub fn bounded(file: &TopologyFile, links: &mut IndexMap<DeviceRef, Link>, check
                 continue;
             };
             if nic.backing == Backing::Netdevsim {
-                let message = format!("{of} is stood in for by a netdevsim, whose VFs have no devices");
+                let message = format!("{of} is replaced by a netdevsim, whose VFs have no devices");
                 checker.problem(&vf.of.span, message, "write backing = \"switch\", or leave the VF away");
             }
             let Some(settings) = nic.vfs.get(usize::from(vf.index.value)) else {

@@ -36,7 +36,7 @@ fn look(text: &str, span: &Range<usize>, is_unsafe: impl Fn(char) -> bool, found
         found.push(Diagnostic {
             span: span.clone(),
             message: format!("a text with the character U+{:04X}", u32::from(c)),
-            hint: "take it away: control characters and marks of direction would reach terminals and reports"
+            hint: "remove it: control characters and marks of direction would reach terminals and reports"
                 .into(),
         });
     }

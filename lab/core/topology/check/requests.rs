@@ -108,7 +108,7 @@ pub fn refused(step: &StepTable, checker: &mut Checker<'_>) -> Option<Refused> {
     if let Some(at) =
         step.extack.as_ref().filter(|at| at.value.chars().all(|c| c == '*' || c.is_whitespace()))
     {
-        checker.problem(&at.span, "it fits every text", "write what the kernel says, or take it away");
+        checker.problem(&at.span, "it fits every text", "write what the kernel says, or remove it");
     }
     let extack = step.extack.as_ref().map(|at| at.value.clone());
     let when = step.when.as_ref().map(|at| at.value.clone());

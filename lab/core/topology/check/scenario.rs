@@ -293,7 +293,7 @@ fn resolve_step(
         inject, clear, flood, wait, within_ms, pause_ms, attach, detach, check, reconcile, ..
     } = &step.value;
     if let Some(within_ms) = within_ms.as_ref().filter(|_| wait.is_none()) {
-        checker.problem(&within_ms.span, "`within_ms` without `wait`", "take it away, or add a `wait`");
+        checker.problem(&within_ms.span, "`within_ms` without `wait`", "remove it, or add a `wait`");
     }
     for fault in [inject, clear].into_iter().flatten() {
         fault_exists(fault, scenario, checker);

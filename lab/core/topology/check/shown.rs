@@ -105,7 +105,7 @@ pub fn bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<O
             let hint = "use it with `kernel_log`; a number that must be 0 has `equals = 0`";
             checker.problem(&forbid.span, "`forbid` is of the kernel's log", hint);
         } else if !forbid.value {
-            checker.problem(&forbid.span, "`forbid = false` says nothing", "take it away, or give a bound");
+            checker.problem(&forbid.span, "`forbid = false` has no effect", "remove it, or give a bound");
         }
         return Some(Some(Bounds { at_least: 0, at_most: Some(0) }));
     }

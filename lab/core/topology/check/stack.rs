@@ -158,7 +158,7 @@ pub fn up_on_up(file: &TopologyFile, links: &IndexMap<DeviceRef, Link>, checker:
             let parent_is_down = links.get(&parent).is_some_and(|parent| !parent.up);
             if vlan.up.unwrap_or(true) && parent_is_down && !checker.lost.field(&name.span, "up") {
                 let message = format!("`{}` cannot be up while its parent is down", name.value);
-                checker.problem(&vlan.parent.span, message, "say up = false here too, or take it away there");
+                checker.problem(&vlan.parent.span, message, "say up = false here too, or remove it there");
             }
         }
     }

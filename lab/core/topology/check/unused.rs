@@ -20,7 +20,7 @@ pub fn check(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>
     let floods = file.report.iter().flat_map(|report| &report.value.floods);
     let sent = names(steps().filter_map(|step| step.flood.as_ref()).chain(floods));
     for name in file.flow.keys().filter(|name| !sent.contains(name.value.as_str())) {
-        let hint = "send it, with a [[step]] `flood` or in the report's `floods`, or take it away";
+        let hint = "send it, with a [[step]] `flood` or in the report's `floods`, or remove it";
         checker.problem(&name.span, format!("flow `{}` is never sent", name.value), hint);
     }
     let explained = file.hypothesis.values().flat_map(|hypothesis| &hypothesis.inject);
@@ -28,7 +28,7 @@ pub fn check(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>
     let injected = names(steps().filter_map(|step| step.inject.as_ref()).chain(explained).chain(breaking));
     let faults = file.fault.names();
     for name in faults.into_iter().filter(|name| !injected.contains(name.value.as_str())) {
-        let hint = "use it, with `inject` of a [[step]] or hypothesis or as `broken_by`, or take it away";
+        let hint = "use it, with `inject` of a [[step]] or hypothesis or as `broken_by`, or remove it";
         checker.problem(&name.span, format!("fault `{}` is never injected", name.value), hint);
     }
     captures(file, checker);
@@ -43,7 +43,7 @@ fn captures(file: &TopologyFile, checker: &mut Checker<'_>) {
     for (name, table) in &file.capture {
         if nothing_happens {
             let message = format!("capture `{}` counts nothing: nothing happens", name.value);
-            checker.problem(&name.span, message, "add a [[step]], or take it away");
+            checker.problem(&name.span, message, "add a [[step]], or remove it");
         } else if !asked.contains(name.value.as_str()) && table.recorded != Some(true) {
             let message = format!("capture `{}` is in no condition", name.value);
             let hint = "name it in an [[expect]], an evidence or a `wait`, or say that it is for the result alone: recorded = true";

@@ -428,7 +428,7 @@ impl<'a> Table<'a> {
             let kind = Table::of(chained, &chained.span, self.mistakes).and_then(|table| table.text("type"));
             let kind = kind.map_or_else(String::new, |kind| format!(" `{}`", kind.value));
             let message = format!("the lab runs the first plugin of a list, and not the chained{kind}");
-            self.tell(&chained.span, message, "take it away: what it does is not in the picture then");
+            self.tell(&chained.span, message, "remove it: the lab then does not show what it does");
         }
         let Some(At { value: Tree::Table(first), span }) = plugins.first() else {
             let at = self.get("plugins").map_or(&self.span, |at| &at.span);
@@ -451,7 +451,7 @@ impl<'a> Table<'a> {
             }
             if unsupported.contains(&key.value.as_str()) {
                 let message = format!("the lab does not carry out `{}`", key.value);
-                self.tell(&key.span, message, "take it away: what it does is not in the picture then");
+                self.tell(&key.span, message, "remove it: the lab then does not show what it does");
                 continue;
             }
             let hint = nearest_hint(&key.value, own);

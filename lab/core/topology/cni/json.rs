@@ -15,11 +15,7 @@ pub fn parse(text: &str) -> (Option<At<Tree>>, Vec<Mistake>) {
     let tree = parser.value(0);
     parser.skip_space();
     if tree.is_some() && parser.at < text.len() {
-        parser.mistake(
-            parser.at..text.len(),
-            "something follows the end of the configuration",
-            "take it away",
-        );
+        parser.mistake(parser.at..text.len(), "something follows the end of the configuration", "remove it");
     }
     (tree, parser.mistakes)
 }
@@ -99,7 +95,7 @@ impl Parser<'_> {
             Some(_) => {
                 let span = self.one_character();
                 let message = format!("`{}` begins no value", &self.text[span.clone()]);
-                self.mistake(span, message, "a text stands in double quotes");
+                self.mistake(span, message, "a string is written in double quotes");
                 return None;
             }
         };
@@ -128,7 +124,7 @@ impl Parser<'_> {
                     self.mistake(
                         self.one_character(),
                         "a key is expected here",
-                        "keys stand in double quotes",
+                        "keys are written in double quotes",
                     );
                     return None;
                 }
@@ -234,7 +230,7 @@ impl Parser<'_> {
                 let text: String = text;
                 if let Some(c) = text.chars().find(|c| is_unsafe(*c) && !matches!(c, '\n' | '\r' | '\t')) {
                     let message = format!("a text with the character U+{:04X}", u32::from(c));
-                    self.mistake(start..self.at, message, "take it away: no name or address has it");
+                    self.mistake(start..self.at, message, "remove it: no name or address has it");
                 }
                 Some(text)
             }
@@ -260,7 +256,7 @@ impl Parser<'_> {
             (_, Ok(_)) => Tree::Other(text.into()),
             _ => {
                 let message = format!("`{text}` is not a number");
-                self.mistake(start..self.at, message, "a text stands in double quotes");
+                self.mistake(start..self.at, message, "a string is written in double quotes");
                 Tree::Other(String::new())
             }
         }
@@ -279,7 +275,7 @@ impl Parser<'_> {
             text => {
                 let message = format!("`{text}` is not a value");
                 let text = text.to_owned();
-                self.mistake(start..self.at, message, "a text stands in double quotes");
+                self.mistake(start..self.at, message, "a string is written in double quotes");
                 Tree::Text(text)
             }
         }

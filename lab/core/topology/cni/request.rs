@@ -53,7 +53,7 @@ impl Network {
             return Ok(());
         }
         let message =
-            format!("network `{}` has no capability `{capability}`, and would not be told", self.name);
+            format!("network `{}` has no capability `{capability}`, and would not get it", self.name);
         Err((message, format!("write \"capabilities\": {{ \"{capability}\": true }} into its configuration")))
     }
 }
@@ -96,7 +96,7 @@ fn take_ips(ipam: Option<&mut Ipam>, ips: &[(IpAddr, Option<u8>)]) -> Result<(),
             Err((message, "use static or host-local, or take `ips` away".into()))
         }
         None => Err((
-            "this network has no `ipam`, and nobody gives it addresses".into(),
+            "this network has no `ipam`, and gets no addresses".into(),
             "write \"ipam\": { \"type\": \"static\" }".into(),
         )),
     }

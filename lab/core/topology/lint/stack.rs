@@ -167,11 +167,8 @@ pub(super) fn bridge_lacks_vlan(scope: &mut Scope<'_>) {
             );
             // A bridge that the lab makes in a NIC's place is told of its VLANs.
             if let Some(span) = scope.place_of(&bridge).filter(|_| is_aware) {
-                let message = format!(
-                    "{bridge} looks at tags, and was not told of VLAN {} of {}",
-                    id.get(),
-                    link.device
-                );
+                let message =
+                    format!("{bridge} filters VLANs, and does not have VLAN {} of {}", id.get(), link.device);
                 scope.find(&BRIDGE_LACKS_VLAN, &span, message);
             }
         }

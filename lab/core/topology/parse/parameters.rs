@@ -261,8 +261,7 @@ impl<'i> Parameters<'i> {
         for parameter in &self.all {
             if !used.contains(&parameter.name) {
                 let message = format!("parameter `{}` is never used", parameter.name);
-                let hint =
-                    format!("write \"${{{}}}\" where its value belongs, or take it away", parameter.name);
+                let hint = format!("write \"${{{}}}\" where its value belongs, or remove it", parameter.name);
                 problems.push(Diagnostic { span: parameter.span.clone(), message, hint });
             }
         }

@@ -179,7 +179,7 @@ fn read_document(document: Document<'_>, text: &str, problems: Vec<Diagnostic>, 
         reader.problems.push(Diagnostic {
             span: text.len()..text.len(),
             message: format!("more than {MISTAKES_MAX} mistakes; the rest was not looked for"),
-            hint: "mend these first".into(),
+            hint: "correct these first".into(),
         });
     }
     done(None, reader)
