@@ -30,6 +30,7 @@ mod run;
 mod selftests;
 mod shell;
 mod sources;
+mod step;
 mod steps;
 mod substitutes;
 mod testbench;
@@ -77,6 +78,9 @@ enum Command {
     /// Start a shell of this host in a guest with another kernel and a topology
     #[command(after_help = shell::EXAMPLES)]
     Shell(shell::ShellArgs),
+    /// Carry out the next step of a topology, inside of `lab shell` and of `lab exec --topology`, with the account so far
+    #[command(after_help = step::EXAMPLES)]
+    Step(step::StepArgs),
     /// Run the kernel's own bonding selftests, unmodified, on pinned kernels
     #[command(after_help = selftests::EXAMPLES)]
     Selftests(selftests::SelftestsArgs),
@@ -166,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Bisect(args) => bisect::bisect(&args),
         Command::Exec(args) => exec::exec(&args),
         Command::Shell(args) => shell::shell(&args),
+        Command::Step(args) => step::step(&args),
         Command::Selftests(args) => selftests::run(&args),
         Command::Kernels(args) => kernels::kernels(&args),
         Command::Import(args) => import::import(&args),

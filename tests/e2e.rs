@@ -58,6 +58,10 @@ mod shared_guest;
 mod soak;
 #[path = "e2e/stand_ins.rs"]
 mod stand_ins;
+#[path = "e2e/step.rs"]
+mod step;
+#[path = "e2e/terminal.rs"]
+mod terminal;
 #[path = "e2e/this_kernel.rs"]
 mod this_kernel;
 #[path = "e2e/verdicts.rs"]
@@ -84,6 +88,8 @@ fn main() -> ExitCode {
     trials.extend(shared_guest::trials());
     trials.extend(capture::trials());
     trials.extend(exec::trials());
+    trials.extend(step::trials());
+    trials.extend(terminal::trials());
     trials.extend(library::trials());
     trials.extend(runner::trials());
     trials.extend(report::trials());

@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lab::judge::mutation;
-use lab::plan::lower::{lower_attempts, lower_standing, lower_with};
+use lab::plan::lower::{lower_attempts, lower_with};
 use lab::plan::run_options::RunOptions;
+use lab::plan::stepping::{Origin, Stepping, stepped};
 use lab::topology::{Topology, TopologyErrors};
 use mutations::{Vocabulary, mutated};
 
@@ -84,7 +85,10 @@ fn lowered(topology: &Topology) {
     if !topology.scenario.mitigations.is_empty() {
         lower_attempts(topology, &RunOptions::default(), true);
     }
-    lower_standing(topology);
+    let stepped = stepped(topology, None).expect("no hypothesis was asked for");
+    let origin = Origin { name: topology.name.clone(), files: Vec::new(), hypothesis: None };
+    let stepping = Stepping::new(&stepped, origin);
+    assert!(stepping.steps.iter().all(|(first, end)| first <= end && *end as usize <= stepping.ops().len()));
 }
 
 /// Each problem has a place in the text, a message and a hint.

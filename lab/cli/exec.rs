@@ -19,7 +19,7 @@ use lab::host::vm::accel::Choice;
 use lab::net::clean;
 use lab::net::name::NsName;
 use lab::plan::exec::{COMMAND_BYTES_MAX, ExecRequest, How, OUT_DIR, OUT_VARIABLE};
-use lab::plan::lower::lower_standing;
+use lab::plan::stepping::Stepping;
 use lab::topology::Topology;
 
 use crate::cli::failure::Failure;
@@ -31,6 +31,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   lab exec --kernel 6.12.57 -- ip -d link
   lab exec --kernel 6.12.57 --topology topologies/vlan-over-bond-tx-drop.toml --ns node -- cat /proc/net/bonding/bond0
+  lab exec --topology topologies/vlan-over-bond-tx-drop.toml --ns node -- sh -c 'lab step; ip -s link show bond0; lab step --all'
   lab exec --kernels quick -- sh -c 'grep . /sys/module/bonding/version /proc/version'
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='lab exec --kernel 6.12.57 --env LD_LIBRARY_PATH --' cargo test
 
@@ -46,7 +47,7 @@ const TERMINAL: (u16, u16) = (24, 80);
 
 /// What every environment has that names nothing else.
 const ENVIRONMENT: [(&str, &str); 5] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("PATH", "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", concat!("/", "root")),
     ("USER", "root"),
     ("LOGNAME", "root"),
@@ -71,6 +72,9 @@ pub struct ExecArgs {
     /// The namespace of the topology to run in; needed if it has several
     #[arg(long, value_name = "NS", requires = "topology")]
     ns: Option<String>,
+    /// The steps for `lab step`: faults of this hypothesis and the report's flows; else the file's own steps
+    #[arg(long, value_name = "NAME", requires = "topology")]
+    hypothesis: Option<String>,
     /// End the command after so many seconds; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -116,9 +120,11 @@ pub struct GuestArgs {
 
 /// Runs a command in a guest, or in several.
 pub fn exec(args: &ExecArgs) -> Result<ExitCode, Failure> {
-    let topology = args.topology.as_deref().map(run::read).transpose()?;
+    let read = |path| run::read_stepping(path, args.hypothesis.as_deref());
+    let (topology, stepping) = args.topology.as_deref().map(read).transpose()?.unzip();
     let kernels = args.guest.kernels()?;
-    let mut command = args.guest.command(topology.as_ref(), args.ns.as_deref(), &args.command)?;
+    let ns = topology.as_ref().map(|topology| namespace(args.ns.as_deref(), topology)).transpose()?;
+    let mut command = args.guest.command(stepping, ns, &args.command)?;
     command.timeout = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
     if args.tty {
         command.request.terminal = Some(terminal::size().unwrap_or(TERMINAL));
@@ -225,8 +231,8 @@ impl GuestArgs {
     /// The command with its surroundings.
     pub fn command(
         &self,
-        topology: Option<&Topology>,
-        ns: Option<&str>,
+        stepping: Option<Stepping>,
+        ns: Option<NsName>,
         words: &[OsString],
     ) -> Result<ExecCommand, Failure> {
         let dir = match &self.dir {
@@ -250,13 +256,12 @@ impl GuestArgs {
                 "error: arguments and environment of {size} bytes; {COMMAND_BYTES_MAX} are the most"
             )));
         }
-        let ns = topology.map(|topology| namespace(ns, topology)).transpose()?;
         Ok(ExecCommand {
             request: ExecRequest {
                 args: words,
                 env,
                 dir: dir.into_os_string().into_vec(),
-                plan: topology.map(lower_standing),
+                stepping,
                 ns,
                 now_ns: 0,
                 entropy: Vec::new(),
@@ -274,7 +279,7 @@ impl GuestArgs {
 }
 
 /// The namespace to run in: the one that is named, or the only one.
-fn namespace(wanted: Option<&str>, topology: &Topology) -> Result<NsName, Failure> {
+pub fn namespace(wanted: Option<&str>, topology: &Topology) -> Result<NsName, Failure> {
     let names: Vec<&NsName> = topology.namespaces.keys().collect();
     let list = || names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let Some(wanted) = wanted else {

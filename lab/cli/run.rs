@@ -28,6 +28,7 @@ use lab::net::clean;
 use lab::plan;
 use lab::plan::lower::lower_with;
 use lab::plan::record::Record;
+use lab::plan::stepping::{Origin, OriginError, Stepping};
 use lab::plan::{Mutation, Plan, Programs, RunOptions};
 use lab::report::terminal::Look;
 use lab::report::{markdown, pcapng, reproducer, snapshot, terminal};
@@ -402,6 +403,18 @@ pub fn read(path: &Path) -> Result<Topology, Failure> {
     Ok(all.into_iter().next().expect("a file has one variant at least"))
 }
 
+/// Reads a topology whose steps are carried out one by one: the file's own, or those of a hypothesis of its report.
+pub fn read_stepping(path: &Path, hypothesis: Option<&str>) -> Result<(Topology, Stepping), Failure> {
+    let (name, source) = read_source(path)?;
+    let origin = Origin::new(&name, &source, hypothesis);
+    let topology = origin.topology().map_err(|error| match error {
+        OriginError::Topology(errors) => Failure::topology(&errors),
+        OriginError::Hypothesis { .. } => Failure::usage(format!("error: {error}")),
+    })?;
+    let stepping = Stepping::new(&topology, origin);
+    Ok((topology, stepping))
+}
+
 /// Reads and checks all variants of a topology file, with the first 16 digits of the SHA-256 of the text; `-` is standard input.
 pub fn read_variants(path: &Path, set: &[Setting]) -> Result<(Vec<Topology>, String), Failure> {
     let (name, source) = read_source(path)?;
@@ -452,7 +465,7 @@ impl ExitStatus {
     }
 }
 
-fn exit_code(outcome: Outcome) -> ExitCode {
+pub fn exit_code(outcome: Outcome) -> ExitCode {
     match outcome {
         outcome if outcome.is_expected() => ExitCode::SUCCESS,
         Outcome::Skip | Outcome::Unsupported => ExitCode::from(UNAVAILABLE),

@@ -9,7 +9,7 @@ use clap::Args;
 use lab::host::terminal;
 use lab::host::terminal::RawMode;
 
-use crate::cli::exec::{GuestArgs, one, report};
+use crate::cli::exec::{GuestArgs, namespace, one, report};
 use crate::cli::failure::Failure;
 use crate::cli::run;
 
@@ -19,7 +19,7 @@ Examples:
   lab shell topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57 --ns node
   echo 'ip -br link' | lab shell topologies/vlan-over-bond-tx-drop.toml --ns node
 
-Every key goes to the guest; Ctrl-] ends the machine. Leaving the shell ends everything in it.";
+In it, `lab step` carries out the topology's next step, with the account so far. Every key goes to the guest; Ctrl-] ends the machine. Leaving the shell ends everything in it.";
 
 /// The first of these that is here.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -27,7 +27,7 @@ const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// Arguments of `lab shell`.
 #[derive(Debug, Args)]
 pub struct ShellArgs {
-    /// A topology file; its links are made, its steps and faults are not run
+    /// A topology file: its links are made, and `lab step` carries out its steps
     topology: PathBuf,
     /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION")]
@@ -35,17 +35,21 @@ pub struct ShellArgs {
     /// The namespace of the shell; needed if there are several
     #[arg(long, value_name = "NS")]
     ns: Option<String>,
+    /// The steps for `lab step`: faults of this hypothesis and the report's flows; default: the file's own steps
+    #[arg(long, value_name = "NAME")]
+    hypothesis: Option<String>,
     #[command(flatten)]
     guest: GuestArgs,
 }
 
 /// Runs a shell: in a terminal where this process has one, else as any program.
 pub fn shell(args: &ShellArgs) -> Result<ExitCode, Failure> {
-    let topology = run::read(&args.topology)?;
+    let (topology, stepping) = run::read_stepping(&args.topology, args.hypothesis.as_deref())?;
     let kernels = args.guest.kernels()?;
     let pin = one(args.kernel.as_deref(), Some(&topology), &kernels)?;
     let shell = SHELLS.iter().find(|shell| Path::new(shell).exists()).copied().unwrap_or(SHELLS[1]);
-    let mut command = args.guest.command(Some(&topology), args.ns.as_deref(), &[OsString::from(shell)])?;
+    let ns = namespace(args.ns.as_deref(), &topology)?;
+    let mut command = args.guest.command(Some(stepping), Some(ns), &[OsString::from(shell)])?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     command.request.terminal = terminal::size().filter(|_| is_terminal);
     let ended = {

@@ -23,7 +23,8 @@ impl<'p> Steps<'p> {
         }
     }
 
-    fn line(&self, record: &Record) -> Option<String> {
+    /// A record about a step in words.
+    pub fn line(&self, record: &Record) -> Option<String> {
         match record {
             Record::TrialStarted { trial } => {
                 Some(format!("trial {}", self.plan.trials.get(self.place(*trial))?.role))

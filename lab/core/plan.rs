@@ -24,6 +24,7 @@ pub mod run_options;
 pub(crate) mod settled;
 pub mod sharing;
 pub(crate) mod shown;
+pub mod stepping;
 pub mod tapped;
 pub(crate) mod text;
 pub(crate) mod timing;

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod probe;
 pub mod safe_modules;
 pub mod session;
+pub mod stepper;
 pub mod testbed;
 pub mod trial;
 pub mod wait;
@@ -189,25 +190,6 @@ pub fn serve(
     Session::start(prepared, reader, writer, order)?.serve(first)
 }
 
-/// Makes a topology stand, for a command that runs in it.
-///
-/// # Errors
-/// What the kernel lacks or refused, in words.
-pub(crate) async fn stand(plan: &Plan, prepared: &mut Prepared) -> Result<Testbed, String> {
-    let (needs, mut missing) = safe_modules::load(&plan.needs);
-    missing.extend(probe::missing(&needs, prepared).await.map_err(|error| error.to_string())?);
-    if !missing.is_empty() {
-        return Err(format!("this kernel lacks: {}", missing.join("; ")));
-    }
-    let mut record_writer = RecordWriter::new(io::empty(), io::sink());
-    let bed = run_trial(plan, 0, prepared, &mut record_writer).await.map_err(|error| error.to_string())?;
-    let failed = record_writer.kept.iter().find_map(|record| match record {
-        Record::OpFailed { error, .. } => Some(error.to_string()),
-        _ => None,
-    });
-    failed.map_or(Ok(bed), Err)
-}
-
 /// Says, instead of serving, what keeps this machine from running anything.
 ///
 /// # Errors
@@ -239,7 +221,7 @@ async fn run<R: BufRead, W: Write>(
         wait::whole_second();
     }
     let (needs, mut missing) = safe_modules::load(&plan.needs);
-    match probe::missing(&needs, prepared).await {
+    match probe::missing(&needs, &mut prepared.spares, &mut prepared.probed).await {
         Ok(lacks) => missing.extend(lacks),
         // Without permission nothing can be found out, and nothing could be run.
         Err(error) => missing.push(error.to_string()),

@@ -10,18 +10,22 @@ mod output;
 mod pump;
 mod root;
 mod send_files;
+mod steps;
 
 use std::error::Error;
 use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::mpsc::channel as queue;
+use std::thread;
 use std::time::Duration;
 
-use bondlab_core::net::name::NsName;
 use bondlab_core::plan::exec::{ExecRequest, How, INPUT_PORT, OUTPUT_PORT, ROOT_PORT};
 
-use crate::agent::testbed::Testbed;
-use crate::agent::{Prepared, channel, stand};
+use tokio::runtime::Runtime;
+
+use crate::agent::stepper::Stepper;
+use crate::agent::{Prepared, channel};
 use crate::device::links;
 use crate::exec::input::Input;
 use crate::exec::output::Output;
@@ -40,15 +44,17 @@ pub(crate) fn serve(
     request: &ExecRequest,
     mut prepared: Prepared,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // Drops are not needed here. It ends with its file descriptors.
-    prepared.observer = Err("not used by exec".to_owned());
+    if request.stepping.is_none() {
+        // Drops are not needed then. It ends with its file descriptors.
+        prepared.observer = Err("not used by exec".to_owned());
+    }
     let output = Arc::new(Output::new(channel::open_port(OUTPUT_PORT)?));
     let (acknowledge, acknowledged) = queue();
     let input = Input::start(channel::open_port(INPUT_PORT)?, Arc::clone(&output), acknowledge);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let how = match prepare(request, &mut prepared, &runtime) {
-        Ok(surroundings) => {
-            let how = command::run(request, surroundings.namespace(request), &input, &output);
+        Ok(mut surroundings) => {
+            let how = run(request, &mut surroundings, (&input, &output), &runtime);
             if request.out && !matches!(how, How::NotPrepared { .. }) {
                 send_files::send(&root::inside(bondlab_core::plan::exec::OUT_DIR), &output)?;
             }
@@ -67,45 +73,69 @@ pub(crate) fn serve(
 }
 
 /// What a command runs in.
-struct Surroundings {
-    bed: Option<Testbed>,
+struct Surroundings<'a> {
+    /// The topology, and where its steps are asked for.
+    topology: Option<(Stepper<'a>, UnixListener)>,
 }
 
-impl Surroundings {
-    fn namespace(&self, request: &ExecRequest) -> Option<&Namespace> {
-        let name: &NsName = request.ns.as_ref()?;
-        self.bed.as_ref()?.namespaces.get(name).ok()
-    }
-}
-
-fn prepare(
+/// Runs the command, and carries out the steps that are asked for meanwhile.
+fn run(
     request: &ExecRequest,
-    prepared: &mut Prepared,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<Surroundings, String> {
+    surroundings: &mut Surroundings<'_>,
+    (input, output): (&Input, &Arc<Output>),
+    runtime: &Runtime,
+) -> How {
+    let not_prepared = |error: &dyn Error| How::NotPrepared { text: error.to_string() };
+    let Some((stepper, listener)) = &mut surroundings.topology else {
+        return command::run(request, None, input, output);
+    };
+    let found = request.ns.as_ref().map(|name| stepper.bed().namespaces.get(name)?.try_clone());
+    let namespace = match found.transpose() {
+        Ok(namespace) => namespace,
+        Err(error) => return not_prepared(&error),
+    };
+    let (running, ended) = match UnixStream::pair() {
+        Ok(pair) => pair,
+        Err(error) => return not_prepared(&error),
+    };
+    thread::scope(|scope| {
+        let command = scope.spawn(move || {
+            // Its end is seen when the command has ended, however that comes about.
+            let _running = running;
+            command::run(request, namespace.as_ref(), input, output)
+        });
+        steps::serve(stepper, runtime, listener, &ended);
+        command.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn prepare<'a>(
+    request: &'a ExecRequest,
+    prepared: &'a mut Prepared,
+    runtime: &Runtime,
+) -> Result<Surroundings<'a>, String> {
     clock::set(request.now_ns).map_err(|error| format!("set the clock: {error}"))?;
     clock::reseed(&request.entropy).map_err(|error| format!("seed the random number generator: {error}"))?;
     // The kernel's own name for a machine without one is `(none)`, which programs take for a mistake.
     fs::write("/proc/sys/kernel/hostname", "lab").map_err(|error| format!("set the host name: {error}"))?;
     runtime.block_on(loopback_up())?;
-    let bed = match &request.plan {
-        Some(plan) => {
-            let bed = runtime
-                .block_on(stand(plan, prepared))
-                .map_err(|why| format!("the topology {} does not come up: {why}", plan.topology))?;
-            Some(bed)
+    let stepper = match &request.stepping {
+        Some(stepping) => {
+            let up = runtime.block_on(Stepper::bring_up(stepping, prepared));
+            let name = &stepping.plan.topology;
+            Some(up.map_err(|why| format!("the topology {name} does not come up: {why}"))?)
         }
         None => None,
     };
     let port = channel::open_port(ROOT_PORT).map_err(|error| error.to_string())?;
     root::mount_all(port).map_err(|error| error.to_string())?;
-    if let Some(bed) = &bed {
-        for (name, namespace) in bed.namespaces.iter() {
-            answer_pings(namespace)?;
-            root::name_namespace(name, namespace).map_err(|error| error.to_string())?;
-        }
+    let Some(stepper) = stepper else { return Ok(Surroundings { topology: None }) };
+    for (name, namespace) in stepper.bed().namespaces.iter() {
+        set_answers_pings(namespace, true)?;
+        root::name_namespace(name, namespace).map_err(|error| error.to_string())?;
     }
-    Ok(Surroundings { bed })
+    let listener = steps::open().map_err(|error| format!("the socket of `lab step`: {error}"))?;
+    Ok(Surroundings { topology: Some((stepper, listener)) })
 }
 
 /// Programs take it for granted.
@@ -117,7 +147,8 @@ async fn loopback_up() -> Result<(), String> {
 }
 
 /// The lab's own flows want no answers of the kernel's; a user's ping does.
-fn answer_pings(namespace: &Namespace) -> Result<(), String> {
-    let set = namespace.enter(|| fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "0"));
+fn set_answers_pings(namespace: &Namespace, on: bool) -> Result<(), String> {
+    let ignored = if on { "0" } else { "1" };
+    let set = namespace.enter(|| fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", ignored));
     set.map_err(|error| error.to_string())?.map_err(|error| format!("icmp_echo_ignore_all: {error}"))
 }

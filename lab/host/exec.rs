@@ -110,6 +110,10 @@ pub fn run(machine: &Machine<'_>, command: &ExecCommand) -> Result<Ended, ExecEr
     let (mut vm, notes) = start(machine, timeouts, &spec)?;
     let mut request = command.request.clone();
     request.now_ns = now_ns();
+    if let Some(stepping) = &mut request.stepping {
+        stepping.kernel.clone_from(&machine.kernel.id);
+        stepping.accelerator = machine.accelerator.name().into();
+    }
     request.entropy = machine::entropy().map_err(ExecError::Entropy)?;
     let line = serde_json::to_string(&Request::Exec(request)).expect("a request is plain data");
     vm.send(&line).map_err(|death| ExecError::Died(Box::new(death)))?;

@@ -177,7 +177,7 @@ mod tests {
                 args: vec![b"true".to_vec()],
                 env: Vec::new(),
                 dir: b"/".to_vec(),
-                plan: None,
+                stepping: None,
                 ns: None,
                 now_ns: 0,
                 entropy: Vec::new(),

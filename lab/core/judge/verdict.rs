@@ -76,9 +76,7 @@ pub fn judge(
             is_main && (trial.refused.is_none() || matches!(condition.subject, Subject::Refused { .. }))
         };
         let expected: Vec<&Condition> = scenario.expect.iter().filter(expects).collect();
-        checks.extend(trial.waits.iter().map(waited));
-        checks.extend(trial.attempts.iter().map(|attempt| attempts::check(attempt, kernel)));
-        checks.extend(trial.pods.iter().map(pods::check));
+        checks.extend(of_steps(trial, kernel));
         // Where a refusal is expected, that condition says whether it was this one.
         let is_refusal = |condition: &&Condition| {
             matches!(condition.subject, Subject::Refused { .. }) && applies(condition, kernel) == Applies::Yes
@@ -122,6 +120,12 @@ pub fn judge(
         states: states(topology, account),
         proofs,
     }
+}
+
+/// What had to hold of the steps of a trial themselves: waits, steps that are to be refused, steps about pods.
+pub fn of_steps(trial: &TrialAccount, kernel: Option<Running>) -> Vec<Check> {
+    let attempts = trial.attempts.iter().map(|attempt| attempts::check(attempt, kernel));
+    trial.waits.iter().map(waited).chain(attempts).chain(trial.pods.iter().map(pods::check)).collect()
 }
 
 /// The states of the main trial that some condition asks for.

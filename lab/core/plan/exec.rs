@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::net::name::NsName;
-use crate::plan::Plan;
+use crate::plan::stepping::Stepping;
 
 /// Name of the port that carries FUSE requests to the host and replies to the guest.
 pub const ROOT_PORT: &str = "org.bondlab.root";
@@ -41,9 +41,9 @@ pub struct ExecRequest {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The working directory, an absolute path of the host.
     pub dir: Vec<u8>,
-    /// What makes the topology stand; no topology without it.
+    /// The topology that is up, and its steps; no topology without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Plan>,
+    pub stepping: Option<Stepping>,
     /// The namespace of the topology to run in; the machine's first without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ns: Option<NsName>,

@@ -41,26 +41,6 @@ pub fn lower_attempts(topology: &Topology, options: &RunOptions, all: bool) -> P
     plan
 }
 
-/// Lowers a checked topology to what makes it stand, and nothing that happens in it. Only that is needed of the kernel.
-pub fn lower_standing(topology: &Topology) -> Plan {
-    let mut topology = topology.clone();
-    let scenario = &mut topology.scenario;
-    scenario.faults.clear();
-    scenario.mitigations.clear();
-    topology.alternatives.clear();
-    Plan {
-        topology: topology.name.clone(),
-        needs: needs(&topology, &[]),
-        slots: nic::slots(&topology.links),
-        machine: topology.machine.clone(),
-        ipv6: topology.uses_ipv6(),
-        options: RunOptions { unobserved: true, ..RunOptions::default() },
-        flows: Vec::new(),
-        trials: vec![Trial { role: Role::Main, ops: build(&topology) }],
-        repetitions: repeat::once(),
-    }
-}
-
 pub(crate) fn plan(
     topology: &Topology,
     options: &RunOptions,

@@ -13,7 +13,7 @@ use crate::topology::scenario::{Hypothesis, Report, WITHIN_MS_DEFAULT};
 
 /// What linkwatch takes to act on carrier that came or went, in ms: it swaps a device's queue for `noop` and back. A
 /// device under a fault may never have carrier, so nothing can be waited for.
-const CARRIER_MS: u32 = 50;
+pub(crate) const CARRIER_MS: u32 = 50;
 
 /// A cause: its faults, and what they come to by and by.
 pub fn broken(topology: &Topology, hypothesis: &Hypothesis) -> Vec<Op> {

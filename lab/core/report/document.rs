@@ -415,7 +415,7 @@ pub fn attachments(
     attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
 }
 
-fn trial_document(trial: &TrialAccount) -> TrialDocument {
+pub(crate) fn trial_document(trial: &TrialAccount) -> TrialDocument {
     let moved = |counters: &BTreeMap<String, u64>| {
         let shown = |name: &str, value: u64| value > 0 || ALWAYS_SHOWN.contains(&name);
         let counters = counters.iter().filter(|(name, value)| shown(name, **value));

@@ -3,6 +3,7 @@
 pub(crate) mod explanations;
 pub mod look;
 pub(crate) mod mitigations;
+pub mod so_far;
 
 use std::fmt::Write;
 

@@ -36,8 +36,11 @@ pub struct Probed {
 ///
 /// # Errors
 /// It cannot be found out: no permission, or no answer.
-pub async fn missing(needs: &[Need], prepared: &mut Prepared) -> Result<Vec<String>, OpError> {
-    let Prepared { spares, probed: Probed { scratch, answers }, .. } = prepared;
+pub async fn missing(
+    needs: &[Need],
+    spares: &mut Spares,
+    Probed { scratch, answers }: &mut Probed,
+) -> Result<Vec<String>, OpError> {
     let unknown: Vec<&Need> = needs.iter().filter(|need| !answers.contains_key(need)).collect();
     if scratch.is_none() {
         *scratch = Some(spares.take(false).map_err(|error| netns_error(WHAT, &error))?);

@@ -1,5 +1,7 @@
 //! One trial: carries out its operations, and watches from the first step to the last.
 
+mod count;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::observe::end_taps::EndTaps;
 use crate::observe::replaced::Replaced;
 use crate::observe::shown::Baseline;
 use crate::observe::waiting::{self, Ended};
-use crate::observe::{capture, counters, drain, kernel_log, link_reports, tables};
+use crate::observe::{capture, counters, drain, kernel_log};
 use crate::syscall::netns::Spares;
 use crate::traffic::elsewhere::Elsewhere;
 use crate::traffic::flood::{Flood, Watch};
@@ -35,7 +37,7 @@ use bondlab_core::net::qdisc::Qdisc;
 use bondlab_core::plan::moment::When;
 use bondlab_core::plan::op::{Broken, Op};
 use bondlab_core::plan::record::{DeviceState, OpError, Record};
-use bondlab_core::plan::{FlowPlan, Plan, Role};
+use bondlab_core::plan::{FlowPlan, Plan};
 use bondlab_core::topology::fault::{Fault, FilterKind};
 use bondlab_core::topology::scenario::Socket;
 
@@ -235,12 +237,16 @@ impl<'a> Trial<'a> {
 
     /// What the kernel has said besides, up to now.
     pub fn log(&mut self) -> Record {
+        let kernel = self.log.take().map(kernel_log::Reader::finish);
+        Record::Log { trial: self.number, kernel, acknowledged: self.acknowledged() }
+    }
+
+    fn acknowledged(&self) -> BTreeMap<String, u32> {
         let mut acknowledged: BTreeMap<String, u32> = BTreeMap::new();
         for (text, requests) in self.bed.sockets().flat_map(|(_, rtnl)| rtnl.acknowledged()) {
             *acknowledged.entry(text).or_default() += requests;
         }
-        let kernel = self.log.take().map(kernel_log::Reader::finish);
-        Record::Log { trial: self.number, kernel, acknowledged }
+        acknowledged
     }
 
     /// What the ends of flows have seen.
@@ -257,7 +263,7 @@ impl<'a> Trial<'a> {
     pub fn close(mut self) -> (Vec<Record>, Testbed) {
         // Namespaces go on standing, and what is the machine's must not.
         self.bed.held.retain(|_, held| !matches!(held, Guard::Backlog(_)));
-        (self.drops.close(), self.bed)
+        (self.drops.records(), self.bed)
     }
 
     fn connect(&mut self, number: u16) -> Result<(), OpError> {
@@ -517,68 +523,6 @@ impl<'a> Trial<'a> {
     fn watch(&mut self) -> Watch<'_, 'a> {
         let arrivals = (&mut self.receivers, &mut self.elsewhere);
         watch(self.mark, arrivals, (&mut self.streams, &mut self.end_taps), &mut self.drops)
-    }
-
-    /// Lets everything come to rest, and tells all there is to tell.
-    async fn finish(&mut self) -> Result<Vec<Record>, OpError> {
-        let trial = self.number;
-        let what = "let everything come to rest";
-        // What is in a tap's ring is on no counter: it is seen when the ring is drained.
-        tap::let_all_go(&mut self.bed);
-        self.watch().settle(|_| false).map_err(|error| failed(what, &error))?;
-        let mut devices = self.count().await?;
-        self.replaced.tell(&mut devices);
-        self.drops.end_counting();
-        // What a queue has let go of before it was counted has arrived by now, or was dropped.
-        self.watch().drain().map_err(|error| failed(what, &error))?;
-        let mut records = Vec::new();
-        for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
-            if let Some(stream) = self.streams.get(&number) {
-                let (frames, duplicated) = stream.seen();
-                records.push(Record::Seen {
-                    trial,
-                    flow: number,
-                    frames,
-                    duplicated,
-                    overrun: 0,
-                    socket_dropped: None,
-                });
-            } else if let Some(receiver) = self.receivers.get(&flow.to) {
-                let (frames, duplicated) = receiver.seen(number);
-                let overrun = receiver.overrun().map_err(|error| failed(what, &error))?;
-                let sources = receiver.sources(number);
-                records.push(Record::Sources { trial, flow: number, sources });
-                let socket_dropped = receiver.dropped().map_err(|error| failed(what, &error))?;
-                records.push(Record::Seen {
-                    trial,
-                    flow: number,
-                    frames,
-                    duplicated,
-                    overrun,
-                    socket_dropped,
-                });
-            }
-        }
-        capture::count(&mut self.captures)?;
-        records.extend(self.captures.iter().map(|(name, tap)| Record::Captured {
-            trial,
-            capture: name.clone(),
-            count: tap.count(),
-            overrun: tap.overrun(),
-        }));
-        records.push(Record::Tables { trial, tables: tables::read(&self.bed).await? });
-        let plan = &self.plan.trials[usize::from(self.number)];
-        let is_first = matches!(plan.role, Role::Main | Role::Control);
-        for (device, report) in link_reports::read(&self.bed, is_first, !plan.lacp_waits().is_empty()).await?
-        {
-            if let Some(state) = devices.get_mut(&device) {
-                state.report = Some(report);
-            }
-        }
-        let held = self.empty(&devices).await?;
-        records.push(Record::Counters { trial, when: When::After, devices });
-        records.extend(held);
-        Ok(records)
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bondlab_core::net::name::NsName;
 use bondlab_core::plan::exec::OUT_DIR;
 use bondlab_core::plan::fuse::READ_BYTES_MAX;
+use bondlab_core::plan::stepping::PROGRAM_DIR;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -18,6 +19,8 @@ use nix::unistd::{chdir, chroot};
 use crate::exec::pump;
 use crate::syscall::netns::Namespace;
 
+/// The lab's program in the initramfs.
+const INIT: &str = "/init";
 const HOST: &str = "/lab/host";
 const LAYER: &str = "/lab/layer";
 const ROOT: &str = "/lab/root";
@@ -81,7 +84,18 @@ pub(crate) fn mount_all(port: File) -> Result<(), RootError> {
         let _ = fs::remove_file(&path);
         symlink(target, &path).map_err(|source| RootError::File { path, source })?;
     }
-    ["/run/netns", "/run/lock", OUT_DIR].iter().try_for_each(|path| make(&inside(path)))
+    ["/run/netns", "/run/lock", OUT_DIR].iter().try_for_each(|path| make(&inside(path)))?;
+    own_program()
+}
+
+/// Puts the lab's own program where the command finds it: it is this one.
+fn own_program() -> Result<(), RootError> {
+    let folder = inside(PROGRAM_DIR);
+    make(&folder)?;
+    let path = folder.join("lab");
+    File::create(&path).map_err(|source| RootError::File { path: path.clone(), source })?;
+    let bound = mount(Some(INIT), &path, None::<&OsStr>, MsFlags::MS_BIND, None::<&OsStr>);
+    bound.map_err(|errno| RootError::Mount { kind: "bind", at: path.display().to_string(), errno })
 }
 
 /// Gives a namespace the name by which ip-netns(8) finds it.

@@ -156,23 +156,23 @@ impl<'a> DropLog<'a> {
         Ok(self.drained.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
-    /// The book as records.
-    pub fn close(self) -> Vec<Record> {
+    /// The book as records, as far as it has come.
+    pub fn records(&self) -> Vec<Record> {
         let trial = self.trial;
-        let own = self.own.into_iter().map(|((flow, place), frames)| Record::Dropped {
+        let own = self.own.iter().map(|((flow, place), frames)| Record::Dropped {
             trial,
-            flow,
-            frames,
-            place,
+            flow: *flow,
+            frames: frames.clone(),
+            place: place.clone(),
         });
-        let foreign = self.foreign.into_iter().map(|((class, vlan, place), count)| Record::DroppedForeign {
+        let foreign = self.foreign.iter().map(|((class, vlan, place), count)| Record::DroppedForeign {
             trial,
-            count,
-            class,
-            vlan,
-            place,
+            count: *count,
+            class: *class,
+            vlan: *vlan,
+            place: place.clone(),
         });
-        let (lost, unavailable) = match self.observer {
+        let (lost, unavailable) = match &*self.observer {
             Ok(observer) => (observer.lost().saturating_sub(self.lost_before), None),
             Err(why) => (0, Some(why.clone())),
         };

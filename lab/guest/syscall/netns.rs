@@ -87,6 +87,15 @@ impl Namespace {
         Ok(Self { fd: opened.into(), inum })
     }
 
+    /// The same namespace by a descriptor of its own.
+    ///
+    /// # Errors
+    /// No more descriptors.
+    pub fn try_clone(&self) -> Result<Self, NetnsError> {
+        let file = |source| NetnsError::File { path: "/proc/thread-self/ns/net".into(), source };
+        Ok(Self { fd: self.fd.try_clone().map_err(file)?, inum: self.inum })
+    }
+
     /// Runs `work` on a thread of its own inside this namespace. A thread cannot be trusted to find back from
     /// everything it may do there, so it ends afterwards; the calling thread never leaves its namespace.
     ///

@@ -21,7 +21,7 @@ const ENTROPY_BYTES: usize = 32;
 
 /// The machine. Its time is always the host's: while the guest waits for a file, virtual time would fly.
 pub(super) fn spec(machine: &Machine<'_>, command: &ExecCommand) -> Result<VmSpec, ExecError> {
-    let plan = command.request.plan.as_ref();
+    let plan = command.request.stepping.as_ref().map(|stepping| &stepping.plan);
     let needed = plan.iter().flat_map(|plan| &plan.needs).flat_map(Need::modules);
     let mut names: Vec<String> =
         STANDARD_MODULES.iter().chain(&ROOT_MODULES).map(ToString::to_string).collect();
