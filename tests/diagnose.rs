@@ -218,11 +218,11 @@ struct Standing {
 
 impl Standing {
     fn of(diagnosis: &Diagnosis, cause: &str) -> Option<Self> {
-        let own = diagnosis.ranks.iter().find(|place| place.cause == cause)?.share;
+        let own = diagnosis.ranks.iter().find(|place| place.cause == cause)?.weight;
         let is_level = |share: f64| (share - own).abs() <= own * 1e-9;
         let before =
-            diagnosis.ranks.iter().filter(|place| place.share > own && !is_level(place.share)).count();
-        let level = diagnosis.ranks.iter().filter(|place| is_level(place.share)).count();
+            diagnosis.ranks.iter().filter(|place| place.weight > own && !is_level(place.weight)).count();
+        let level = diagnosis.ranks.iter().filter(|place| is_level(place.weight)).count();
         Some(Self { before, level })
     }
 
@@ -281,8 +281,8 @@ fn measured_table() -> String {
                         .ranks
                         .iter()
                         .find(|place| place.cause == files.name)
-                        .map_or(0.0, |place| place.share);
-                    let before = found.ranks.iter().take_while(|place| place.share >= own * (1.0 - 1e-9));
+                        .map_or(0.0, |place| place.weight);
+                    let before = found.ranks.iter().take_while(|place| place.weight >= own * (1.0 - 1e-9));
                     let names =
                         before.map(|place| place.cause.clone()).filter(|name| *name != files.name).collect();
                     last.entry(&files.name).or_default().push((standing, names));
@@ -378,4 +378,55 @@ fn a_text_without_a_loss_is_not_enough() {
         assert!(found.missing.iter().any(|line| line.contains(missing)), "{:?}", found.missing);
     }
     assert!(found.text().contains("The evidence is not enough"), "{}", found.text());
+}
+
+/// Shares are of an answer: without one, causes are listed as far as the text leaves them, and no percentage says more.
+#[test]
+fn without_enough_evidence_no_cause_has_a_share() {
+    let text = "2: eth0: <BROADCAST,UP,LOWER_UP> mtu 1500 qdisc fq_codel master bond0 state UP\n    link/ether b4:96:91:00:00:01 brd ff:ff:ff:ff:ff:ff\n\
+                3: bond0: <BROADCAST,MASTER,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP\n    link/ether b4:96:91:00:00:01 brd ff:ff:ff:ff:ff:ff\n";
+    let causes = causes();
+    let catalogue = catalogue(&causes);
+    let found = diagnosis(&catalogue, text, None);
+    assert!(!found.text().contains('%'), "{}", found.text());
+    assert!(found.text().contains("As likely as each other"), "{}", found.text());
+    let json = serde_json::to_value(&found).expect("it is JSON");
+    assert!(json["ranks"].as_array().is_some_and(|ranks| !ranks.is_empty()), "{json}");
+    for place in json["ranks"].as_array().into_iter().flatten() {
+        assert!(place["share"].is_null() && place.get("weight").is_none(), "{place}");
+    }
+    let answered = diagnosis(&catalogue, &read(root().join("tests/import/vlan-drops-post.txt")), None);
+    assert!(
+        answered.is_enough && answered.text().contains(" %  filter-on-bond-by-tag"),
+        "{}",
+        answered.text()
+    );
+}
+
+/// What the text shows is in the commands: the VLAN's number, an address of the other end.
+#[test]
+fn commands_have_the_number_and_the_neighbour_of_the_text() {
+    let text = "\
+2: eth0: <BROADCAST,MULTICAST,SLAVE,UP,LOWER_UP> mtu 1500 qdisc fq_codel master bond0 state UP mode DEFAULT group default qlen 1000
+    link/ether b4:96:91:00:00:01 brd ff:ff:ff:ff:ff:ff
+3: bond0: <BROADCAST,MULTICAST,MASTER,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000
+    link/ether b4:96:91:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 192.168.1.40/24 scope global bond0
+4: bond0.312@bond0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000
+    link/ether b4:96:91:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 192.168.31.40/24 scope global bond0.312
+    RX: bytes  packets  errors  dropped overrun mcast
+    100        1        0       0       0       0
+    TX: bytes  packets  errors  dropped carrier collsns
+    100        1        0       9000    0       0
+
+default via 192.168.1.254 dev bond0
+192.168.31.9 dev bond0.312 lladdr b4:96:91:00:00:09 REACHABLE
+";
+    let causes = causes();
+    let found = diagnosis(&catalogue(&causes), text, None);
+    let said = found.text();
+    for blank in ["-Q ID", "id ID", "NEIGHBOUR"] {
+        assert!(!said.contains(blank), "{blank} in\n{said}");
+    }
 }

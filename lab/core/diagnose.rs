@@ -1,6 +1,7 @@
 //! From counters and states to causes: nothing runs. What a text shows of a machine is compared with what each cause of the
 //! catalogue was measured to look like on the kernels nearest to the text's.
 
+pub(crate) mod blanks;
 pub(crate) mod commands;
 pub(crate) mod feature;
 pub(crate) mod fingerprint;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::diagnose::blanks::Blanks;
 use crate::diagnose::commands::NextCommand;
 use crate::diagnose::feature::{Feature, Role};
 use crate::diagnose::fingerprint::Cause;
@@ -60,8 +62,11 @@ pub struct Place {
     pub cause: String,
     /// In plain words.
     pub about: String,
-    /// Its part of all causes together, from 0 to 1.
-    pub share: f64,
+    /// Its part of all causes together, from 0 to 1; `None` where the evidence is not enough for any.
+    pub share: Option<f64>,
+    /// How well it fits, as a part of all causes together: only to be compared with that of another cause.
+    #[serde(skip)]
+    pub weight: f64,
     /// Kernels whose measurements were compared.
     pub kernels: Vec<String>,
     /// What the text shows that speaks against it.
@@ -183,17 +188,19 @@ fn told(
     let decides = |feature: &Feature| deciding.iter().any(|(decided, _)| decided == feature);
     let undecided = shown.keys().filter(|feature| !decides(feature)).map(words).collect();
     let missing = missing(model, &devices, shown, ranked, leaders, kernel.is_none());
+    let blanks = Blanks::new(model, &devices);
     let place = |one: &Ranked<'_>| Place {
         cause: one.cause.name.clone(),
         about: one.cause.about.clone(),
-        share: one.share,
+        share: missing.is_empty().then_some(one.share),
+        weight: one.share,
         kernels: one.kernels.iter().map(ToString::to_string).collect(),
         against: one.against.iter().map(words).collect(),
     };
     Diagnosis {
         is_enough: missing.is_empty(),
         ranks: ranked.iter().map(place).collect(),
-        commands: commands::next(&ranked[..left], |feature| shown.contains_key(&feature), &devices),
+        commands: commands::next(&ranked[..left], |feature| shown.contains_key(&feature), &devices, &blanks),
         deciding: deciding
             .iter()
             .map(|(feature, against)| Deciding { shown: words(feature), against: *against })
@@ -241,10 +248,8 @@ fn missing(
     }
     let together: f64 = ranked[..leaders].iter().map(|one| one.share).sum();
     if missing.is_empty() && together < ANSWER_MIN {
-        missing.push(format!(
-            "the likeliest have {:.0} % together: the text shows too little",
-            together * 100.0
-        ));
+        let words = if leaders == 1 { "the first fits" } else { "the first fit" };
+        missing.push(format!("{words} little better than others: the text shows too little"));
     }
     if missing.is_empty() {
         return missing;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::diagnose::blanks::Blanks;
 use crate::diagnose::feature::{Feature, LOSSES, QUEUE, Role, Way};
 use crate::diagnose::observed::Devices;
 use crate::diagnose::rank::Ranked;
 
-/// As many are told.
+/// As many are printed.
 pub const COMMANDS_MAX: usize = 3;
 /// Bits that a command has to bring to be worth it.
 const BITS_MIN: f64 = 0.05;
@@ -31,8 +32,13 @@ struct Candidate {
 }
 
 /// The commands that divide the causes best, one after the other.
-pub fn next(left: &[Ranked<'_>], is_seen: impl Fn(Feature) -> bool, devices: &Devices) -> Vec<NextCommand> {
-    let mut candidates = candidates(devices);
+pub fn next(
+    left: &[Ranked<'_>],
+    is_seen: impl Fn(Feature) -> bool,
+    devices: &Devices,
+    blanks: &Blanks,
+) -> Vec<NextCommand> {
+    let mut candidates = candidates(devices, blanks);
     candidates.iter_mut().for_each(|one| one.features.retain(|feature| !is_seen(*feature)));
     let mut keys: Vec<String> = vec![String::new(); left.len()];
     let mut chosen = Vec::new();
@@ -125,7 +131,8 @@ fn bits(left: &[Ranked<'_>], keys: &[String], one: &Candidate) -> f64 {
 }
 
 /// All that could be asked, the cheapest first.
-fn candidates(devices: &Devices) -> Vec<Candidate> {
+fn candidates(devices: &Devices, blanks: &Blanks) -> Vec<Candidate> {
+    let Blanks { id, neighbour, untagged, other } = blanks;
     let mut all = Vec::new();
     let mut push = |command: String, features: Vec<Feature>| all.push(Candidate { command, features });
     for role in Role::ALL {
@@ -148,16 +155,20 @@ fn candidates(devices: &Devices) -> Vec<Candidate> {
     let sender = devices.vlan.as_ref().or(devices.bond.as_ref());
     if let Some(sender) = sender {
         push(
-            format!("ping -c 3 -I {sender} NEIGHBOUR    # with a static neighbour entry"),
+            format!("ping -c 3 -I {sender} {neighbour}    # with a static neighbour entry"),
             vec![Feature::Told],
         );
     }
     if let Some(bond) = &devices.bond {
-        push(format!("ping -c 3 -I {bond} NEIGHBOUR    # untagged"), vec![Feature::Arrives(Way::Untagged)]);
-        push(format!("ping -c 3 by another VLAN of {bond}"), vec![Feature::Arrives(Way::OtherVlan)]);
+        push(format!("ping -c 3 -I {bond} {untagged}    # untagged"), vec![Feature::Arrives(Way::Untagged)]);
+        let by_other = match other {
+            Some((other, address)) => format!("ping -c 3 -I {other} {address}    # another VLAN of {bond}"),
+            None => format!("ping -c 3 by another VLAN of {bond}"),
+        };
+        push(by_other, vec![Feature::Arrives(Way::OtherVlan)]);
         push(
             format!(
-                "mausezahn {bond} -c 10 -Q ID -b bc -B NEIGHBOUR -t icmp ping    # the VLAN's tag, by the bond"
+                "mausezahn {bond} -c 10 -Q {id} -b bc -B {neighbour} -t icmp ping    # the VLAN's tag, by the bond"
             ),
             vec![Feature::Arrives(Way::InBand)],
         );
@@ -167,10 +178,44 @@ fn candidates(devices: &Devices) -> Vec<Candidate> {
     if let Some(port) = devices.ports.first() {
         push(
             format!(
-                "ip link add link {port} name probe type vlan id ID; ping by it    # changes the machine"
+                "ip link add link {port} name probe type vlan id {id}; ping by it    # changes the machine"
             ),
             vec![Feature::Arrives(Way::NicVlan)],
         );
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_the_vlan_and_addresses_are_in_the_commands() {
+        let devices = Devices {
+            vlan: Some("bond0.312".into()),
+            bond: Some("bond0".into()),
+            ports: vec!["eth0".into()],
+        };
+        let blanks = Blanks {
+            id: "312".into(),
+            neighbour: "192.0.2.9".into(),
+            untagged: "198.51.100.1".into(),
+            other: Some(("bond0.80".into(), "203.0.113.1".into())),
+        };
+        let commands: Vec<String> =
+            candidates(&devices, &blanks).into_iter().map(|one| one.command).collect();
+        let has = |begin: &str| commands.iter().any(|command| command.starts_with(begin));
+        for begin in [
+            "mausezahn bond0 -c 10 -Q 312 -b bc -B 192.0.2.9 ",
+            "ping -c 3 -I bond0.312 192.0.2.9 ",
+            "ping -c 3 -I bond0 198.51.100.1 ",
+            "ping -c 3 -I bond0.80 203.0.113.1 ",
+            "ip link add link eth0 name probe type vlan id 312;",
+        ] {
+            assert!(has(begin), "{begin} in {commands:#?}");
+        }
+        let blank = commands.iter().find(|command| command.contains(" ID") || command.contains("NEIGHBOUR"));
+        assert_eq!(blank, None);
+    }
 }

@@ -2,13 +2,21 @@
 
 use std::fmt::Write;
 
-use crate::diagnose::Diagnosis;
+use crate::diagnose::{Diagnosis, Place};
 use crate::net::clean;
 
 /// As many causes are shown.
 const CAUSES_SHOWN: usize = 10;
 /// As many names in one line.
 const NAMES_SHOWN: usize = 6;
+
+/// What the text shows against a cause.
+fn against(place: &Place) -> String {
+    if place.against.is_empty() {
+        return String::new();
+    }
+    format!("  against it: {}", place.against.join("; "))
+}
 
 impl Diagnosis {
     /// The text.
@@ -40,35 +48,65 @@ impl Diagnosis {
     }
 
     fn ranks_text(&self, out: &mut String) {
-        let best = self.ranks.first().map_or(0.0, |place| place.share);
-        let worth = self.ranks.iter().take_while(|place| place.share >= best / 100.0);
+        if !self.is_enough {
+            return self.equals_text(out);
+        }
+        let best = self.ranks.first().map_or(0.0, |place| place.weight);
+        let worth = self.ranks.iter().take_while(|place| place.weight >= best / 100.0);
         let shown = worth.take(CAUSES_SHOWN);
         let _ = writeln!(out, "\nCauses, by what was measured of each on the nearest kernels:");
         for (at, place) in shown.enumerate() {
-            let against = if place.against.is_empty() {
-                String::new()
-            } else {
-                format!("  against it: {}", place.against.join("; "))
-            };
-            let _ =
-                writeln!(out, "  {:>2}. {:>3.0} %  {}{against}", at + 1, place.share * 100.0, place.cause);
+            let share = place.share.unwrap_or_default() * 100.0;
+            let _ = writeln!(out, "  {:>2}. {share:>3.0} %  {}{}", at + 1, place.cause, against(place));
         }
         if self.leaders > CAUSES_SHOWN {
             let _ = writeln!(out, "  and {} more", self.leaders - CAUSES_SHOWN);
         }
         match (self.leaders, self.ranks.first()) {
-            (1, Some(first)) if self.is_enough => {
-                let _ = writeln!(
-                    out,
-                    "\n{}: {}",
-                    first.cause,
-                    first.about.split_whitespace().collect::<Vec<_>>().join(" ")
-                );
+            (1, Some(first)) => {
+                let about = first.about.split_whitespace().collect::<Vec<_>>().join(" ");
+                let _ = writeln!(out, "\n{}: {about}", first.cause);
             }
             (leaders, Some(_)) if leaders > 1 => {
                 let _ = writeln!(out, "\nThe first {leaders} are not told apart by what the text shows.");
             }
             _ => {}
+        }
+    }
+
+    /// Without enough evidence no cause has a share: which ones the text leaves, and which it speaks against.
+    fn equals_text(&self, out: &mut String) {
+        let Some(best) = self.ranks.first().map(|place| place.weight) else { return };
+        let is_equal = |place: &&Place| place.weight >= best * (1.0 - 1e-9);
+        let equal: Vec<&Place> = self.ranks.iter().take_while(is_equal).collect();
+        let _ = match equal[..] {
+            [one] => writeln!(
+                out,
+                "\nNearest to what the text shows, and not enough for an answer:\n  {}{}",
+                one.cause,
+                against(one)
+            ),
+            _ => writeln!(out, "\nAs likely as each other by what the text shows, {} causes:", equal.len()),
+        };
+        if equal.len() > 1 {
+            let shared = against(equal[0]);
+            for names in equal.chunks(NAMES_SHOWN) {
+                let names: Vec<&str> = names.iter().map(|place| place.cause.as_str()).collect();
+                let _ = writeln!(out, "  {}", names.join(", "));
+            }
+            if !shared.is_empty() {
+                let _ = writeln!(out, " {shared}");
+            }
+        }
+        let others: Vec<&Place> = self.ranks[equal.len()..self.leaders.max(equal.len())].iter().collect();
+        if !others.is_empty() {
+            let _ = writeln!(out, "Less likely than these, and not ruled out:");
+        }
+        for place in others.iter().take(CAUSES_SHOWN) {
+            let _ = writeln!(out, "  {}{}", place.cause, against(place));
+        }
+        if others.len() > CAUSES_SHOWN {
+            let _ = writeln!(out, "  and {} more", others.len() - CAUSES_SHOWN);
         }
     }
 
