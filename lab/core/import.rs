@@ -4,6 +4,7 @@
 pub(crate) mod bridge;
 pub(crate) mod cables;
 pub(crate) mod causes;
+pub(crate) mod choices;
 pub(crate) mod cloud_init;
 pub(crate) mod commands;
 pub(crate) mod dmesg;
@@ -35,6 +36,7 @@ pub(crate) mod prose;
 pub mod readers;
 pub(crate) mod routes;
 pub(crate) mod settle;
+pub(crate) mod symptoms;
 pub(crate) mod talos;
 pub(crate) mod tc;
 pub(crate) mod tc_json;
@@ -284,18 +286,16 @@ fn all_notes(model: &Model) -> Vec<String> {
 /// The topology's text.
 fn write(model: &mut Model, choice: Option<kernel::Choice>, found: &[String], known: &Known<'_>) -> String {
     let mut draft = Draft::default();
-    let far = FarEnd::new(model);
+    let focus = evidence::focus(model);
+    let far = FarEnd::new(model, focus.as_ref().and_then(evidence::Focus::without_partner));
     pods::write_networks(model, &mut draft);
     near_end::write(model, &far, &mut draft);
     far.write(model, &mut draft);
-    let focus = evidence::focus(model);
     let has_report = focus.as_ref().is_some_and(|focus| evidence::write(model, &far, focus, &mut draft));
     if let Some(focus) = focus.as_ref().filter(|_| has_report) {
         causes::write(model, &far, focus, known.causes, &mut draft);
-        draft.about = format!(
-            "Imported: {} loses frames that are sent by it. The evidence is the text's, the explanations are the catalogue's.",
-            focus.device
-        );
+        let has_choices = choices::write(model, &far, focus, &mut draft);
+        draft.about = symptoms::about(focus, has_choices);
     } else {
         flows::write(model, &far, &mut draft);
         pods::write_steps(model, &far, &mut draft);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use crate::import::draft::{Draft, Section, texts};
-use crate::import::evidence::Focus;
-use crate::import::far_end::{FarEnd, nics};
+use crate::import::evidence::{Focus, Symptom};
+use crate::import::far_end::{FarEnd, is_dead, nics};
 use crate::import::model::Model;
 use crate::net::name::IfName;
 
@@ -102,6 +102,14 @@ impl Stack<'_> {
         if injected.is_empty() {
             return Err("they are other topologies, not a fault on this one");
         }
+        // What happens above the ports leaves LACP as it is.
+        let is_at_port = |fault: &&str| {
+            let device = fault_of(cause, fault).and_then(|(_, table)| text(table, &["device"]));
+            device.is_some_and(|device| ["node:enp2s0", "switch:p1"].contains(&device))
+        };
+        if self.focus.symptom == Symptom::NoPartner && !injected.iter().any(is_at_port) {
+            return Err("they leave LACP as it is");
+        }
         let wait = steps[..sent].iter().filter_map(|step| step.get("wait")).next_back();
         let wait = wait.map(|wait| self.moved(wait, None)).transpose()?;
         let (mut sections, mut names, mut key) = (Vec::new(), Vec::new(), Vec::new());
@@ -165,7 +173,11 @@ impl Stack<'_> {
     fn places(&self, fault: &Table) -> Vec<Option<IfName>> {
         let device = text(fault, &["device"]).unwrap_or_default();
         if device == "node:enp2s0" || device == "switch:p1" {
-            nics(self.model, &self.focus.uplink).into_iter().map(Some).collect()
+            // What has no carrier in the text has none in the topology: nothing on it can break, and a partner cannot answer there.
+            let all = nics(self.model, &self.focus.uplink);
+            let alive: Vec<IfName> =
+                all.iter().filter(|nic| !is_dead(&self.model.links[*nic])).cloned().collect();
+            (if alive.is_empty() { all } else { alive }).into_iter().map(Some).collect()
         } else {
             vec![None]
         }

@@ -13,7 +13,22 @@ use crate::net::name::IfName;
 struct Ping {
     /// By which device, if that is known.
     device: Option<IfName>,
+    /// Bytes of payload, where they were chosen.
+    payload: Option<u32>,
 }
+
+impl Ping {
+    /// What it shows when nothing is answered.
+    fn silent(&self, device: IfName) -> Seen {
+        match self.payload.filter(|payload| *payload > PAYLOAD) {
+            Some(payload) => Seen::LargeSilent(device, payload),
+            None => Seen::Silent(device),
+        }
+    }
+}
+
+/// Bytes of payload that `ping` sends by default (`DEFDATALEN` of iputils).
+const PAYLOAD: u32 = 56;
 
 /// Reads all that is there.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
@@ -52,9 +67,10 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
                 }
             }
             ["ping", ref rest @ ..] => {
-                let device = pinged(rest, &given);
-                outcome_of_comment(text, device.as_ref(), model);
-                ping = Some(Ping { device });
+                let payload = after_word(rest, "-s").and_then(|payload| payload.parse().ok());
+                let own = Ping { device: pinged(rest, &given), payload };
+                outcome_of_comment(text, &own, model);
+                ping = Some(own);
             }
             ["ifenslave", bond, ref ports @ ..] if !has_variable(text) => {
                 ports.iter().for_each(|port| model.port(bond, port));
@@ -145,22 +161,22 @@ fn pinged(words: &[&str], given: &[(Cidr, IfName)]) -> Option<IfName> {
 }
 
 /// `# 5/5 success` behind the command.
-fn outcome_of_comment(text: &str, device: Option<&IfName>, model: &mut Model) {
-    let (Some((_, comment)), Some(device)) = (text.split_once('#'), device) else { return };
+fn outcome_of_comment(text: &str, ping: &Ping, model: &mut Model) {
+    let (Some((_, comment)), Some(device)) = (text.split_once('#'), &ping.device) else { return };
     let counted = comment.split_whitespace().find_map(|word| {
         let (got, sent) = word.split_once('/')?;
         Some((got.parse::<u32>().ok()?, sent.parse::<u32>().ok()?))
     });
     match counted {
         Some((got, sent)) if got == sent && sent > 0 => model.saw(Seen::Works(device.clone())),
-        Some((0, _)) => model.saw(Seen::Silent(device.clone())),
+        Some((0, _)) => model.saw(ping.silent(device.clone())),
         _ => {}
     }
 }
 
 /// `5 packets transmitted, 5 received, 0% packet loss`.
 fn statistics(text: &str, ping: Option<&Ping>, model: &mut Model) {
-    let Some(device) = ping.and_then(|ping| ping.device.clone()) else { return };
+    let Some((ping, device)) = ping.and_then(|ping| Some((ping, ping.device.clone()?))) else { return };
     if !text.contains("packets transmitted") {
         return;
     }
@@ -168,7 +184,7 @@ fn statistics(text: &str, ping: Option<&Ping>, model: &mut Model) {
     if text.contains(" 0% packet loss") {
         model.saw(Seen::Works(device));
     } else if text.contains("100% packet loss") {
-        model.saw(Seen::Silent(device));
+        model.saw(ping.silent(device));
     }
 }
 

@@ -5,6 +5,7 @@ use crate::import::far_end::FarEnd;
 use crate::import::flows::{Flow, uplink_of};
 use crate::import::model::{Attempt, Change, Kind, Model, Seen};
 use crate::import::settle::{DEPTH_MAX, below};
+use crate::import::symptoms;
 use crate::net::name::IfName;
 
 /// Frames of each flow: a queue of the kernel's default length takes fewer.
@@ -12,9 +13,24 @@ const FRAMES: i64 = 300;
 /// A share of drops below this, in percent, is not what a fault that stays looks like.
 const SHARE_MIN: u64 = 5;
 
+/// By what a report shows that frames are lost, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Symptom {
+    /// A counter or an errno of the sender.
+    Counted,
+    /// Nothing of what is sent gets an answer.
+    Silence,
+    /// The same of frames with so many bytes of ICMP payload.
+    LargeSilence(u32),
+    /// No LACP partner, or one that does not take all ports.
+    NoPartner,
+}
+
 /// What the report is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Focus {
+    /// What shows it.
+    pub symptom: Symptom,
     /// The device that counts drops, or whose sender got an errno.
     pub device: IfName,
     /// Who sends by it.
@@ -23,6 +39,21 @@ pub struct Focus {
     pub vlan: Option<u16>,
     /// The bond or NIC by which frames leave.
     pub uplink: IfName,
+}
+
+impl Focus {
+    /// Bytes of each frame without FCS, where they are not the usual ones: headers of Ethernet, IPv4 and ICMP, and the payload.
+    pub fn len(&self) -> Option<u32> {
+        match self.symptom {
+            Symptom::LargeSilence(payload) => Some(payload.saturating_add(14 + 20 + 8)),
+            _ => None,
+        }
+    }
+
+    /// The bond whose missing LACP partner is reported.
+    pub fn without_partner(&self) -> Option<&IfName> {
+        (self.symptom == Symptom::NoPartner).then_some(&self.uplink)
+    }
 }
 
 /// The device that the report is about; `None` if nothing in it is evidence of lost frames.
@@ -55,11 +86,13 @@ pub fn focus(model: &mut Model) -> Option<Focus> {
     let is_below = |name: &IfName| names.iter().any(|upper| all_below(model, upper).contains(name));
     dropping.retain(|(_, name)| !is_below(name));
     dropping.sort_by_key(|(dropped, name)| (std::cmp::Reverse(*dropped), name.clone()));
-    let device = dropping.into_iter().next().map(|(_, name)| name).or_else(|| told(model))?;
+    let counted = dropping.into_iter().next().map(|(_, name)| name).or_else(|| told(model));
+    let counted = counted.map(|name| (name, Symptom::Counted));
+    let (device, symptom) = counted.or_else(|| symptoms::silent(model)).or_else(|| symptoms::alone(model))?;
     let sender = above(model, &device).unwrap_or_else(|| device.clone());
     let uplink = uplink_of(model, &device)?;
     let vlan = model.links[&device].vlan_id;
-    Some(Focus { device, sender, vlan, uplink })
+    Some(Focus { symptom, device, sender, vlan, uplink })
 }
 
 /// Drops of queues and filters, where the device's own counter shows none: `tc -s` counts what `ip -s` does not.
@@ -136,7 +169,10 @@ pub fn write(model: &mut Model, far: &FarEnd, focus: &Focus, draft: &mut Draft) 
     let mut writer = Writer { model, far, flows: Vec::new(), floods: Vec::new(), evidence: Vec::new() };
     writer.settle(focus);
     let Some(probe) = Flow::by(writer.model, far, &focus.sender) else { return false };
-    writer.send(probe.table("probe", None, FRAMES).comment("What the report is about."), "probe");
+    let probe = probe.table("probe", None, FRAMES).maybe("len", focus.len().map(i64::from));
+    writer.send(probe.comment("What the report is about."), "probe");
+    writer.silence(focus);
+    writer.partner(focus);
     writer.drops(focus);
     writer.queues(focus);
     writer.errnos();
@@ -174,6 +210,47 @@ impl Writer<'_> {
                 flow.table("lacp-settles", None, 6).comment("Made up: lets LACP come to an end first.");
             self.send(section.with("interval_us", 1_000_000), "lacp-settles");
         }
+    }
+
+    /// What gets no answer does not arrive: that an answer is lost on its way back is not tried.
+    fn silence(&mut self, focus: &Focus) {
+        let says = match focus.symptom {
+            Symptom::Silence => format!("nothing that {} sends arrives", focus.sender),
+            Symptom::LargeSilence(payload) => {
+                format!("nothing that {} sends with {payload} bytes of payload arrives", focus.sender)
+            }
+            Symptom::Counted | Symptom::NoPartner => return,
+        };
+        self.evidence.push(item(says).with("flow", "probe").with("field", "delivered").with("equals", 0));
+        if matches!(focus.symptom, Symptom::LargeSilence(_))
+            && self.model.seen.contains(&Seen::Works(focus.device.clone()))
+        {
+            self.arrives(&focus.device, &format!("smaller frames of {} arrive", focus.device));
+        }
+        if self.model.links[&focus.device].counters.get("tx_dropped") == Some(&0) {
+            let section = item(format!("{} counts none", focus.device));
+            let section = section.with("device", format!("node:{}", focus.device));
+            self.evidence.push(section.with("counter", "tx_dropped").with("equals", 0));
+        }
+    }
+
+    /// What the text shows of the LACP partner.
+    fn partner(&mut self, focus: &Focus) {
+        let Some(bond) = focus.without_partner() else { return };
+        let link = &self.model.links[bond];
+        let state = |says: String, state: &str, equals: i64| {
+            let section = item(says).with("device", format!("node:{bond}"));
+            section.with("state", state).with("equals", equals)
+        };
+        let partner = link.has_partner.map(|has_partner| {
+            let word = if has_partner { "a" } else { "no" };
+            state(format!("{bond} has {word} LACP partner"), "partner", has_partner.into())
+        });
+        let count = link.aggregator_ports.map(|count| {
+            let says = format!("the active aggregator of {bond} has {count} of its ports");
+            state(says, "aggregator_ports", i64::from(count))
+        });
+        self.evidence.extend([partner, count].into_iter().flatten());
     }
 
     fn drops(&mut self, focus: &Focus) {

@@ -1,7 +1,7 @@
 //! The other end, which no report shows: a switch, a partner for each bond, and a gateway with the VLANs and addresses that
 //! make traffic possible. All of it is made up, and marked so in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::import::draft::{Draft, Section, texts};
@@ -57,15 +57,16 @@ pub fn nics(model: &Model, uplink: &IfName) -> Vec<IfName> {
 }
 
 impl FarEnd {
-    /// Makes one for a model.
-    pub fn new(model: &Model) -> Self {
+    /// Makes one for a model. An LACP bond that the text shows without a partner gets none, unless that is what is reported: then it
+    /// is what a run has to explain.
+    pub fn new(model: &Model, without_partner: Option<&IfName>) -> Self {
         let mut far = Self::default();
         for (number, uplink) in uplinks(model).into_iter().enumerate() {
             for nic in nics(model, &uplink) {
                 let port = format!("p{}", far.ports.len() + 1);
                 far.ports.insert(nic, port);
             }
-            if needs_partner(&model.links[&uplink]) {
+            if needs_partner(&model.links[&uplink]) || without_partner == Some(&uplink) {
                 far.partners.insert(uplink.clone(), format!("lag{number}"));
             }
             far.ups.insert(uplink.clone(), format!("up{number}"));
@@ -108,6 +109,36 @@ impl FarEnd {
     pub fn opposite_of(&self, model: &Model, name: &IfName) -> Option<String> {
         let mut copy = Self { cards: self.cards.clone(), ..Self::default() };
         copy.opposite(model, name, 0)
+    }
+
+    /// The tag that frames to a device of the gateway have on the cable of a card; `None` if they have none, or one of 802.1ad.
+    pub fn outer_tag(&self, card: &str, device: &str) -> Option<u16> {
+        let mut at = device;
+        for _ in 0..DEPTH_MAX {
+            let (parent, id, is_service_tag) = self.vlans.get(at)?;
+            if parent == card {
+                return (!is_service_tag).then_some(*id);
+            }
+            at = parent;
+        }
+        None
+    }
+
+    /// All tags of 802.1Q that are the outer ones on the cable of a card.
+    pub fn tags_of(&self, card: &str) -> BTreeSet<u16> {
+        let of_card =
+            self.vlans.values().filter(|(parent, _, is_service_tag)| parent == card && !is_service_tag);
+        of_card.map(|(_, id, _)| *id).collect()
+    }
+
+    /// The switch's bridge of an uplink.
+    pub fn bridge(&self, uplink: &IfName) -> String {
+        format!("br{}", self.ups[uplink].trim_start_matches("up"))
+    }
+
+    /// The MTU of the other end, where it is not the usual one.
+    pub fn mtu(&self, model: &Model, uplink: &IfName) -> Option<i64> {
+        model.links[uplink].mtu.filter(|mtu| (1501..=65535).contains(mtu)).map(i64::from)
     }
 
     /// The IPv4 address of the gateway's device.
@@ -166,7 +197,7 @@ impl FarEnd {
         // A port of the partner cannot stay down: one without carrier is none of its ports.
         let cabled = nics(model, uplink).into_iter().filter(|nic| !is_partner || !is_dead(&model.links[nic]));
         let mut ports: Vec<String> = cabled.filter_map(|nic| self.ports.get(&nic)).cloned().collect();
-        let mtu = model.links[uplink].mtu.filter(|mtu| (1501..=65535).contains(mtu)).map(i64::from);
+        let mtu = self.mtu(model, uplink);
         for nic in nics(model, uplink) {
             let is_dead = is_dead(&model.links[&nic]);
             if mtu.is_none() && !is_dead {
@@ -186,8 +217,7 @@ impl FarEnd {
             ports = vec![partner.clone()];
         }
         ports.push(up.clone());
-        let mut bridge =
-            Section::table(&["ns", "switch", "bridge", &format!("br{}", up.trim_start_matches("up"))]);
+        let mut bridge = Section::table(&["ns", "switch", "bridge", &self.bridge(uplink)]);
         if is_first {
             bridge = bridge
                 .comment("Everything in `switch` and `gateway` is made up: no report shows the other end.");
@@ -216,7 +246,8 @@ fn needs_partner(link: &Link) -> bool {
     }
 }
 
-fn partner_of(link: &Link, name: &str, ports: &[String], mtu: Option<i64>) -> Section {
+/// The switch's bond opposite one of the node's.
+pub fn partner_of(link: &Link, name: &str, ports: &[String], mtu: Option<i64>) -> Section {
     let section = Section::table(&["ns", "switch", "bond", name]);
     let section = if link.options.get("mode").is_some_and(|mode| mode == "802.3ad") {
         let section = section.comment("Made up: an LACP partner, fast, so that it is there soon.");

@@ -92,7 +92,12 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             (link.kind, link.is_configuration) = (Kind::Bond, true);
             for (key, option) in data.map_or(&[][..], Value::entries) {
                 match key.as_str() {
-                    "ad_info" => partner(name, option.text_of("partner_mac").unwrap_or_default(), model),
+                    "ad_info" => {
+                        partner(name, option.text_of("partner_mac").unwrap_or_default(), model);
+                        if let Some(link) = model.link(name) {
+                            link.aggregator_ports = option.number_of("num_ports").or(link.aggregator_ports);
+                        }
+                    }
                     _ => options::set(model, name, key, &option.joined()),
                 }
             }

@@ -251,7 +251,12 @@ fn bond(device: &str, text: &str, model: &mut Model) {
         }
         match name {
             "ad_partner_mac" => partner(device, value, model),
-            "ad_aggregator" | "ad_num_ports" | "ad_actor_key" | "ad_partner_key" => {}
+            "ad_num_ports" => {
+                if let Some(link) = model.link(device) {
+                    link.aggregator_ports = value.parse().ok();
+                }
+            }
+            "ad_aggregator" | "ad_actor_key" | "ad_partner_key" => {}
             _ => options::set(model, device, name, value),
         }
     }

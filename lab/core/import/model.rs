@@ -101,6 +101,8 @@ pub struct Link {
     pub is_configuration: bool,
     /// Whether the other end answered LACP: from the partner's address.
     pub has_partner: Option<bool>,
+    /// Ports of the active aggregator.
+    pub aggregator_ports: Option<u16>,
     /// Whether it sends and receives for its bond.
     pub is_active: Option<bool>,
     /// `Link Failure Count`.
@@ -156,6 +158,8 @@ pub enum Seen {
     TagInBandWorks(IfName, u16),
     /// Nothing gets an answer through this device.
     Silent(IfName),
+    /// The same of echo requests with so many bytes of payload, which somebody chose.
+    LargeSilent(IfName, u32),
 }
 
 /// One thing that was tried.

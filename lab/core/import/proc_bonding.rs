@@ -123,6 +123,11 @@ fn of_bond(bond: &str, key: &str, value: &str, model: &mut Model) {
         }
         "ARP IP target/s (n.n.n.n form)" => options::set(model, bond, "arp_ip_target", value),
         "Partner Mac Address" => partner(bond, value, model),
+        "Number of ports" => {
+            if let Some(link) = model.link(bond) {
+                link.aggregator_ports = value.parse().ok();
+            }
+        }
         "MII Status" => {
             if let Some(link) = model.link(bond) {
                 link.carrier = Some(value == "up");
