@@ -10,4 +10,5 @@ mod kernels;
 mod layouts;
 mod outside;
 mod own_kernels;
+mod pages;
 mod shortage;

@@ -16,6 +16,8 @@ mod cache;
 #[path = "vm/deaths.rs"]
 mod deaths;
 mod machine;
+#[path = "vm/pages.rs"]
+mod pages;
 #[path = "vm/warm.rs"]
 mod warm;
 
@@ -48,7 +50,9 @@ fn main() -> ExitCode {
     let deaths = deaths::TESTS.into_iter().map(|test| trial("deaths", test));
     let warm = warm::TESTS.into_iter().map(|test| trial("warm", test));
     let cache = cache::TESTS.into_iter().map(|test| trial("cache", test));
-    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).collect();
+    let name = "pages::commands_print_what_the_pages_show";
+    let pages = machine::trial(name, pin.clone(), |_, _| pages::commands_print_what_the_pages_show());
+    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).chain([pages]).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
