@@ -6,8 +6,8 @@ use crate::report::document::FlowDocument;
 use crate::report::drawing::layout::clip;
 
 const WIDTH: u64 = 640;
-const FROM_X: u64 = 150;
-const TO_X: u64 = 300;
+const FROM_X: u64 = 170;
+const TO_X: u64 = 310;
 /// Height of all frames together.
 const FULL: u64 = 60;
 /// Room for the two lines of text of one fate.
@@ -64,9 +64,10 @@ pub fn diagram(flow: &FlowDocument) -> Markup {
     }
 }
 
-/// What is said at the sender. A refused frame has a fate too: a full queue drops it and tells the caller.
+/// What is written at the sender, short enough for the room there. A refused frame has a fate too: a full queue drops it and the
+/// caller gets the errno.
 fn notes(flow: &FlowDocument) -> Vec<String> {
-    let refused = flow.errors.iter().map(|(errno, count)| format!("{count} refused: {errno}"));
+    let refused = flow.errors.iter().map(|(errno, count)| format!("{count} {errno}"));
     let twice = (flow.duplicated > 0).then(|| format!("{} came twice", flow.duplicated));
     [format!("{} asked", flow.asked)].into_iter().chain(refused).chain(twice).take(4).collect()
 }
@@ -92,4 +93,26 @@ fn bands(flow: &FlowDocument) -> Vec<Band> {
     }
     add(flow.unattributed, "unknown", "UNATTRIBUTED".into(), "no place is known".into());
     bands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Width of a character of the picture's text, in its units: 12 px DejaVu Sans, rounded up.
+    const CHARACTER: u64 = 7;
+
+    #[test]
+    fn what_is_written_at_the_sender_fits_into_the_picture() {
+        let flow: FlowDocument = serde_json::from_value(serde_json::json!({
+            "name": "flood", "socket": "ping", "from": "pod:net1", "to": "gateway:eth0.70", "asked": 9999999,
+            "sent": 0, "delivered": 0, "duplicated": 1000, "errors": { "EADDRNOTAVAIL": 9999999 },
+            "fates": [], "unattributed": 0,
+        }))
+        .expect("a flow");
+        for note in notes(&flow) {
+            let width = note.chars().count() as u64 * CHARACTER;
+            assert!(width <= FROM_X - 18, "`{note}` needs {width}");
+        }
+    }
 }

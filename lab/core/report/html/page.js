@@ -14,7 +14,7 @@
   };
   const hasVerdict = (section) => {
     const found = section.dataset.verdicts.split(" ");
-    if (verdict.value === "unexpected") return found.some((one) => !["pass", "xfail", "skip"].includes(one));
+    if (verdict.value === "unexpected") return found.some((one) => !["pass", "xfail", "skip", "unsupported"].includes(one));
     return !verdict.value || found.includes(verdict.value);
   };
   const filter = () => {

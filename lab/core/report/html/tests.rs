@@ -69,6 +69,22 @@ fn the_page_of_a_small_matrix_is_as_it_was() {
     insta::assert_snapshot!(body(&small()));
 }
 
+/// A sign or a word, which differs from those of others without colours.
+#[test]
+fn each_verdict_has_a_sign_of_its_own() {
+    let page = small();
+    let signs: Vec<&str> = super::OUTCOMES
+        .iter()
+        .map(|outcome| {
+            let rule = format!(".{}::before", outcome.word());
+            let rest = page.split_once(&rule).unwrap_or_else(|| panic!("{rule} is not in the style")).1;
+            rest.split_once(';').expect("it ends").0
+        })
+        .collect();
+    let different: std::collections::BTreeSet<&&str> = signs.iter().collect();
+    assert_eq!(different.len(), signs.len(), "{signs:?}");
+}
+
 #[test]
 fn the_page_fetches_nothing() {
     let page = small();
