@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use lab::judge::outcome::Outcome;
+use lab::report::behaviour::Behaviour;
 use lab::report::document::{Document, KernelDocument, Timing};
 use lab::report::matrix::{Matrix, Measures, Policy, judge};
 use lab::report::rounds::Repetitions;
@@ -70,7 +71,7 @@ fn takes_what_is_new_or_changed_and_refuses_what_is_no_behaviour() {
     let snapshots = dir.path().join("snapshots");
     fs::create_dir(&snapshots).unwrap();
     let mut before = snapshot::Accepted::default();
-    before.set("6.1.192", "outcome: pass").unwrap();
+    before.set("6.1.192", Behaviour::parse("outcome: pass")).unwrap();
     fs::write(snapshots.join("t.snap"), before.to_file("x", "y")).unwrap();
 
     let first = accept(dir.path(), &[], false);
@@ -133,14 +134,14 @@ fn says_what_the_last_matrix_has() {
 #[test]
 fn insta_reads_what_is_accepted() {
     let one = document("t", "6.12.57", Outcome::Panic, "the kernel panicked: \"x\" (a < b)");
-    let text = snapshot::text(&one);
+    let seen = snapshot::behaviour(&one);
     let dir = last_matrix(vec![one]);
     assert_eq!(accept(dir.path(), &["t"], false).status.code(), Some(0));
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(dir.path().join("snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     let mut accepted = snapshot::Accepted::default();
-    accepted.set("6.12.57", &text).unwrap();
+    accepted.set("6.12.57", seen).unwrap();
     settings.bind(|| insta::assert_snapshot!("t", accepted.body()));
     // Had insta not found the file, or found another text, it would have written its own.
     assert!(!dir.path().join("snapshots/t.snap.new").exists());

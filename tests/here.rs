@@ -17,6 +17,7 @@ use lab::host::kernel::pins::Kernels;
 use lab::host::run::local::AGENT_COMMAND;
 use lab::host::wait;
 use lab::judge::outcome::Outcome;
+use lab::report::behaviour::Behaviour;
 use lab::report::document::Document;
 use lab::report::matrix::{Cell, SnapshotStatus, unattributed};
 use lab::report::merge::judge_as_found;
@@ -73,11 +74,11 @@ fn running_kernel() -> String {
     pins.pins().find(|pin| pin.release == release).map_or_else(|| release.into_owned(), |pin| pin.id.clone())
 }
 
-/// The accepted text of a topology on a kernel.
-fn accepted(topology: &str, kernel: &str) -> Option<String> {
+/// The accepted behaviour of a topology on a kernel.
+fn accepted(topology: &str, kernel: &str) -> Option<Behaviour> {
     let path = root().join("snapshots").join(snapshot::file_name(topology).unwrap());
     let file = fs::read_to_string(path).ok()?;
-    snapshot::Accepted::parse(&file).expect("a snapshot").text(kernel)
+    snapshot::Accepted::parse(&file).expect("a snapshot").behaviour(kernel)
 }
 
 /// What is to be reported of a cell, or what is wrong with it.
@@ -157,7 +158,7 @@ fn each_topology_does_what_it_should_on_the_running_kernel() {
         let judged = |document: Document| {
             let name = document.topology.clone();
             let cell =
-                judge_as_found(document, &path.display().to_string(), accepted(&name, &kernel).as_deref());
+                judge_as_found(document, &path.display().to_string(), accepted(&name, &kernel).as_ref());
             let judged = judge(&cell, written_for.as_deref(), &kernel);
             judged.map(|text| format!("{name}: {text}")).map_err(|error| format!("{name}: {error}"))
         };

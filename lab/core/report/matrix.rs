@@ -176,15 +176,8 @@ pub fn judge(document: Document, file: &str, accepted: Option<&Behaviour>, polic
     let ran = document.outcome;
     let behaviour = snapshot::behaviour(&document);
     let snapshot = compare(&document, &behaviour, accepted, policy);
-    let mut cell = Cell {
-        document,
-        file: file.to_owned(),
-        ran,
-        behaviour,
-        snapshot,
-        digest: None,
-        shared_guest: None,
-    };
+    let mut cell =
+        Cell { document, file: file.to_owned(), ran, behaviour, snapshot, digest: None, shared_guest: None };
     cell.document.outcome = verdict(&cell, policy);
     cell
 }

@@ -7,13 +7,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcMessage};
 
+use crate::agent::machine;
 use crate::agent::testbed::netns_error;
-use crate::agent::{Prepared, machine};
 use crate::device::links::LOOPBACK_IFINDEX;
 use crate::device::{configure, gadget, nat, netdevsim, nic, tap, tc};
 use crate::fault::{backlog, nft, nft_input, tcx, xdp};
 use crate::pod::plugin;
-use crate::syscall::netns::Namespace;
+use crate::syscall::netns::{Namespace, Spares};
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::qdisc::Qdisc;
 use bondlab_core::plan::Need;

@@ -4,9 +4,9 @@
 use std::io;
 
 use crate::agent::host_control::HostControl;
+use crate::agent::probe::Probed;
 use crate::agent::testbed::Testbed;
 use crate::agent::trial::Trial;
-use crate::agent::probe::Probed;
 use crate::agent::{Prepared, probe, safe_modules};
 use crate::syscall::netns::Spares;
 use bondlab_core::net::name::DeviceRef;
