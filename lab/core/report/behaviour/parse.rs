@@ -65,11 +65,14 @@ fn of_run(text: &str) -> Option<Label> {
     Some(label)
 }
 
+/// A label that has a name.
+type Named = fn(String) -> Label;
+
 fn of_trial(text: &str) -> Label {
     if text == "refused" {
         return Label::Refused;
     }
-    let named: [(&str, fn(String) -> Label); 4] = [
+    let named: [(&str, Named); 4] = [
         ("capture ", Label::Capture),
         ("link ", Label::Link),
         ("lacp ", Label::Lacp),

@@ -53,7 +53,7 @@ struct LeftOut {
 impl LeftOut {
     fn read(&mut self, lines: &[Line], above: &[Label]) {
         for line in lines {
-            let path = [above, &[line.label.clone()]].concat();
+            let path = [above, std::slice::from_ref(&line.label)].concat();
             for item in &line.items {
                 match item {
                     Item::NotCompared { name, .. } if name.is_empty() => {
@@ -79,7 +79,7 @@ impl LeftOut {
     /// What is left of lines.
     fn rest(&self, lines: &[Line], above: &[Label]) -> Vec<Line> {
         let line = |line: &Line| {
-            let path = [above, &[line.label.clone()]].concat();
+            let path = [above, std::slice::from_ref(&line.label)].concat();
             if self.lines.contains(&path) || (self.later && is_later(&path)) {
                 return None;
             }
