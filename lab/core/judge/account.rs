@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::ledger::end::End;
 use crate::judge::ledger::moved::{Foreign, Moved};
@@ -118,12 +119,17 @@ pub struct WaitAccount {
     pub held: bool,
 }
 
-/// A queueing discipline's counters: differences, but for the backlog, which is what it holds at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A queueing discipline's counters: differences, but for the backlog, which is what it holds at the end. In the document as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QdiscAccount {
     /// `TCA_KIND` at the end.
     pub kind: String,
+    /// Backlogs that the kernel has run below zero, which is a fault of the kernel: their numbers are of 32 bits without sign, and
+    /// what it holds is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below_zero: Vec<String>,
     /// By name.
+    #[serde(flatten)]
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -131,10 +137,12 @@ pub struct QdiscAccount {
 const BACKLOG_MAX: u64 = i32::MAX as u64;
 
 impl QdiscAccount {
-    /// Backlogs of which the kernel has taken more off than there was: then it is not known what it holds.
-    pub fn below_zero(&self) -> impl Iterator<Item = &str> {
+    /// With those of its backlogs of which the kernel has taken more off than there was.
+    pub fn new(kind: &str, counters: BTreeMap<String, u64>) -> Self {
         let backlogs = ["backlog_packets", "backlog_bytes"].into_iter();
-        backlogs.filter(|name| self.counters.get(*name).is_some_and(|value| *value > BACKLOG_MAX))
+        let is_below = |name: &&str| counters.get(*name).is_some_and(|value| *value > BACKLOG_MAX);
+        let below_zero = backlogs.filter(is_below).map(str::to_owned).collect();
+        Self { kind: kind.to_owned(), below_zero, counters }
     }
 }
 

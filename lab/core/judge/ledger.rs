@@ -306,7 +306,7 @@ fn count(trial: usize, records: &[&Record], account: &mut TrialAccount) -> Resul
                     trial,
                     what: format!("{counter} of the {} on {device} ran backwards", qdisc.kind),
                 })?;
-            let entry = QdiscAccount { kind: qdisc.kind.clone(), counters };
+            let entry = QdiscAccount::new(&qdisc.kind, counters);
             match qdisc.parent.as_str() {
                 replaced::PARENT => {
                     replaced::add(account, device, entry);

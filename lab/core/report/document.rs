@@ -8,10 +8,11 @@ use std::net::Ipv4Addr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::account::{Account, QdiscAccount, TrialAccount};
+use crate::judge::account::{Account, TrialAccount};
 use crate::judge::outcome::Outcome;
 use crate::judge::verdict::{Verdict, title};
 // What the judge says of these is the document's as it is.
+pub use crate::judge::account::QdiscAccount as QdiscDocument;
 pub use crate::judge::effects::Attempt as AttemptDocument;
 pub use crate::judge::hypotheses::{
     Evidence as EvidenceDocument, Explanation as HypothesisDocument, TriedFix as MitigationDocument,
@@ -21,6 +22,7 @@ pub use crate::judge::next_checks::NextCheck as NextCheckDocument;
 pub use crate::judge::verdict::Check as CheckDocument;
 use crate::net::kernel_log::KernelLog;
 use crate::net::link_state::LinkReport;
+use crate::net::name::DeviceRef;
 use crate::net::switch_port::Substitute;
 use crate::plan::{Role, RunOptions};
 use crate::report::document::account::{flow_document, kernel_frames, moved_document, replaced_document};
@@ -169,19 +171,6 @@ pub struct FateDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     pub frames: u32,
-}
-
-/// A queueing discipline: its kind beside its counters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QdiscDocument {
-    /// `TCA_KIND`.
-    pub kind: String,
-    /// Counters that the kernel has run below zero, which is a fault of the kernel: their numbers are of 32 bits without sign.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub below_zero: Vec<String>,
-    /// By name.
-    #[serde(flatten)]
-    pub counters: BTreeMap<String, u64>,
 }
 
 /// A root queueing discipline that was replaced or removed in the run.
@@ -421,14 +410,8 @@ pub(crate) fn trial_document(trial: &TrialAccount) -> TrialDocument {
         let counters = counters.iter().filter(|(name, value)| shown(name, **value));
         counters.map(|(name, value)| (name.clone(), *value)).collect()
     };
-    let qdiscs = |all: &IndexMap<crate::net::name::DeviceRef, QdiscAccount>| {
-        all.iter()
-            .map(|(device, qdisc)| {
-                let below_zero = qdisc.below_zero().map(str::to_owned).collect();
-                let (kind, counters) = (qdisc.kind.clone(), qdisc.counters.clone());
-                (device.to_string(), QdiscDocument { kind, below_zero, counters })
-            })
-            .collect()
+    let qdiscs = |all: &IndexMap<DeviceRef, QdiscDocument>| {
+        all.iter().map(|(device, qdisc)| (device.to_string(), qdisc.clone())).collect()
     };
     TrialDocument {
         name: title(&trial.role),

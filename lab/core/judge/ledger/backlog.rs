@@ -30,13 +30,12 @@ pub fn held(account: &TrialAccount, records: &[&Record]) -> Vec<(DeviceRef, u64)
 
 /// None where the number has run below zero.
 fn packets_of(qdisc: &QdiscAccount) -> Option<u64> {
-    let is_sound = !qdisc.below_zero().any(|name| name == PACKETS);
+    let is_sound = !qdisc.below_zero.iter().any(|name| name == PACKETS);
     is_sound.then(|| qdisc.counters.get(PACKETS).copied().unwrap_or(0))
 }
 
 fn held_inside(state: &DeviceState) -> u64 {
     let inner = state.qdiscs.iter().filter(|it| !["root", "clsact", REPLACED].contains(&it.parent.as_str()));
-    let packets = inner
-        .filter_map(|it| packets_of(&QdiscAccount { kind: it.kind.clone(), counters: it.counters.clone() }));
+    let packets = inner.filter_map(|it| packets_of(&QdiscAccount::new(&it.kind, it.counters.clone())));
     packets.sum()
 }

@@ -462,8 +462,7 @@ mod tests {
             if of == "device" {
                 account.devices.entry(device(name)).or_default().extend(counters);
             } else {
-                let qdisc =
-                    crate::judge::account::QdiscAccount { kind: "pfifo".into(), counters: counters.into() };
+                let qdisc = crate::judge::account::QdiscAccount::new("pfifo", counters.into());
                 if of == "qdisc" { &mut account.qdiscs } else { &mut account.hooks }
                     .insert(device(name), qdisc);
             }

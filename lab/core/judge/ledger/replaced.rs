@@ -12,5 +12,6 @@ pub fn former_parent(parent: &str) -> &str {
 /// Adds one. What it held went with it, and is no backlog.
 pub fn add(account: &mut TrialAccount, device: &DeviceRef, mut qdisc: QdiscAccount) {
     qdisc.counters.retain(|name, _| !name.starts_with("backlog"));
+    qdisc.below_zero.clear();
     account.replaced.push((device.clone(), qdisc));
 }

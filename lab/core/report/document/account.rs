@@ -31,7 +31,7 @@ pub(crate) fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
 }
 
 pub(crate) fn replaced_document((device, qdisc): &(DeviceRef, QdiscAccount)) -> ReplacedDocument {
-    let QdiscAccount { kind, counters } = qdisc.clone();
+    let QdiscAccount { kind, counters, .. } = qdisc.clone();
     ReplacedDocument { device: device.to_string(), kind, counters }
 }
 
