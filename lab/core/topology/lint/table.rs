@@ -116,8 +116,8 @@ pub static BRIDGE_OVER_ALB: Rule = Rule {
 pub static DUPLICATE_MAC: Rule = Rule {
     name: "duplicate-mac",
     severity: Warning,
-    reason: "two devices of one network with the same Ethernet address: a switch sends what is for both to the one that it heard \
-             last, and two bonds with it have the same LACP system",
+    reason: "two devices of one network with the same Ethernet address: a switch sends what is for both to the one that it \
+             received frames from last, and two bonds with it have the same LACP system",
     report: None,
 };
 
@@ -125,7 +125,7 @@ pub static DUPLICATE_MAC: Rule = Rule {
 pub static BRIDGE_LACKS_VLAN: Rule = Rule {
     name: "bridge-lacks-vlan",
     severity: Error,
-    reason: "a vlan-aware bridge drops frames of a VLAN that its port was not told of (br_allowed_ingress()); without a table it \
+    reason: "a vlan-aware bridge drops frames of a VLAN that its port does not have (br_allowed_ingress()); without a table it \
              knows VLAN 1 alone, and its own device needs an entry too",
     report: Some("https://docs.kernel.org/networking/bridge.html"),
 };
