@@ -1,6 +1,5 @@
 //! A kernel to run topologies on.
 
-use std::fs;
 use std::process::Command;
 
 use crate::host::kernel::pins::{Kernels, local_file};
@@ -119,8 +118,7 @@ impl Lab {
         let failed = |error: std::io::Error| NoRun::Failed(error.to_string());
         // The result is called what the file is called.
         let dir = tempfile::tempdir().map_err(failed)?;
-        let file = dir.path().join(format!("{}.toml", topology.name()));
-        fs::write(&file, topology.text()).map_err(failed)?;
+        let file = topology.write_below(dir.path()).map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("run").arg(&file).args(["--format", "json", "--kernel", &self.kernel]);
         let ended = command::run(command.args(&self.options)).map_err(failed)?;

@@ -1,12 +1,13 @@
 //! A checked topology, from a file, a text or the builder.
 
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
-use crate::host::file;
+use crate::host::include::{self, SourceError};
 use crate::net::clean;
 use crate::testing::build::TopologyBuilder;
 use crate::topology;
+use crate::topology::source::{Source, SourceFile};
 
 /// A checked topology: namespaces, links, and what happens on them.
 ///
@@ -21,21 +22,26 @@ use crate::topology;
 pub struct Topology {
     name: String,
     text: String,
+    /// Files that it includes, by their paths from its own folder.
+    included: Vec<(PathBuf, String)>,
     checked: topology::Topology,
 }
 
 impl Topology {
-    /// Reads a topology file. A relative path is looked up from the working directory, which is the package's own folder in
+    /// Reads a topology file, and the files that it includes. A relative path is looked up from the working directory, which is the package's own folder in
     /// `cargo test`.
     ///
     /// # Errors
     /// A file that cannot be read, and all that is wrong with it: file, line, column and a hint for each mistake.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, TopologyError> {
         let path = path.as_ref();
-        let text = file::read_text(path, file::TOPOLOGY_BYTES_MAX)
-            .map_err(|error| TopologyError::new(format!("error: {error}")))?;
+        let source = include::read(path).map_err(|error| match error {
+            SourceError::File(error) => TopologyError::new(format!("error: {error}")),
+            SourceError::Include(errors) => TopologyError::new(errors.pretty(false)),
+        })?;
         let name = path.file_stem().map_or_else(|| "topology".into(), |stem| stem.to_string_lossy());
-        Self::read(&clean::line(&name), &path.display().to_string(), text)
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::read_source(&clean::line(&name), &source, folder)
     }
 
     /// Reads the text of a topology file. `name` is what results call it.
@@ -53,6 +59,10 @@ impl Topology {
     }
 
     pub(crate) fn read(name: &str, path: &str, text: String) -> Result<Self, TopologyError> {
+        Self::read_source(name, &Source::of(path, &text), Path::new(""))
+    }
+
+    fn read_source(name: &str, source: &Source, folder: &Path) -> Result<Self, TopologyError> {
         // It becomes the name of a file.
         if name.is_empty() || name.contains(['/', '\0']) {
             return Err(TopologyError::new(format!(
@@ -60,10 +70,31 @@ impl Topology {
                 clean::line(name)
             )));
         }
-        match topology::Topology::parse(name, path, &text) {
-            Ok(checked) => Ok(Self { name: name.into(), text, checked }),
-            Err(errors) => Err(TopologyError::new(errors.pretty(false))),
+        let all = topology::Topology::variants_of(name, source, &[])
+            .map_err(|errors| TopologyError::new(errors.pretty(false)))?;
+        // Of a file with parameters the first variant.
+        let checked = all.into_iter().next().expect("a file has one variant at least");
+        let part = |file: &SourceFile| source.text()[file.range.clone()].to_owned();
+        let (own, below) = source.files().split_last().expect("a source has its own file at least");
+        let included = below.iter().map(|file| {
+            let path = Path::new(&file.path);
+            (path.strip_prefix(folder).unwrap_or(path).to_owned(), part(file))
+        });
+        Ok(Self { name: name.into(), text: part(own), included: included.collect(), checked })
+    }
+
+    /// Writes the file, and those that it includes, into a folder; returns the file's path.
+    pub(crate) fn write_below(&self, folder: &Path) -> io::Result<PathBuf> {
+        for (path, text) in &self.included {
+            let path = folder.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, text)?;
         }
+        let own = folder.join(format!("{}.toml", self.name));
+        fs::write(&own, &self.text)?;
+        Ok(own)
     }
 
     /// What results call it.
@@ -72,7 +103,7 @@ impl Topology {
         &self.name
     }
 
-    /// The text of its file.
+    /// The text of its own file, without those that it includes.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -115,3 +146,46 @@ impl fmt::Debug for TopologyError {
 }
 
 impl std::error::Error for TopologyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMON: &str = "[ns.node.dummy.d0]\naddresses = [\"192.0.2.1/24\"]\n";
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_file_is_read_with_those_that_it_includes_and_written_with_them() {
+        let own = "include = [\"parts/common.inc\"]\n[ns.node.dummy.d1]\n";
+        let from = folder(&[("own.toml", own), ("parts/common.inc", COMMON)]);
+        let topology = Topology::from_file(from.path().join("own.toml")).unwrap();
+        assert_eq!((topology.name(), topology.text()), ("own", own));
+        assert_eq!(topology.checked.links.len(), 2, "a link of either file");
+
+        let to = tempfile::tempdir().unwrap();
+        let written = topology.write_below(to.path()).unwrap();
+        assert_eq!(Topology::from_file(written).unwrap(), topology, "what is run is what was read");
+    }
+
+    #[test]
+    fn a_mistake_in_an_included_file_names_that_file() {
+        let from = folder(&[
+            ("own.toml", "include = [\"common.inc\"]\n"),
+            ("common.inc", "[ns.node.dumy.d0]\n"),
+            ("lost.toml", "include = [\"nowhere.inc\"]\n"),
+        ]);
+        let wrong = Topology::from_file(from.path().join("own.toml")).unwrap_err().to_string();
+        assert!(wrong.contains("common.inc:1") && wrong.contains("dumy"), "{wrong}");
+        let lost = Topology::from_file(from.path().join("lost.toml")).unwrap_err().to_string();
+        assert!(lost.contains("lost.toml:1") && lost.contains("nowhere.inc"), "{lost}");
+    }
+}
