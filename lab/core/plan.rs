@@ -29,7 +29,7 @@ pub mod tapped;
 pub(crate) mod text;
 pub(crate) mod timing;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
@@ -82,9 +82,9 @@ pub struct FlowPlan {
     /// As in the topology.
     pub flow: Flow,
     /// The sender's address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// The receiver's address.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
 }
 
 /// One run of the topology from nothing.

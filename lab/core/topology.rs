@@ -27,6 +27,7 @@ pub use crate::topology::parse::diagnostic::{Diagnostic, TopologyErrors};
 pub use crate::topology::parse::format::NEWEST as NEWEST_FORMAT;
 pub use crate::topology::parse::parameters::{Setting, SettingError};
 
+use crate::net::family::Family;
 use crate::net::link::Link;
 use crate::net::machine::Machine;
 use crate::net::name::{DeviceRef, IfName, NsName};
@@ -197,6 +198,17 @@ impl Topology {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         })
+    }
+
+    /// The address of a device that a flow of this family is sent from or to: its first one, of IPv6 no link-local one.
+    pub fn address_of(&self, device: &DeviceRef, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ipv4 => self.ipv4_of(device).map(IpAddr::V4),
+            Family::Ipv6 => self.link(device)?.addresses.iter().find_map(|cidr| match cidr.address {
+                IpAddr::V6(address) if !address.is_unicast_link_local() => Some(IpAddr::V6(address)),
+                _ => None,
+            }),
+        }
     }
 
     /// Whether any address of the topology is of IPv6; if none is, IPv6 stays off and sends nothing of its own.

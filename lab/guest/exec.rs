@@ -14,6 +14,7 @@ mod steps;
 
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::mpsc::channel as queue;
@@ -149,6 +150,13 @@ async fn loopback_up() -> Result<(), String> {
 /// The lab's own flows want no answers of the kernel's; a user's ping does.
 fn set_answers_pings(namespace: &Namespace, on: bool) -> Result<(), String> {
     let ignored = if on { "0" } else { "1" };
-    let set = namespace.enter(|| fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", ignored));
-    set.map_err(|error| error.to_string())?.map_err(|error| format!("icmp_echo_ignore_all: {error}"))
+    for path in ["/proc/sys/net/ipv4/icmp_echo_ignore_all", "/proc/sys/net/ipv6/icmp/echo_ignore_all"] {
+        let set = namespace.enter(|| fs::write(path, ignored)).map_err(|error| error.to_string())?;
+        match set {
+            // The machine may have no IPv6.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            set => set.map_err(|error| format!("{path}: {error}"))?,
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ pub mod decoder;
 pub mod extack;
 pub mod netlink;
 pub mod netns;
+pub mod packet_options;
 pub mod rtnl;
 pub mod sockopt;
 pub mod stamped;

@@ -1,7 +1,7 @@
 //! The account of a run: what became of every frame, and everything that was counted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -163,8 +163,12 @@ pub struct FlowAccount {
     pub duplicated: u32,
     /// The longest time without one of its frames at the receiver, in us; of flows with an interval.
     pub silence_us: Option<u64>,
+    /// Frames that arrived behind one of a higher number.
+    pub reordered: u32,
+    /// Of TCP: segments that were sent again.
+    pub retransmitted: Option<u32>,
     /// The addresses that its frames came from, as the receiver saw them.
-    pub sources: BTreeSet<Ipv4Addr>,
+    pub sources: BTreeSet<IpAddr>,
     /// Lost frames, by place.
     pub fates: Vec<Fate>,
     /// Lost frames without a place. Not 0 fails the run.

@@ -377,6 +377,8 @@ fn close_flow(
         delivered: seen.len(),
         duplicated,
         silence_us: steps::silence(number, flow, records),
+        reordered: steps::order(number, records).0,
+        retransmitted: steps::order(number, records).1,
         sources: steps::sources(number, records),
         fates,
         unattributed: unknown.iter().fold(rest, |rest, (_, frames)| rest.union(frames)),

@@ -279,7 +279,9 @@ fn tagged_floods(topology: &Topology) -> impl Iterator<Item = &Flow> {
 
 fn in_band_command(topology: &Topology, flow: &Flow) -> String {
     let tag = flow.tag.map_or(0, |tag| tag.get());
-    let to = topology.ipv4_of(&flow.to).map_or_else(|| "GATEWAY".into(), |address| address.to_string());
+    let to = topology
+        .address_of(&flow.to, flow.shape.family)
+        .map_or_else(|| "GATEWAY".into(), |address| address.to_string());
     // To every Ethernet address: without `-b` it asks ARP, and that asks without the tag.
     format!("mausezahn {} -c 10 -Q {tag} -b bc -B {to} -t icmp ping", flow.from.name)
 }

@@ -244,6 +244,8 @@ fn field_of(field: FlowField, account: &FlowAccount) -> Option<u64> {
         FlowField::Lost => account.lost(),
         FlowField::Duplicated => account.duplicated,
         FlowField::SilenceMs => return Some(account.silence_us? / 1000),
+        FlowField::Reordered => account.reordered,
+        FlowField::Retransmitted => account.retransmitted?,
     }))
 }
 

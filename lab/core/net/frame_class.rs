@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::net::frame_class::dissect::Dissected;
 pub use crate::net::frame_class::filter::Filter;
+use crate::net::probe::Probe;
 
 /// Frames of one kind, with and without VLAN tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -36,8 +37,12 @@ pub enum FrameClass {
     Tcp,
     /// ICMP over IPv4 but for echo requests.
     Icmp,
-    /// Fragments of IPv4 packets without the first, which has the number when the packet is one of the lab's.
+    /// Fragments of IP packets without the first, which has the number when the packet is one of the lab's.
     Fragment,
+    /// ICMPv6 but for echo requests, neighbour discovery and MLD: "packet too big", and answers.
+    Icmpv6,
+    /// The lab's own numbered frames. Of what is sent as fragments the first counts.
+    Probe,
 }
 
 impl fmt::Display for FrameClass {
@@ -53,6 +58,8 @@ impl fmt::Display for FrameClass {
             Self::Tcp => "tcp",
             Self::Icmp => "icmp",
             Self::Fragment => "fragment",
+            Self::Icmpv6 => "icmpv6",
+            Self::Probe => "probe",
         })
     }
 }
@@ -74,10 +81,14 @@ const ICMP_ECHO_REQUEST: u8 = 8;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 const NEXT_HEADER_HOP_BY_HOP: u8 = 0;
 const NEXT_HEADER_ICMPV6: u8 = 58;
+const NEXT_HEADER_FRAGMENT: u8 = 44;
+/// IP6_OFFSET, include/net/ipv6.h.
+const IPV6_FRAGMENT_OFFSET: u16 = 0xfff8;
+const ICMPV6_ECHO_REQUEST: u8 = 128;
 /// Router solicitation to redirect.
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
 /// A frame that several classes hold is the first one's.
-const NARROWEST_FIRST: [FrameClass; 10] = [
+const NARROWEST_FIRST: [FrameClass; 12] = [
     FrameClass::Lacpdu,
     FrameClass::GratuitousArp,
     FrameClass::Arp,
@@ -88,6 +99,8 @@ const NARROWEST_FIRST: [FrameClass; 10] = [
     FrameClass::Dhcp,
     FrameClass::Tcp,
     FrameClass::Icmp,
+    FrameClass::Icmpv6,
+    FrameClass::Probe,
 ];
 const ICMPV6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The S flag of a neighbour advertisement: it answers a solicitation.
@@ -122,11 +135,9 @@ impl FrameClass {
     pub fn can_be_from(self, sender: IpAddr) -> bool {
         match self {
             Self::Lacpdu => false,
-            Self::MulticastMembership => true,
-            Self::UnsolicitedNa | Self::NeighbourDiscovery => sender.is_ipv6(),
-            Self::Arp | Self::GratuitousArp | Self::Dhcp | Self::Tcp | Self::Icmp | Self::Fragment => {
-                sender.is_ipv4()
-            }
+            Self::UnsolicitedNa | Self::NeighbourDiscovery | Self::Icmpv6 => sender.is_ipv6(),
+            Self::MulticastMembership | Self::Tcp | Self::Fragment | Self::Probe => true,
+            Self::Arp | Self::GratuitousArp | Self::Dhcp | Self::Icmp => sender.is_ipv4(),
         }
     }
 
@@ -164,13 +175,22 @@ impl FrameClass {
                 ethertype == ETHERTYPE_IPV6 && body.get(6) == Some(&NEXT_HEADER_HOP_BY_HOP)
                     || ipv4(ethertype, body).is_some_and(|(protocol, ..)| protocol == PROTOCOL_IGMP)
             }
-            Self::Tcp => ipv4(ethertype, body)
-                .is_some_and(|(protocol, offset, _)| (protocol, offset) == (PROTOCOL_TCP, 0)),
+            Self::Tcp => {
+                ethertype == ETHERTYPE_IPV6 && body.get(6) == Some(&PROTOCOL_TCP)
+                    || ipv4(ethertype, body)
+                        .is_some_and(|(protocol, offset, _)| (protocol, offset) == (PROTOCOL_TCP, 0))
+            }
             Self::Icmp => ipv4(ethertype, body).is_some_and(|(protocol, offset, payload)| {
                 (protocol, offset) == (PROTOCOL_ICMP, 0)
                     && payload.first().is_some_and(|kind| *kind != ICMP_ECHO_REQUEST)
             }),
-            Self::Fragment => ipv4(ethertype, body).is_some_and(|(_, offset, _)| offset > 0),
+            Self::Fragment => {
+                ipv4(ethertype, body).is_some_and(|(_, offset, _)| offset > 0)
+                    || ipv6_fragment_offset(ethertype, body).is_some_and(|offset| offset > 0)
+            }
+            Self::Icmpv6 => icmpv6(ethertype, body)
+                .is_some_and(|kind| kind != ICMPV6_ECHO_REQUEST && !NEIGHBOUR_DISCOVERY.contains(&kind)),
+            Self::Probe => Probe::parse_packet(ethertype, body).is_some(),
         }
     }
 }
@@ -182,6 +202,13 @@ fn ipv4(ethertype: u16, packet: &[u8]) -> Option<(u8, u16, &[u8])> {
     let header_bytes = usize::from(packet.first()? & 0x0f) * 4;
     let place = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & FRAGMENT_OFFSET;
     Some((*packet.get(9)?, place, packet.get(header_bytes..)?))
+}
+
+/// Where an IPv6 fragment belongs in the whole packet, in bytes.
+#[inline]
+fn ipv6_fragment_offset(ethertype: u16, packet: &[u8]) -> Option<u16> {
+    (ethertype == ETHERTYPE_IPV6 && packet.get(6) == Some(&NEXT_HEADER_FRAGMENT)).then_some(())?;
+    Some(u16::from_be_bytes([*packet.get(42)?, *packet.get(43)?]) & IPV6_FRAGMENT_OFFSET)
 }
 
 /// The type of an ICMPv6 message that follows its IPv6 header.
@@ -246,6 +273,13 @@ mod tests {
         frame(0x0800, &body)
     }
 
+    fn packet_v6(next: u8, payload: &[u8]) -> Vec<u8> {
+        let mut body = vec![0x60, 0, 0, 0, 0, 24, next, 64];
+        body.resize(40, 0);
+        body.extend(payload);
+        frame(0x86dd, &body)
+    }
+
     fn holds(class: FrameClass, bytes: &[u8]) -> bool {
         Dissected::of(bytes, None).is_some_and(|frame| class.holds(&frame))
     }
@@ -253,8 +287,8 @@ mod tests {
     #[test]
     fn each_class_knows_its_own() {
         use FrameClass::{
-            Arp, Dhcp, Fragment, GratuitousArp, Icmp, Lacpdu, MulticastMembership, NeighbourDiscovery, Tcp,
-            UnsolicitedNa,
+            Arp, Dhcp, Fragment, GratuitousArp, Icmp, Icmpv6, Lacpdu, MulticastMembership,
+            NeighbourDiscovery, Tcp, UnsolicitedNa,
         };
         for (bytes, expected) in [
             (frame(0x8809, &[1, 1]), vec![Lacpdu]),
@@ -274,6 +308,12 @@ mod tests {
             (packet(17, [0x20, 0], &[0; 8]), vec![]),
             (packet(17, [0x20, 60], &[0; 8]), vec![Fragment]),
             (packet(6, [0, 60], &[0; 8]), vec![Fragment]),
+            (packet_v6(6, &[0; 20]), vec![Tcp]),
+            // "Packet too big", and an echo request.
+            (packet_v6(58, &[2, 0]), vec![Icmpv6]),
+            (packet_v6(58, &[128, 0]), vec![]),
+            (packet_v6(44, &[17, 0, 0, 1, 0, 0, 0, 1]), vec![]),
+            (packet_v6(44, &[17, 0, 0, 8, 0, 0, 0, 1]), vec![Fragment]),
             (frame(0x0800, &[0; 60]), vec![]),
             (datagram(68, 67), vec![Dhcp]),
             (datagram(67, 68), vec![Dhcp]),

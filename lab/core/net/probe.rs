@@ -5,34 +5,36 @@
 //!
 //! `#[inline]`: bondlab-guest asks these for each frame, and is optimised in builds in which this package is not.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use pnet::packet::ethernet::{EtherTypes, MutableEthernetPacket};
-use pnet::packet::ip::IpNextHeaderProtocols;
-use pnet::packet::ipv4::{Ipv4Packet, MutableIpv4Packet};
-use pnet::packet::udp::MutableUdpPacket;
-use pnet::util::MacAddr;
-use thiserror::Error;
+use pnet::packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols};
+use pnet::packet::ipv4::Ipv4Packet;
+use pnet::packet::ipv6::Ipv6Packet;
 
-use crate::net::address::Mac;
-use crate::net::name::VlanId;
+use crate::net::family::Family;
 
 /// Marks a frame as the lab's own. Not ASCII, so that no text protocol carries it by chance.
 pub const MAGIC: [u8; 8] = [0xb0, 0x4d, 0x1a, 0xb0, 0x9f, 0xe2, 0x71, 0x0d];
 /// Length of a probe without padding, in bytes.
 pub const PROBE_LEN: usize = 16;
-/// Ethernet, IPv4 and UDP headers before the probe, in bytes, without a tag.
-pub const HEADERS_LEN: usize = 14 + 20 + 8;
-/// The shortest frame that holds a probe, in bytes, without a tag and without FCS.
-pub const FRAME_LEN_MIN: usize = HEADERS_LEN + PROBE_LEN;
 /// ICMP_ECHO, include/uapi/linux/icmp.h.
 const ECHO_REQUEST: u8 = 8;
+/// ICMPV6_ECHO_REQUEST, include/uapi/linux/icmpv6.h.
+const ECHO_REQUEST_V6: u8 = 128;
+/// EtherTypes of the packets that carry probes.
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Length of an IPv6 header without extension headers, in bytes.
+const IPV6_HEADER_LEN: usize = 40;
+/// Length of IPv6's fragment header, in bytes (RFC 8200, 4.5).
+const FRAGMENT_HEADER_LEN: usize = 8;
+/// IP6_MF and IP6_OFFSET, include/net/ipv6.h.
+const MORE_FRAGMENTS_V6: u16 = 0x0001;
+const OFFSET_V6: u16 = 0xfff8;
 /// IP_MF, in the three bits of flags.
 const MORE_FRAGMENTS: u8 = 0b001;
-/// Length of an ICMP echo request's header, in bytes.
-const ECHO_HEADER_LEN: usize = 8;
-/// Ethernet, IPv4 and TCP headers before a record of a stream, in bytes: TCP's with timestamps, as Linux sends it.
-pub const TCP_HEADERS_LEN: usize = 14 + 20 + 32;
+/// Length of the header of UDP, and of an ICMP echo request, in bytes.
+const MESSAGE_HEADER_LEN: usize = 8;
 /// UDP's discard port: a probe is not answered.
 pub const PROBE_PORT: u16 = 9;
 
@@ -65,14 +67,14 @@ impl Probe {
     }
 
     /// The probe as an ICMP echo request for a ping socket, which fills in identifier and checksum
-    /// (`ping_v4_push_pending_frames()`). `len` is that of the payload behind the header.
+    /// (`ping_v4_push_pending_frames()`, `ping_v6_sendmsg()`). `len` is that of the payload behind the header.
     ///
     /// # Panics
     /// As [`Probe::emit`].
     #[inline]
-    pub fn emit_echo(&self, len: usize) -> Vec<u8> {
-        let mut message = vec![0; ECHO_HEADER_LEN];
-        message[0] = ECHO_REQUEST;
+    pub fn emit_echo(&self, family: Family, len: usize) -> Vec<u8> {
+        let mut message = vec![0; MESSAGE_HEADER_LEN];
+        message[0] = echo_request(family);
         message.extend(self.emit(len));
         message
     }
@@ -93,149 +95,128 @@ impl Probe {
     /// A frame cut short after the probe (a drop monitor copies only its head) still counts.
     #[inline]
     pub fn parse_frame(frame: &[u8]) -> Option<Self> {
-        let mut at = 12;
-        while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
-            at += 4;
+        let (ethertype, packet) = packet_of(frame)?;
+        Self::parse_packet(ethertype, packet)
+    }
+
+    /// Reads a probe from a packet of this EtherType.
+    #[inline]
+    pub fn parse_packet(ethertype: u16, packet: &[u8]) -> Option<Self> {
+        match ethertype {
+            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => Self::parse_ip(packet),
+            _ => None,
         }
-        (frame.get(at..at + 2)? == [0x08, 0x00]).then_some(())?;
-        Self::parse_ipv4(frame.get(at + 2..)?)
     }
 
     /// Whether a frame that carries a probe is the first fragment of a longer datagram, whose others may yet be lost.
     #[inline]
     pub fn is_fragment(frame: &[u8]) -> bool {
-        ipv4_of(frame).is_some_and(|ip| ip.get_flags() & MORE_FRAGMENTS != 0)
+        match packet_of(frame) {
+            Some((ETHERTYPE_IPV4, packet)) => {
+                Ipv4Packet::new(packet).is_some_and(|ip| ip.get_flags() & MORE_FRAGMENTS != 0)
+            }
+            Some((ETHERTYPE_IPV6, packet)) => fragment_header(packet).is_some(),
+            _ => false,
+        }
     }
 
-    /// The IPv4 source of a frame that carries a probe, as [`Probe::parse_frame`] finds it.
+    /// The source address of a frame that carries a probe, as [`Probe::parse_frame`] finds it.
     #[inline]
-    pub fn source_of(frame: &[u8]) -> Option<Ipv4Addr> {
-        Some(ipv4_of(frame)?.get_source())
+    pub fn source_of(frame: &[u8]) -> Option<IpAddr> {
+        match packet_of(frame)? {
+            (ETHERTYPE_IPV4, packet) => Some(IpAddr::V4(Ipv4Packet::new(packet)?.get_source())),
+            (ETHERTYPE_IPV6, packet) => {
+                let bytes: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
+                Some(IpAddr::V6(Ipv6Addr::from(bytes)))
+            }
+            _ => None,
+        }
     }
 
-    /// Reads a probe from an IPv4 packet: what `skb->data` points to after `eth_type_trans()`.
+    /// Reads a probe from an IP packet: what `skb->data` points to after `eth_type_trans()`.
     #[inline]
-    pub fn parse_ipv4(packet: &[u8]) -> Option<Self> {
+    pub fn parse_ip(packet: &[u8]) -> Option<Self> {
+        match packet.first()? >> 4 {
+            4 => Self::parse_ipv4(packet),
+            6 => Self::parse_ipv6(packet),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn parse_ipv4(packet: &[u8]) -> Option<Self> {
         let ip = Ipv4Packet::new(packet)?;
         let header = usize::from(ip.get_header_length()) * 4;
-        let carries_probes = match ip.get_next_level_protocol() {
-            IpNextHeaderProtocols::Udp => true,
-            // An answer would carry the same number, and is the kernel's own.
-            IpNextHeaderProtocols::Icmp => *packet.get(header)? == ECHO_REQUEST,
-            _ => false,
+        Self::parse_message(Family::Ipv4, ip.get_next_level_protocol(), packet.get(header..)?)
+    }
+
+    #[inline]
+    fn parse_ipv6(packet: &[u8]) -> Option<Self> {
+        let (next, at) = match fragment_header(packet) {
+            Some(next) => (next, IPV6_HEADER_LEN + FRAGMENT_HEADER_LEN),
+            None => (Ipv6Packet::new(packet)?.get_next_header(), IPV6_HEADER_LEN),
         };
-        (ip.get_version() == 4 && carries_probes).then_some(())?;
-        // Both headers have eight bytes.
-        Self::parse(packet.get(header + 8..)?)
+        Self::parse_message(Family::Ipv6, next, packet.get(at..)?)
+    }
+
+    #[inline]
+    fn parse_message(family: Family, protocol: IpNextHeaderProtocol, message: &[u8]) -> Option<Self> {
+        match (family, protocol) {
+            (_, IpNextHeaderProtocols::Udp) => Self::parse_datagram(message),
+            (Family::Ipv4, IpNextHeaderProtocols::Icmp) | (Family::Ipv6, IpNextHeaderProtocols::Icmpv6) => {
+                Self::parse_echo_request(family, message)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a probe from a UDP datagram, its header included: what a raw socket of IPv6 has.
+    #[inline]
+    pub fn parse_datagram(datagram: &[u8]) -> Option<Self> {
+        Self::parse(datagram.get(MESSAGE_HEADER_LEN..)?)
+    }
+
+    /// Reads a probe from an ICMP echo request, its header included. An answer would carry the same number, and is the kernel's own.
+    #[inline]
+    pub fn parse_echo_request(family: Family, message: &[u8]) -> Option<Self> {
+        (*message.first()? == echo_request(family)).then_some(())?;
+        Self::parse_datagram(message)
     }
 }
 
-/// The packet in a frame that carries a probe.
+/// The type of an echo request.
 #[inline]
-fn ipv4_of(frame: &[u8]) -> Option<Ipv4Packet<'_>> {
+fn echo_request(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => ECHO_REQUEST,
+        Family::Ipv6 => ECHO_REQUEST_V6,
+    }
+}
+
+/// What follows the fragment header of an IPv6 packet's first fragment.
+#[inline]
+fn fragment_header(packet: &[u8]) -> Option<IpNextHeaderProtocol> {
+    (Ipv6Packet::new(packet)?.get_next_header() == IpNextHeaderProtocols::Ipv6Frag).then_some(())?;
+    let header = packet.get(IPV6_HEADER_LEN..IPV6_HEADER_LEN + FRAGMENT_HEADER_LEN)?;
+    let place = u16::from_be_bytes([header[2], header[3]]);
+    let is_first = place & OFFSET_V6 == 0 && place & MORE_FRAGMENTS_V6 != 0;
+    is_first.then(|| IpNextHeaderProtocol::new(header[0]))
+}
+
+/// EtherType and packet of a frame, behind all its tags.
+#[inline]
+fn packet_of(frame: &[u8]) -> Option<(u16, &[u8])> {
     let mut at = 12;
     while let [0x81, 0x00] | [0x88, 0xa8] = frame.get(at..at + 2)? {
         at += 4;
     }
-    Ipv4Packet::new(frame.get(at + 2..)?)
-}
-
-/// Why a frame cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FrameError {
-    /// The probe would not fit.
-    #[error("a frame of {0} bytes cannot hold a probe: {min} at least", min = FRAME_LEN_MIN)]
-    TooShort(usize),
-}
-
-/// Everything about a frame but its number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FrameTemplate {
-    /// Sender's Ethernet address.
-    pub source_mac: Mac,
-    /// Next hop's Ethernet address.
-    pub destination_mac: Mac,
-    /// Sender's address.
-    pub source: Ipv4Addr,
-    /// Receiver's address.
-    pub destination: Ipv4Addr,
-    /// A tag written into the frame itself, as a sender without VLAN device would.
-    pub tag: Option<VlanId>,
-    /// Bytes on the sending device, tag included, FCS not.
-    pub len: usize,
-}
-
-impl FrameTemplate {
-    /// One numbered frame.
-    ///
-    /// # Errors
-    /// When `len` is too short for the headers and the probe.
-    #[inline]
-    pub fn frame(&self, probe: Probe) -> Result<Vec<u8>, FrameError> {
-        let tag_len = if self.tag.is_some() { 4 } else { 0 };
-        if self.len < FRAME_LEN_MIN + tag_len {
-            return Err(FrameError::TooShort(self.len));
-        }
-        let ip_len = self.len - 14 - tag_len;
-        let mut frame = vec![0; self.len];
-        let mut ethernet = MutableEthernetPacket::new(&mut frame).ok_or(FrameError::TooShort(self.len))?;
-        ethernet.set_source(pnet_mac(self.source_mac));
-        ethernet.set_destination(pnet_mac(self.destination_mac));
-        ethernet.set_ethertype(EtherTypes::Ipv4);
-        if let Some(tag) = self.tag {
-            frame[12..14].copy_from_slice(&[0x81, 0x00]);
-            frame[14..16].copy_from_slice(&tag.get().to_be_bytes());
-            frame[16..18].copy_from_slice(&[0x08, 0x00]);
-        }
-        let payload = probe.emit(ip_len - 28);
-        self.write_ipv4(&mut frame[14 + tag_len..], &payload)?;
-        Ok(frame)
-    }
-
-    #[inline]
-    fn write_ipv4(&self, buffer: &mut [u8], payload: &[u8]) -> Result<(), FrameError> {
-        let too_short = || FrameError::TooShort(self.len);
-        let ip_len = buffer.len();
-        let mut ip = MutableIpv4Packet::new(buffer).ok_or_else(too_short)?;
-        ip.set_version(4);
-        ip.set_header_length(5);
-        ip.set_total_length(u16::try_from(ip_len).map_err(|_| too_short())?);
-        ip.set_ttl(64);
-        ip.set_next_level_protocol(IpNextHeaderProtocols::Udp);
-        ip.set_source(self.source);
-        ip.set_destination(self.destination);
-        let checksum = pnet::packet::ipv4::checksum(&ip.to_immutable());
-        ip.set_checksum(checksum);
-        let mut udp = MutableUdpPacket::new(&mut buffer[20..]).ok_or_else(too_short)?;
-        udp.set_source(PROBE_PORT);
-        udp.set_destination(PROBE_PORT);
-        udp.set_length(u16::try_from(ip_len - 20).map_err(|_| too_short())?);
-        udp.set_payload(payload);
-        let checksum = pnet::packet::udp::ipv4_checksum(&udp.to_immutable(), &self.source, &self.destination);
-        udp.set_checksum(checksum);
-        Ok(())
-    }
-}
-
-#[inline]
-fn pnet_mac(mac: Mac) -> MacAddr {
-    mac.0.into()
+    let ethertype = frame.get(at..at + 2)?;
+    Some((u16::from_be_bytes([ethertype[0], ethertype[1]]), frame.get(at + 2..)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn template(tag: Option<i64>, len: usize) -> FrameTemplate {
-        FrameTemplate {
-            source_mac: "02:00:5e:00:53:01".parse().unwrap(),
-            destination_mac: "02:00:5e:00:53:02".parse().unwrap(),
-            source: Ipv4Addr::new(192, 0, 2, 1),
-            destination: Ipv4Addr::new(192, 0, 2, 2),
-            tag: tag.map(|id| VlanId::try_from(id).unwrap()),
-            len,
-        }
-    }
 
     const PROBE: Probe = Probe { trial: 1, flow: 2, sequence: 0x0003_0d40 };
 
@@ -252,32 +233,9 @@ mod tests {
     ];
 
     #[test]
-    fn a_frame_is_these_bytes() {
-        let mut frame = template(None, 60).frame(PROBE).unwrap();
-        assert_eq!(udp_sum(&frame), 0xffff, "the UDP checksum must verify");
-        frame[40..42].fill(0);
-        assert_eq!(frame, LITERAL);
-    }
-
-    /// One's complement sum over the pseudo header and the datagram, as RFC 768 defines it.
-    fn udp_sum(frame: &[u8]) -> u32 {
-        let datagram = &frame[34..];
-        let mut words: Vec<u8> = frame[26..34].to_vec();
-        words.extend([0, 17]);
-        words.extend(u16::try_from(datagram.len()).unwrap().to_be_bytes());
-        words.extend(datagram);
-        let mut sum: u32 =
-            words.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum();
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        sum
-    }
-
-    #[test]
     fn literal_bytes_are_this_probe() {
         assert_eq!(Probe::parse_frame(&LITERAL), Some(PROBE));
-        assert_eq!(Probe::parse_ipv4(&LITERAL[14..]), Some(PROBE));
+        assert_eq!(Probe::parse_ip(&LITERAL[14..]), Some(PROBE));
         assert_eq!(Probe::parse_frame(&LITERAL[..58]), Some(PROBE), "the padding may be cut off");
         assert_eq!(Probe::parse_frame(&LITERAL[..57]), None, "the number may not");
     }
@@ -294,13 +252,6 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_in_band_is_read_through() {
-        let frame = template(Some(70), 64).frame(PROBE).unwrap();
-        assert_eq!(frame[12..18], [0x81, 0x00, 0x00, 0x46, 0x08, 0x00]);
-        assert_eq!(Probe::parse_frame(&frame), Some(PROBE));
-    }
-
-    #[test]
     fn foreign_frames_are_not_probes() {
         for at in [12, 23, 42, 49] {
             let mut frame = LITERAL;
@@ -314,15 +265,43 @@ mod tests {
     fn an_echo_request_is_a_probe_and_its_answer_is_not() {
         let mut packet = LITERAL[14..34].to_vec();
         packet[9] = 1;
-        packet.extend(PROBE.emit_echo(18));
-        assert_eq!(Probe::parse_ipv4(&packet), Some(PROBE));
+        packet.extend(PROBE.emit_echo(Family::Ipv4, 18));
+        assert_eq!(Probe::parse_ip(&packet), Some(PROBE));
         packet[20] = 0;
-        assert_eq!(Probe::parse_ipv4(&packet), None);
+        assert_eq!(Probe::parse_ip(&packet), None);
+    }
+
+    /// An IPv6 packet with the next header and what follows it.
+    fn ipv6(next: u8, rest: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+        packet.resize(IPV6_HEADER_LEN, 0);
+        packet.extend(rest);
+        packet
     }
 
     #[test]
-    fn too_short_is_an_error() {
-        assert_eq!(template(None, 57).frame(PROBE), Err(FrameError::TooShort(57)));
-        assert_eq!(template(Some(70), 61).frame(PROBE), Err(FrameError::TooShort(61)));
+    fn ipv6_carries_probes_as_ipv4_does() {
+        let udp = [&[0; 8][..], &PROBE.emit(18)].concat();
+        assert_eq!(Probe::parse_ip(&ipv6(17, &udp)), Some(PROBE));
+        assert_eq!(Probe::parse_ip(&ipv6(6, &udp)), None);
+        let mut echo = PROBE.emit_echo(Family::Ipv6, 18);
+        assert_eq!(Probe::parse_ip(&ipv6(58, &echo)), Some(PROBE));
+        echo[0] = 129;
+        assert_eq!(Probe::parse_ip(&ipv6(58, &echo)), None, "the answer is the kernel's own");
+        assert_eq!(Probe::parse_ip(&[]), None);
+    }
+
+    #[test]
+    fn a_first_fragment_of_ipv6_is_known() {
+        let udp = [&[0; 8][..], &PROBE.emit(18)].concat();
+        let fragment = |place: [u8; 2]| {
+            let header = [17, 0, place[0], place[1], 0, 0, 0, 1];
+            let packet = ipv6(44, &[&header[..], &udp].concat());
+            [&[0; 12][..], &[0x86, 0xdd], &packet].concat()
+        };
+        let first = fragment([0, 1]);
+        assert_eq!((Probe::parse_frame(&first), Probe::is_fragment(&first)), (Some(PROBE), true));
+        let later = fragment([0, 9]);
+        assert_eq!((Probe::parse_frame(&later), Probe::is_fragment(&later)), (None, false));
     }
 }

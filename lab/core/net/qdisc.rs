@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A queueing discipline with its options. Rates in bit/s, sizes in bytes, times in microseconds.
@@ -154,6 +155,38 @@ impl fmt::Display for Qdisc {
                 some("limit", limit.map(u64::from))
             }
             Self::PfifoFast | Self::Multiq | Self::Teql | Self::Noqueue => Ok(()),
+        }
+    }
+}
+
+/// What a plug is asked for, `include/uapi/linux/pkt_sched.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlugAction {
+    /// What comes from here on belongs to the next buffer; a plug that was released holds again (TCQ_PLUG_BUFFER).
+    Buffer,
+    /// Send what came before the last `buffer` and behind the one before it, and hold the rest (TCQ_PLUG_RELEASE_ONE).
+    ReleaseOne,
+    /// Send all that is held, and hold nothing any more (TCQ_PLUG_RELEASE_INDEFINITE).
+    Release,
+}
+
+impl PlugAction {
+    /// Its number in `struct tc_plug_qopt`.
+    pub fn value(self) -> i32 {
+        match self {
+            Self::Buffer => 0,
+            Self::ReleaseOne => 1,
+            Self::Release => 2,
+        }
+    }
+
+    /// The word of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Buffer => "buffer",
+            Self::ReleaseOne => "release_one",
+            Self::Release => "release",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From a checked topology to a plan. It cannot fail.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::net::family::Family;
 use crate::net::name::DeviceRef;
 use crate::net::nic;
 use crate::plan::build::build;
@@ -17,6 +18,8 @@ use crate::topology::scenario::{Flow, Hypothesis, Report, Socket, Step};
 
 /// What a sender without an address of its own writes as its source: TEST-NET-1 of RFC 5737.
 pub(crate) const SOURCE_WITHOUT_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+/// The same of IPv6, in the documentation prefix of RFC 3849.
+const SOURCE_WITHOUT_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfffe);
 
 /// Lowers a checked topology that is run as its file says.
 pub fn lower(topology: &Topology) -> Plan {
@@ -82,11 +85,17 @@ pub(crate) fn plan(
 }
 
 pub(crate) fn plan_flow(topology: &Topology, flow: &Flow) -> FlowPlan {
-    let destination =
-        topology.ipv4_of(&flow.to).expect("checked: the receiver of a flow has an IPv4 address");
+    let family = flow.shape.family;
+    let destination = topology
+        .address_of(&flow.to, family)
+        .expect("checked: the receiver of a flow has an address of its family");
+    let stranger = match family {
+        Family::Ipv4 => IpAddr::V4(SOURCE_WITHOUT_ADDRESS),
+        Family::Ipv6 => IpAddr::V6(SOURCE_WITHOUT_ADDRESS_V6),
+    };
     FlowPlan {
         flow: flow.clone(),
-        source: topology.ipv4_of(&flow.from).unwrap_or(SOURCE_WITHOUT_ADDRESS),
+        source: topology.address_of(&flow.from, family).unwrap_or(stranger),
         destination,
     }
 }

@@ -1,7 +1,7 @@
 //! What crosses between host and guest: one JSON document a line, in both directions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,10 @@ pub enum Record {
     },
     /// The longest time without a frame of a flow at its receiver, from its first frame to its last.
     Silence { trial: u16, flow: u16, longest_us: u64 },
+    /// How many of a flow's frames arrived behind one of a higher number; of TCP, how many segments were sent again.
+    Order { trial: u16, flow: u16, reordered: u32, retransmitted: Option<u32> },
     /// The addresses that a flow's frames came from, as its receiver saw them: a router may have put its own there.
-    Sources { trial: u16, flow: u16, sources: BTreeSet<Ipv4Addr> },
+    Sources { trial: u16, flow: u16, sources: BTreeSet<IpAddr> },
     /// A mutant trial was not needed: everything was broken before it.
     TrialLeftOut { trial: u16 },
     /// A trial begins, by its number in the plan.
@@ -218,6 +220,7 @@ impl Record {
             | Self::Pod { trial, .. }
             | Self::Silence { trial, .. }
             | Self::Sources { trial, .. }
+            | Self::Order { trial, .. }
             | Self::Tables { trial, .. }
             | Self::Log { trial, .. }
             | Self::Counters { trial, .. } => Some(*trial),

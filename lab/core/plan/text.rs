@@ -68,6 +68,9 @@ impl Display for Plan {
             if flow.connect_late {
                 writeln!(f, "  connects when it is sent")?;
             }
+            if !flow.shape.is_default() {
+                writeln!(f, "  {}", flow.shape)?;
+            }
             if let Some(mac) = &flow.destination_mac {
                 writeln!(f, "  addressed to {mac}")?;
             }
@@ -382,7 +385,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
         Fault::CarrierLost { device, down } => write!(f, "down {}, for {device}", list(down)),
         Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
-        Fault::Partner { device, peer, script: PartnerScript { sends, in_sync, key, system } } => {
+        Fault::Partner { device, peer, script: PartnerScript { sends, in_sync, key, system, flap_s } } => {
             write!(
                 f,
                 "partner of {device} at {peer}, {}",
@@ -393,6 +396,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
                 PartnerSends::Slow => ", slow",
                 PartnerSends::Never => ", silent",
             })?;
+            write_some(f, "flap_s", *flap_s)?;
             write_some(f, "key", *key)?;
             write_some(f, "system", *system)
         }

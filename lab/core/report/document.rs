@@ -3,7 +3,7 @@
 mod account;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,17 @@ pub struct FlowDocument {
     pub silence_ms: Option<u64>,
     /// The addresses that its frames came from, as the receiver saw them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seen_from: Vec<Ipv4Addr>,
+    pub seen_from: Vec<IpAddr>,
+    /// Frames that arrived behind one of a higher number. It is in no snapshot.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reordered: u32,
+    /// Of TCP: segments that were sent again. It is in no snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retransmitted: Option<u32>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where frames were lost.

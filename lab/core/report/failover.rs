@@ -220,6 +220,8 @@ at_frame = 100
                 interval_us: Some(2000),
                 silence_ms: Some(*silence_ms),
                 seen_from: Vec::new(),
+                reordered: 0,
+                retransmitted: None,
             }];
             document
         };

@@ -386,6 +386,8 @@ pub mod tests {
             interval_us: None,
             silence_ms: None,
             seen_from: Vec::new(),
+            reordered: 0,
+            retransmitted: None,
         };
         if ran == Outcome::Fail {
             document.checks.push(CheckDocument {

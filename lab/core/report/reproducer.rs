@@ -88,7 +88,8 @@ fn settings(plan: &Plan) -> String {
                         net.ipv4.igmp_link_local_mcast_reports=0 net.ipv4.ping_group_range=0,0 net.ipv4.icmp_echo_ignore_all=1";
     const WITH_IPV6: &str = "net.ipv6.conf.all.addr_gen_mode=1 net.ipv6.conf.default.addr_gen_mode=1 \
                              net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 \
-                             net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0";
+                             net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+                             net.ipv6.icmp.echo_ignore_all=1";
     const WITHOUT_IPV6: &str = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1";
     format!("{IPV4} {}", if plan.ipv6 { WITH_IPV6 } else { WITHOUT_IPV6 })
 }

@@ -254,6 +254,12 @@ fn flow(out: &mut String, flow: &FlowDocument) {
     if flow.duplicated > 0 {
         let _ = writeln!(out, "  {:>7} came more than once", flow.duplicated);
     }
+    if flow.reordered > 0 {
+        let _ = writeln!(out, "  {:>7} came behind a later one", flow.reordered);
+    }
+    if let Some(again) = flow.retransmitted.filter(|again| *again > 0) {
+        let _ = writeln!(out, "  {again:>7} segments were sent again");
+    }
     if flow.unattributed > 0 {
         let _ = writeln!(out, "  {:>7} UNATTRIBUTED: nothing accounts for them", flow.unattributed);
     }

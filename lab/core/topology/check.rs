@@ -7,6 +7,7 @@ pub(crate) mod conditions;
 pub(crate) mod dhcp;
 pub(crate) mod extras;
 pub(crate) mod faults;
+pub(crate) mod flows;
 pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod lint;

@@ -1,7 +1,7 @@
 //! A statement about a run: which number, and what it must be.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,7 @@ pub enum Subject {
         reason: Option<String>,
     },
     /// Whether a flow's frames come from this address and no other, as the receiver sees them: 1 or 0.
-    Source { flow: String, is: Ipv4Addr },
+    Source { flow: String, is: IpAddr },
     /// A counter of `struct rtnl_link_stats64`, as a difference over the trial.
     Device { device: DeviceRef, counter: String },
     /// A counter of a root queueing discipline, as a difference over the trial.
@@ -141,6 +141,10 @@ pub enum FlowField {
     Duplicated,
     /// The longest time without any of its frames at the receiver, in ms; of flows with an interval.
     SilenceMs,
+    /// Frames that arrived behind one of a higher number (RFC 4737), each number once.
+    Reordered,
+    /// Of TCP: segments that it has sent again (`tcpi_total_retrans` of TCP_INFO).
+    Retransmitted,
 }
 
 impl fmt::Display for FlowField {
@@ -153,6 +157,8 @@ impl fmt::Display for FlowField {
             Self::Lost => "lost",
             Self::Duplicated => "duplicated",
             Self::SilenceMs => "silence_ms",
+            Self::Reordered => "reordered",
+            Self::Retransmitted => "retransmitted",
         })
     }
 }

@@ -32,6 +32,9 @@ pub struct PartnerScript {
     pub key: Option<u16>,
     /// Its system; the address of its device without.
     pub system: Option<Mac>,
+    /// For so many LACPDUs, one a second, it is in sync, for as many not, and so on; it keeps to what it says without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flap_s: Option<u16>,
 }
 
 /// Which hook a filter hangs on: `sch_handle_ingress()` or `sch_handle_egress()`.

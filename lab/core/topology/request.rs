@@ -8,6 +8,7 @@ use crate::net::address::{Cidr, MacSource};
 use crate::net::bond::BondChange;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::pattern::found_in;
+use crate::net::qdisc::PlugAction;
 use crate::net::route::{Neighbour, Route};
 use crate::net::version::KernelRanges;
 
@@ -19,6 +20,8 @@ pub enum Request {
     Link { device: DeviceRef, asked: Box<LinkRequest> },
     /// All in one ETHTOOL_SFEATURES, as `ethtool -K` sends it.
     Features { device: DeviceRef, features: Vec<(String, bool)> },
+    /// RTM_NEWQDISC of a plug that is there already.
+    Plug { device: DeviceRef, action: PlugAction },
     /// RTM_NEWADDR or RTM_DELADDR.
     Address { device: DeviceRef, cidr: Cidr, is_added: bool },
     /// RTM_NEWROUTE or RTM_DELROUTE.
@@ -63,9 +66,10 @@ impl Request {
     /// The device that it changes.
     pub fn device(&self) -> Option<&DeviceRef> {
         match self {
-            Self::Link { device, .. } | Self::Features { device, .. } | Self::Address { device, .. } => {
-                Some(device)
-            }
+            Self::Link { device, .. }
+            | Self::Features { device, .. }
+            | Self::Plug { device, .. }
+            | Self::Address { device, .. } => Some(device),
             Self::Route { .. } | Self::Neighbour { .. } => None,
         }
     }
@@ -111,6 +115,7 @@ impl fmt::Display for Request {
                 let word = |on: bool| if on { "on" } else { "off" };
                 features.iter().try_for_each(|(name, on)| write!(f, " {name} {}", word(*on)))
             }
+            Self::Plug { device, action } => write!(f, "set plug of {device} {}", action.word()),
             Self::Address { device, cidr, is_added } => {
                 write!(f, "{} address {cidr} of {device}", verb(*is_added))
             }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::net::address::MacSource;
 use crate::net::bond::BondChange;
+use crate::net::flow_shape::FlowShape;
 use crate::net::frame_class::FrameClass;
 use crate::net::name::{DeviceRef, NsName, VlanId};
 use crate::net::sysctl::Sysctl;
@@ -43,7 +44,10 @@ pub enum Socket {
     Udp,
     /// UDP with IP_RECVERR: ENOBUFS is shown.
     UdpRecverr,
-    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP): no error is hidden. They are not answered.
+    /// SOCK_RAW with IPPROTO_RAW: whole IP packets, which the routes lead (`raw_send_hdrinc()`, `rawv6_send_hdrinc()`).
+    Raw,
+    /// ICMP echo requests from a ping socket (SOCK_DGRAM, IPPROTO_ICMP or IPPROTO_ICMPV6): of IPv4 no error is hidden, of IPv6 ENOBUFS
+    /// is. They are not answered.
     Ping,
     /// Numbered writes into one TCP connection, which is made before anything is broken. A write is delivered when it
     /// is read at the other end; segments that TCP sends again are frames of the kernel's own.
@@ -57,6 +61,7 @@ impl fmt::Display for Socket {
             Self::PacketBypass => "packet-bypass",
             Self::Udp => "udp",
             Self::UdpRecverr => "udp-recverr",
+            Self::Raw => "raw",
             Self::Ping => "ping",
             Self::Tcp => "tcp",
         })
@@ -95,14 +100,14 @@ impl Socket {
         match self {
             Self::Packet | Self::PacketBypass => CountsAt::Device,
             Self::Ping => CountsAt::Stack,
-            Self::Udp | Self::UdpRecverr | Self::Tcp => CountsAt::Socket,
+            Self::Udp | Self::UdpRecverr | Self::Raw | Self::Tcp => CountsAt::Socket,
         }
     }
 
     /// Whether frames can count there: no socket takes an echo request, and a write of TCP is a frame at a socket only.
     pub fn can_count_at(self, place: CountsAt) -> bool {
         match self {
-            Self::Packet | Self::PacketBypass | Self::Udp | Self::UdpRecverr => true,
+            Self::Packet | Self::PacketBypass | Self::Udp | Self::UdpRecverr | Self::Raw => true,
             Self::Ping => place != CountsAt::Socket,
             Self::Tcp => place == CountsAt::Socket,
         }
@@ -142,6 +147,9 @@ pub struct Flow {
     /// Of TCP: connected when it is sent.
     #[serde(default)]
     pub connect_late: bool,
+    /// What its packets are like besides.
+    #[serde(default, skip_serializing_if = "FlowShape::is_default")]
+    pub shape: FlowShape,
 }
 
 /// One thing done, in order.
@@ -232,6 +240,9 @@ pub struct Capture {
     /// ARP's sender, or the source of their IP header; any without.
     #[serde(default)]
     pub src_ip: Option<IpAddr>,
+    /// Of probes: the flow that they are of, by name; any without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
 }
 
 impl fmt::Display for Capture {
@@ -242,6 +253,9 @@ impl fmt::Display for Capture {
         }
         if let Some(mac) = &self.src_mac {
             write!(f, " from {mac}")?;
+        }
+        if let Some(flow) = &self.flow {
+            write!(f, " of flow {flow}")?;
         }
         self.src_ip.map_or(Ok(()), |address| write!(f, " of {address}"))
     }

@@ -31,6 +31,7 @@ use crate::traffic::sender::Sender;
 use crate::traffic::stream::{self, Stream};
 use crate::{fault, pod};
 use bondlab_core::net::frame_set::Frames;
+use bondlab_core::net::frame_template::group_mac;
 use bondlab_core::net::layer::Layer;
 use bondlab_core::net::name::{DeviceRef, NsName};
 use bondlab_core::net::qdisc::Qdisc;
@@ -160,7 +161,8 @@ impl<'a> Trial<'a> {
             }
             Op::Pause(for_ms) => wait::pause(Duration::from_millis((*for_ms).into())),
             Op::Capture(capture) => {
-                self.captures.insert(capture.name.clone(), capture::start(bed, capture).await?);
+                self.captures
+                    .insert(capture.name.clone(), capture::start(bed, capture, &self.plan.flows).await?);
             }
             Op::Count(When::Before) => {
                 partner::take_lacpdus(bed, &self.plan.trials[usize::from(trial)].ops).await?;
@@ -363,9 +365,10 @@ impl<'a> Trial<'a> {
         let flow = &plan.flow;
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
         let source = addresses::mac_of(&self.bed, &flow.from).await?;
-        let next_hop = match &flow.destination_mac {
-            Some(mac) => addresses::mac_from(&self.bed, mac).await?,
-            None => addresses::mac_of(&self.bed, &flow.to).await?,
+        let next_hop = match (&flow.destination_mac, flow.shape.group.and_then(group_mac)) {
+            (Some(mac), _) => addresses::mac_from(&self.bed, mac).await?,
+            (None, Some(mac)) => mac,
+            (None, None) => addresses::mac_of(&self.bed, &flow.to).await?,
         };
         let enter = |error| netns_error(what, &error);
         if !self.receivers.contains_key(&flow.to) {
@@ -381,7 +384,7 @@ impl<'a> Trial<'a> {
         }
         if let Some(receiver) = self.receivers.get_mut(&flow.to) {
             let expected =
-                self.bed.namespaces.enter(&flow.to.ns, || receiver.expect(number, flow)).map_err(enter)?;
+                self.bed.namespaces.enter(&flow.to.ns, || receiver.expect(number, plan)).map_err(enter)?;
             expected.map_err(|error| failed(what, &error))?;
         }
         if flow.socket == Socket::Ping && self.elsewhere.is_empty() {

@@ -4,7 +4,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, bond, ethtool};
+use crate::device::{addresses, bond, ethtool, tc};
 use crate::observe::states;
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
@@ -26,6 +26,7 @@ pub async fn perform(bed: &Testbed, request: &Request) -> Result<(), OpError> {
             read_back(bed, device, asked, mac).await
         }
         Request::Features { device, features } => ethtool::set_features(bed, device, features),
+        Request::Plug { device, action } => tc::ask_plug(bed, device, *action).await,
         Request::Address { device, cidr, is_added: true } => addresses::add(bed, device, cidr).await,
         Request::Address { device, cidr, is_added: false } => addresses::delete(bed, device, cidr).await,
         Request::Route { ns, route, is_added: true } => addresses::add_route(bed, ns, route).await,

@@ -15,7 +15,7 @@ pub(crate) use crate::device::tc::redirect::{attach, example as example_action};
 use crate::agent::testbed::Testbed;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::name::DeviceRef;
-use bondlab_core::net::qdisc::Qdisc;
+use bondlab_core::net::qdisc::{PlugAction, Qdisc};
 use bondlab_core::plan::record::OpError;
 
 /// Keep in sync with include/uapi/linux/rtnetlink.h.
@@ -40,7 +40,9 @@ pub async fn put_root(bed: &Testbed, device: &DeviceRef, qdisc: &Qdisc) -> Resul
     let mut message = root(index, qdisc.kind(), options::encode(qdisc));
     let class = options::class(qdisc);
     let children = qdisc.children();
-    if class.is_none() && children.is_empty() {
+    // The disciplines of mqprio's queues are its own, and are told by its name.
+    let has_own_children = matches!(qdisc, Qdisc::Mqprio { .. });
+    if class.is_none() && children.is_empty() && !has_own_children {
         return put(bed, device, message, what(qdisc.kind())).await;
     }
     // A child is put at a class of its parent, which needs a name for that.
@@ -87,11 +89,19 @@ pub async fn remove_root(bed: &Testbed, device: &DeviceRef) -> Result<(), OpErro
 /// # Errors
 /// The kernel's refusal, or the root discipline is no plug.
 pub async fn release_plug(bed: &Testbed, device: &DeviceRef) -> Result<(), OpError> {
-    let message = root(bed.index(device).await?, "plug", Some(options::plug_release()));
+    ask_plug(bed, device, PlugAction::Release).await
+}
+
+/// Asks a plug to hold, or to send what it holds.
+///
+/// # Errors
+/// The kernel's refusal, or the root discipline is no plug.
+pub async fn ask_plug(bed: &Testbed, device: &DeviceRef, action: PlugAction) -> Result<(), OpError> {
+    let message = root(bed.index(device).await?, "plug", Some(options::plug_action(action)));
     let request = RouteNetlinkMessage::NewQueueDiscipline(message);
     // Without NLM_F_CREATE: a plug must be there.
-    let released = bed.rtnl(&device.ns)?.change(request, 0).await;
-    released.map_err(|error| error.during(format!("release the plug of {device}")))
+    let asked = bed.rtnl(&device.ns)?.change(request, 0).await;
+    asked.map_err(|error| error.during(format!("ask the plug of {device}: {}", action.word())))
 }
 
 /// All disciplines of a namespace.

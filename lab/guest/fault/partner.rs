@@ -37,6 +37,8 @@ const IN_SYNC: u8 = 0x3d;
 /// port priority, port, state.
 const ACTOR: std::ops::Range<usize> = 18..33;
 const PARTNER: std::ops::Range<usize> = 38..53;
+/// The sender's state.
+const STATE: usize = 32;
 /// Ethernet header and LACPDU (IEEE 802.1AX, 6.4.2.3).
 const FRAME_BYTES: usize = 14 + 110;
 
@@ -87,12 +89,16 @@ pub async fn start(
         text: Some(format!("LACPDU: {error}")),
     })?;
     let (line, hung_up) = channel::<()>();
+    let flap_s = script.flap_s;
     let thread = std::thread::spawn(move || {
         for sent in 1..LACPDUS_MAX {
             let period = if is_slow && sent >= FIRST { SLOW_PERIOD } else { PERIOD };
             match hung_up.recv_timeout(period) {
                 Err(RecvTimeoutError::Timeout) => {
                     hear(&socket, &mut frame);
+                    if let Some(flap_s) = flap_s {
+                        frame[STATE] = state_of(sent, flap_s);
+                    }
                     // What a full queue refuses is a LACPDU that is lost, as of any partner.
                     drop(sockopt::send(&socket, &frame));
                 }
@@ -140,6 +146,11 @@ fn hear(socket: &OwnedFd, frame: &mut [u8; FRAME_BYTES]) {
     }
 }
 
+/// The state that a flapping partner has in its LACPDU of this number, from 0, one a second.
+fn state_of(number: u32, flap_s: u16) -> u8 {
+    if (number / u32::from(flap_s.max(1))).is_multiple_of(2) { IN_SYNC } else { NEVER_IN_SYNC }
+}
+
 fn lacpdu(source: Mac, script: &PartnerScript) -> [u8; FRAME_BYTES] {
     let mut frame = [0; FRAME_BYTES];
     frame[..6].copy_from_slice(&SLOW_PROTOCOLS);
@@ -152,7 +163,7 @@ fn lacpdu(source: Mac, script: &PartnerScript) -> [u8; FRAME_BYTES] {
     body[12..14].copy_from_slice(&script.key.unwrap_or(1).to_be_bytes()); // key
     body[14..16].copy_from_slice(&0xff_u16.to_be_bytes()); // port priority
     body[16..18].copy_from_slice(&1_u16.to_be_bytes()); // port
-    body[18] = if script.in_sync { IN_SYNC } else { NEVER_IN_SYNC };
+    body[STATE - 14] = if script.in_sync { IN_SYNC } else { NEVER_IN_SYNC };
     body[22..24].copy_from_slice(&[2, 20]); // partner information: it has heard nobody
     body[42..44].copy_from_slice(&[3, 16]); // collector information
     frame
@@ -169,6 +180,12 @@ mod tests {
         assert_eq!(frame[32], 0x05);
         assert_eq!(frame[36..38], [2, 20]);
         assert_eq!(frame[56..58], [3, 16]);
+    }
+
+    #[test]
+    fn a_flapping_partner_is_in_sync_and_out_of_it_in_turn() {
+        let states: Vec<u8> = (0..7).map(|number| state_of(number, 2)).collect();
+        assert_eq!(states, [0x3d, 0x3d, 0x05, 0x05, 0x3d, 0x3d, 0x05]);
     }
 
     #[test]

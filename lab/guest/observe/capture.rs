@@ -10,6 +10,7 @@ use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::addresses;
 use crate::syscall::sockopt;
 use bondlab_core::net::frame_class::Filter;
+use bondlab_core::plan::FlowPlan;
 use bondlab_core::plan::record::OpError;
 use bondlab_core::topology::scenario::Capture;
 
@@ -77,15 +78,17 @@ impl Tap {
 ///
 /// # Errors
 /// The device is not there, or a socket call fails.
-pub async fn start(bed: &Testbed, capture: &Capture) -> Result<Tap, OpError> {
+pub async fn start(bed: &Testbed, capture: &Capture, flows: &[FlowPlan]) -> Result<Tap, OpError> {
     let index = bed.index(&capture.device).await?;
     let what = format!("capture {}", capture.name);
     let src_mac = match &capture.src_mac {
         Some(source) => Some(addresses::mac_from(bed, source).await?),
         None => None,
     };
+    let number = |name: &String| flows.iter().position(|plan| plan.flow.name == *name);
+    let flow = capture.flow.as_ref().and_then(number).and_then(|number| u16::try_from(number).ok());
     let Capture { what: class, vlan, src_ip, .. } = *capture;
-    let open = || Tap::open(Filter { class, vlan, src_mac, src_ip }, index);
+    let open = || Tap::open(Filter { class, vlan, src_mac, src_ip, flow }, index);
     let tap = bed.namespaces.enter(&capture.device.ns, open).map_err(|error| netns_error(&what, &error))?;
     tap.map_err(|error| OpError { what, errno: None, text: Some(error.to_string()) })
 }

@@ -73,7 +73,7 @@ impl<'a> DropLog<'a> {
         for event in observer.drain()? {
             let is_here = self.namespaces.contains_key(&event.netns.into());
             self.events += u64::from(is_here);
-            let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ipv4(&event.head));
+            let probe = Probe::parse_frame(&event.head).or_else(|| Probe::parse_ip(&event.head));
             match probe {
                 Some(probe) if probe.trial == self.mark => {
                     let place = place(&self.namespaces, &event);

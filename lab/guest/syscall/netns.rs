@@ -304,6 +304,8 @@ fn ipv6_sysctls(ipv6: bool) -> &'static [(&'static str, &'static str)] {
             ("net/ipv6/conf/default/accept_ra", "0"),
             ("net/ipv6/conf/all/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_dad", "0"),
+            // No answers to echo requests, as of IPv4.
+            ("net/ipv6/icmp/echo_ignore_all", "1"),
         ]
     } else {
         &[("net/ipv6/conf/all/disable_ipv6?", "1"), ("net/ipv6/conf/default/disable_ipv6?", "1")]

@@ -2,19 +2,21 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::Ipv4PacketInfo;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind,
     connect, recvmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
 use libc::{c_int, c_void, socklen_t};
+
+use bondlab_core::net::family::Family;
 
 /// Keep in sync with include/uapi/linux/sock_diag.h: the last number of SO_MEMINFO.
 const SK_MEMINFO_DROPS: usize = 8;
@@ -51,24 +53,30 @@ pub fn packet_socket(protocol: u16, ifindex: u32) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// EACCES when the process' group is not in net.ipv4.ping_group_range.
-pub fn ping_socket() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
-    // SAFETY: socket() takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, kind, libc::IPPROTO_ICMP) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given us this descriptor, and nothing else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+pub fn ping_socket(family: Family) -> io::Result<OwnedFd> {
+    let protocol = match family {
+        Family::Ipv4 => SockProtocol::Icmp,
+        Family::Ipv6 => SockProtocol::IcmpV6,
+    };
+    Ok(socket(address_family(family), SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol)?)
 }
 
-/// Opens a raw socket of IPv4: it has a copy of each packet of a protocol that IP hands on, from the IP header on
-/// (`raw_local_deliver()`, in `ip_protocol_deliver_rcu()`).
+/// AF_INET or AF_INET6.
+fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::Ipv4 => AddressFamily::Inet,
+        Family::Ipv6 => AddressFamily::Inet6,
+    }
+}
+
+/// Opens a raw socket: it has a copy of each packet of a protocol that IP hands on; of IPv4 from the IP header on
+/// (`raw_local_deliver()`, in `ip_protocol_deliver_rcu()`), of IPv6 behind it (`raw6_local_deliver()`). With IPPROTO_RAW it sends
+/// whole packets, and receives none.
 ///
 /// # Errors
-/// EPERM without CAP_NET_RAW.
-pub fn raw_socket(protocol: SockProtocol) -> io::Result<OwnedFd> {
-    Ok(socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?)
+/// EPERM without CAP_NET_RAW, EAFNOSUPPORT without IPv6.
+pub fn raw_socket(family: Family, protocol: SockProtocol) -> io::Result<OwnedFd> {
+    Ok(socket(address_family(family), SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?)
 }
 
 /// SO_RCVBUF as small as the kernel has it (SOCK_MIN_RCVBUF).
@@ -83,10 +91,11 @@ pub fn smallest_receive_buffer(socket: &impl AsRawFd) -> io::Result<()> {
 ///
 /// # Errors
 /// The address or the device is not there.
-pub fn tcp_socket(local: SocketAddrV4, device: &str) -> io::Result<OwnedFd> {
-    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+pub fn tcp_socket(local: SocketAddr, device: &str) -> io::Result<OwnedFd> {
+    let family = address_family(Family::of(local.ip()));
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     bind_to_device(&socket, device)?;
-    bind(socket.as_raw_fd(), &SockaddrIn::from(local))?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(local))?;
     Ok(socket)
 }
 
@@ -94,10 +103,10 @@ pub fn tcp_socket(local: SocketAddrV4, device: &str) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// No route, no answer in time (EINPROGRESS), or a refusal.
-pub fn connect_within(socket: &OwnedFd, to: SocketAddrV4, time: Duration) -> io::Result<()> {
+pub fn connect_within(socket: &OwnedFd, to: SocketAddr, time: Duration) -> io::Result<()> {
     let bound = TimeVal::new(i64::try_from(time.as_secs()).unwrap_or(i64::MAX), 0);
     setsockopt(socket, sockopt::SendTimeout, &bound)?;
-    Ok(connect(socket.as_raw_fd(), &SockaddrIn::from(to))?)
+    Ok(connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?)
 }
 
 /// Writes to a connection without waiting; what is written ends a segment (MSG_EOR). Returns how much was taken.
@@ -206,15 +215,19 @@ pub struct Arrival {
     /// The number of the device it has arrived at, 0 where the kernel does not say.
     pub ifindex: u32,
     /// Who has sent it.
-    pub source: Option<Ipv4Addr>,
+    pub source: Option<IpAddr>,
 }
 
-/// Lets a UDP or raw socket say at which device a datagram has arrived (IP_PKTINFO).
+/// Lets a UDP or raw socket say at which device a datagram has arrived (IP_PKTINFO, IPV6_RECVPKTINFO).
 ///
 /// # Errors
-/// When the socket is not of IPv4.
-pub fn tell_devices(socket: &impl AsFd) -> io::Result<()> {
-    Ok(setsockopt(socket, Ipv4PacketInfo, &true)?)
+/// When the socket is not of that family.
+pub fn tell_devices(socket: &impl AsFd, family: Family) -> io::Result<()> {
+    match family {
+        Family::Ipv4 => setsockopt(socket, Ipv4PacketInfo, &true)?,
+        Family::Ipv6 => setsockopt(socket, Ipv6RecvPacketInfo, &true)?,
+    }
+    Ok(())
 }
 
 /// Receives one datagram or packet without waiting; `None` when there is none.
@@ -222,15 +235,18 @@ pub fn tell_devices(socket: &impl AsFd) -> io::Result<()> {
 /// # Errors
 /// An error that was waiting at the socket.
 pub fn receive_at(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
-    let mut control = nix::cmsg_space!(libc::in_pktinfo);
+    // Of IPv6 it is longer.
+    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
     let mut parts = [io::IoSliceMut::new(buffer)];
-    match recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT) {
+    let flags = MsgFlags::MSG_DONTWAIT;
+    match recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
         Ok(message) => {
             let device = message.cmsgs()?.find_map(|told| match told {
                 ControlMessageOwned::Ipv4PacketInfo(info) => u32::try_from(info.ipi_ifindex).ok(),
+                ControlMessageOwned::Ipv6PacketInfo(info) => Some(info.ipi6_ifindex),
                 _ => None,
             });
-            let source = message.address.map(|address| address.ip());
+            let source = message.address.as_ref().and_then(ip_of);
             Ok(Some(Arrival { len: message.bytes, ifindex: device.unwrap_or(0), source }))
         }
         Err(Errno::EAGAIN) => Ok(None),
@@ -238,7 +254,12 @@ pub fn receive_at(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option
     }
 }
 
-fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+pub(super) fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`.
     let result = unsafe {
         libc::setsockopt(
@@ -303,14 +324,6 @@ pub fn ignore_outgoing(socket: &impl AsRawFd) -> io::Result<()> {
     // Keep in sync with include/uapi/linux/if_packet.h.
     const PACKET_IGNORE_OUTGOING: c_int = 23;
     set(socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-}
-
-/// IP_RECVERR: `udp_send_skb()` then tells ENOBUFS.
-///
-/// # Errors
-/// When the socket is not of IPv4.
-pub fn receive_errors(socket: &impl AsRawFd) -> io::Result<()> {
-    set(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)
 }
 
 /// SO_BINDTODEVICE.

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use nix::sys::socket::SockProtocol;
 
 use crate::syscall::sockopt;
+use bondlab_core::net::family::Family;
 use bondlab_core::net::frame_set::Frames;
 use bondlab_core::net::probe::Probe;
 
@@ -21,7 +22,8 @@ const PACKET_HEAD_BYTES: usize = 256;
 /// Watches the ICMP layer of one namespace.
 #[derive(Debug)]
 pub struct Elsewhere {
-    socket: OwnedFd,
+    /// Of IPv6 there is none where the machine has no IPv6.
+    sockets: Vec<(Family, OwnedFd)>,
     trial: u16,
     /// By flow and the index of the device they came by.
     seen: BTreeMap<(u16, u32), Frames>,
@@ -33,10 +35,17 @@ impl Elsewhere {
     /// # Errors
     /// No raw socket is to be had.
     pub fn open(trial: u16) -> io::Result<Self> {
-        let socket = sockopt::raw_socket(SockProtocol::Icmp)?;
-        sockopt::receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
-        sockopt::tell_devices(&socket)?;
-        Ok(Self { socket, trial, seen: BTreeMap::new() })
+        let mut sockets = vec![(Family::Ipv4, sockopt::raw_socket(Family::Ipv4, SockProtocol::Icmp)?)];
+        match sockopt::raw_socket(Family::Ipv6, SockProtocol::IcmpV6) {
+            Ok(socket) => sockets.push((Family::Ipv6, socket)),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
+            Err(error) => return Err(error),
+        }
+        for (family, socket) in &sockets {
+            sockopt::receive_buffer(socket, RECEIVE_BUFFER_BYTES)?;
+            sockopt::tell_devices(socket, *family)?;
+        }
+        Ok(Self { sockets, trial, seen: BTreeMap::new() })
     }
 
     /// Takes everything that has arrived. What the socket itself loses is a frame that is not accounted for.
@@ -45,10 +54,16 @@ impl Elsewhere {
     /// The socket fails.
     pub fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [0; PACKET_HEAD_BYTES];
-        while let Some(arrival) = sockopt::receive_at(&self.socket, &mut buffer)? {
-            let probe = Probe::parse_ipv4(&buffer[..arrival.len.min(PACKET_HEAD_BYTES)]);
-            if let Some(probe) = probe.filter(|probe| probe.trial == self.trial) {
-                self.seen.entry((probe.flow, arrival.ifindex)).or_default().insert(probe.sequence);
+        for (family, socket) in &self.sockets {
+            while let Some(arrival) = sockopt::receive_at(socket, &mut buffer)? {
+                let head = &buffer[..arrival.len.min(PACKET_HEAD_BYTES)];
+                let probe = match family {
+                    Family::Ipv4 => Probe::parse_ip(head),
+                    Family::Ipv6 => Probe::parse_echo_request(*family, head),
+                };
+                if let Some(probe) = probe.filter(|probe| probe.trial == self.trial) {
+                    self.seen.entry((probe.flow, arrival.ifindex)).or_default().insert(probe.sequence);
+                }
             }
         }
         Ok(())

@@ -188,6 +188,11 @@ fn finish_stream(
     Ok(records)
 }
 
+/// In which order a flow's frames arrived, and what TCP has sent again.
+pub fn order(trial: u16, flow: u16, (reordered, retransmitted): (u32, Option<u32>)) -> Record {
+    Record::Order { trial, flow, reordered, retransmitted }
+}
+
 /// Where frames show up again: at their receivers, or among the dropped.
 pub struct Watch<'w, 'o> {
     /// By device.

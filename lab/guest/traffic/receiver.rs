@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,13 @@ use nix::sys::socket::SockProtocol;
 
 use crate::syscall::sockopt;
 use crate::syscall::sockopt::Arrival;
+use bondlab_core::net::family::Family;
 use bondlab_core::net::frame_set::Frames;
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::net::probe::{PROBE_PORT, Probe};
-use bondlab_core::topology::scenario::{CountsAt, Flow, Socket};
+use bondlab_core::net::reordered::Reordered;
+use bondlab_core::plan::FlowPlan;
+use bondlab_core::topology::scenario::{CountsAt, Socket};
 
 /// Room for frames between two drains: a flood is drained every few dozen frames, a late burst must fit as well.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
@@ -32,11 +35,10 @@ const FRAME_HEAD_BYTES: usize = 256;
 /// Watches one device for all flows that lead to it.
 pub struct Receiver {
     tap: OwnedFd,
-    /// Takes the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP.
-    sink: Option<UdpSocket>,
-    address: Ipv4Addr,
+    /// Take the datagrams that reach the receiver's UDP layer, so that it does not answer with ICMP: by address, of each family one.
+    sinks: BTreeMap<IpAddr, Option<UdpSocket>>,
     /// What IP hands to a protocol, where a flow counts there.
-    raw: BTreeMap<Protocol, OwnedFd>,
+    raw: BTreeMap<(Family, Protocol), OwnedFd>,
     trial: u16,
     ifindex: u32,
     /// Where the flows to this device count.
@@ -53,8 +55,10 @@ pub struct Receiver {
     via_other_device: BTreeMap<(u16, u32), Frames>,
     /// What the socket has read that came by another device, since the last look of [`share`].
     strays: Vec<(Probe, Arrival)>,
-    /// Whether the socket is read; one that is not has the smallest buffer.
+    /// Whether the sockets are read; one that is not has the smallest buffer.
     reading: bool,
+    /// Whether there are sockets.
+    listening: bool,
     overrun: u32,
 }
 
@@ -70,8 +74,9 @@ enum Protocol {
 struct Seen {
     frames: Frames,
     duplicated: u32,
+    reordered: Reordered,
     /// The addresses that they came from.
-    sources: BTreeSet<Ipv4Addr>,
+    sources: BTreeSet<IpAddr>,
     /// When the last one was noticed, and the longest time between two.
     last: Option<Instant>,
     longest_silence: Duration,
@@ -82,14 +87,13 @@ impl Receiver {
     ///
     /// # Errors
     /// When a socket call fails.
-    pub fn open(trial: u16, address: Ipv4Addr, ifindex: u32) -> io::Result<Self> {
+    pub fn open(trial: u16, address: IpAddr, ifindex: u32) -> io::Result<Self> {
         let tap = sockopt::packet_socket(libc::ETH_P_ALL as u16, ifindex)?;
         sockopt::ignore_outgoing(&tap)?;
         sockopt::receive_buffer(&tap, RECEIVE_BUFFER_BYTES)?;
         Ok(Self {
             tap,
-            sink: sink(address)?,
-            address,
+            sinks: BTreeMap::from([(address, sink(address)?)]),
             raw: BTreeMap::new(),
             trial,
             ifindex,
@@ -100,6 +104,7 @@ impl Receiver {
             via_other_device: BTreeMap::new(),
             strays: Vec::new(),
             reading: true,
+            listening: true,
             overrun: 0,
         })
     }
@@ -107,17 +112,26 @@ impl Receiver {
     /// A flow to this device is about to be sent. Must run in the receiver's namespace.
     ///
     /// # Errors
-    /// No raw socket is to be had.
-    pub fn expect(&mut self, number: u16, flow: &Flow) -> io::Result<()> {
-        let (protocol, raw) = match flow.socket {
-            Socket::Ping => (Protocol::Icmp, SockProtocol::Icmp),
+    /// No raw socket is to be had, or none of the flow's family.
+    pub fn expect(&mut self, number: u16, plan: &FlowPlan) -> io::Result<()> {
+        let (flow, family) = (&plan.flow, Family::of(plan.destination));
+        if !self.sinks.contains_key(&plan.destination) {
+            let sink = if self.listening { sink(plan.destination)? } else { None };
+            if let Some(sink) = sink.as_ref().filter(|_| !self.reading) {
+                sockopt::smallest_receive_buffer(sink)?;
+            }
+            self.sinks.insert(plan.destination, sink);
+        }
+        let (protocol, raw) = match (flow.socket, family) {
+            (Socket::Ping, Family::Ipv4) => (Protocol::Icmp, SockProtocol::Icmp),
+            (Socket::Ping, Family::Ipv6) => (Protocol::Icmp, SockProtocol::IcmpV6),
             _ => (Protocol::Udp, SockProtocol::Udp),
         };
-        if flow.counts_at == CountsAt::Stack && !self.raw.contains_key(&protocol) {
-            let socket = sockopt::raw_socket(raw)?;
+        if flow.counts_at == CountsAt::Stack && !self.raw.contains_key(&(family, protocol)) {
+            let socket = sockopt::raw_socket(family, raw)?;
             sockopt::receive_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
-            sockopt::tell_devices(&socket)?;
-            self.raw.insert(protocol, socket);
+            sockopt::tell_devices(&socket, family)?;
+            self.raw.insert((family, protocol), socket);
         }
         self.expected.insert(number, (flow.counts_at, flow.socket));
         Ok(())
@@ -128,22 +142,27 @@ impl Receiver {
     /// # Errors
     /// The kernel refuses the buffer, or another device of the namespace has the same address and the socket.
     pub fn set_reading(&mut self, reading: bool) -> io::Result<()> {
-        let sink = self.sink.as_ref().ok_or(io::ErrorKind::AddrInUse)?;
-        if reading {
-            sockopt::receive_buffer(sink, RECEIVE_BUFFER_BYTES)?;
-        } else {
-            sockopt::smallest_receive_buffer(sink)?;
+        for sink in self.sinks.values() {
+            let sink = sink.as_ref().ok_or(io::ErrorKind::AddrInUse)?;
+            if reading {
+                sockopt::receive_buffer(sink, RECEIVE_BUFFER_BYTES)?;
+            } else {
+                sockopt::smallest_receive_buffer(sink)?;
+            }
         }
         self.reading = reading;
         Ok(())
     }
 
-    /// Closes the socket, or opens it again. Must run in the receiver's namespace.
+    /// Closes the sockets, or opens them again. Must run in the receiver's namespace.
     ///
     /// # Errors
     /// The address or the port is not to be had.
     pub fn set_listening(&mut self, listening: bool) -> io::Result<()> {
-        self.sink = if listening { sink(self.address)? } else { None };
+        for (address, socket) in &mut self.sinks {
+            *socket = if listening { sink(*address)? } else { None };
+        }
+        self.listening = listening;
         Ok(())
     }
 
@@ -154,13 +173,15 @@ impl Receiver {
     pub fn drain(&mut self) -> io::Result<u32> {
         let mut buffer = [0; FRAME_HEAD_BYTES];
         let mut news = 0;
-        while let Some(sink) = self.sink.as_ref().filter(|_| self.reading)
-            && let Ok(Some(arrival)) = sockopt::receive_at(sink, &mut buffer)
-        {
-            let probe = Probe::parse(&buffer[..arrival.len.min(FRAME_HEAD_BYTES)]);
-            if let Some(probe) = probe.filter(|probe| probe.trial == self.trial) {
-                news += self.read(probe, arrival);
+        let mut read = Vec::new();
+        for sink in self.sinks.values().flatten().filter(|_| self.reading) {
+            while let Ok(Some(arrival)) = sockopt::receive_at(sink, &mut buffer) {
+                let probe = Probe::parse(&buffer[..arrival.len.min(FRAME_HEAD_BYTES)]);
+                read.extend(probe.filter(|probe| probe.trial == self.trial).map(|probe| (probe, arrival)));
             }
+        }
+        for (probe, arrival) in read {
+            news += self.read(probe, arrival);
         }
         news += self.drain_stack(&mut buffer)?;
         loop {
@@ -183,9 +204,15 @@ impl Receiver {
     /// Takes what IP has handed on.
     fn drain_stack(&mut self, buffer: &mut [u8; FRAME_HEAD_BYTES]) -> io::Result<u32> {
         let mut packets = Vec::new();
-        for socket in self.raw.values() {
+        for ((family, protocol), socket) in &self.raw {
             while let Some(arrival) = sockopt::receive_at(socket, buffer)? {
-                let probe = Probe::parse_ipv4(&buffer[..arrival.len.min(FRAME_HEAD_BYTES)]);
+                let head = &buffer[..arrival.len.min(FRAME_HEAD_BYTES)];
+                // A raw socket of IPv6 has no IP header.
+                let probe = match (family, protocol) {
+                    (Family::Ipv4, _) => Probe::parse_ip(head),
+                    (Family::Ipv6, Protocol::Udp) => Probe::parse_datagram(head),
+                    (Family::Ipv6, Protocol::Icmp) => Probe::parse_echo_request(Family::Ipv6, head),
+                };
                 packets.extend(probe.filter(|it| it.trial == self.trial).map(|probe| (probe, arrival)));
             }
         }
@@ -230,7 +257,7 @@ impl Receiver {
         match self.expected.get(&probe.flow) {
             // No socket says when an echo request is whole: at the device its first fragment counts.
             Some((CountsAt::Device, Socket::Ping)) | None => self.note(probe, Probe::source_of(frame)),
-            Some((CountsAt::Device, _)) if !is_fragment || self.sink.is_none() => {
+            Some((CountsAt::Device, _)) if !is_fragment || !self.has_sinks() => {
                 self.note(probe, Probe::source_of(frame))
             }
             Some(_) => {
@@ -248,12 +275,14 @@ impl Receiver {
     }
 
     /// Notes a frame; returns how many that were.
-    fn note(&mut self, probe: Probe, source: Option<Ipv4Addr>) -> u32 {
+    fn note(&mut self, probe: Probe, source: Option<IpAddr>) -> u32 {
         let seen = self.seen.entry(probe.flow).or_default();
         if let Some(last) = seen.last.replace(Instant::now()) {
             seen.longest_silence = seen.longest_silence.max(last.elapsed());
         }
-        if !seen.frames.insert(probe.sequence) {
+        if seen.frames.insert(probe.sequence) {
+            seen.reordered.note(probe.sequence);
+        } else {
             seen.duplicated += 1;
         }
         seen.sources.extend(source);
@@ -285,8 +314,18 @@ impl Receiver {
     }
 
     /// The addresses that a flow's frames came from.
-    pub fn sources(&self, flow: u16) -> BTreeSet<Ipv4Addr> {
+    pub fn sources(&self, flow: u16) -> BTreeSet<IpAddr> {
         self.seen.get(&flow).map(|seen| seen.sources.clone()).unwrap_or_default()
+    }
+
+    /// Frames of a flow that arrived behind one of a higher number; of TCP, which is no receiver's, more is known.
+    pub fn order(&self, flow: u16) -> (u32, Option<u32>) {
+        (self.seen.get(&flow).map_or(0, |seen| seen.reordered.count()), None)
+    }
+
+    /// Whether each address has its socket here.
+    fn has_sinks(&self) -> bool {
+        self.sinks.values().all(Option::is_some)
     }
 
     /// Takes the time from now on.
@@ -307,7 +346,11 @@ impl Receiver {
     /// The kernel does not tell.
     pub fn dropped(&self) -> io::Result<Option<u32>> {
         let counts = self.expected.values().any(|(place, _)| *place == CountsAt::Socket);
-        self.sink.as_ref().filter(|_| counts).map(sockopt::drops).transpose()
+        let mut dropped = None;
+        for sink in self.sinks.values().flatten().filter(|_| counts) {
+            dropped = Some(dropped.unwrap_or(0) + sockopt::drops(sink)?);
+        }
+        Ok(dropped)
     }
 
     /// Frames, of any flow, that the tap or a raw socket itself lost.
@@ -320,12 +363,12 @@ impl Receiver {
 }
 
 /// The socket of an address. Another device of the namespace may have the same: its receiver reads the socket for both.
-fn sink(address: Ipv4Addr) -> io::Result<Option<UdpSocket>> {
+fn sink(address: IpAddr) -> io::Result<Option<UdpSocket>> {
     match UdpSocket::bind((address, PROBE_PORT)) {
         Ok(sink) => {
             sockopt::receive_buffer(&sink, RECEIVE_BUFFER_BYTES)?;
             sink.set_nonblocking(true)?;
-            sockopt::tell_devices(&sink)?;
+            sockopt::tell_devices(&sink, Family::of(address))?;
             Ok(Some(sink))
         }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
@@ -341,7 +384,7 @@ pub fn share(receivers: &mut IndexMap<DeviceRef, Receiver>) {
         for (probe, arrival) in strays {
             let ns = receivers.get_index(at).map(|(device, _)| device.ns.clone());
             let is_by = |(device, it): &(&DeviceRef, &mut Receiver)| {
-                Some(&device.ns) == ns.as_ref() && it.ifindex == arrival.ifindex && it.sink.is_none()
+                Some(&device.ns) == ns.as_ref() && it.ifindex == arrival.ifindex && !it.has_sinks()
             };
             match receivers.iter_mut().find(is_by) {
                 Some((_, sibling)) => {

@@ -1,6 +1,7 @@
 //! A TCP flow: numbered writes into one connection, and what its other end reads out of it.
 //!
-//! Each write is one segment (TCP_NODELAY, and MSG_EOR keeps the next write out of it). What becomes of a segment is
+//! Each write is one segment (TCP_NODELAY, and MSG_EOR keeps the next write out of it), or several where it is longer than the
+//! MTU allows; a device with segmentation offload is given all of it at once. What becomes of a segment is
 //! TCP's affair: it is sent again until it is acknowledged or the connection is given up. So the account is of writes:
 //! read at the other end, refused with an errno, or still unacknowledged in the socket's send queue. Segments that were
 //! lost on the way are frames of the kernel's own, and in that book.
@@ -10,13 +11,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::syscall::sockopt;
+use crate::syscall::{packet_options, sockopt};
 use crate::traffic::sender::errno_name;
+use bondlab_core::net::family::Family;
 use bondlab_core::net::frame_set::Frames;
-use bondlab_core::net::probe::{Probe, TCP_HEADERS_LEN};
+use bondlab_core::net::probe::Probe;
+use bondlab_core::net::reordered::Reordered;
 use bondlab_core::topology::scenario::Flow;
 
 /// How long unacknowledged writes are waited for.
@@ -47,6 +50,7 @@ pub struct Stream {
     read: Vec<u8>,
     seen: Frames,
     duplicated: u32,
+    reordered: Reordered,
     /// When the last write was read, and the longest time between two.
     last: Option<Instant>,
     longest_silence: Duration,
@@ -56,7 +60,7 @@ pub struct Stream {
 ///
 /// # Errors
 /// The address is not there.
-pub fn listen(address: Ipv4Addr) -> io::Result<TcpListener> {
+pub fn listen(address: IpAddr) -> io::Result<TcpListener> {
     TcpListener::bind((address, 0))
 }
 
@@ -64,14 +68,16 @@ pub fn listen(address: Ipv4Addr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// No route, or no answer in time.
-pub fn connect(listener: &TcpListener, source: Ipv4Addr, flow: &Flow) -> io::Result<Stream> {
-    let to = match listener.local_addr()? {
-        std::net::SocketAddr::V4(address) => address,
-        std::net::SocketAddr::V6(_) => return Err(ErrorKind::Unsupported.into()),
-    };
+pub fn connect(listener: &TcpListener, source: IpAddr, flow: &Flow) -> io::Result<Stream> {
+    let to = listener.local_addr()?;
     // Where nothing leads there any more, its address is no address of this host either.
-    let source = if flow.connect_late { Ipv4Addr::UNSPECIFIED } else { source };
-    let socket = sockopt::tcp_socket(SocketAddrV4::new(source, 0), flow.from.name.as_str())?;
+    let source = match flow.shape.family {
+        _ if !flow.connect_late => source,
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = sockopt::tcp_socket(SocketAddr::new(source, 0), flow.from.name.as_str())?;
+    packet_options::shape(&socket, &flow.shape)?;
     sockopt::connect_within(&socket, to, CONNECT_TIMEOUT)?;
     let sender = TcpStream::from(socket);
     sockopt::send_buffer(&sender, SEND_BUFFER_BYTES)?;
@@ -94,13 +100,14 @@ impl Stream {
     fn new(ends: Result<Ends, String>, flow: &Flow) -> Self {
         Self {
             ends,
-            record_len: flow.len - TCP_HEADERS_LEN,
+            record_len: flow.len - flow.shape.family.tcp_headers_len(),
             accepted: Frames::default(),
             refused: BTreeMap::new(),
             unwritten: Vec::new(),
             read: Vec::new(),
             seen: Frames::default(),
             duplicated: 0,
+            reordered: Reordered::default(),
             last: None,
             longest_silence: Duration::ZERO,
         }
@@ -155,7 +162,9 @@ impl Stream {
                 if let Some(last) = self.last.replace(Instant::now()) {
                     self.longest_silence = self.longest_silence.max(last.elapsed());
                 }
-                if !self.seen.insert(probe.sequence) {
+                if self.seen.insert(probe.sequence) {
+                    self.reordered.note(probe.sequence);
+                } else {
                     self.duplicated += 1;
                 }
             }
@@ -182,6 +191,16 @@ impl Stream {
     /// Writes that were read, each number once, and how many of them again.
     pub fn seen(&self) -> (Frames, u32) {
         (self.seen.clone(), self.duplicated)
+    }
+
+    /// Writes that were read behind one of a higher number, and segments that TCP has sent again.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn order(&self) -> io::Result<(u32, Option<u32>)> {
+        let ends = self.ends.as_ref().ok();
+        let again = ends.map(|ends| packet_options::retransmitted(&ends.sender)).transpose()?;
+        Ok((self.reordered.count(), again))
     }
 
     /// What the kernel answered: writes accepted, refused by errno, and accepted but not acknowledged by now.

@@ -27,6 +27,7 @@ enum Once<'r> {
     Seen(u16, u16),
     Silence(u16, u16),
     Sources(u16, u16),
+    Order(u16, u16),
     Dropped(u16, u16, &'r DropPlace),
     Foreign(u16, Option<FrameClass>, Option<u16>, &'r DropPlace),
     Drained(u16, u16, Layer, Option<&'r DeviceRef>, &'r Frames),
@@ -72,6 +73,7 @@ fn due_once(record: &Record) -> Option<Once<'_>> {
         Record::Seen { trial, flow, .. } => Once::Seen(*trial, *flow),
         Record::Silence { trial, flow, .. } => Once::Silence(*trial, *flow),
         Record::Sources { trial, flow, .. } => Once::Sources(*trial, *flow),
+        Record::Order { trial, flow, .. } => Once::Order(*trial, *flow),
         Record::Captured { trial, capture, .. } => Once::Captured(*trial, capture),
         Record::Counters { trial, when, .. } => Once::Counters(*trial, *when),
         Record::Tables { trial, .. } => Once::Tables(*trial),
@@ -144,7 +146,8 @@ fn flow_of(record: &Record) -> Option<u16> {
         | Record::Dropped { flow, .. }
         | Record::Drained { flow, .. }
         | Record::Silence { flow, .. }
-        | Record::Sources { flow, .. } => Some(*flow),
+        | Record::Sources { flow, .. }
+        | Record::Order { flow, .. } => Some(*flow),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The steps of a trial: each is there, and waits and captures have told what they saw.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::judge::account::{AttemptAccount, PodAccount, Refusal, WaitAccount};
 use crate::judge::ledger::LedgerError;
@@ -136,8 +136,19 @@ pub fn silence(number: u16, flow: &Flow, records: &[&Record]) -> Option<u64> {
     })
 }
 
+/// How many of a flow's frames arrived out of order; of TCP, how many segments were sent again.
+pub fn order(number: u16, records: &[&Record]) -> (u32, Option<u32>) {
+    let found = records.iter().find_map(|record| match record {
+        Record::Order { flow, reordered, retransmitted, .. } if *flow == number => {
+            Some((*reordered, *retransmitted))
+        }
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
 /// Where a flow's frames came from.
-pub fn sources(number: u16, records: &[&Record]) -> BTreeSet<Ipv4Addr> {
+pub fn sources(number: u16, records: &[&Record]) -> BTreeSet<IpAddr> {
     let found = records.iter().find_map(|record| match record {
         Record::Sources { flow, sources, .. } if *flow == number => Some(sources.clone()),
         _ => None,

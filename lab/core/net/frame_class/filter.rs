@@ -6,6 +6,7 @@ use crate::net::address::Mac;
 use crate::net::frame_class::FrameClass;
 use crate::net::frame_class::dissect::Dissected;
 use crate::net::name::VlanId;
+use crate::net::probe::Probe;
 
 /// All that a frame must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Filter {
     pub src_mac: Option<Mac>,
     /// ARP's sender, or the source of its IP header; any without.
     pub src_ip: Option<IpAddr>,
+    /// The number of the lab's flow that it is of; any without.
+    pub flow: Option<u16>,
 }
 
 impl Filter {
@@ -29,6 +32,9 @@ impl Filter {
             && self.src_mac.is_none_or(|mac| mac == frame.source)
             && self.src_ip.is_none_or(|address| frame.sender() == Some(address))
             && self.class.holds(&frame)
+            && self.flow.is_none_or(|flow| {
+                Probe::parse_packet(frame.ethertype, frame.packet).is_some_and(|probe| probe.flow == flow)
+            })
     }
 }
 
@@ -67,6 +73,21 @@ mod tests {
             FrameClass::Tcp => ipv4([0x40, 0], 6, &[0; 20]),
             FrameClass::Icmp => ipv4([0, 0], 1, &[3, 3]),
             FrameClass::Fragment => ipv4([0, 60], 17, &[0; 8]),
+            FrameClass::Icmpv6 => ipv6(58, &[2, 0, 0, 0, 0, 0, 0, 0]),
+            FrameClass::Probe => ipv4([0, 0], 17, &[&[0; 8][..], &probe(7).emit(16)].concat()),
+        }
+    }
+
+    fn probe(flow: u16) -> Probe {
+        Probe { trial: 0, flow, sequence: 3 }
+    }
+
+    #[test]
+    fn frames_of_one_flow_are_told_from_those_of_others() {
+        let bytes = frame(&[], FrameClass::Probe);
+        for (flow, counts) in [(None, true), (Some(7), true), (Some(8), false)] {
+            let filter = Filter { flow, ..filter(FrameClass::Probe, None) };
+            assert_eq!(filter.counts(&bytes, None), counts, "{flow:?}");
         }
     }
 
@@ -75,7 +96,8 @@ mod tests {
     }
 
     fn filter(class: FrameClass, vlan: Option<i64>) -> Filter {
-        Filter { class, vlan: vlan.map(|id| id.try_into().unwrap()), src_mac: None, src_ip: None }
+        let vlan = vlan.map(|id| id.try_into().unwrap());
+        Filter { class, vlan, src_mac: None, src_ip: None, flow: None }
     }
 
     /// Tags in band, the TCI in the metadata, and the VLAN that counts such a frame.

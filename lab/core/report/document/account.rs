@@ -61,6 +61,8 @@ pub(crate) fn flow_document(account: &FlowAccount) -> FlowDocument {
         interval_us: account.flow.interval_us,
         silence_ms: account.silence_us.map(|silence| silence / 1000),
         seen_from: account.sources.iter().copied().collect(),
+        reordered: account.reordered,
+        retransmitted: account.retransmitted,
     }
 }
 

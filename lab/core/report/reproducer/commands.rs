@@ -200,6 +200,10 @@ fn flood(script: &mut Script, plan: &Plan, number: u16, broken: Option<&Broken>)
     if flow.flow.socket == Socket::Tcp {
         return script.missing(&format!("flow {}", flow.flow.name), "a connection of TCP is no command");
     }
+    if flow.flow.socket == Socket::Raw || !flow.flow.shape.is_default() {
+        let what = format!("flow {}", flow.flow.name);
+        return script.missing(&what, "the script's sender has IPv4 packets of the kernel's own kind only");
+    }
     if flow.flow.socket != Socket::Ping {
         let place = format!("{} {}", quoted(flow.flow.to.ns.as_str()), flow.destination);
         let sink = format!("sink {place}");

@@ -45,10 +45,13 @@ fn unfit(base: &Topology, topology: &Topology) -> Option<(String, &'static str)>
     }
     let floods = base.scenario.report.iter().flat_map(|report| &report.floods);
     for flow in floods.filter_map(|name| base.scenario.flows.get(name)) {
-        let moved = [&flow.from, &flow.to].into_iter().find(|end| topology.ipv4_of(end) != base.ipv4_of(end));
+        let moved = [&flow.from, &flow.to].into_iter().find(|end| {
+            let family = flow.shape.family;
+            topology.address_of(end, family) != base.address_of(end, family)
+        });
         if let Some(end) = moved {
             let message = format!("flow `{}` has another address at {end}", flow.name);
-            let hint = "a flow is sent from and to the same addresses under each explanation: keep the device's first IPv4 \
+            let hint = "a flow is sent from and to the same addresses under each explanation: keep the device's first \
                         address, its prefix length may be another";
             return Some((message, hint));
         }

@@ -7,7 +7,7 @@ use crate::net::frame_class::FrameClass;
 use crate::net::name::VlanId;
 use crate::topology::Topology;
 use crate::topology::check::Checker;
-use crate::topology::file::{CaptureTable, TopologyFile};
+use crate::topology::file::{At, CaptureTable, TopologyFile};
 use crate::topology::scenario::Capture;
 
 /// Resolves all captures of a file.
@@ -27,6 +27,7 @@ pub fn resolve(
             vlan: table.vlan.as_ref().map(|vlan| vlan.value),
             src_mac: table.src_mac.as_ref().map(|mac| mac.value.clone()),
             src_ip: table.src_ip.as_ref().map(|address| address.value),
+            flow: table.flow.as_ref().map(|flow| of_flow(flow, table, file, checker)),
         };
         captures.insert(name.value.clone(), capture);
     }
@@ -70,6 +71,23 @@ fn askable(table: &CaptureTable, topology: &Topology, checker: &mut Checker<'_>)
         };
         checker.problem(&address.span, message, hint);
     }
+}
+
+/// The flow whose frames are counted.
+fn of_flow(
+    flow: &At<String>,
+    table: &CaptureTable,
+    file: &TopologyFile,
+    checker: &mut Checker<'_>,
+) -> String {
+    if table.what != FrameClass::Probe {
+        let message = format!("no frame of the class {} is of a flow", table.what);
+        checker.problem(&flow.span, message, "the lab's own frames are counted with `what = \"probe\"`");
+    } else if !file.flow.keys().any(|name| name.value == flow.value) {
+        let known: Vec<String> = file.flow.keys().map(|name| name.value.clone()).collect();
+        checker.dangling(&flow.span, "flow", &flow.value, &known);
+    }
+    flow.value.clone()
 }
 
 /// Whether it is one station's address: not all zero, and no group's (the I/G bit of IEEE 802).

@@ -23,6 +23,9 @@ const MTU_DEFAULT: u32 = 1500;
 /// The kernel reads the limit as a signed number (`proc_dointvec()`).
 const BACKLOG_MAX: u32 = i32::MAX.cast_unsigned();
 
+/// A partner sends for ten minutes at the most.
+const FLAP_S_MAX: u16 = 300;
+
 /// Resolves all faults, in the order of the file.
 pub fn resolve(
     file: &TopologyFile,
@@ -148,17 +151,33 @@ pub(crate) fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut C
     }
 }
 
+/// How long a flapping partner is in sync, and out of it.
+fn flapping(at: &At<u16>, table: &PartnerFaultTable, checker: &mut Checker<'_>) -> u16 {
+    if !(1..=FLAP_S_MAX).contains(&at.value) {
+        let message = format!("{} s in sync are out of range: 1 to {FLAP_S_MAX}", at.value);
+        checker.problem(&at.span, message, "4 s are longer than a port needs to come into sync");
+    } else if !table.in_sync.as_ref().is_some_and(|in_sync| in_sync.value) {
+        checker.problem(&at.span, "a partner that is never in sync cannot flap", "add `in_sync = true`");
+    } else if table.sends == Some(PartnerSends::Slow) {
+        let hint =
+            "leave `sends` away: a change is in the next LACPDU, which a slow partner sends 30 s later";
+        checker.problem(&at.span, "a slow partner cannot flap", hint);
+    }
+    at.value
+}
+
 pub(crate) fn partner(
     table: &PartnerFaultTable,
     topology: &Topology,
     checker: &mut Checker<'_>,
 ) -> Option<Fault> {
-    let PartnerFaultTable { device, sends, in_sync, key, system } = table;
+    let PartnerFaultTable { device, sends, in_sync, key, flap_s, system } = table;
     if *sends == Some(PartnerSends::Never) {
         let said = [
             in_sync.as_ref().map(|at| &at.span),
             key.as_ref().map(|at| &at.span),
             system.as_ref().map(|at| &at.span),
+            flap_s.as_ref().map(|at| &at.span),
         ];
         for span in said.into_iter().flatten() {
             checker.problem(
@@ -186,6 +205,7 @@ pub(crate) fn partner(
                 in_sync: in_sync.as_ref().is_some_and(|at| at.value),
                 key: key.as_ref().map(|at| at.value),
                 system: system.as_ref().map(|at| at.value),
+                flap_s: flap_s.as_ref().map(|at| flapping(at, table, checker)),
             };
             Some(Fault::Partner { device: device.value.clone(), peer: peer.clone(), script })
         }

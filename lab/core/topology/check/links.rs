@@ -276,6 +276,7 @@ fn finish(
     if let Some(mtu) = attributes.mtu {
         mtu_in_range(mtu, checker);
     }
+    empty_queue_beside_qdisc(&kind, attributes, checker);
     let extras = Box::new(extras::common(&kind, attributes, checker));
     Link {
         device,
@@ -288,6 +289,27 @@ fn finish(
         later: false,
         addresses: attributes.addresses.iter().map(|cidr| cidr.value).collect(),
         qdisc: attributes.qdisc.and_then(|qdisc| qdiscs::resolve(qdisc, checker)),
+    }
+}
+
+/// A queue of length 0 beside a queueing discipline: of a device without a queue of its own (IFF_NO_QUEUE) the kernel takes it for a mistake
+/// and makes it 1000 packets, "Caught tx_queue_len zero misconfig" (`qdisc_create()`, commit 84c46dd86538).
+fn empty_queue_beside_qdisc(kind: &LinkKind, attributes: &LinkAttributes<'_>, checker: &mut Checker<'_>) {
+    let Some(qdisc) = attributes.qdisc.filter(|_| attributes.txqueuelen == Some(0)) else { return };
+    let has_no_queue = matches!(
+        kind,
+        LinkKind::Dummy
+            | LinkKind::Veth { .. }
+            | LinkKind::Bond(_)
+            | LinkKind::Vlan { .. }
+            | LinkKind::Ipvlan { .. }
+            | LinkKind::Macvlan { .. }
+            | LinkKind::Bridge { .. }
+            | LinkKind::Netdevsim(_)
+    );
+    if has_no_queue {
+        let hint = "the kernel makes such a queue 1000 packets long: give the discipline a `limit`, or set the length by a step";
+        checker.problem(&qdisc.span, "a queueing discipline beside `txqueuelen = 0`", hint);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::net::link::LinkKind;
 use crate::net::link_extras::FeatureName;
 use crate::net::mode::BondMode;
 use crate::net::name::{DeviceRef, IfName, NsName};
+use crate::net::qdisc::Qdisc;
 use crate::net::route::Route;
 use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 use crate::topology::Topology;
@@ -49,6 +50,7 @@ fn keys_of_set(step: &StepTable) -> Vec<(&'static str, &Range<usize>)> {
         ("name", place(&step.name)),
         ("ns", place(&step.ns)),
         ("features", place(&step.features)),
+        ("plug", place(&step.plug)),
         ("add_address", place(&step.add_address)),
         ("delete_address", place(&step.delete_address)),
     ];
@@ -171,13 +173,13 @@ fn resolve_set(
     checker.device(device);
     is_there(device, step, file, checker);
     let keys = keys_of_set(&step.value);
-    let alone = ["features", "add_address", "delete_address"];
+    let alone = ["features", "plug", "add_address", "delete_address"];
     if let Some((key, span)) = keys.iter().find(|(key, _)| keys.len() > 1 && alone.contains(key)) {
         let hint = "only what goes into one RTM_NEWLINK message stands together: give it a step of its own";
         checker.problem(span, format!("`{key}` is a request of its own"), hint);
         return None;
     }
-    let StepTable { features, add_address, delete_address, .. } = &step.value;
+    let StepTable { features, plug, add_address, delete_address, .. } = &step.value;
     let of = |request: Request| Some(Step::Request(request));
     let device_of = || device.value.clone();
     if let Some(features) = features {
@@ -200,6 +202,14 @@ fn resolve_set(
         let features = features.value.iter().map(|(name, on)| (name.clone(), *on)).collect();
         return of(Request::Features { device: device_of(), features });
     }
+    if let Some(action) = plug {
+        if step.value.refused.is_none() && !has_plug(&device.value, file, topology) {
+            let hint =
+                "give it `qdisc = { kind = \"plug\", ... }`, or inject a fault.qdisc with a plug before";
+            checker.problem(&action.span, format!("{} has no plug", device.value), hint);
+        }
+        return of(Request::Plug { device: device_of(), action: action.value });
+    }
     let address = |at: &At<_>, is_added| Request::Address { device: device_of(), cidr: at.value, is_added };
     if let Some(at) = add_address {
         return of(address(at, true));
@@ -208,6 +218,17 @@ fn resolve_set(
         return of(address(at, false));
     }
     link(device, step, file, topology, checker)
+}
+
+/// Whether a device is made with a plug at its root, or a fault puts one there.
+fn has_plug(device: &DeviceRef, file: &TopologyFile, topology: &Topology) -> bool {
+    let is_plug = |qdisc: &Qdisc| matches!(qdisc, Qdisc::Plug { .. });
+    topology.links.get(device).and_then(|link| link.qdisc.as_ref()).is_some_and(is_plug)
+        || file
+            .fault
+            .qdisc
+            .values()
+            .any(|fault| fault.device.value == *device && fault.qdisc.value.kind.value == "plug")
 }
 
 /// Checks what needs nothing but the topology.

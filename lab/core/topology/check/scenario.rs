@@ -3,30 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::net::address::MacSource;
-use crate::net::name::DeviceRef;
-use crate::net::probe::{FRAME_LEN_MIN, PROBE_LEN, TCP_HEADERS_LEN};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{Use, fault_exists, flow_exists, needs_step, resolve_condition};
-use crate::topology::check::{Checker, captures, faults, join, mitigations, requests, selectors};
-use crate::topology::file::{
-    At, ConditionTable, FlowTable, HypothesisTable, ReportTable, StepTable, TopologyFile,
-};
-use crate::topology::scenario::{
-    CountsAt, FRAMES_MAX, Flow, Hypothesis, Observation, Report, Scenario, Socket, Step, WITHIN_MS_DEFAULT,
-};
-
-/// Length of the frame of a plain `ping`: 56 bytes of data, ICMP, IPv4 and Ethernet headers.
-const FRAME_LEN_DEFAULT: usize = 98;
-
-/// The longest IPv4 packet in an Ethernet frame.
-const FRAME_LEN_MAX: usize = 65549;
-
-/// The longest that is one segment on Ethernet.
-const SEGMENT_LEN_MAX: usize = 1514;
-
-/// MAX_TCP_KEEPIDLE, include/net/tcp.h.
-const KEEPALIVE_S_MAX: u32 = 32_767;
+use crate::topology::check::{Checker, captures, faults, flows, join, mitigations, requests, selectors};
+use crate::topology::file::{At, ConditionTable, HypothesisTable, ReportTable, StepTable, TopologyFile};
+use crate::topology::scenario::{Hypothesis, Observation, Report, Scenario, Step, WITHIN_MS_DEFAULT};
 
 /// The place toml gives the file itself as a table.
 pub(crate) const FILE: Range<usize> = 0..0;
@@ -35,7 +16,7 @@ pub(crate) const FILE: Range<usize> = 0..0;
 pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'_>) -> Scenario {
     let mut scenario = Scenario::default();
     for (name, table) in &file.flow {
-        scenario.flows.insert(name.value.clone(), resolve_flow(&name.value, table, topology, checker));
+        scenario.flows.insert(name.value.clone(), flows::resolve(&name.value, table, topology, checker));
     }
     scenario.faults = faults::resolve(file, topology, checker);
     scenario.captures = captures::resolve(file, topology, checker);
@@ -78,114 +59,6 @@ pub fn resolve(file: &TopologyFile, topology: &Topology, checker: &mut Checker<'
     scenario
 }
 
-fn resolve_flow(name: &str, table: &FlowTable, topology: &Topology, checker: &mut Checker<'_>) -> Flow {
-    for device in [&table.from, &table.to] {
-        checker.device(device);
-        if topology.links.get(&device.value).is_some_and(|link| link.later) {
-            let message = format!("{} is not there when flows are sent", device.value);
-            checker.problem(&device.span, message, "it is made later: name a device that the topology has");
-        }
-    }
-    if !(1..=FRAMES_MAX).contains(&table.frames.value) {
-        let message = format!("{} frames are out of range: 1 to {FRAMES_MAX}", table.frames.value);
-        checker.problem(&table.frames.span, message, "a thousand show most things");
-    }
-    let (len_min, len_max) = match table.socket {
-        Some(Socket::Tcp) => (TCP_HEADERS_LEN + PROBE_LEN, SEGMENT_LEN_MAX),
-        _ => (FRAME_LEN_MIN + if table.tag.is_some() { 4 } else { 0 }, FRAME_LEN_MAX),
-    };
-    if let Some(len) = &table.len
-        && !(len_min..=len_max).contains(&len.value)
-    {
-        let message = format!("a frame of {} bytes is out of range: {len_min} to {len_max}", len.value);
-        checker.problem(&len.span, message, "headers and the lab's number must fit");
-    }
-    let lacks_address = |device: &DeviceRef, checker: &Checker<'_>| {
-        topology.link(device).is_some()
-            && topology.ipv4_of(device).is_none()
-            && !checker.lost_of(device, "addresses")
-    };
-    if lacks_address(&table.to.value, checker) {
-        let message = format!("{} has no IPv4 address to send to", table.to.value);
-        checker.problem(&table.to.span, message, "give it one in `addresses`");
-    }
-    let socket = table.socket.unwrap_or(Socket::Packet);
-    let through_ip = matches!(socket, Socket::Udp | Socket::UdpRecverr | Socket::Ping | Socket::Tcp);
-    if through_ip && lacks_address(&table.from.value, checker) {
-        let message = format!("{} has no IPv4 address to send from", table.from.value);
-        checker.problem(&table.from.span, message, "give it one in `addresses`, or use socket = \"packet\"");
-    }
-    if let Some(tag) = table.tag.as_ref().filter(|_| through_ip) {
-        let hint = "use socket = \"packet\" with `tag`";
-        checker.problem(&tag.span, format!("a {socket} socket cannot write a tag"), hint);
-    }
-    Flow {
-        name: name.into(),
-        from: table.from.value.clone(),
-        to: table.to.value.clone(),
-        socket,
-        counts_at: table.counts_at.as_ref().map_or(socket.counts_at(), |at| counted_at(at, socket, checker)),
-        frames: table.frames.value,
-        len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
-        tag: table.tag.as_ref().map(|tag| tag.value),
-        destination_mac: table.destination_mac.as_ref().map(|mac| addressed_to(mac, socket, checker)),
-        interval_us: table.interval_us.as_ref().map(|interval| paced(interval, table, checker)),
-        unbound: table.unbound.as_ref().is_some_and(|unbound| unbound_by(unbound, socket, checker)),
-        keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
-        connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
-    }
-}
-
-fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
-    if unbound.value && !matches!(socket, Socket::Udp | Socket::UdpRecverr) {
-        let message = format!("a {socket} socket is bound to its device");
-        let hint = "use socket = \"udp\" with `unbound`: the routes decide for it";
-        checker.problem(&unbound.span, message, hint);
-    }
-    unbound.value
-}
-
-fn addressed_to(mac: &At<MacSource>, socket: Socket, checker: &mut Checker<'_>) -> MacSource {
-    checker.mac(mac);
-    if !matches!(socket, Socket::Packet | Socket::PacketBypass) {
-        let message = format!("a {socket} socket does not write Ethernet addresses");
-        let hint = "give its namespace a neighbour with that `mac`, or use socket = \"packet\"";
-        checker.problem(&mac.span, message, hint);
-    }
-    mac.value.clone()
-}
-
-fn counted_at(at: &At<CountsAt>, socket: Socket, checker: &mut Checker<'_>) -> CountsAt {
-    if !socket.can_count_at(at.value) {
-        let message = format!("frames of a {socket} socket cannot count at `{}`", at.value.word());
-        let hint = match socket {
-            Socket::Ping => "no socket takes an echo request: `stack` is the layer that answers it",
-            _ => "a write counts when the other end of the connection has read it: `socket`",
-        };
-        checker.problem(&at.span, message, hint);
-    }
-    at.value
-}
-
-fn connected_late(late: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> bool {
-    if late.value && socket != Socket::Tcp {
-        let message = format!("a {socket} socket makes no connection");
-        checker.problem(&late.span, message, "use it with socket = \"tcp\"");
-    }
-    late.value
-}
-
-fn kept_alive(keepalive: &At<u32>, socket: Socket, checker: &mut Checker<'_>) -> u32 {
-    if socket != Socket::Tcp {
-        let message = format!("a {socket} socket has no connection to keep alive");
-        checker.problem(&keepalive.span, message, "use it with socket = \"tcp\"");
-    } else if !(1..=KEEPALIVE_S_MAX).contains(&keepalive.value) {
-        let message = format!("{} s are out of range: 1 to {KEEPALIVE_S_MAX}", keepalive.value);
-        checker.problem(&keepalive.span, message, "1 shows most things, and a run has to wait for it");
-    }
-    keepalive.value
-}
-
 /// A flow has one account in a trial: sent again, its frames would bear the same numbers.
 fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut Checker<'_>) {
     let mut flooded = BTreeSet::new();
@@ -199,17 +72,6 @@ fn flooded_once<'a>(floods: impl Iterator<Item = &'a At<String>>, checker: &mut 
             );
         }
     }
-}
-
-fn paced(interval: &At<u32>, table: &FlowTable, checker: &mut Checker<'_>) -> u32 {
-    let all_ms = u64::from(interval.value) * u64::from(table.frames.value) / 1000;
-    if interval.value == 0 {
-        checker.problem(&interval.span, "an interval of 0 us is none", "1 at least, or leave it away");
-    } else if all_ms > checker.wait.ms.into() {
-        let message = format!("{} frames every {} us take {all_ms} ms", table.frames.value, interval.value);
-        checker.problem(&interval.span, message, checker.wait.hint());
-    }
-    interval.value
 }
 
 /// A fault in the midst of a flow.

@@ -1,6 +1,6 @@
 //! Tables of what happens as written: flows, faults, steps, conditions, the report and its hypotheses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,9 +8,12 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::net::address::{Cidr, Mac, MacSource};
+use crate::net::family::Family;
+use crate::net::flow_shape::Pmtudisc;
 use crate::net::frame_class::FrameClass;
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
 use crate::net::offload::Offload;
+use crate::net::qdisc::PlugAction;
 use crate::net::sysctl::{SysctlName, SysctlValue};
 use crate::net::version::KernelRanges;
 use crate::topology::cni::Tree;
@@ -30,12 +33,13 @@ pub struct FlowTable {
     /// How they are sent; `packet` unless you say otherwise.
     pub socket: Option<Socket>,
     /// Where frames count as delivered: `device`, `stack` or `socket`. Unless you say otherwise `device` with packet and
-    /// packet-bypass, `stack` with ping, `socket` with udp, udp-recverr and tcp. No socket takes an echo request, and TCP
-    /// counts at its socket only.
+    /// packet-bypass and what is sent to a group, `stack` with ping, `socket` with udp, udp-recverr, raw and tcp. No socket takes
+    /// an echo request, TCP counts at its socket only, and a group's at the device only.
     pub counts_at: Option<At<CountsAt>>,
     /// How many.
     pub frames: At<u32>,
-    /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends.
+    /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends. What is longer than the MTU is sent as
+    /// fragments, or by TCP as several segments.
     pub len: Option<At<usize>>,
     /// With a UDP socket: bound to no device and no address. The routes decide which way it goes.
     pub unbound: Option<At<bool>>,
@@ -52,6 +56,21 @@ pub struct FlowTable {
     /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
     /// The errno of connect() is that of every write; EINPROGRESS is nothing within 5 s.
     pub connect_late: Option<At<bool>>,
+    /// The version of IP that it is sent with; `ipv4` unless you say otherwise. Both ends need an address of it.
+    pub family: Option<Family>,
+    /// Whether packets may be fragmented, by the words of `ping -M`: `dont`, `want`, `do`, `probe` (IP_MTU_DISCOVER). Of packet and raw
+    /// sockets all but `dont` set IP_DF. The kernel's own choice unless you say otherwise, and no IP_DF of packet and raw sockets.
+    pub pmtudisc: Option<At<Pmtudisc>>,
+    /// Priority of the packets (SO_PRIORITY), for queueing disciplines and priority maps: 0 to 15.
+    pub priority: Option<At<u32>>,
+    /// IPv4's type of service, or IPv6's traffic class: DSCP and ECN, 0 to 255.
+    pub tos: Option<At<u32>>,
+    /// With a UDP, raw or packet socket: spread over so many source ports, from 49152 on, one frame after the other; 1000 at the most.
+    /// All have one unless you say so.
+    pub source_ports: Option<At<u32>>,
+    /// With a UDP, raw or packet socket: the broadcast or multicast address that it is sent to. `to` is then the device that counts
+    /// what arrives, and other devices may get copies.
+    pub group: Option<At<IpAddr>>,
 }
 
 /// A queueing discipline put at the root of a device.
@@ -143,6 +162,8 @@ pub struct PartnerFaultTable {
     pub in_sync: Option<At<bool>>,
     /// Its port's key; 1 unless you say otherwise. Ports whose partners have different keys are never in one aggregator.
     pub key: Option<At<u16>>,
+    /// With `in_sync = true`: so many seconds in sync, and as many out of sync, in turn: 1 to 300. It stays in sync unless you say so.
+    pub flap_s: Option<At<u16>>,
     /// Its system; its device's address unless you say otherwise. Ports of one channel have partners of one system.
     pub system: Option<At<Mac>>,
 }
@@ -191,6 +212,8 @@ pub struct CaptureTable {
     pub src_mac: Option<At<MacSource>>,
     /// Only frames from this address: ARP's sender protocol address, or the source of the IPv4 or IPv6 header.
     pub src_ip: Option<At<IpAddr>>,
+    /// With `what = "probe"`: only frames of this flow.
+    pub flow: Option<At<String>>,
     /// The count is for the result alone: it is recorded and compared with what was accepted, and no condition names it.
     pub recorded: Option<bool>,
 }
@@ -223,8 +246,8 @@ pub struct StepTable {
     pub reconcile: Option<At<DeviceRef>>,
     /// Change options of a bond or of its port, as `ip link set` does: with `bond` or `port`. They are read back.
     pub set: Option<At<DeviceRef>>,
-    /// With `set`: set it up or down. All keys beside one `set` go into one RTM_NEWLINK message, but `features`, `add_address`
-    /// and `delete_address`, which are requests of their own.
+    /// With `set`: set it up or down. All keys beside one `set` go into one RTM_NEWLINK message, but `features`, `plug`,
+    /// `add_address` and `delete_address`, which are requests of their own.
     pub up: Option<At<bool>>,
     /// With `set`: another MTU, in bytes.
     pub mtu: Option<At<u32>>,
@@ -240,6 +263,9 @@ pub struct StepTable {
     pub ns: Option<At<NsName>>,
     /// With `set`: features by the names that `ethtool -k` has for them: `{ tx-vlan-hw-insert = false }`.
     pub features: Option<At<IndexMap<String, bool>>>,
+    /// With `set`: what the plug at the device's root does with what it holds: `release`, `buffer`, `release_one`. The plug is the
+    /// device's own (`qdisc`) or a fault's.
+    pub plug: Option<At<PlugAction>>,
     /// With `set`: another address.
     pub add_address: Option<At<Cidr>>,
     /// With `set`: an address less.
@@ -317,7 +343,7 @@ pub struct ConditionTable {
     /// Sends refused with this errno.
     pub errno: Option<At<String>>,
     /// Whether its frames come from this address and no other, as the receiver sees them: 1 or 0.
-    pub seen_from: Option<Ipv4Addr>,
+    pub seen_from: Option<IpAddr>,
     /// Frames lost at this layer, with `device` on that device only, and with `reason` for that reason only.
     pub layer: Option<At<String>>,
     /// With `layer`: the kernel's drop reason, without `SKB_DROP_REASON_`: `QDISC_DROP`. On kernels before 5.17, which have

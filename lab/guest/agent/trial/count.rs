@@ -6,6 +6,7 @@ use super::{Trial, failed};
 use crate::agent::testbed::Testbed;
 use crate::device::tap;
 use crate::observe::{capture, link_reports, tables};
+use crate::traffic::flood::order;
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::moment::When;
 use bondlab_core::plan::record::{DeviceState, OpError, Record};
@@ -75,6 +76,7 @@ impl Trial<'_> {
         for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
             if let Some(stream) = self.streams.get(&number) {
                 let (frames, duplicated) = stream.seen();
+                records.push(order(trial, number, stream.order().map_err(|error| failed(WHAT, &error))?));
                 records.push(Record::Seen {
                     trial,
                     flow: number,
@@ -86,6 +88,7 @@ impl Trial<'_> {
             } else if let Some(receiver) = self.receivers.get(&flow.to) {
                 let (frames, duplicated) = receiver.seen(number);
                 let overrun = receiver.overrun().map_err(|error| failed(WHAT, &error))?;
+                records.push(order(trial, number, receiver.order(number)));
                 let sources = receiver.sources(number);
                 records.push(Record::Sources { trial, flow: number, sources });
                 let socket_dropped = receiver.dropped().map_err(|error| failed(WHAT, &error))?;

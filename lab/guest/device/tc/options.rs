@@ -4,7 +4,7 @@
 
 use netlink_packet_core::NlasIterator;
 
-use bondlab_core::net::qdisc::Qdisc;
+use bondlab_core::net::qdisc::{PlugAction, Qdisc};
 
 const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
@@ -33,8 +33,6 @@ const TCA_HFSC_FSC: u16 = 2;
 const TCA_HFSC_USC: u16 = 3;
 const PRIORITIES: usize = 16;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
-const TCQ_PLUG_BUFFER: i32 = 0;
-const TCQ_PLUG_RELEASE_INDEFINITE: i32 = 2;
 
 /// A scheduler tick is 64 ns (PSCHED_SHIFT, include/net/pkt_sched.h).
 const PSCHED_TICK_NS: u64 = 64;
@@ -60,7 +58,7 @@ pub fn encode(qdisc: &Qdisc) -> Option<Vec<u8>> {
         Qdisc::Pfifo { limit } | Qdisc::Bfifo { limit } | Qdisc::PfifoHeadDrop { limit } => {
             limit.to_ne_bytes().into()
         }
-        Qdisc::Plug { limit } => plug(TCQ_PLUG_BUFFER, *limit),
+        Qdisc::Plug { limit } => plug(PlugAction::Buffer, *limit),
         Qdisc::Tbf { rate, burst, limit, .. } => tbf(rate / 8, *burst, *limit),
         Qdisc::Netem { limit, delay_us, loss_percent } => netem(*limit, *delay_us, *loss_percent),
         // struct tc_sfq_qopt: quantum, perturb_period, limit, divisor, flows; 0 leaves the kernel's choice.
@@ -157,14 +155,14 @@ fn mqprio(queues: &[u16], priorities: &[u8]) -> Vec<u8> {
     options
 }
 
-/// TCA_OPTIONS that let a plug go for good.
-pub fn plug_release() -> Vec<u8> {
-    plug(TCQ_PLUG_RELEASE_INDEFINITE, 0)
+/// TCA_OPTIONS that ask a plug for something.
+pub fn plug_action(action: PlugAction) -> Vec<u8> {
+    plug(action, 0)
 }
 
 /// `struct tc_plug_qopt`.
-fn plug(action: i32, limit: u32) -> Vec<u8> {
-    [action.to_ne_bytes(), limit.to_ne_bytes()].concat()
+fn plug(action: PlugAction, limit: u32) -> Vec<u8> {
+    [action.value().to_ne_bytes(), limit.to_ne_bytes()].concat()
 }
 
 /// `rate` in bytes per second.
@@ -339,7 +337,8 @@ mod tests {
         ] {
             assert_eq!(encode(&qdisc), expected, "{qdisc:?}");
         }
-        assert_eq!(plug_release(), [2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(plug_action(PlugAction::Release), [2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(plug_action(PlugAction::ReleaseOne), [1, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
