@@ -115,7 +115,7 @@ pub fn run(machine: &Machine<'_>, command: &ExecCommand) -> Result<Ended, ExecEr
         stepping.accelerator = machine.accelerator.name().into();
     }
     request.entropy = machine::entropy().map_err(ExecError::Entropy)?;
-    let line = serde_json::to_string(&Request::Exec(request)).expect("a request is plain data");
+    let line = serde_json::to_string(&Request::Exec(Box::new(request))).expect("a request is plain data");
     vm.send(&line).map_err(|death| ExecError::Died(Box::new(death)))?;
     let mut session = Session::new(&mut vm, command, signals)?;
     let result = session.run();

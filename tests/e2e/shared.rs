@@ -46,11 +46,14 @@ pub struct Place {
     place: usize,
 }
 
+/// A kernel, and what tells one of its saved machines from another.
+type SavedMachine = (String, Vec<String>);
+
 /// Puts cells into guests. `cells` are by kernel; the places are in the same order. Tests that run at the same time, which are
 /// next to one another, are in guests of their own, so that `threads` guests run and no test waits for another.
 pub fn places(cells: Vec<(String, Sharing)>, threads: usize) -> Vec<Place> {
     let count = cells.len();
-    let mut machines: BTreeMap<(String, Vec<String>), Vec<(usize, Sharing)>> = BTreeMap::new();
+    let mut machines: BTreeMap<SavedMachine, Vec<(usize, Sharing)>> = BTreeMap::new();
     for (index, (kernel, cell)) in cells.into_iter().enumerate() {
         machines.entry((kernel, machine_of(&cell.plan))).or_default().push((index, cell));
     }

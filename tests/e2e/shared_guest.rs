@@ -21,8 +21,10 @@ use crate::{gallery_folder, pin};
 const HOLDS: &str = "broadcast-port-holds";
 const SMALL: &str = "dummy-discards";
 
+type Test = fn(&Bench, &Kernel);
+
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&Bench, &Kernel)); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("plans that share a guest come to what they come to in their own", same_as_alone),
         ("a panic in the midst is of that plan alone", panic_in_the_midst),
         ("a record too much is in no account", stray_record),

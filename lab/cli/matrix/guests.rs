@@ -37,13 +37,19 @@ pub struct Ran {
     pub difference: Option<String>,
 }
 
+/// A kernel by its place, and what tells one of its saved machines from another.
+type SavedMachine = (usize, Vec<String>);
+
+/// A cell by its place, and how many trials it has.
+type SizedCell = (usize, usize);
+
 /// A cell with its machine: source and kernel by their places.
 pub type Planned = (usize, usize, Ready);
 
 /// The cells of each guest, by their places among `cells`: those with a guest of their own first, as they take longest.
 pub(super) fn groups(shared: &Shared, guests: Guests, cells: &[Planned], jobs: usize) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut members: BTreeMap<(usize, Vec<String>), Vec<(usize, usize)>> = BTreeMap::new();
+    let mut members: BTreeMap<SavedMachine, Vec<SizedCell>> = BTreeMap::new();
     for (index, (source, kernel, ready)) in cells.iter().enumerate() {
         let plan = shared.plan(*source, *kernel);
         let machine = shared.bench.machine(shared.kernel(*source, *kernel));

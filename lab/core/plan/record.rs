@@ -30,7 +30,7 @@ pub enum Request {
     /// Carry out a plan, then wait for the next request: the guest is shared.
     RunAndWait(Plan),
     /// Run a command, then finish.
-    Exec(ExecRequest),
+    Exec(Box<ExecRequest>),
     /// What the guest asked for is done; or why not.
     Answer(Option<String>),
 }
