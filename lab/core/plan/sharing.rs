@@ -262,7 +262,11 @@ mod tests {
         "[ns.a]\nsysctl = { \"net.ipv4.neigh.default.gc_thresh1\" = 1 }",
         Some("it sets net.ipv4.neigh.default.gc_thresh1, which may be a setting of the whole kernel")
     )]
-    #[case("[fault.f]\ndown = \"a:p0\"\n[[step]]\ninject = \"f\"", None)]
+    #[case("[fault.down.f]\ndevice = \"a:p0\"\n[[step]]\ninject = \"f\"", None)]
+    #[case(
+        "[fault.backlog.f]\ndevice = \"a:p0\"\nlimit = 1\n[[step]]\ninject = \"f\"",
+        Some("it needs what a machine has once: net.core.netdev_max_backlog")
+    )]
     #[case("[machine]\ncpus = 2", Some("it asks for a machine of its own"))]
     #[case("[ns.c.netdevsim.x]", Some("it needs what a machine has once: devices of netdevsim"))]
     #[case(
