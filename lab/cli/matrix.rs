@@ -1,6 +1,7 @@
 //! `lab matrix`: topologies on kernels, judged by what was accepted.
 
 mod absent;
+mod files;
 mod guests;
 mod machines;
 mod peak;
@@ -15,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::failure::{DIFFERS, Failure, INTERRUPTED, UNAVAILABLE};
+pub use crate::cli::matrix::files::read_all;
 use crate::cli::matrix::guests::{Guests, Ran};
 use crate::cli::matrix::machines::{Ready, prepare};
 use crate::cli::matrix::peak::Peak;
 pub use crate::cli::matrix::print::print;
 use crate::cli::progress::Items;
 use crate::cli::testbench::Bench;
-use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, report, run, substitutes, version};
+use crate::cli::{PinsArgs, ProvisionArgs, drivers, provision, report, substitutes, version};
 use clap::{Args, ValueEnum};
 use lab::host::cache::Cache;
 use lab::host::ci;
@@ -313,55 +315,6 @@ fn own_cells(
         )));
     }
     Ok((shard, own))
-}
-
-/// The topologies of files and folders, each once, by name.
-pub fn read_all(paths: &[PathBuf], set: &[Setting]) -> Result<Vec<Source>, Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            files.extend(files_in(path)?);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    let mut sources: BTreeMap<String, Source> = BTreeMap::new();
-    for path in files {
-        let file = as_project_path(&path);
-        let (all, digest) = run::read_variants(&path, set)?;
-        for topology in all {
-            if let Some(other) = sources.get(&topology.name).filter(|other| other.file != file) {
-                return Err(Failure::usage(format!(
-                    "error: {} and {file} are both called {}: their snapshots would be the same file",
-                    other.file, topology.name
-                )));
-            }
-            let (file, digest) = (file.clone(), digest.clone());
-            let source = Source { topology, used_fallback: false, substituted: None, file, digest };
-            sources.insert(source.topology.name.clone(), source);
-        }
-    }
-    Ok(sources.into_values().collect())
-}
-
-/// Folders in it as well, in an order that does not depend on the file system.
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let files = file::files_below(folder, "toml").map_err(|error| Failure::unreadable(&error))?;
-    if files.is_empty() {
-        return Err(Failure::usage(format!("error: no topology (*.toml) in {}", folder.display())));
-    }
-    Ok(files)
-}
-
-/// Below the current folder, or its name alone: it goes into snapshots, which say nothing of a machine's folders.
-fn as_project_path(path: &Path) -> String {
-    let here = std::env::current_dir().and_then(fs::canonicalize);
-    let whole = fs::canonicalize(path);
-    let below = match (&here, &whole) {
-        (Ok(here), Ok(whole)) => whole.strip_prefix(here).ok(),
-        _ => None,
-    };
-    below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path).display().to_string()
 }
 
 /// What was accepted for a matrix, by topology and kernel.

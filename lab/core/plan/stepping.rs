@@ -326,9 +326,7 @@ inject = ["cut"]
     #[test]
     fn making_the_topology_needs_no_more_than_is_made() {
         let fault = "[fault.qdisc.full]\ndevice = \"a:p\"\nqdisc = { kind = \"pfifo\", limit = 0 }\n[[step]]\ninject = \"full\"\n";
-        let fault = format!(
-            "{fault}[[step]]\nflood = \"f\"\n[[expect]]\nflow = \"f\"\nfield = \"sent\"\nequals = 3\n"
-        );
+        let fault = format!("{fault}{STEPS}");
         let stepping = stepping(&fault, None).unwrap_or_else(|error| panic!("{error}"));
         assert!(stepping.needs.len() < stepping.plan.needs.len(), "{:?}", stepping.plan.needs);
         assert!(stepping.needs.iter().all(|need| stepping.plan.needs.contains(need)));

@@ -23,8 +23,12 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 /// Names another QEMU.
 pub const PROGRAM_VARIABLE: &str = "LAB_QEMU";
 
-/// A guest with every module of a topology needs about 100 MB; more only makes a saved machine larger.
+/// What a guest has at least: one with every module of a topology needs about 100 MB.
 pub const MEMORY_MIB: u32 = 256;
+/// Memory is given in steps of so much, so that a small change of the initramfs makes no other machine.
+const MEMORY_STEP_MIB: u32 = 32;
+/// What the kernel keeps for itself before it unpacks an initramfs.
+const KERNEL_MIB: u32 = 64;
 
 /// The capability `mapped-ram` came with QEMU 9.0.
 const MAPPED_RAM_SINCE: Version = Version { major: 9, minor: 0 };
@@ -161,9 +165,9 @@ impl VmSpec {
     #[must_use]
     pub fn new(vmlinux: PathBuf, initramfs: PathBuf) -> Self {
         Self {
+            memory_mib: memory_for(&initramfs),
             vmlinux,
             initramfs,
-            memory_mib: MEMORY_MIB,
             cpus: 1,
             netdevs: Vec::new(),
             devices: Vec::new(),
@@ -213,6 +217,14 @@ impl VmSpec {
         push(&["-append", &self.cmdline()]);
         args
     }
+}
+
+/// Memory for a guest with this initramfs. Its archive takes it once, and its files, which are in a tmpfs, no more than half of
+/// the rest (`shmem_default_max_blocks()`). A file that is not there shows when QEMU opens it.
+fn memory_for(initramfs: &Path) -> u32 {
+    let bytes = std::fs::metadata(initramfs).map_or(0, |file| file.len());
+    let archive = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX / 4);
+    archive.saturating_mul(3).saturating_add(KERNEL_MIB).next_multiple_of(MEMORY_STEP_MIB).max(MEMORY_MIB)
 }
 
 /// The lab's words on the kernel command line.
@@ -442,6 +454,17 @@ fn parse_version(text: &str) -> Option<(String, Version)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_for_the_archive_and_for_its_files() {
+        let file = |mib: u64| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().set_len(mib << 20).unwrap();
+            memory_for(file.path())
+        };
+        assert_eq!([file(20), file(64), file(69), file(100)], [256, 256, 288, 384]);
+        assert_eq!(memory_for(Path::new("/nowhere/initramfs")), MEMORY_MIB);
+    }
 
     #[test]
     fn versions_as_qemu_prints_them() {

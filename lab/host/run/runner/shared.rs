@@ -8,8 +8,9 @@
 use std::time::Instant;
 
 use crate::host::run::runner::collected::Collected;
+use crate::host::run::runner::spec::vm_spec;
 use crate::host::run::runner::{
-    Machine, Run, another_release, conclude, converse, kernel_document, spec, start, timing,
+    Machine, Run, another_release, conclude, converse, kernel_document, start, timing,
 };
 use crate::host::run::warm_check;
 use crate::host::vm::death::Exit;
@@ -54,7 +55,7 @@ pub fn carry_out_shared(
     let first = members.first()?;
     let rest = |from: usize, why: String| Some(Rest { from, why });
     let mut begun = Instant::now();
-    let spec = match spec(first.plan, machine) {
+    let spec = match vm_spec(first.plan, machine) {
         Ok(spec) => spec,
         Err(error) => return rest(0, error.to_string()),
     };
