@@ -116,7 +116,7 @@ impl Guest {
 
 static OTHERWISE: AtomicUsize = AtomicUsize::new(0);
 
-/// Takes note of a cell that was not the same in a shared guest, which is the lab's fault.
+/// Takes note of a cell that was not the same in a shared guest: the topology depends on chance, or the guest was not clean.
 pub fn note_otherwise(cell: &str, differences: &str) {
     OTHERWISE.fetch_add(1, Ordering::Relaxed);
     eprintln!("{cell}: in a guest that it shared it was not the same:\n{differences}");

@@ -29,8 +29,9 @@ pub fn print(format: Format, matrix: &Matrix) -> Result<(), Failure> {
         if let Some(difference) = &cell.shared_guest {
             let (topology, kernel) = (&cell.document.topology, &cell.document.kernel.id);
             eprintln!(
-                "note: {topology}@{kernel} was otherwise in a guest that it shared with other topologies, which is the lab's \
-                 fault: {difference}\nhint: the result is that of its own guest; report the difference"
+                "note: {topology}@{kernel} did something else in a guest that it shared with other topologies: {difference}\n\
+                 hint: the result is that of its own guest; `--guests own --repeat 5` shows whether the topology itself \
+                 depends on chance; if it does not, report the difference"
             );
         }
     }
