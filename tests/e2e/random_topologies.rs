@@ -1,16 +1,15 @@
 //! Random topologies, all in one guest: the kernel makes each as it is written, and what it shows is read back equal.
 
 use lab::host::kernel::store::Kernel;
-use lab::host::run::runner::{Machine, carry_out_in_machine};
-use lab::host::vm::Timeouts;
-use lab::host::vm::qemu::Accelerator;
+use lab::host::run::runner::carry_out_in_machine;
 use lab::plan::Plan;
 use lab::plan::lower::lower;
 use lab::topology::Topology;
 use libtest_mimic::Trial;
 
-use crate::machine::{self, Bench, LAB};
+use crate::machine::{self, Bench};
 use crate::random::{self, Generator};
+use crate::shared;
 
 /// It knows all options.
 const KERNEL: &str = "7.3.4";
@@ -34,18 +33,7 @@ fn come_up(bench: &Bench, kernel: &Kernel, count: usize) {
     let texts: Vec<String> = (0..count).map(|_| random::topology::topology(&mut random)).collect();
     let topologies: Vec<Topology> = texts.iter().map(|text| read(text)).collect();
     let plan = together(&topologies);
-    let machine = Machine {
-        watch: None,
-        kernel,
-        qemu: &bench.qemu,
-        accelerator: Accelerator::Tcg,
-        init: LAB.as_ref(),
-        plugins: None,
-        cache: &bench.cache,
-        cold: false,
-        words: &[],
-        timeouts: Timeouts::default(),
-    };
+    let machine = shared::machine(bench, kernel);
     let run = carry_out_in_machine(&topologies[0], &plan, &machine).expect("a machine starts");
     let account = run.account.unwrap_or_else(|| panic!("{:?} {:?}", run.document.reason, run.missing));
     assert_eq!(account.trials.len(), count);

@@ -85,21 +85,26 @@ impl Place {
     }
 }
 
+/// A machine that is restored, by the lab of this build.
+pub fn machine<'a>(bench: &'a Bench, kernel: &'a Kernel) -> Machine<'a> {
+    Machine {
+        watch: None,
+        kernel,
+        qemu: &bench.qemu,
+        accelerator: Accelerator::Tcg,
+        init: LAB.as_ref(),
+        plugins: None,
+        cache: &bench.cache,
+        cold: false,
+        words: &[],
+        timeouts: Timeouts::default(),
+    }
+}
+
 impl Guest {
     fn run(&self, bench: &Bench, kernel: &Kernel) -> Vec<Option<Document>> {
         let mut results: Vec<Option<Document>> = vec![None; self.members.len()];
-        let machine = Machine {
-            watch: None,
-            kernel,
-            qemu: &bench.qemu,
-            accelerator: Accelerator::Tcg,
-            init: LAB.as_ref(),
-            plugins: None,
-            cache: &bench.cache,
-            cold: false,
-            words: &[],
-            timeouts: Timeouts::default(),
-        };
+        let machine = machine(bench, kernel);
         if results.len() < 2 || !may_share(&machine) {
             return results;
         }

@@ -4,8 +4,6 @@
 use lab::guest::selftest::{PANIC_WORD, STRAY_WORD};
 use lab::host::kernel::store::Kernel;
 use lab::host::run::runner::{Machine, Member, Rest, carry_out_in_machine, carry_out_shared};
-use lab::host::vm::Timeouts;
-use lab::host::vm::qemu::Accelerator;
 use lab::judge::outcome::Outcome;
 use lab::plan::Plan;
 use lab::plan::lower::lower;
@@ -14,8 +12,8 @@ use lab::report::snapshot;
 use lab::topology::Topology;
 use libtest_mimic::Trial;
 
-use crate::machine::{self, Bench, LAB};
-use crate::{gallery_folder, pin};
+use crate::machine::{self, Bench};
+use crate::{gallery_folder, pin, shared};
 
 /// Frames are held in a queue when the first of these ends; the same topology again numbers its frames alike.
 const HOLDS: &str = "broadcast-port-holds";
@@ -78,18 +76,7 @@ fn with_machine<T>(
     words: &[String],
     work: impl FnOnce(&Machine<'_>) -> T,
 ) -> T {
-    work(&Machine {
-        watch: None,
-        kernel,
-        qemu: &bench.qemu,
-        accelerator: Accelerator::Tcg,
-        init: LAB.as_ref(),
-        plugins: None,
-        cache: &bench.cache,
-        cold: false,
-        words,
-        timeouts: Timeouts::default(),
-    })
+    work(&Machine { words, ..shared::machine(bench, kernel) })
 }
 
 fn same_as_alone(bench: &Bench, kernel: &Kernel) {
