@@ -6,6 +6,7 @@ use crate::plan::Plan;
 use crate::plan::op::Op;
 use crate::topology::Topology;
 use crate::topology::condition::Subject;
+use crate::topology::scenario::{Flow, Socket};
 
 /// Pauses that are longer than all else in a run, which takes about a second.
 const LONG_PAUSES_MS: u32 = 2_000;
@@ -17,10 +18,12 @@ const LINKWATCH_MS: u32 = 2_000;
 impl Plan {
     /// Whether it sends frames at an interval, and looks at how long none of them came; or has a bond that gives up a port
     /// which has been silent for some intervals, for a guest that the host lets wait has silent ports (`bond_time_in_interval()`);
-    /// or connects when something may be broken already, which is given up after seconds;
+    /// or has TCP, whose silence is judged after some of its retransmissions: they come by timers of the guest, which must
+    /// not fall behind the time that the lab waits for them;
     /// or pauses so long that what the kernel does meanwhile, by its own timers, must not depend on how late the lab looks.
     pub fn is_timed(&self) -> bool {
-        let paced = self.flows.iter().any(|flow| flow.flow.interval_us.is_some() || flow.flow.connect_late);
+        let by_time = |flow: &Flow| flow.interval_us.is_some() || flow.socket == Socket::Tcp;
+        let paced = self.flows.iter().any(|flow| by_time(&flow.flow));
         let round = || self.trials.iter().take(self.round_len()).flat_map(|trial| &trial.ops);
         paced || round().any(has_arp_monitor) || round().map(pause_ms).sum::<u32>() >= LONG_PAUSES_MS
     }
