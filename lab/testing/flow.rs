@@ -83,7 +83,7 @@ impl<'a> FlowAccount<'a> {
     #[must_use]
     #[track_caller]
     pub fn lost_at(&self, layer: &str) -> u32 {
-        check_layer(layer);
+        let layer = layer_named(layer);
         self.count(|fate| fate.layer == layer)
     }
 
@@ -94,8 +94,8 @@ impl<'a> FlowAccount<'a> {
     #[must_use]
     #[track_caller]
     pub fn lost_on(&self, layer: &str, device: &str) -> u32 {
-        check_layer(layer);
-        self.count(|fate| fate.layer == layer && fate.device.as_deref() == Some(device))
+        let layer = layer_named(layer);
+        self.count(|fate| fate.layer == layer && is_on(fate, device))
     }
 
     /// Frames that were lost at a layer on one device for one reason: the kernel's drop reason (`"QDISC_DROP"`) or the
@@ -106,10 +106,8 @@ impl<'a> FlowAccount<'a> {
     #[must_use]
     #[track_caller]
     pub fn lost_for(&self, layer: &str, device: &str, reason: &str) -> u32 {
-        check_layer(layer);
-        self.count(|fate| {
-            fate.layer == layer && fate.device.as_deref() == Some(device) && fate.reason == reason
-        })
+        let layer = layer_named(layer);
+        self.count(|fate| fate.layer == layer && is_on(fate, device) && fate.reason == reason)
     }
 
     fn count(&self, is_wanted: impl Fn(&&FateDocument) -> bool) -> u32 {
@@ -162,11 +160,15 @@ impl<'a> FlowAccount<'a> {
 }
 
 #[track_caller]
-fn check_layer(layer: &str) {
-    let layers = Layer::ALL.map(Layer::as_str);
-    if !layers.contains(&layer) {
-        fail(&format!("there is no layer `{layer}`; there are {}", known(layers)));
-    }
+fn layer_named(name: &str) -> Layer {
+    let found = Layer::ALL.into_iter().find(|layer| layer.as_str() == name);
+    found.unwrap_or_else(|| {
+        fail(&format!("there is no layer `{name}`; there are {}", known(Layer::ALL.map(Layer::as_str))))
+    })
+}
+
+fn is_on(fate: &FateDocument, device: &str) -> bool {
+    fate.device.as_ref().is_some_and(|it| it.to_string() == device)
 }
 
 impl fmt::Display for FlowAccount<'_> {
@@ -180,7 +182,7 @@ impl fmt::Display for FlowAccount<'_> {
         writeln!(f, "  {} asked, {} accepted{refused}", flow.asked, flow.sent)?;
         write!(f, "  {} delivered", flow.delivered)?;
         for fate in &flow.fates {
-            let device = fate.device.as_deref().map(|device| format!(" of {device}")).unwrap_or_default();
+            let device = fate.device.as_ref().map(|device| format!(" of {device}")).unwrap_or_default();
             write!(f, "\n  {} lost at {}{device} ({})", fate.frames, fate.layer, fate.reason)?;
         }
         match (flow.duplicated, flow.unattributed) {

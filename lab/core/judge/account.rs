@@ -185,7 +185,7 @@ impl FlowAccount {
 }
 
 /// Where frames were lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fate {
     /// Which part of the stack.
     pub layer: Layer,
@@ -195,7 +195,15 @@ pub struct Fate {
     /// holds it, or `COUNTED` where only a counter tells.
     pub reason: String,
     /// The kind of queue that dropped them, where a queue did; `noop` is that of a device without carrier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// How many.
     pub frames: u32,
+}
+
+impl Fate {
+    /// The device by name, or `otherwise` where the kernel does not name one.
+    pub fn device_or(&self, otherwise: &str) -> String {
+        self.device.as_ref().map_or_else(|| otherwise.to_owned(), ToString::to_string)
+    }
 }

@@ -25,8 +25,14 @@ pub struct Group {
 /// One line in which groups differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Which line.
+    /// Which line: its label and those that it is below.
     pub item: String,
+    /// The trial that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
+    /// The check that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
     /// What it says in each group, in the groups' order; `-` where nothing can be said.
     pub values: Vec<String>,
 }
@@ -266,7 +272,12 @@ fn difference(key: &Key<'_>, all: &[Lines<'_>]) -> Option<Difference> {
         })
         .collect();
     let differ = values.iter().any(|value| *value != values[0]);
-    differ.then(|| Difference { item: title(&key.0), values })
+    let (trial, check) = match key.0[..] {
+        [Label::Trial(trial), _, ..] => (Some(trial.clone()), None),
+        [Label::Check(check)] => (None, Some(check.clone())),
+        _ => (None, None),
+    };
+    differ.then(|| Difference { item: title(&key.0), trial, check, values })
 }
 
 /// A text with `#` for every word that is a number.

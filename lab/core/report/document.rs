@@ -12,7 +12,7 @@ use crate::judge::account::{Account, TrialAccount};
 use crate::judge::outcome::Outcome;
 use crate::judge::verdict::{Verdict, title};
 // What the judge says of these is the document's as it is.
-pub use crate::judge::account::QdiscAccount as QdiscDocument;
+pub use crate::judge::account::{Fate as FateDocument, QdiscAccount as QdiscDocument};
 pub use crate::judge::effects::Attempt as AttemptDocument;
 pub use crate::judge::hypotheses::{
     Evidence as EvidenceDocument, Explanation as HypothesisDocument, TriedFix as MitigationDocument,
@@ -170,17 +170,6 @@ pub struct FlowDocument {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
-}
-
-/// Where frames were lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FateDocument {
-    pub layer: String,
-    pub device: Option<String>,
-    pub reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue: Option<String>,
-    pub frames: u32,
 }
 
 /// A root queueing discipline that was replaced or removed in the run.

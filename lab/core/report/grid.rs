@@ -305,8 +305,8 @@ pub fn differences(differences: &[Difference], indent: &str) -> String {
 
 fn without_trial(difference: &Difference) -> &str {
     let item = difference.item.as_str();
-    let trial = item.split_once(", ").filter(|_| !item.starts_with(behaviour::CHECK));
-    trial.map_or(item, |(_, rest)| rest)
+    let below = difference.trial.as_deref().and_then(|trial| item.strip_prefix(trial)?.strip_prefix(", "));
+    below.unwrap_or(item)
 }
 
 /// Whether the groups have the same numbers and other words for them.

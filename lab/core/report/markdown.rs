@@ -52,7 +52,7 @@ fn frames(out: &mut String, trial: &TrialDocument) {
         };
         row(flow.delivered, "delivered", &flow.to);
         for fate in &flow.fates {
-            let device = fate.device.as_deref().unwrap_or("no device named");
+            let device = fate.device_or("no device named");
             row(fate.frames, &format!("lost: {}", fate.reason), &format!("{} of {device}", fate.layer));
         }
         row(flow.unattributed, "UNATTRIBUTED", "no place is known");

@@ -209,10 +209,10 @@ fn compare(
 /// `documents` are those of the differences' values, as far as there are any.
 fn reached(mut differences: Vec<Difference>, documents: &[Option<&Document>]) -> Vec<Difference> {
     for difference in &mut differences {
-        let Some(name) = difference.item.strip_prefix(behaviour::CHECK) else { continue };
+        let Some(name) = &difference.check else { continue };
         for (value, document) in difference.values.iter_mut().zip(documents) {
             let Some(document) = document else { continue };
-            let mut of_name = document.checks.iter().filter(|check| snapshot::check_name(check) == name);
+            let mut of_name = document.checks.iter().filter(|check| snapshot::check_name(check) == *name);
             if of_name.clone().any(|check| check.outcome != Outcome::Pass) {
                 continue;
             }

@@ -232,15 +232,16 @@ fn flow_line(flow: &FlowDocument) -> Line {
     items.push(count(flow.delivered, "delivered"));
     let others = [(flow.duplicated, "duplicated"), (flow.unattributed, "unattributed")];
     items.extend(others.iter().filter(|(number, _)| *number > 0).map(|(number, of)| count(*number, of)));
-    let mut places: BTreeMap<(&str, &str), Vec<Item>> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, String), Vec<Item>> = BTreeMap::new();
     for fate in &flow.fates {
-        let place = (fate.layer.as_str(), fate.device.as_deref().unwrap_or(NO_DEVICE));
+        let device = fate.device_or(NO_DEVICE);
+        let place = (fate.layer.as_str(), device);
         places.entry(place).or_default().push(count(fate.frames, &fate.reason));
     }
     let below = places.into_iter().map(|((layer, device), mut lost)| {
         // As texts: those of accepted ones are in this order.
         lost.sort_by_key(ToString::to_string);
-        Line::new(Label::LostAt { layer: layer.to_owned(), device: device.to_owned() }, lost)
+        Line::new(Label::LostAt { layer: layer.to_owned(), device }, lost)
     });
     Line { below: below.collect(), ..Line::new(label, items) }
 }

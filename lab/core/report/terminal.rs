@@ -10,6 +10,7 @@ use std::fmt::Write;
 use indexmap::IndexMap;
 
 use crate::judge::outcome::Outcome;
+use crate::net::layer::Layer;
 use crate::report::document::{
     AttachmentDocument, CheckDocument, Document, FateDocument, FlowDocument, QdiscDocument, ReplacedDocument,
     Timing, TrialDocument,
@@ -277,34 +278,36 @@ fn counted_at(flow: &FlowDocument) -> String {
 }
 
 fn fate_in_words(fate: &FateDocument) -> String {
-    let device = fate.device.as_deref().unwrap_or("a device the kernel does not name");
-    match (fate.layer.as_str(), fate.reason.as_str()) {
-        ("qdisc", "BACKLOG") => format!("still held in the queue of {device}"),
-        ("qdisc", reason @ ("QUEUE_PURGE" | "__rtnl_unlock")) => {
+    let device = fate.device_or("a device the kernel does not name");
+    match (fate.layer, fate.reason.as_str()) {
+        (Layer::Qdisc, "BACKLOG") => format!("still held in the queue of {device}"),
+        (Layer::Qdisc, reason @ ("QUEUE_PURGE" | "__rtnl_unlock")) => {
             format!("in the queue of {device} when that was drained ({reason})")
         }
-        ("qdisc", reason) if fate.queue.as_deref() == Some("noop") => {
+        (Layer::Qdisc, reason) if fate.queue.as_deref() == Some("noop") => {
             format!("dropped on {device}, which is down or has no carrier ({reason})")
         }
-        ("qdisc", reason) => format!("dropped by the queue of {device} ({reason})"),
-        ("backlog", reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
+        (Layer::Qdisc, reason) => format!("dropped by the queue of {device} ({reason})"),
+        (Layer::Backlog, reason @ ("CPU_BACKLOG" | "enqueue_to_backlog")) => {
             format!("dropped on the way into {device}: its processor's backlog was full ({reason})")
         }
-        ("backlog", "HELD") => format!("still in the ring of {device}"),
-        ("xdp", reason) => format!("dropped by an XDP program on {device} ({reason})"),
-        ("backlog", reason) => format!("in the ring of {device} when it was let go ({reason})"),
-        ("tc", reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
-        ("wire", "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
-        ("wire", _) => format!("sent by {device}, or a VF of it, and not received at the cable's other end"),
-        ("socket", "UNACKNOWLEDGED") => "written and not acknowledged: still in the send queue".into(),
-        ("socket", reason) => format!("never left the socket ({reason})"),
-        ("neighbour", "HELD") => format!("still wait for an answer to ARP on {device}"),
-        ("ip", "HELD") => format!("still wait on {device} for fragments that were lost"),
-        ("receiver", "OTHER_DEVICE") => format!("arrived by {device} instead"),
-        ("driver", "DISCARDED") => format!("taken by {device}, which discards what it is given"),
-        ("peer", reason) => format!("not taken by {device}, the other end of the cable ({reason})"),
-        ("driver", "HELD") => format!("still held by the stopped driver of {device}"),
-        ("nft", reason) => format!("dropped by a packet filter on {device} ({reason})"),
+        (Layer::Backlog, "HELD") => format!("still in the ring of {device}"),
+        (Layer::Xdp, reason) => format!("dropped by an XDP program on {device} ({reason})"),
+        (Layer::Backlog, reason) => format!("in the ring of {device} when it was let go ({reason})"),
+        (Layer::Tc, reason) => format!("dropped by a traffic control filter on {device} ({reason})"),
+        (Layer::Wire, "UNPLUGGED") => format!("sent by {device} into a cable that was out"),
+        (Layer::Wire, _) => {
+            format!("sent by {device}, or a VF of it, and not received at the cable's other end")
+        }
+        (Layer::Socket, "UNACKNOWLEDGED") => "written and not acknowledged: still in the send queue".into(),
+        (Layer::Socket, reason) => format!("never left the socket ({reason})"),
+        (Layer::Neighbour, "HELD") => format!("still wait for an answer to ARP on {device}"),
+        (Layer::Ip, "HELD") => format!("still wait on {device} for fragments that were lost"),
+        (Layer::Receiver, "OTHER_DEVICE") => format!("arrived by {device} instead"),
+        (Layer::Driver, "DISCARDED") => format!("taken by {device}, which discards what it is given"),
+        (Layer::Peer, reason) => format!("not taken by {device}, the other end of the cable ({reason})"),
+        (Layer::Driver, "HELD") => format!("still held by the stopped driver of {device}"),
+        (Layer::Nft, reason) => format!("dropped by a packet filter on {device} ({reason})"),
         (layer, reason) => format!("lost at {layer} of {device} ({reason})"),
     }
 }

@@ -1,11 +1,9 @@
 //! The parts of a document that say what became of frames, from the account.
 
-use crate::judge::account::{Fate, FlowAccount, QdiscAccount};
+use crate::judge::account::{FlowAccount, QdiscAccount};
 use crate::judge::ledger::{Counter, Foreign};
 use crate::net::name::DeviceRef;
-use crate::report::document::{
-    FateDocument, FlowDocument, KernelFramesDocument, MovedDocument, ReplacedDocument,
-};
+use crate::report::document::{FlowDocument, KernelFramesDocument, MovedDocument, ReplacedDocument};
 
 /// Places that differ only in how the kernel got there are one.
 pub(crate) fn kernel_frames(foreign: &[Foreign]) -> Vec<KernelFramesDocument> {
@@ -57,21 +55,11 @@ pub(crate) fn flow_document(account: &FlowAccount) -> FlowDocument {
         delivered: account.delivered,
         duplicated: account.duplicated,
         unattributed: account.unattributed.len(),
-        fates: account.fates.iter().map(fate_document).collect(),
+        fates: account.fates.clone(),
         interval_us: account.flow.interval_us,
         silence_ms: account.silence_us.map(|silence| silence / 1000),
         seen_from: account.sources.iter().copied().collect(),
         reordered: account.reordered,
         retransmitted: account.retransmitted,
-    }
-}
-
-pub(crate) fn fate_document(fate: &Fate) -> FateDocument {
-    FateDocument {
-        layer: fate.layer.to_string(),
-        device: fate.device.as_ref().map(ToString::to_string),
-        reason: fate.reason.clone(),
-        queue: fate.queue.clone(),
-        frames: fate.frames,
     }
 }

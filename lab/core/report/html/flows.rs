@@ -82,7 +82,7 @@ fn bands(flow: &FlowDocument) -> Vec<Band> {
     let at = flow.counts_at.map(|at| format!("at the {}, ", at.word())).unwrap_or_default();
     add(flow.delivered, "arrived", "delivered".into(), format!("{at}{}", flow.to));
     for fate in &flow.fates {
-        let device = fate.device.as_deref().unwrap_or("no device named");
+        let device = fate.device_or("no device named");
         let queue = fate.queue.as_ref().map(|queue| format!(" ({queue})")).unwrap_or_default();
         add(
             fate.frames,
