@@ -100,10 +100,16 @@ pub fn accelerator(
     kernel: &Kernel,
     cache: &Cache,
 ) -> Result<(Accelerator, Option<String>), Failure> {
-    let spec = probe_spec(kernel, &init()?, cache)?;
-    let decision = accel::decide(choice, qemu, &spec, &cache.path("")).map_err(|error| match error {
-        AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable_for(&error),
-    })?;
+    let decision = match accel::known(choice, qemu, &cache.path("")) {
+        Some(known) => known,
+        None => {
+            let spec = probe_spec(kernel, &init()?, cache)?;
+            let probed = accel::decide(choice, qemu, &spec, &cache.path(""));
+            probed.map_err(|error| match error {
+                AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable_for(&error),
+            })?
+        }
+    };
     let note = decision.note.filter(|note| accel::is_news(note, &cache.path("")));
     Ok((decision.accelerator, note))
 }

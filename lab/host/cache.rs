@@ -36,6 +36,8 @@ const SCRATCH: &str = "scratch";
 
 /// What was used this recently may be about to be opened by a running lab: it is not evicted.
 const IN_USE: Duration = Duration::from_secs(3600);
+/// How much older than its last use an entry may look.
+const USE_MARK_INTERVAL: Duration = Duration::from_secs(IN_USE.as_secs() / 4);
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -187,14 +189,17 @@ impl Cache {
         Ok(lock.expect("only a lock that is not waited for may be refused"))
     }
 
-    /// Notes that the file or directory `path` is used now.
+    /// Notes that the file or directory `path` is used now. Not at every use: a file whose times change is checked again.
     pub fn touch(&self, path: &Path) -> Result<(), FileError> {
         if self.is_read_only() {
             return Ok(());
         }
-        let now = SystemTime::now();
         let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-        open.and_then(|file| file.set_modified(now)).at("mark as used", path)
+        let mark = |file: File| match file.metadata()?.modified()?.elapsed() {
+            Ok(age) if age < USE_MARK_INTERVAL => Ok(()),
+            _ => file.set_modified(SystemTime::now()),
+        };
+        open.and_then(mark).at("mark as used", path)
     }
 
     /// Takes a file or directory out of the cache, if it is there.
@@ -377,6 +382,22 @@ mod tests {
         assert!(cache.try_lock("b").unwrap().is_some());
         drop(held);
         assert!(cache.try_lock("a").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_used_again_and_again_is_marked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let path = cache.path("initramfs").join("image");
+        fs::write(&path, "image").unwrap();
+        let file = File::open(&path).unwrap();
+        let modified = || file.metadata().unwrap().modified().unwrap();
+        for (age_s, is_marked) in [(60, false), (3600, true)] {
+            let used = SystemTime::now() - Duration::from_secs(age_s);
+            file.set_modified(used).unwrap();
+            cache.touch(&path).unwrap();
+            assert_eq!(modified() > used + Duration::from_secs(1), is_marked, "{age_s} s ago");
+        }
     }
 
     #[test]

@@ -136,11 +136,13 @@ fn a_crash_after_a_warm_start_is_the_same_crash(qemu: Qemu, spec: VmSpec) {
 
 fn an_accelerator_is_used_only_where_a_guest_boots_with_it(qemu: Qemu, mut spec: VmSpec) {
     let (_dir, cache) = empty_cache();
-    let decision = accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap();
+    let known = || accel::known(Choice::Auto, &qemu, &cache.path(""));
+    let decision = known().unwrap_or_else(|| {
+        let probed = accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap();
+        assert_eq!(known().as_ref(), Some(&probed), "the answer is remembered");
+        probed
+    });
     eprintln!("{decision:?}");
-    let start = Instant::now();
-    assert_eq!(accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap(), decision);
-    assert!(start.elapsed() < Duration::from_secs(2), "the answer is remembered");
     assert_eq!(decision.note.is_some(), decision.accelerator == Accelerator::Tcg, "{decision:?}");
     if decision.accelerator == Accelerator::Tcg {
         let error = accel::decide(Choice::Kvm, &qemu, &spec, &cache.path("")).unwrap_err().to_string();

@@ -92,25 +92,47 @@ struct Answer {
     failure: Option<String>,
 }
 
-/// Decides for this machine, booting `spec` once if the answer is not in `cache`.
+/// What is known without a boot; `None` where only a probe can tell. Who demands KVM may have just repaired it: nothing is
+/// recalled then.
+#[must_use]
+pub fn known(choice: Choice, qemu: &Qemu, cache: &Path) -> Option<Decision> {
+    if choice == Choice::Tcg {
+        return Some(Decision { accelerator: Accelerator::Tcg, note: None });
+    }
+    if choice == Choice::Kvm {
+        return None;
+    }
+    match device_failure() {
+        Some(failure) => Some(Decision::of(Some(failure))),
+        None => recall(&cache.join(ANSWER_FILE), &question(qemu)).map(|answer| Decision::of(answer.failure)),
+    }
+}
+
+/// Decides for this machine by booting `spec` once, and remembers the answer in `cache`.
 ///
 /// # Errors
 /// When KVM is demanded and does not work, or QEMU does not start.
 pub fn decide(choice: Choice, qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Decision, AccelError> {
-    if choice == Choice::Tcg {
-        return Ok(Decision { accelerator: Accelerator::Tcg, note: None });
+    if choice != Choice::Kvm {
+        let mut answer = question(qemu);
+        answer.failure = probe(qemu, spec)?;
+        // Without it the next run probes again, which is slower and no more.
+        let _ = remember(&cache.join(ANSWER_FILE), &answer);
+        return Ok(Decision::of(answer.failure));
     }
     let failure = match device_failure() {
         Some(failure) => Some(failure),
-        // Who demands it may have just repaired it.
-        None if choice == Choice::Kvm => probe(qemu, spec)?,
-        None => remembered_or_probed(qemu, spec, cache)?,
+        None => probe(qemu, spec)?,
     };
-    match failure {
-        None => Ok(Decision { accelerator: Accelerator::Kvm, note: None }),
-        Some(reason) if choice == Choice::Kvm => Err(AccelError::Kvm { reason }),
-        Some(reason) => {
-            Ok(Decision { accelerator: Accelerator::Tcg, note: Some(format!("no kvm: {reason}")) })
+    failure.map_or_else(|| Ok(Decision::of(None)), |reason| Err(AccelError::Kvm { reason }))
+}
+
+impl Decision {
+    /// KVM, unless it does not work.
+    fn of(failure: Option<String>) -> Self {
+        match failure {
+            None => Self { accelerator: Accelerator::Kvm, note: None },
+            Some(reason) => Self { accelerator: Accelerator::Tcg, note: Some(format!("no kvm: {reason}")) },
         }
     }
 }
@@ -134,18 +156,6 @@ pub fn host_release() -> String {
 pub fn device_failure() -> Option<String> {
     let opened = fs::File::options().read(true).write(true).open(KVM_DEVICE);
     opened.err().map(|error| format!("{KVM_DEVICE}: {error}"))
-}
-
-fn remembered_or_probed(qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Option<String>, QemuError> {
-    let file = cache.join(ANSWER_FILE);
-    let mut answer = question(qemu);
-    if let Some(remembered) = recall(&file, &answer) {
-        return Ok(remembered.failure);
-    }
-    answer.failure = probe(qemu, spec)?;
-    // Without it the next run probes again, which is slower and no more.
-    let _ = remember(&file, &answer);
-    Ok(answer.failure)
 }
 
 /// Whether a note is new on this machine: it is shown once, and from then on `lab doctor` has it. Where the cache cannot be

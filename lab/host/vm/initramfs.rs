@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -103,15 +104,24 @@ pub fn build(
 
 /// Whether an image is as it was packed: its last entry has the checksum of all before it.
 fn is_whole(path: &Path) -> bool {
-    let end = cpio_end(&[0; 32]);
     let checked = || -> io::Result<bool> {
         let file = file::open(path).map_err(|error| error.source)?;
-        let Some(length) = file.metadata()?.len().checked_sub(end.len() as u64) else { return Ok(false) };
-        let mut found = vec![0; end.len()];
-        file.read_exact_at(&mut found, length)?;
-        Ok(found == cpio_end(&checksum::once(&file, 0..length)?))
+        let content = content(&file)?;
+        let mut found = vec![0; cpio_end(&[0; 32]).len()];
+        file.read_exact_at(&mut found, content.end)?;
+        Ok(found == cpio_end(&checksum::once(&file, content)?))
     };
     checked().unwrap_or(false)
+}
+
+/// All of an image but its last entry, which follows from the rest: the part that [`checksum::once`] has read of one that was
+/// checked.
+///
+/// # Errors
+/// When its length is not to be had.
+pub fn content(image: &File) -> io::Result<Range<u64>> {
+    let length = image.metadata()?.len();
+    Ok(0..length.checked_sub(cpio_end(&[0; 32]).len() as u64).unwrap_or(length))
 }
 
 /// Removes the images made of the kernel `release`, which are packed again when they are needed.

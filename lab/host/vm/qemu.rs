@@ -1,5 +1,6 @@
 //! QEMU: where it is, which version, its arguments, and a process that cannot outlive the lab.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -8,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::host::child::{ChildError, Drain, Keep, die_with_parent, output_within};
@@ -277,14 +279,26 @@ impl Qemu {
     /// When it is not there, or does not answer.
     pub fn find() -> Result<Self, QemuError> {
         match std::env::var_os(PROGRAM_VARIABLE) {
-            Some(path) => Self::at(Path::new(&path)),
+            Some(path) => Self::once_at(Path::new(&path)),
             None => {
                 let path = find_on_path(PROGRAM).ok_or_else(|| QemuError::Missing {
                     install: install::command_line(install::QEMU_PACKAGE),
                 })?;
-                Self::at(&path)
+                Self::once_at(&path)
             }
         }
+    }
+
+    /// As [`Qemu::at`], asking each program once: it takes 30 ms to answer.
+    fn once_at(path: &Path) -> Result<Self, QemuError> {
+        static KNOWN: Mutex<BTreeMap<PathBuf, Qemu>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(qemu) = known.get(path) {
+            return Ok(qemu.clone());
+        }
+        let qemu = Self::at(path)?;
+        known.insert(path.to_owned(), qemu.clone());
+        Ok(qemu)
     }
 
     /// Asks the QEMU at `path` for its version.

@@ -21,7 +21,7 @@ use crate::host::file::FileError;
 use crate::host::vm::death::Death;
 use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
 use crate::host::vm::qmp::QmpError;
-use crate::host::vm::{Timeouts, Vm, accel, checksum};
+use crate::host::vm::{Timeouts, Vm, accel, checksum, initramfs};
 use crate::net::clean;
 use crate::plan::handshake::{PROTOCOL, Ready};
 
@@ -247,7 +247,7 @@ pub fn state_path(qemu: &Qemu, spec: &VmSpec, cache: &Cache) -> io::Result<PathB
     }
     // By content: it is built again for each lab binary, and often comes out the same.
     let initramfs = file::open(&spec.initramfs).map_err(|error| error.source)?;
-    add(&checksum::once(&initramfs, checksum::from(&initramfs, 0)?)?);
+    add(&checksum::once(&initramfs, initramfs::content(&initramfs)?)?);
     for word in spec.shape() {
         add(word.as_encoded_bytes());
     }
