@@ -383,6 +383,7 @@ fn is_type(word: &str) -> bool {
 #[case::paced("topologies/failover/failover-ab-miimon.toml", true)]
 #[case::waits("topologies/causes/lacp-partner-out-of-sync.toml", true)]
 #[case::watches_by_arp("topologies/causes/arp-target-silent.toml", true)]
+#[case::has_lacp("topologies/lacp-partner-scripted.toml", true)]
 #[case::has_tcp("topologies/tcp-way-cut.toml", true)]
 #[case::waits_for_a_state("topologies/causes/port-carrier-lost.toml", false)]
 fn what_goes_by_time_is_timed(#[case] path: &str, #[case] expected: bool) {

@@ -2,6 +2,7 @@
 
 use crate::net::bond::BondChange;
 use crate::net::link::{Link, LinkKind};
+use crate::net::mode::BondMode;
 use crate::plan::Plan;
 use crate::plan::op::Op;
 use crate::topology::Topology;
@@ -18,6 +19,7 @@ const LINKWATCH_MS: u32 = 2_000;
 impl Plan {
     /// Whether it sends frames at an interval, and looks at how long none of them came; or has a bond that gives up a port
     /// which has been silent for some intervals, for a guest that the host lets wait has silent ports (`bond_time_in_interval()`);
+    /// or has LACP, where a partner that the host lets wait is silent too, and expires (`ad_rx_machine()`);
     /// or has TCP, whose silence is judged after some of its retransmissions: they come by timers of the guest, which must
     /// not fall behind the time that the lab waits for them;
     /// or pauses so long that what the kernel does meanwhile, by its own timers, must not depend on how late the lab looks.
@@ -25,14 +27,14 @@ impl Plan {
         let by_time = |flow: &Flow| flow.interval_us.is_some() || flow.socket == Socket::Tcp;
         let paced = self.flows.iter().any(|flow| by_time(&flow.flow));
         let round = || self.trials.iter().take(self.round_len()).flat_map(|trial| &trial.ops);
-        paced || round().any(has_arp_monitor) || round().map(pause_ms).sum::<u32>() >= LONG_PAUSES_MS
+        paced || round().any(has_timers) || round().map(pause_ms).sum::<u32>() >= LONG_PAUSES_MS
     }
 }
 
-fn has_arp_monitor(op: &Op) -> bool {
+fn has_timers(op: &Op) -> bool {
     match op {
         Op::Create { link: Link { kind: LinkKind::Bond(bond), .. }, .. } => {
-            bond.options.arp_interval.is_some()
+            bond.mode == BondMode::Ieee8023Ad || bond.options.arp_interval.is_some()
         }
         Op::SetBond { change: BondChange::Bond { options, .. }, .. } => options.arp_interval.is_some(),
         _ => false,
