@@ -18,6 +18,8 @@ mod deaths;
 mod machine;
 #[path = "vm/pages.rs"]
 mod pages;
+#[path = "vm/shortage.rs"]
+mod shortage;
 #[path = "vm/warm.rs"]
 mod warm;
 
@@ -50,9 +52,10 @@ fn main() -> ExitCode {
     let deaths = deaths::TESTS.into_iter().map(|test| trial("deaths", test));
     let warm = warm::TESTS.into_iter().map(|test| trial("warm", test));
     let cache = cache::TESTS.into_iter().map(|test| trial("cache", test));
+    let shortage = shortage::TESTS.into_iter().map(|test| trial("shortage", test));
     let name = "pages::commands_print_what_the_pages_show";
     let pages = machine::trial(name, pin.clone(), |_, _| pages::commands_print_what_the_pages_show());
-    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).chain([pages]).collect();
+    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).chain(shortage).chain([pages]).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

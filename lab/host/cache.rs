@@ -25,7 +25,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 use tempfile::TempDir;
 
-use crate::host::file::{At, FileError};
+use crate::host::file::{At, FileError, NoTemporary};
 use crate::net::inner_path::FileName;
 
 /// The directories of a cache.
@@ -74,6 +74,9 @@ pub enum CacheError {
     /// Something is to be put into or taken out of a cache that cannot be written to.
     #[error("cannot change {}: the cache is read-only; set LAB_CACHE to a directory that can be written to", .0.display())]
     ReadOnly(PathBuf),
+    /// It is read-only, and there is no other place.
+    #[error("{0}, for the cache is read-only")]
+    NoTemporary(#[source] NoTemporary),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
@@ -115,9 +118,10 @@ impl Cache {
         let spare = if is_writable(&root) {
             None
         } else {
-            let temporary = std::env::temp_dir();
-            let made = tempfile::Builder::new().prefix("bondlab-").tempdir_in(&temporary);
-            Some(Arc::new(made.at("create a directory in", &temporary)?))
+            let dir = std::env::temp_dir();
+            let made = tempfile::Builder::new().prefix("bondlab-").tempdir_in(&dir);
+            let made = made.map_err(|source| CacheError::NoTemporary(NoTemporary { dir, source }))?;
+            Some(Arc::new(made))
         };
         let cache = Cache { root, spare };
         for part in PARTS {

@@ -158,7 +158,18 @@ pub fn files_below(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, FileErro
     Ok(files)
 }
 
-/// Whether an error comes from a shortage of this machine's: descriptors, processes, memory, or room on a disk.
+/// The directory for temporary files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot create a temporary directory in {}: {source}; set TMPDIR to a directory that can be written to", .dir.display())]
+pub struct NoTemporary {
+    /// `TMPDIR`, or /tmp.
+    pub dir: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// Whether an error comes from a shortage of this machine's: descriptors, processes, memory, room on a disk, or a place for
+/// temporary files.
 #[must_use]
 pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
     const SHORTAGES: [i32; 6] =
@@ -166,7 +177,7 @@ pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        if code.is_some_and(|code| SHORTAGES.contains(&code)) {
+        if code.is_some_and(|code| SHORTAGES.contains(&code)) || error.is::<NoTemporary>() {
             return true;
         }
         next = error.source();

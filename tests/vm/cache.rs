@@ -101,6 +101,12 @@ fn a_read_only_cache_runs_what_is_in_it(_: Qemu, spec: VmSpec) {
     let (code, stdout, stderr) = run();
     assert_eq!(code, Some(0), "{stdout}{stderr}");
 
+    let mut without = own.lab(&["run", "t.toml", "--kernel", KERNEL]);
+    without.uid(NOBODY).gid(NOBODY).env("TMPDIR", own.path("tmp/none"));
+    let (code, stdout, stderr) = said(&mut without);
+    assert_eq!((code, stdout.as_str()), (Some(74), ""), "{stderr}");
+    assert!(stderr.lines().count() == 1 && stderr.contains("set TMPDIR"), "{stderr}");
+
     let mut fetch = own.lab(&["kernels", "prune", "--unused-days", "0"]);
     let (code, _, stderr) = said(fetch.uid(NOBODY).gid(NOBODY).env("TMPDIR", own.path("tmp")));
     assert!(code != Some(0) && stderr.contains("the cache is read-only"), "{code:?} {stderr}");
