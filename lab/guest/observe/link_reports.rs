@@ -24,6 +24,8 @@ use bondlab_core::plan::record::OpError;
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The same while nothing but LACP may change still: it has timers of a second (AD_FAST_PERIODIC_TIME).
+const LACP_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// LACP has settled when nothing of it has changed for longer than its machines need from one state to the next: a port
 /// waits two seconds to be attached (AD_AGGREGATE_WAIT_TIME).
 const LACP_STILL: Duration = Duration::from_millis(2500);
@@ -69,6 +71,9 @@ pub async fn read(bed: &Testbed, with_features: bool, lacp: bool) -> Result<Repo
         let still = !lacp || since.elapsed() > LACP_STILL || begun.elapsed() > LACP_TIMEOUT;
         if settled && still {
             break reports;
+        }
+        if settled {
+            ticks.reset_after(LACP_LOOK_INTERVAL);
         }
     };
     if with_features {

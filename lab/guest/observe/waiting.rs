@@ -15,6 +15,12 @@ use bondlab_core::topology::value;
 
 /// Between two looks at what is waited for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// The same after a while: what takes so long follows timers of 100 ms and more, and each look reads all links of all namespaces,
+/// which takes some ms of the processor.
+const SLOW_INTERVALS: [(Duration, Duration); 2] = [
+    (Duration::from_secs(2), Duration::from_millis(50)),
+    (Duration::from_millis(500), Duration::from_millis(20)),
+];
 
 /// How a wait ended.
 pub struct Ended {
@@ -37,7 +43,8 @@ pub async fn wait(
     until: &Condition,
     within_ms: u32,
 ) -> Result<Ended, OpError> {
-    let deadline = Instant::now() + Duration::from_millis(within_ms.into());
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(within_ms.into());
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -53,6 +60,10 @@ pub async fn wait(
         let held = value.is_some_and(|value| until.bounds.hold(value));
         if held || Instant::now() >= deadline {
             return Ok(Ended { value, text, held });
+        }
+        let slow = SLOW_INTERVALS.into_iter().find(|(after, _)| begun.elapsed() >= *after);
+        if let Some((_, interval)) = slow {
+            ticks.reset_after(interval);
         }
     }
 }
