@@ -134,7 +134,7 @@ pub struct AttachmentDocument {
     pub by: String,
 }
 
-/// One flow's account.
+/// One flow's account. The judge's has sets of frames, of which a document has the sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowDocument {
     pub name: String,
@@ -183,7 +183,7 @@ pub struct ReplacedDocument {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// One trial.
+/// One trial. The judge's has its role and typed conditions; a document has its title, and counters that moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialDocument {
     /// `main`, `control`, the hypothesis, or `HYPOTHESIS under MITIGATION`.
