@@ -32,9 +32,9 @@ macro_rules! with_bond_options {
     ($use:ident) => { $use! {
         /// Interval of link monitoring, in ms; 0 is none.
         miimon: u32 = 3 IFLA_BOND_MIIMON, Some((0, INT_MAX)), ALL, "0, or 100 in 802.3ad, balance-tlb and balance-alb";
-        /// Delay before a link that came back is used, in ms; needs miimon, and is rounded to a multiple of it.
+        /// Delay before a port whose link is up again is used, in ms; needs miimon, and is rounded to a multiple of it.
         updelay: u32 = 4 IFLA_BOND_UPDELAY, Some((0, INT_MAX)), ALL, "0";
-        /// Delay before a link that went away is left, in ms; needs miimon, and is rounded to a multiple of it.
+        /// Delay before a port that lost its link is disabled, in ms; needs miimon, and is rounded to a multiple of it.
         downdelay: u32 = 5 IFLA_BOND_DOWNDELAY, Some((0, INT_MAX)), ALL, "0";
         /// Whether carrier is read from the device; refused as `false` from 6.18.
         use_carrier: bool = 6 IFLA_BOND_USE_CARRIER, None, ALL, "true";
@@ -44,43 +44,43 @@ macro_rules! with_bond_options {
         arp_ip_target: Vec<Ipv4Addr> = 8 IFLA_BOND_ARP_IP_TARGET, None, ALL, "none";
         /// Targets of the same monitor's neighbour solicitations, 16 at the most (Linux 5.18).
         ns_ip6_target: Vec<Ipv6Addr> = 31 IFLA_BOND_NS_IP6_TARGET, None, ARP, "none";
-        /// Intervals of that monitor without an answer, after which a port is given up (Linux 5.17).
+        /// Intervals of that monitor without an answer, after which a port is treated as down (Linux 5.17).
         arp_missed_max: u8 = 30 IFLA_BOND_MISSED_MAX, Some((1, 255)), ARP, "2";
         /// Which ARP traffic counts.
         arp_validate: ArpValidate = 9 IFLA_BOND_ARP_VALIDATE, None, ARP, "none";
-        /// Whether one target that answers is enough for a backup port, or all have to; with arp_validate.
+        /// Whether a backup port is up if one target answers, or only if all do; with arp_validate.
         arp_all_targets: ArpAllTargets = 10 IFLA_BOND_ARP_ALL_TARGETS, None, ALL, "any";
         /// The preferred port.
         primary: IfName = 11 IFLA_BOND_PRIMARY, None, ACTIVE_PORT, "none";
-        /// When the preferred port takes over again.
+        /// When the preferred port becomes active again.
         primary_reselect: PrimaryReselect = 12 IFLA_BOND_PRIMARY_RESELECT, None, ALL, "always";
-        /// The port that is active now. It is set when all ports have joined: the kernel refuses one whose link is down.
+        /// The active port. It is set when all ports have been added: the kernel refuses one whose link is down.
         active_slave: IfName = 2 IFLA_BOND_ACTIVE_SLAVE, None, ACTIVE_PORT, "the kernel's choice";
-        /// Which Ethernet address an active-backup bond shows.
+        /// Which Ethernet address an active-backup bond and its ports have.
         fail_over_mac: FailOverMac = 13 IFLA_BOND_FAIL_OVER_MAC, None, ALL, "none";
-        /// How a port is chosen for a frame.
+        /// How the port for a frame is selected.
         xmit_hash_policy: XmitHashPolicy = 14 IFLA_BOND_XMIT_HASH_POLICY, None, ALL, "layer2";
         /// IGMP membership reports after a failover.
         resend_igmp: u32 = 15 IFLA_BOND_RESEND_IGMP, Some((0, 255)), ALL, "1";
-        /// How often LACPDUs are asked for: each 30 s, or each second.
+        /// How often the partner is requested to send LACPDUs: every 30 s, or every second.
         lacp_rate: LacpRate = 21 IFLA_BOND_AD_LACP_RATE, None, LACP, "slow";
-        /// Whether LACPDUs are sent unasked (Linux 5.15).
+        /// Whether LACPDUs are sent before the partner has sent one (Linux 5.15).
         lacp_active: bool = 29 IFLA_BOND_AD_LACP_ACTIVE, None, LACP, "true";
         /// Whether a port without a partner must not carry frames.
         lacp_strict: bool = 34 IFLA_BOND_LACP_STRICT, None, LACP, "false";
-        /// How an aggregator is chosen.
+        /// How the active aggregator is selected.
         ad_select: AdSelect = 22 IFLA_BOND_AD_SELECT, None, ALL, "stable";
-        /// Priority of the system in LACPDUs; the lower one decides.
+        /// Priority of the system in LACPDUs; the lower value has priority.
         ad_actor_sys_prio: u16 = 24 IFLA_BOND_AD_ACTOR_SYS_PRIO, Some((1, 65535)), LACP, "65535";
         /// Address of the system in LACPDUs; 00:00:00:00:00:00 is the bond's own.
         ad_actor_system: Mac = 26 IFLA_BOND_AD_ACTOR_SYSTEM, None, LACP, "00:00:00:00:00:00";
         /// The upper ten bits of a port's key in LACPDUs.
         ad_user_port_key: u16 = 25 IFLA_BOND_AD_USER_PORT_KEY, Some((0, 1023)), LACP, "0";
-        /// Whether a port collects and distributes at once, as one state of its machine.
+        /// Whether collecting and distributing is one state of the mux machine.
         coupled_control: bool = 32 IFLA_BOND_COUPLED_CONTROL, None, LACP, "true";
-        /// Whether ARP and neighbour discovery are sent by all ports.
+        /// Whether ARP and neighbour discovery frames are sent through all ports.
         broadcast_neighbor: bool = 33 IFLA_BOND_BROADCAST_NEIGH, None, LACP, "false";
-        /// Fewest ports for carrier.
+        /// Minimum number of ports for carrier.
         min_links: u32 = 18 IFLA_BOND_MIN_LINKS, Some((0, INT_MAX)), ALL, "0";
         /// Whether frames on inactive ports are accepted.
         all_slaves_active: bool = 17 IFLA_BOND_ALL_SLAVES_ACTIVE, None, ALL, "false";
@@ -88,7 +88,7 @@ macro_rules! with_bond_options {
         tlb_dynamic_lb: bool = 27 IFLA_BOND_TLB_DYNAMIC_LB, None, LOAD_BALANCE, "true";
         /// Interval of learning frames to the switches, in s.
         lp_interval: u32 = 19 IFLA_BOND_LP_INTERVAL, Some((1, INT_MAX)), ALL, "1";
-        /// Frames that a port sends before the next one has its turn; 0 chooses at random.
+        /// Frames sent through a port before the next port is used; 0 selects ports at random.
         packets_per_slave: u32 = 20 IFLA_BOND_PACKETS_PER_SLAVE, Some((0, 65535)), ROUND_ROBIN, "1";
         /// Gratuitous ARPs and unsolicited neighbour advertisements after a failover.
         num_grat_arp: u8 = 16 IFLA_BOND_NUM_PEER_NOTIF, None, ALL, "1";

@@ -59,7 +59,7 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
-    /// A device that swallows what it is given.
+    /// A dummy device: it discards every frame that is sent to it.
     Dummy,
     /// One end of a cable.
     Veth {
@@ -112,7 +112,7 @@ pub enum LinkKind {
     Bridge {
         /// In the order they join.
         ports: Vec<IfName>,
-        /// Whether it looks at tags.
+        /// Whether it filters by VLAN.
         vlan_filtering: bool,
     },
     /// A link that has nothing but options, a parent and ports.

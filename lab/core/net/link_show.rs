@@ -21,28 +21,28 @@ macro_rules! properties {
 
 /// Of every link.
 pub static LINK_PROPERTIES: &[Property] = properties! {
-    "kind": "its kind (`IFLA_INFO_KIND`); not shown of a device of a driver";
+    "kind": "its kind (`IFLA_INFO_KIND`); none for devices of hardware drivers";
     "flags": "UP, LOWER_UP, PROMISC, ... as `ip link` prints them, with commas";
     "operstate": "UP, DOWN, LOWERLAYERDOWN, ... (RFC 2863)";
-    "mtu": "its largest packet, in bytes";
-    "min_mtu": "the smallest MTU that it takes, in bytes";
-    "max_mtu": "the largest, in bytes; 0 is no limit";
+    "mtu": "its MTU, in bytes";
+    "min_mtu": "the smallest MTU that it accepts, in bytes";
+    "max_mtu": "the largest MTU that it accepts, in bytes; 0 is no limit";
     "address": "its link-layer address";
-    "permaddr": "the address it was made with, where the driver has one";
+    "permaddr": "its permanent address, if the driver has one";
     "controller": "the bond or bridge that it is a port of (`master` of `ip link`), or `none`";
-    "link": "the device of its own namespace that it stands on, or `none`";
+    "link": "the device below it, if that is in the same namespace, or `none`";
     "txqueuelen": "length of its queue (`qlen`), in packets";
     "qdisc": "kind of its root queueing discipline";
     "group": "its group, as a number";
-    "promiscuity": "how often it was asked to be promiscuous";
-    "allmulti": "how often it was asked to take all multicast; kernels before 6.2 do not show it";
+    "promiscuity": "number of requests for promiscuous mode";
+    "allmulti": "number of requests to accept all multicast; kernels before 6.2 do not show it";
     "num_tx_queues": "transmit queues";
     "num_rx_queues": "receive queues";
     "gso_max_size": "the largest GSO packet, in bytes";
-    "gso_max_segs": "its segments at the most";
-    "carrier_changes": "how often its carrier came or went";
-    "carrier_up_count": "how often it came";
-    "carrier_down_count": "how often it went";
+    "gso_max_segs": "maximum number of segments of a GSO packet";
+    "carrier_changes": "number of times its carrier was gained or lost";
+    "carrier_up_count": "number of times it was gained";
+    "carrier_down_count": "number of times it was lost";
     "proto_down": "0 or 1";
     "vlan_protocol": "of a VLAN: 802.1q or 802.1ad";
     "vlan_id": "of a VLAN";
@@ -51,21 +51,21 @@ pub static LINK_PROPERTIES: &[Property] = properties! {
 /// Of a bond, beside its options; those of `IFLA_BOND_AD_INFO` in mode 802.3ad only.
 pub static BOND_PROPERTIES: &[Property] = properties! {
     "ad_aggregator": "number of the active aggregator";
-    "ad_num_ports": "its ports";
-    "ad_actor_key": "its key of this side";
-    "ad_partner_key": "its key of the other side";
-    "ad_partner_mac": "the other side's system";
+    "ad_num_ports": "number of its ports";
+    "ad_actor_key": "key of this side";
+    "ad_partner_key": "key of the partner";
+    "ad_partner_mac": "system address of the partner";
 };
 
 /// Of a bond's port, beside its options; what begins with `ad_` in mode 802.3ad only.
 pub static PORT_PROPERTIES: &[Property] = properties! {
     "slave_state": "ACTIVE or BACKUP";
     "slave_mii_status": "UP, GOING_DOWN, DOWN or GOING_BACK";
-    "link_failure_count": "how often its link failed";
-    "perm_hwaddr": "the address it had before it joined";
+    "link_failure_count": "number of link failures";
+    "perm_hwaddr": "the address it had before it became a port";
     "ad_aggregator_id": "number of its aggregator";
     "ad_actor_oper_port_state": "bits of LACP: activity, timeout, aggregation, synchronization, collecting, distributing, defaulted, expired";
-    "ad_partner_oper_port_state": "the same of the other side";
+    "ad_partner_oper_port_state": "the same bits of the partner";
 };
 
 /// `IFLA_OPERSTATE`, as `ip link` prints it.

@@ -150,7 +150,7 @@ pub struct Range {
     pub start: Ipv4Addr,
     /// The last one.
     pub end: Ipv4Addr,
-    /// Never given out.
+    /// The gateway's address, which is never assigned.
     pub gateway: Ipv4Addr,
 }
 

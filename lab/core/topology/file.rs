@@ -95,21 +95,21 @@ pub type Links<T> = IndexMap<At<IfName>, T>;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TopologyFile {
-    /// The version of this format that the file is written in; 1 where it does not say.
+    /// Version of the file format. Default: 1.
     #[serde(default)]
     #[schemars(with = "Option<u32>")]
     pub format: Option<u32>,
-    /// One or two sentences for somebody who has not read the kernel.
+    /// One or two sentences that describe the topology, for readers who do not know the kernel's source.
     pub about: Option<String>,
-    /// The kernel it runs on unless one is named: an id of kernels.toml.
+    /// The kernel it runs on if the command line names none: an id of kernels.toml.
     pub kernel: Option<String>,
-    /// Files of the same folder, or below it, that have a part of the topology. What this file has itself is put over theirs:
-    /// tables are merged, and any other value, a list as a whole, takes the place of the one that is there. A file that is only
-    /// included should not end in `.toml`: in a folder it would be taken for a topology.
+    /// Files in the same folder, or below it, that contain a part of the topology. This file overrides them: tables are merged, any
+    /// other value replaces the included one, and a list is replaced as a whole. The name of a file that is only included should
+    /// not end in `.toml`: in a folder it would be run as a topology.
     #[serde(default)]
     pub include: Vec<String>,
-    /// Values by name. `"${name}"` stands for one of them wherever a value may stand. Each combination is a variant: a topology
-    /// of its own, with a name and a snapshot of its own.
+    /// Lists of values, by name. `"${name}"` in a value is replaced by one of them. Each combination is a variant: a separate
+    /// topology with its own name and snapshot.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, ParameterValues>")]
     pub parameters: IndexMap<String, String>,
@@ -120,7 +120,7 @@ pub struct TopologyFile {
     #[serde(default, deserialize_with = "in_file_order")]
     #[schemars(with = "IndexMap<String, NetKeys>")]
     pub net: Named<At<Tree>>,
-    /// Pools of addresses, as Calico has them.
+    /// Address pools, like those of Calico.
     #[serde(default, deserialize_with = "in_file_order")]
     pub pool: Named<PoolTable>,
     /// DHCP servers, by the network whose pods they serve.
@@ -129,13 +129,13 @@ pub struct TopologyFile {
     /// Flows of numbered frames.
     #[serde(default, deserialize_with = "in_file_order")]
     pub flow: Named<FlowTable>,
-    /// Things to break, keyed by kind.
+    /// Faults, by kind.
     #[serde(default)]
     pub fault: FaultTables,
-    /// Frames of the kernel's own, counted where they arrive.
+    /// Captures, which count frames of one kind where they arrive.
     #[serde(default, deserialize_with = "in_file_order")]
     pub capture: Named<CaptureTable>,
-    /// What happens, in order.
+    /// The steps of the run, in order.
     #[serde(default)]
     pub step: Vec<At<StepTable>>,
     /// What must hold after the steps.
@@ -143,25 +143,25 @@ pub struct TopologyFile {
     pub expect: Vec<At<ConditionTable>>,
     /// A bug report's evidence.
     pub report: Option<At<ReportTable>>,
-    /// Rival explanations of the report.
+    /// Possible explanations of the report.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hypothesis: Named<HypothesisTable>,
-    /// What was tried against it: for `lab try`, and for evidence that speaks of it.
+    /// Mitigations that were tried: for `lab try`, and for evidence with `under`.
     #[serde(default, deserialize_with = "in_file_order")]
     pub mitigation: Named<MitigationTable>,
     /// The machine that it runs in.
     pub machine: Option<MachineTable>,
     /// Limits that this file raises.
     pub limits: Option<LimitsTable>,
-    /// What `lab topology check` and `lab lint` are not to say.
+    /// Rules of `lab topology check` and `lab lint` that are switched off for this file.
     pub lint: Option<LintTable>,
 }
 
-/// Rules of lint that this file silences.
+/// Rules of lint that this file switches off.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LintTable {
-    /// By rule, why what it finds is meant: `miimon-off = "nothing is to notice the port"`.
+    /// By rule, the reason why its finding is intended: `miimon-off = "nothing is to notice the port"`.
     #[serde(default, deserialize_with = "in_file_order")]
     #[schemars(with = "IndexMap<String, String>")]
     pub allow: Named<At<String>>,
@@ -197,18 +197,18 @@ enum ParameterValue {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "as above")]
 struct ParameterTable {
-    /// What a variant is called by.
+    /// The name of the variant.
     name: String,
     /// Any keys.
     #[schemars(flatten)]
     values: IndexMap<String, serde_json::Value>,
 }
 
-/// Limits that keep a mistake in a file from costing an hour.
+/// Limits that end a run early if its file has a mistake.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsTable {
-    /// The longest wait, pause or flow with an interval, in s; 20 without, 3600 at the most.
+    /// The longest wait, pause or flow with an interval, in s. Default: 20; at most 3600.
     pub wait_s: At<u32>,
 }
 
@@ -216,7 +216,7 @@ pub struct LimitsTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolTable {
-    /// The network: addresses are given from its first.
+    /// The network: addresses are assigned from the first one on.
     pub cidr: At<Cidr>,
 }
 
@@ -226,13 +226,13 @@ pub struct PoolTable {
 pub struct DhcpTable {
     /// Where it listens, `namespace:device`; the device's address is the server's.
     pub device: At<DeviceRef>,
-    /// The first address that is given out: pods get the lowest that is free.
+    /// The first address of its range: pods get the lowest free one.
     pub first: At<Ipv4Addr>,
     /// The last one.
     pub last: At<Ipv4Addr>,
-    /// The default route of pods; none without.
+    /// The default gateway of pods. Default: none.
     pub router: Option<At<Ipv4Addr>>,
-    /// For how long an address is given, in s; 3600 without. It must outlast the run: a lease is not renewed.
+    /// Lease time, in s. Default: 3600. It must be longer than the run: leases are not renewed.
     pub lease_s: Option<At<u32>>,
 }
 
@@ -240,20 +240,20 @@ pub struct DhcpTable {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NsTable {
-    /// Whether it passes IPv4 on from one device to another (net.ipv4.ip_forward).
+    /// Whether it forwards IPv4 packets (net.ipv4.ip_forward).
     #[serde(default)]
     pub forwarding: bool,
-    /// Devices of it by which packets leave with the device's own address as their source (nftables, masquerade).
+    /// Devices whose address replaces the source address of packets that leave through them (nftables, masquerade).
     #[serde(default)]
     pub masquerade: Vec<At<IfName>>,
-    /// Settings of the namespace, by the name that `sysctl` has for them (`"net.ipv4.conf.all.rp_filter" = 1`). They are made
-    /// before any link is there, and read back.
+    /// Settings of the namespace, by their `sysctl` names (`"net.ipv4.conf.all.rp_filter" = 1`). They are set before any link is
+    /// created, and read back.
     #[serde(default, deserialize_with = "in_file_order")]
     pub sysctl: IndexMap<At<SysctlName>, SysctlValue>,
     /// Routes.
     #[serde(default)]
     pub routes: Vec<At<RouteTable>>,
-    /// Rules that choose a routing table.
+    /// Rules that select a routing table.
     #[serde(default)]
     pub rules: Vec<At<RuleTable>>,
     /// Neighbours.
@@ -262,7 +262,7 @@ pub struct NsTable {
     /// Cables: each has two ends.
     #[serde(default, deserialize_with = "in_file_order")]
     pub veth: Links<VethTable>,
-    /// Devices that swallow what they are given.
+    /// Dummy devices, which discard every frame that is sent to them.
     #[serde(default, deserialize_with = "in_file_order")]
     pub dummy: Links<DummyTable>,
     /// USB pairs of a gadget and its host.
@@ -277,10 +277,10 @@ pub struct NsTable {
     /// VLANs.
     #[serde(default, deserialize_with = "in_file_order")]
     pub vlan: Links<VlanTable>,
-    /// Devices with their parents' Ethernet addresses.
+    /// Ipvlans: devices with the Ethernet address of their parent.
     #[serde(default, deserialize_with = "in_file_order")]
     pub ipvlan: Links<IpvlanTable>,
-    /// Devices with Ethernet addresses of their own on another device's wire.
+    /// Macvlans: devices with their own Ethernet addresses on a parent device.
     #[serde(default, deserialize_with = "in_file_order")]
     pub macvlan: Links<MacvlanTable>,
     /// Bridges.
@@ -324,7 +324,7 @@ pub struct NsTable {
     pub vf: Links<VfTable>,
 }
 
-/// A route. Unlike `ip route`, nothing is guessed.
+/// A route. Unlike with `ip route`, no value is derived from others.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTable {
@@ -334,38 +334,38 @@ pub struct RouteTable {
     pub via: Option<At<IpAddr>>,
     /// The device.
     pub dev: Option<At<IfName>>,
-    /// What happens to packets: `unicast` unless you say otherwise. The others need no next hop and no device.
+    /// The type of the route. Default: `unicast`. The other types need no next hop and no device.
     #[serde(rename = "type")]
     pub kind: Option<At<RouteKind>>,
-    /// The routing table; 254 (main) without.
+    /// The routing table. Default: 254 (main).
     pub table: Option<At<u32>>,
-    /// Of two routes to one network the lower one is taken.
+    /// The route with the lowest metric to a network is used.
     pub metric: Option<u32>,
-    /// The source address of packets that do not have one.
+    /// Source address of packets whose socket has none (`src` of `ip route`).
     pub src: Option<At<IpAddr>>,
-    /// Largest packet by this route, in bytes.
+    /// MTU of this route, in bytes.
     pub mtu: Option<At<u32>>,
-    /// Whether the next hop is taken to be on the device's network.
+    /// Whether the next hop is treated as directly reachable on the device.
     pub onlink: Option<bool>,
 }
 
-/// A rule that chooses a routing table, as `ip rule` has it.
+/// A rule that selects a routing table, as in `ip rule`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleTable {
-    /// Rules with lower numbers are asked first.
+    /// Rules with lower numbers are evaluated first.
     pub priority: At<u32>,
     /// Packets from this network.
     pub from: Option<At<Cidr>>,
     /// Packets to this network.
     pub to: Option<At<Cidr>>,
-    /// Packets that came in by this device; `lo` is those of this namespace itself.
+    /// Packets that arrived through this device; `lo` means packets sent by this namespace.
     pub iif: Option<At<IfName>>,
     /// Packets of sockets that are bound to this device.
     pub oif: Option<At<IfName>>,
     /// Packets with this mark.
     pub fwmark: Option<u32>,
-    /// The routing table that is asked then; without it packets are refused (`unreachable`).
+    /// The routing table to use. Default: none, packets are refused (`unreachable`).
     pub table: Option<At<u32>>,
 }
 
@@ -387,18 +387,18 @@ impl TryFrom<String> for RouteTo {
     }
 }
 
-/// A neighbour: permanent unless you say otherwise, so that no ARP is needed to reach it.
+/// A neighbour entry, permanent by default, so that no address resolution is needed.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NeighbourTable {
     /// Its address.
     pub to: At<IpAddr>,
-    /// The device it is reached by.
+    /// The device through which it is reached.
     pub dev: At<IfName>,
     /// Its Ethernet address, or the device that has it (`gateway:eth0`). A proxy has none.
     pub mac: Option<At<MacSource>>,
-    /// Its state: `permanent` unless you say otherwise. All others change with time.
+    /// Its state. Default: `permanent`. All others change with time.
     pub state: Option<At<NeighbourState>>,
-    /// Whether this namespace answers ARP and neighbour solicitations for it by the device (`ip neigh add proxy`).
+    /// Whether this namespace answers ARP requests and neighbour solicitations for it on the device (`ip neigh add proxy`).
     pub proxy: Option<At<bool>>,
 }

@@ -2,8 +2,8 @@
 
 use schemars::JsonSchema;
 
-/// A network configuration: either `config` with JSON as a NetworkAttachmentDefinition has it, or the same keys in
-/// TOML. Keys are the plugins' own words; which go with which `type` is checked.
+/// A network configuration: either `config` with the JSON of a NetworkAttachmentDefinition, or the same keys in TOML. Keys are
+/// those of the plugins; a key that does not belong to `type` is an error.
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "it is the schema of what `read` takes apart; a test compares the two")]
@@ -12,11 +12,11 @@ pub struct NetKeys {
     /// The configuration as JSON, or the YAML of a NetworkAttachmentDefinition with it; no other key but `resource` and
     /// `plugin` beside it.
     config: Option<String>,
-    /// `own` (what the lab does in the plugin's place) or `real` (the plugin's own program, from `--cni-plugins`).
+    /// `own` (the lab's own implementation) or `real` (the plugin's program, from `--cni-plugins`).
     plugin: Option<String>,
-    /// Links of the node that a device plugin hands out to pods of this network, in order (sriov).
+    /// Links of the node that a device plugin assigns to pods of this network, in order (sriov).
     resource: Option<Vec<String>>,
-    /// What a pod may ask for beside the configuration: `ips`, `mac`.
+    /// What a pod may request in addition to the configuration: `ips`, `mac`.
     capabilities: Option<std::collections::BTreeMap<String, bool>>,
     /// Version of the CNI specification.
     cniVersion: Option<String>,
@@ -54,9 +54,9 @@ pub struct NetKeys {
     vlanId: Option<u16>,
     /// The bridge's name.
     bridge: Option<String>,
-    /// Whether the bridge has the gateway's address, and its node forwards.
+    /// Whether the bridge has the gateway's address, and forwarding is enabled on its node.
     isGateway: Option<bool>,
-    /// The same, and it is the pod's default route.
+    /// As `isGateway`, and it is the pod's default route.
     isDefaultGateway: Option<bool>,
     /// The host's device.
     device: Option<String>,
@@ -66,7 +66,7 @@ pub struct NetKeys {
     vlan: Option<u16>,
     /// Its tag's priority, 0 to 7.
     vlanQoS: Option<u8>,
-    /// Its tag's EtherType: `802.1q`, the only one that the lab's PFs take.
+    /// Its tag's EtherType: `802.1q`, the only one that the lab's PFs accept.
     vlanProto: Option<String>,
     /// `auto`, `enable` or `disable`.
     link_state: Option<String>,
@@ -106,7 +106,7 @@ pub struct IpamKeys {
     range_start: Option<String>,
     /// Of whereabouts.
     range_end: Option<String>,
-    /// Of whereabouts: networks or addresses that are not given out.
+    /// Of whereabouts: networks or addresses that are not assigned.
     exclude: Option<Vec<String>>,
     /// Of host-local: sets of ranges, one address from each.
     ranges: Option<Vec<Vec<RangeKeys>>>,
@@ -159,6 +159,6 @@ pub struct RangeKeys {
     rangeStart: Option<String>,
     /// The last address.
     rangeEnd: Option<String>,
-    /// Never given out.
+    /// The gateway's address, which is never assigned.
     gateway: Option<String>,
 }

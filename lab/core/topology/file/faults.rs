@@ -25,25 +25,25 @@ pub struct FaultTables {
     /// A filter that drops.
     #[serde(default, deserialize_with = "in_file_order")]
     pub filter: Named<FilterFaultTable>,
-    /// A device taken down.
+    /// A device that is set down.
     #[serde(default, deserialize_with = "in_file_order")]
     pub down: Named<DownFaultTable>,
     /// A port taken out of its bond or bridge.
     #[serde(default, deserialize_with = "in_file_order")]
     pub release: Named<ReleaseFaultTable>,
-    /// Another largest packet.
+    /// Another MTU.
     #[serde(default, deserialize_with = "in_file_order")]
     pub mtu: Named<MtuFaultTable>,
-    /// A cable's receiving end that takes frames in and looks at none.
+    /// A cable's receiving end that accepts frames into its ring and processes none.
     #[serde(default, deserialize_with = "in_file_order")]
     pub hold: Named<HoldFaultTable>,
-    /// An emulated NIC's cable pulled out: both its ends lose their carrier.
+    /// The cable of an emulated NIC, unplugged: both ends lose their carrier.
     #[serde(default, deserialize_with = "in_file_order")]
     pub unplug: Named<UnplugFaultTable>,
     /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
     #[serde(default, deserialize_with = "in_file_order")]
     pub stall: Named<StallFaultTable>,
-    /// An LACP partner that never comes into sync.
+    /// An LACP partner that is never in sync.
     #[serde(default, deserialize_with = "in_file_order")]
     pub partner: Named<PartnerFaultTable>,
     /// A receiving socket whose buffer is full.

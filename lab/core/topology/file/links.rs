@@ -29,7 +29,7 @@ macro_rules! link_table {
         link_table! {
             $(#[$doc])* $name |table| table.mac;
             {
-                /// Ethernet address; without it the lab gives one by position, the same in each run.
+                /// Ethernet address. Default: one that the lab derives from the position in the file, the same in each run.
                 mac: Option<Mac>,
                 $($fields)*
             }
@@ -61,26 +61,26 @@ macro_rules! link_struct {
             $($(#[$field_meta])* pub $field: $type,)*
             /// Largest packet in bytes.
             pub mtu: Option<At<u32>>,
-            /// Length of a queue that has no length of its own, in packets.
+            /// Length of queues that have no limit of their own, in packets (`txqueuelen`).
             pub txqueuelen: Option<u32>,
-            /// Whether it is set up; it is unless you say no.
+            /// Whether it is set up. Default: true.
             pub up: Option<bool>,
             /// Addresses with prefix length.
             #[serde(default)]
             pub addresses: Vec<At<Cidr>>,
-            /// Queueing discipline at the root.
+            /// Queueing discipline at the root. Default: the kernel's.
             pub qdisc: Option<At<QdiscTable>>,
             /// Features by the kernel's names (`ethtool -k`): `{ "tx-checksum-ip-generic" = false }`. Read back.
             #[serde(default, deserialize_with = "in_file_order")]
             pub features: IndexMap<At<FeatureName>, bool>,
-            /// Settings of the device, without its name: `{ "ipv4.conf.rp_filter" = 1, "ipv6.neigh.ucast_solicit" = 2 }`. They
-            /// are made before it is set up, and read back.
+            /// Settings of the device, without its name: `{ "ipv4.conf.rp_filter" = 1, "ipv6.neigh.ucast_solicit" = 2 }`. They are
+            /// set before the device is set up, and read back.
             #[serde(default, deserialize_with = "in_file_order")]
             pub sysctl: IndexMap<At<LinkSysctlName>, SysctlValue>,
             /// Entries of the forwarding database: of a bridge's port, of a bridge itself, or of a VXLAN.
             #[serde(default)]
             pub fdb: Vec<At<FdbTable>>,
-            /// Filters that change frames or send them elsewhere, in the order that they are asked.
+            /// Filters that change or redirect frames, in the order of evaluation.
             #[serde(default)]
             pub filters: Vec<At<FilterTable>>,
             $($(#[doc = $about])+ pub $key: Option<At<$option>>,)+
@@ -160,7 +160,7 @@ pub struct LinkAttributes<'a> {
     pub up: bool,
     /// Addresses with prefix length.
     pub addresses: &'a [At<Cidr>],
-    /// Queueing discipline at the root.
+    /// Queueing discipline at the root. Default: the kernel's.
     pub qdisc: Option<&'a At<QdiscTable>>,
     /// Options that every link has.
     pub common: Vec<Written>,
@@ -191,7 +191,7 @@ impl LinkAttributes<'static> {
     };
 }
 
-/// An entry of a forwarding database. It is static unless you say otherwise.
+/// An entry of a forwarding database, static by default.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FdbTable {
@@ -201,7 +201,7 @@ pub struct FdbTable {
     pub vlan: Option<VlanId>,
     /// Of a VXLAN: the other end.
     pub dst: Option<At<IpAddr>>,
-    /// Whether it may age.
+    /// Whether it ages. Default: false.
     pub dynamic: Option<bool>,
 }
 
@@ -217,19 +217,19 @@ pub struct FilterTable {
     pub redirect: Option<At<IfName>>,
     /// The device of this namespace that gets copies of the frames (act_mirred).
     pub mirror: Option<At<IfName>>,
-    /// Where frames come to that device: they leave by it (`egress`) unless you say `ingress`.
+    /// Whether that device sends the frames (`egress`) or receives them (`ingress`). Default: `egress`.
     pub at: Option<At<Hook>>,
-    /// What the kernel is to have beside the frame (act_skbedit).
+    /// Metadata of the frame to set (act_skbedit).
     pub skbedit: Option<At<SkbeditTable>>,
 }
 
-/// What the kernel has beside a frame.
+/// Metadata of a frame.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkbeditTable {
-    /// The priority that queueing disciplines look at.
+    /// The priority, for queueing disciplines.
     pub priority: Option<u32>,
-    /// The mark that rules and filters look at.
+    /// The mark, for rules and filters.
     pub mark: Option<u32>,
     /// The transmit queue.
     pub queue_mapping: Option<u16>,
@@ -241,23 +241,23 @@ pub struct SkbeditTable {
 pub struct PortVlanTable {
     /// The first, 1 to 4094.
     pub id: At<VlanId>,
-    /// The last; only this one without.
+    /// The last of a range. Default: only `id`.
     pub to: Option<At<VlanId>>,
-    /// Whether untagged frames that come in belong to it.
+    /// Whether untagged frames that arrive belong to it.
     pub pvid: Option<At<bool>>,
-    /// Whether its frames leave without a tag.
+    /// Whether its frames are sent without a tag.
     pub untagged: Option<bool>,
 }
 
 link_table! {
     /// One end of a cable.
     VethTable {
-        /// The other end, `namespace:device`. It may have a table of its own, which must then point back.
+        /// The other end, `namespace:device`. If it has its own table, the `peer` of that table must be this device.
         peer: At<DeviceRef>,
     }
 }
 link_table! {
-    /// A device that swallows what it is given.
+    /// A dummy device: it discards every frame that is sent to it.
     DummyTable {}
 }
 link_table! {
@@ -272,7 +272,7 @@ link_table! {
     }
 }
 link_table! {
-    /// A tap whose reader never reads: its ring of `txqueuelen` frames fills.
+    /// A tap that no process reads: its ring of `txqueuelen` frames fills.
     TapTable {
         /// Whether its driver stops the queue when the ring is full, instead of losing frames (IFF_BACKPRESSURE, 7.3).
         backpressure: Option<bool>,
@@ -282,14 +282,14 @@ link_table! {
 macro_rules! bond_tables {
     ($($(#[doc = $about:literal])+ $key:ident: $type:ty = $number:literal $attribute:ident, $range:expr, $modes:expr, $default:literal;)+) => {
         link_table! {
-            /// A bond. Keys are the words of `ip link ... type bond`.
+            /// A bond. Keys are those of `ip link ... type bond`.
             BondTable {
                 /// `BOND_MODE_*`.
                 mode: At<BondMode>,
                 /// Ports, in the order they join.
                 #[serde(default)]
                 ports: Vec<At<IfName>>,
-                /// Ports found by what they are, as a Talos machine config has it; beside `ports`.
+                /// Ports that are selected by their properties, as in a Talos machine config; in addition to `ports`.
                 #[serde(default)]
                 device_selectors: Vec<At<SelectorTable>>,
                 /// Options of its ports, by name.
@@ -299,9 +299,9 @@ macro_rules! bond_tables {
             }
         }
         option_table! {
-            /// Options of a bond, to be changed. Keys are the words of `ip link set ... type bond`.
+            /// Options of a bond, to be changed. Keys are those of `ip link set ... type bond`.
             BondOptionsTable {
-                /// Another mode; the kernel takes it while the bond has no ports and is down.
+                /// A new mode; the kernel accepts it only while the bond is down and has no ports.
                 pub mode: Option<At<BondMode>>,
             } $($(#[doc = $about])+ $key: $type;)+
         }
@@ -313,7 +313,7 @@ macro_rules! bond_tables {
 macro_rules! port_tables {
     ($($(#[doc = $about:literal])+ $key:ident: $type:ty = $number:literal $attribute:ident, $range:expr, $modes:expr, $default:literal;)+) => {
         option_table! {
-            /// Options of a bond's port. Keys are the words of `ip link set ... type bond_slave`.
+            /// Options of a bond's port. Keys are those of `ip link set ... type bond_slave`.
             PortTable {} $($(#[doc = $about])+ $key: $type;)+
         }
         written_options! { PortTable PortOptions $($key)+ }
@@ -363,41 +363,41 @@ with_vlan_options! { link_with_options {
         id: At<VlanId>,
         /// The tag's EtherType.
         protocol: Option<VlanProtocol>,
-        /// Not made with the topology, but by a mitigation that creates it.
+        /// Not created with the topology, but later by a mitigation or a step.
         later: Option<bool>,
     }
     VLAN_OPTIONS
 } }
 link_table! {
-    /// A device with its parent's Ethernet address, as a pod gets it from the CNI plugin of that name.
+    /// An ipvlan: a device with its parent's Ethernet address.
     IpvlanTable without mac {
         /// The device below: of the same namespace, or of another one (`node:bond0.70`).
         parent: At<ParentRef>,
-        /// `l2` unless you say otherwise.
+        /// Default: `l2`.
         mode: Option<At<IpvlanMode>>,
-        /// Who reaches whom on this parent: `bridge` unless you say otherwise.
+        /// Which devices on the same parent reach each other. Default: `bridge`.
         flag: Option<At<IpvlanFlag>>,
     }
 }
 with_macvlan_options! { link_with_options {
-    /// A device with an Ethernet address of its own on another device's wire.
+    /// A macvlan: a device with its own Ethernet address on a parent device.
     MacvlanTable {
         /// The device below: of the same namespace, or of another one (`node:bond0`).
         parent: At<ParentRef>,
-        /// Who reaches whom on this parent: `bridge` unless you say otherwise.
+        /// Which devices on the same parent reach each other. Default: `bridge`.
         mode: Option<At<MacvlanMode>>,
     }
     MACVLAN_OPTIONS
 } }
 with_bridge_options! { link_with_options {
-    /// A bridge. Keys are the words of `ip link ... type bridge`.
+    /// A bridge. Keys are those of `ip link ... type bridge`.
     BridgeTable {
         /// Its ports.
         #[serde(default)]
         ports: Vec<At<IfName>>,
-        /// Whether it looks at tags.
+        /// Whether it filters by VLAN.
         vlan_filtering: Option<bool>,
-        /// VLANs of the bridge itself: these and no others. What vlan_default_pvid gives, without.
+        /// VLANs of the bridge itself: exactly these. Default: the one of vlan_default_pvid.
         vlans: Option<Vec<At<PortVlanTable>>>,
         /// Options of its ports, by name.
         #[serde(default, deserialize_with = "in_file_order")]
@@ -408,11 +408,11 @@ with_bridge_options! { link_with_options {
 
 macro_rules! bridge_port_table {
     ({} $($(#[doc = $about:literal])+ $key:ident: $type:ty as $wire:expr, $number:literal $attribute:ident, $range:expr, $default:literal;)+) => {
-        /// Options of a bridge's port. Keys are the words of `bridge link set`.
+        /// Options of a bridge's port. Keys are those of `bridge link set`.
         #[derive(Debug, Clone, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct BridgePortTable {
-            /// Its VLANs: these and no others. What vlan_default_pvid gives, without.
+            /// Its VLANs: exactly these. Default: the one of vlan_default_pvid.
             pub vlans: Option<Vec<At<PortVlanTable>>>,
             $($(#[doc = $about])+ pub $key: Option<At<$type>>,)+
         }
@@ -428,7 +428,7 @@ macro_rules! bridge_port_table {
 }
 with_bridge_port_options! { bridge_port_table {} }
 
-/// A device selector of Talos: all keys that are given must fit. `*` stands for anything.
+/// A device selector of Talos: all keys must match. `*` matches anything.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SelectorTable {
@@ -436,18 +436,18 @@ pub struct SelectorTable {
     pub driver: Option<At<String>>,
     /// The Ethernet address it has now.
     pub hardware_addr: Option<At<String>>,
-    /// The Ethernet address it was made with.
+    /// The permanent Ethernet address.
     pub permanent_addr: Option<At<String>>,
-    /// Where it is plugged in: the `bus_path` of a `nic` or `pf`.
+    /// PCI address: the `bus_path` of a `nic` or `pf`.
     pub bus_path: Option<At<String>>,
     /// Vendor and product, `8086:10D3`.
     #[serde(rename = "pciID")]
     pub pci_id: Option<At<String>>,
-    /// Whether it is a device of its own, and no bond, VLAN or bridge.
+    /// Whether it is a physical device, and not a bond, VLAN or bridge.
     pub physical: Option<At<bool>>,
 }
 
-/// A queueing discipline; which keys go with which kind is checked.
+/// A queueing discipline; a key that does not belong to `kind` is an error.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QdiscTable {
@@ -467,7 +467,7 @@ pub struct QdiscTable {
     pub loss_percent: Option<At<u32>>,
     /// Packets of each socket (fq).
     pub flow_limit: Option<At<u32>>,
-    /// Where packets wait for tokens (tbf, htb, hfsc); without it in a bfifo of `limit` bytes (tbf), or in a pfifo of
+    /// The discipline where packets wait for tokens (tbf, htb, hfsc). Default: a bfifo of `limit` bytes (tbf), or a pfifo of
     /// txqueuelen packets.
     pub child: Option<Box<At<QdiscTable>>>,
     /// Bits per second, when no other class needs them (htb).
@@ -476,11 +476,11 @@ pub struct QdiscTable {
     pub min: Option<At<u32>>,
     /// Averaged length from which on all packets are dropped, in bytes (red).
     pub max: Option<At<u32>>,
-    /// Packets dropped just below `max`, in percent (red); 2 without.
+    /// Packets dropped just below `max`, in percent (red). Default: 2.
     pub probability_percent: Option<At<u32>>,
     /// Transmit queues of each class, 16 classes at the most (mqprio).
     pub queues: Option<At<Vec<u16>>>,
-    /// The class of each priority from 0 to 15 (mqprio); those that are left away have class 0.
+    /// The class of each priority from 0 to 15 (mqprio); those that are left out have class 0.
     pub priorities: Option<At<Vec<u8>>>,
     /// The discipline of each transmit queue (mq).
     pub children: Option<At<Vec<At<QdiscTable>>>>,

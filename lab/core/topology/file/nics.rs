@@ -20,8 +20,8 @@ link_table! {
         driver: At<NicDriver>,
         /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
         peer: At<DeviceRef>,
-        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
-        /// selectors. The emulated one is in a slot of the lab's own.
+        /// PCI address on the described machine (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device selectors. The emulated
+        /// NIC has another one.
         bus_path: Option<At<String>>,
     }
 }
@@ -32,16 +32,16 @@ link_table! {
         driver: At<NicDriver>,
         /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
         peer: At<DeviceRef>,
-        /// Where it is plugged in on the machine that is described (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device
-        /// selectors. The emulated one is in a slot of the lab's own.
+        /// PCI address on the described machine (`bus-info` of `ethtool -i`), `0000:07:00.0`: for device selectors. The emulated
+        /// NIC has another one.
         bus_path: Option<At<String>>,
         /// How many VFs it has (`sriov_numvfs`).
         vfs: At<u8>,
-        /// What it is made of: `hardware`, an emulated NIC, unless you say `netdevsim` (its VFs are settings and no
-        /// devices) or `switch` (a bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`;
-        /// it refuses no change of an address).
+        /// What it is made of: `hardware` (an emulated NIC), `netdevsim` (its VFs are settings and no devices) or `switch` (a
+        /// bridge and veth pairs, with the VFs' address, `vlan`, `spoofchk` and `link_state`; it refuses no change of an address).
+        /// Default: `hardware`.
         backing: Option<Backing>,
-        /// What the PF says of each, by number.
+        /// Settings of each VF on the PF, by number.
         #[serde(default, deserialize_with = "in_file_order")]
         vf: IndexMap<At<String>, VfSettingsTable>,
     }
@@ -49,18 +49,18 @@ link_table! {
 link_table! {
     /// A device of netdevsim, the kernel's driver without hardware. The lab builds it from the kernel's source.
     NetdevsimTable {
-        /// The netdevsim at the other end of its cable, `namespace:device`, which names this one. Without it what the
-        /// device is given is swallowed. Older kernels, 6.1 among them, cannot link two.
+        /// The netdevsim at the other end of its cable, `namespace:device`, which names this one. Without it the device discards
+        /// every frame. Older kernels, 6.1 among them, cannot link two.
         peer: Option<At<DeviceRef>>,
-        /// How many VFs it has (`sriov_numvfs`), 4 at the most. They can be set, and have no devices.
+        /// How many VFs it has (`sriov_numvfs`), 4 at the most. They have settings, but no devices.
         vfs: Option<At<u8>>,
-        /// What it says of each, by number.
+        /// Settings of each VF, by number.
         #[serde(default, deserialize_with = "in_file_order")]
         vf: IndexMap<At<String>, VfSettingsTable>,
     }
 }
 link_table! {
-    /// A virtual function of a PF, in a namespace of its own choice.
+    /// A virtual function of a PF, in any namespace.
     VfTable {
         /// Its PF, `namespace:device`.
         of: At<DeviceRef>,
@@ -69,7 +69,7 @@ link_table! {
     }
 }
 
-/// What a PF says of a VF: the words of `ip link set PF vf N`.
+/// Settings of a VF on its PF: keys are those of `ip link set PF vf N`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VfSettingsTable {
@@ -79,9 +79,9 @@ pub struct VfSettingsTable {
     pub vlan: Option<VlanId>,
     /// The tag's priority, 0 to 7; with `vlan`.
     pub qos: Option<At<u8>>,
-    /// Whether frames from other addresses than its own are to be dropped. QEMU's igb takes the setting, and drops none.
+    /// Whether frames from other source addresses are dropped. QEMU's igb accepts the setting, and drops none.
     pub spoofchk: Option<bool>,
-    /// Whether it may do what only the PF may.
+    /// Whether it is trusted: a trusted VF may change its Ethernet address, for example.
     pub trust: Option<bool>,
     /// Whether its carrier follows the PF's. igb refuses it.
     pub link_state: Option<VfLinkState>,

@@ -28,45 +28,45 @@ use crate::topology::scenario::{CountsAt, Socket};
 pub struct FlowTable {
     /// The device that sends.
     pub from: At<DeviceRef>,
-    /// The device by which frames are to arrive. What comes to the right address by another one is not delivered.
+    /// The device through which the frames must arrive. A frame that arrives through another device does not count as delivered.
     pub to: At<DeviceRef>,
-    /// How they are sent; `packet` unless you say otherwise.
+    /// The kind of socket that sends. Default: `packet`.
     pub socket: Option<Socket>,
-    /// Where frames count as delivered: `device`, `stack` or `socket`. Unless you say otherwise `device` with packet and
-    /// packet-bypass and what is sent to a group, `stack` with ping, `socket` with udp, udp-recverr, raw and tcp. No socket takes
-    /// an echo request, TCP counts at its socket only, and a group's at the device only.
+    /// Where frames count as delivered: `device`, `stack` or `socket`. Default: `device` with packet and packet-bypass and with
+    /// `group`, `stack` with ping, `socket` with udp, udp-recverr, raw and tcp. No socket receives an echo request. A TCP flow
+    /// counts only at its socket, and a flow with `group` only at the device.
     pub counts_at: Option<At<CountsAt>>,
     /// How many.
     pub frames: At<u32>,
-    /// Bytes on the sending device, without FCS; 98 unless you say otherwise, as `ping` sends. What is longer than the MTU is sent as
-    /// fragments, or by TCP as several segments.
+    /// Length of a frame on the sending device, in bytes, without FCS. Default: 98, as `ping` sends. A packet longer than the MTU
+    /// is sent as fragments, or by TCP as several segments.
     pub len: Option<At<usize>>,
-    /// With a UDP socket: bound to no device and no address. The routes decide which way it goes.
+    /// With a UDP socket: not bound to a device or an address. The routes select the path.
     pub unbound: Option<At<bool>>,
-    /// A tag in the frame itself, as a sender without VLAN device writes it.
+    /// VLAN ID of a tag that the sender writes into the frame itself, without a VLAN device. Default: no tag.
     pub tag: Option<At<VlanId>>,
-    /// With a packet socket: the destination's Ethernet address, written out or another device's (`node:bond0`). The
-    /// receiver's own unless you say so.
+    /// With a packet socket: the destination Ethernet address, or another device that has it (`node:bond0`). Default: the
+    /// receiver's.
     pub destination_mac: Option<At<MacSource>>,
-    /// From one frame to the next, in microseconds; as fast as it goes unless you say so.
+    /// Time from one frame to the next, in microseconds. Default: none, frames are sent as fast as possible.
     pub interval_us: Option<At<u32>>,
-    /// With a TCP socket: after so many seconds of silence it asks whether the other end is there, and gives the
-    /// connection up when as many seconds later there is no answer (SO_KEEPALIVE with TCP_KEEPCNT 1).
+    /// With a TCP socket: after this many seconds without data the kernel sends a keepalive probe, and if there is no answer after
+    /// the same time again it ends the connection (SO_KEEPALIVE with TCP_KEEPCNT 1). Default: off.
     pub keepalive_s: Option<At<u32>>,
-    /// With a TCP socket: connect when the flow is sent, and not before anything is broken. It is bound to the device only.
-    /// The errno of connect() is that of every write; EINPROGRESS is nothing within 5 s.
+    /// With a TCP socket: connect when the flow is sent, and not before the first step. It is bound to the device only. The errno
+    /// of connect() counts for every write; EINPROGRESS means no answer within 5 s.
     pub connect_late: Option<At<bool>>,
-    /// The version of IP that it is sent with; `ipv4` unless you say otherwise. Both ends need an address of it.
+    /// The IP version. Default: `ipv4`. Both ends need an address of it.
     pub family: Option<Family>,
-    /// Whether packets may be fragmented, by the words of `ping -M`: `dont`, `want`, `do`, `probe` (IP_MTU_DISCOVER). Of packet and raw
-    /// sockets all but `dont` set IP_DF. The kernel's own choice unless you say otherwise, and no IP_DF of packet and raw sockets.
+    /// Whether packets may be fragmented, as in `ping -M`: `dont`, `want`, `do`, `probe` (IP_MTU_DISCOVER). With packet and raw
+    /// sockets all but `dont` set IP_DF. Default: the kernel's; packet and raw sockets do not set IP_DF.
     pub pmtudisc: Option<At<Pmtudisc>>,
     /// Priority of the packets (SO_PRIORITY), for queueing disciplines and priority maps: 0 to 15.
     pub priority: Option<At<u32>>,
     /// IPv4's type of service, or IPv6's traffic class: DSCP and ECN, 0 to 255.
     pub tos: Option<At<u32>>,
-    /// With a UDP, raw or packet socket: spread over so many source ports, from 49152 on, one frame after the other; 1000 at the most.
-    /// All have one unless you say so.
+    /// With a UDP, raw or packet socket: the number of source ports, from 49152 on, which frames use in turn; at most 1000.
+    /// Default: 1.
     pub source_ports: Option<At<u32>>,
     /// With a UDP, raw or packet socket: the broadcast or multicast address that it is sent to. `to` is then the device that counts
     /// what arrives, and other devices may get copies.
@@ -93,11 +93,11 @@ pub struct FilterFaultTable {
     pub hook: At<Hook>,
     /// Drop only frames whose VLAN tag is this (clsact, tcx).
     pub vlan: Option<At<VlanId>>,
-    /// `clsact` unless you say `tcx`, `nft`, `nft-input`, `xdp` or `xdp-generic`; the last three on ingress.
+    /// `clsact`, `tcx`, `nft`, `nft-input`, `xdp` or `xdp-generic`; the last three only with `hook = "ingress"`. Default: `clsact`.
     pub kind: Option<FilterKind>,
 }
 
-/// A device taken down.
+/// A device that is set down.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DownFaultTable {
@@ -113,7 +113,7 @@ pub struct ReleaseFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// Another largest packet.
+/// Another MTU.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MtuFaultTable {
@@ -123,8 +123,8 @@ pub struct MtuFaultTable {
     pub mtu: At<u32>,
 }
 
-/// A cable's receiving end held: its ring of 256 frames fills, and is not emptied. Frames in the ring when the
-/// fault is cleared, or when the trial ends, are lost.
+/// The receiving end of a cable processes no frames: its ring of 256 frames fills. Frames in the ring when the fault is cleared, or
+/// when the trial ends, are lost.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldFaultTable {
@@ -132,7 +132,7 @@ pub struct HoldFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// The cable of an emulated NIC pulled out, by QEMU.
+/// The cable of an emulated NIC, unplugged by QEMU.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UnplugFaultTable {
@@ -148,28 +148,28 @@ pub struct StallFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// The other end of the port's cable is an LACP partner that does as it is told: unless you say otherwise it sends a LACPDU each
-/// second and never comes into sync. It is the second one that the port believes: let three seconds pass. When the fault is
-/// cleared it falls silent.
+/// The other end of the port's cable is a scripted LACP partner. By default it sends an LACPDU each second and is never in sync.
+/// The port accepts the partner's state with the second LACPDU: wait for three seconds. When the fault is cleared the partner stops
+/// sending.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartnerFaultTable {
     /// Which port of an 802.3ad bond.
     pub device: At<DeviceRef>,
-    /// `fast`, `slow` or `never`; `fast` unless you say otherwise.
+    /// How often it sends LACPDUs: `fast` (each second), `slow` (each 30 s) or `never`. Default: `fast`.
     pub sends: Option<PartnerSends>,
-    /// Whether it comes into sync, collects and distributes; it does not unless you say so.
+    /// Whether it is in sync, collecting and distributing. Default: false.
     pub in_sync: Option<At<bool>>,
-    /// Its port's key; 1 unless you say otherwise. Ports whose partners have different keys are never in one aggregator.
+    /// The key of its port. Default: 1. Ports whose partners have different keys are never in one aggregator.
     pub key: Option<At<u16>>,
-    /// With `in_sync = true`: so many seconds in sync, and as many out of sync, in turn: 1 to 300. It stays in sync unless you say so.
+    /// With `in_sync = true`: seconds in sync, and then out of sync, in turn: 1 to 300. Default: it stays in sync.
     pub flap_s: Option<At<u16>>,
-    /// Its system; its device's address unless you say otherwise. Ports of one channel have partners of one system.
+    /// Its system address. Default: the address of its device. All ports of one channel have partners with the same system.
     pub system: Option<At<Mac>>,
 }
 
-/// The socket that receives at this device has the smallest buffer there is, and it is not read until the fault is
-/// cleared or the trial ends. Flows that count at the device or in the stack do not notice.
+/// The socket that receives at this device has the smallest possible buffer, and is not read until the fault is cleared or the
+/// trial ends. Flows that count at the device or in the stack are not affected.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RcvbufFaultTable {
@@ -177,8 +177,8 @@ pub struct RcvbufFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// No socket listens at this device's address until the fault is cleared: a UDP datagram has no socket. To the sender IP answers
-/// with ICMP (port unreachable), for some of the datagrams (net.ipv4.icmp_ratelimit).
+/// No socket listens at this device's address until the fault is cleared: no socket receives a UDP datagram. IP answers some of the
+/// datagrams with ICMP port unreachable (net.ipv4.icmp_ratelimit).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClosedFaultTable {
@@ -186,14 +186,14 @@ pub struct ClosedFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// The queue between devices and the receiving processor, net.core.netdev_max_backlog, made short. The kernel has one
-/// such limit for the whole machine, so this is for machines of the lab's own. A veth without XDP receives through it.
+/// A short queue between devices and the receiving processor (net.core.netdev_max_backlog). The kernel has one such limit for the
+/// whole machine, so this needs a machine of the lab. A veth without XDP receives through it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BacklogFaultTable {
     /// A device that receives through it.
     pub device: At<DeviceRef>,
-    /// In frames; one more than this may wait (`enqueue_to_backlog()`). The kernel's own is 1000.
+    /// In frames; one more than this may wait (`enqueue_to_backlog()`). The kernel's default is 1000.
     pub limit: At<u32>,
 }
 
@@ -205,101 +205,101 @@ pub struct CaptureTable {
     pub device: At<DeviceRef>,
     /// Which frames.
     pub what: FrameClass,
-    /// Only frames whose outermost tag is of this VLAN, 802.1Q or 802.1ad; what else is tagged inside does not matter.
-    /// Without it only untagged ones are counted. A tag with VID 0 has a priority and no VLAN: the kernel takes it for none.
+    /// Only frames whose outermost tag (802.1Q or 802.1ad) has this VLAN ID; inner tags are ignored. Default: only untagged frames.
+    /// A tag with VID 0 carries only a priority: the frame counts as untagged, as in the kernel.
     pub vlan: Option<At<VlanId>>,
-    /// Only frames from this Ethernet address, written out or the one that a device (`node:bond0`) has before the first step.
+    /// Only frames from this Ethernet address, or from the address that a device (`node:bond0`) has before the first step.
     pub src_mac: Option<At<MacSource>>,
     /// Only frames from this address: ARP's sender protocol address, or the source of the IPv4 or IPv6 header.
     pub src_ip: Option<At<IpAddr>>,
     /// With `what = "probe"`: only frames of this flow.
     pub flow: Option<At<String>>,
-    /// The count is for the result alone: it is recorded and compared with what was accepted, and no condition names it.
+    /// The count is recorded and compared with the snapshot, and no condition uses it.
     pub recorded: Option<bool>,
 }
 
-/// One step: exactly one verb.
+/// One step: exactly one action.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepTable {
-    /// Break something, by the fault's name.
+    /// Inject a fault, by its name.
     pub inject: Option<At<String>>,
-    /// Mend it again.
+    /// Clear a fault, by its name.
     pub clear: Option<At<String>>,
     /// Send a flow.
     pub flood: Option<At<String>>,
-    /// With `flood` and `inject`: break it just before this frame, counted from 0.
+    /// With `flood` and `inject`: inject it just before this frame, counted from 0.
     pub at_frame: Option<At<u32>>,
-    /// Wait until this holds: a condition on a state or a capture. A wait without success is a failed check, and the next
-    /// step is done all the same.
+    /// Wait until this holds: a condition on a state or a capture. A wait that times out is a failed check, and the run continues
+    /// with the next step.
     pub wait: Option<At<ConditionTable>>,
-    /// With `wait`: how long at the most, in ms; 10000 unless you say otherwise.
+    /// With `wait`: the timeout, in ms. Default: 10000.
     pub within_ms: Option<At<u32>>,
-    /// Let time pass, in ms.
+    /// Wait for this time, in ms.
     pub pause_ms: Option<At<u32>>,
     /// Attach a pod to networks, as Multus does.
     pub attach: Option<At<AttachTable>>,
     /// Detach a pod: DEL of its networks in reverse order.
     pub detach: Option<At<NsName>>,
-    /// Let a bond's device selectors choose again, now that everything stands: what they match besides its ports is
-    /// taken down and enslaved, as Talos' controller does.
+    /// Evaluate a bond's device selectors again, now that all links exist: devices that match and are not its ports yet are set
+    /// down and enslaved, as Talos' controller does.
     pub reconcile: Option<At<DeviceRef>>,
     /// Change options of a bond or of its port, as `ip link set` does: with `bond` or `port`. They are read back.
     pub set: Option<At<DeviceRef>>,
-    /// With `set`: set it up or down. All keys beside one `set` go into one RTM_NEWLINK message, but `features`, `plug`,
-    /// `add_address` and `delete_address`, which are requests of their own.
+    /// With `set`: set it up or down. All keys of one `set` are sent in one RTM_NEWLINK message, except `features`, `plug`,
+    /// `add_address` and `delete_address`, which are separate requests.
     pub up: Option<At<bool>>,
-    /// With `set`: another MTU, in bytes.
+    /// With `set`: a new MTU, in bytes.
     pub mtu: Option<At<u32>>,
-    /// With `set`: another Ethernet address, written out or another device's.
+    /// With `set`: a new Ethernet address, or another device that has it.
     pub mac: Option<At<MacSource>>,
-    /// With `set`: another length of its queue, in packets.
+    /// With `set`: a new length of its queue, in packets.
     pub txqueuelen: Option<At<u32>>,
-    /// With `set`: the bond or bridge that it becomes a port of, or `none`. Nothing else is done to the device before.
+    /// With `set`: the bond or bridge that it becomes a port of, or `none`. The device is not changed otherwise.
     pub controller: Option<At<String>>,
-    /// With `set`: another name. Steps and conditions after it use the new one.
+    /// With `set`: a new name. Later steps and conditions use it.
     pub name: Option<At<IfName>>,
-    /// With `set`: another namespace.
+    /// With `set`: the namespace that it is moved to.
     pub ns: Option<At<NsName>>,
-    /// With `set`: features by the names that `ethtool -k` has for them: `{ tx-vlan-hw-insert = false }`.
+    /// With `set`: features, by their `ethtool -k` names: `{ tx-vlan-hw-insert = false }`.
     pub features: Option<At<IndexMap<String, bool>>>,
-    /// With `set`: what the plug at the device's root does with what it holds: `release`, `buffer`, `release_one`. The plug is the
-    /// device's own (`qdisc`) or a fault's.
+    /// With `set`: what the plug at the device's root does with the frames that it holds: `release`, `buffer`, `release_one`. The
+    /// plug is the device's own (`qdisc`) or a fault's.
     pub plug: Option<At<PlugAction>>,
-    /// With `set`: another address.
+    /// With `set`: add this address.
     pub add_address: Option<At<Cidr>>,
-    /// With `set`: an address less.
+    /// With `set`: delete this address.
     pub delete_address: Option<At<Cidr>>,
-    /// Delete this device, and with it what stands on it.
+    /// Delete this device, and with it the devices on top of it.
     pub delete: Option<At<DeviceRef>>,
-    /// Make this device as it is described: one that has `later = true`, or that a step has deleted. Ports join by steps of
-    /// their own.
+    /// Create this device as described in the file: one with `later = true`, or one that a step has deleted. Its ports are added by
+    /// separate steps.
     pub create: Option<At<DeviceRef>>,
-    /// Change something of this namespace: with `sysctl`, `add_route`, `delete_route`, `add_neighbour` or `delete_neighbour`.
+    /// Change this namespace: with `sysctl`, `add_route`, `delete_route`, `add_neighbour` or `delete_neighbour`.
     #[serde(rename = "in")]
     pub of_ns: Option<At<NsName>>,
-    /// With `in`: settings, by the name that `sysctl` has for them.
+    /// With `in`: settings, by their `sysctl` names.
     pub sysctl: Option<At<IndexMap<SysctlName, SysctlValue>>>,
-    /// With `in`: another route.
+    /// With `in`: add this route.
     pub add_route: Option<At<RouteTable>>,
-    /// With `in`: a route less.
+    /// With `in`: delete this route.
     pub delete_route: Option<At<RouteTable>>,
-    /// With `in`: another permanent neighbour.
+    /// With `in`: add this permanent neighbour entry.
     pub add_neighbour: Option<At<NeighbourTable>>,
-    /// With `in`: a neighbour less.
+    /// With `in`: delete this neighbour entry.
     pub delete_neighbour: Option<At<NeighbourTable>>,
-    /// The kernel must refuse this step, with this errno. It is a check, and the next step is done all the same. A step that
-    /// is refused without this ends the run.
+    /// The kernel must refuse this step, with this errno. This is a check: if it fails, the run continues with the next step.
+    /// Without this key a refused step ends the run.
     pub refused: Option<At<String>>,
-    /// With `refused`: what the kernel says besides (extended acknowledgement); `*` stands for anything.
+    /// With `refused`: the kernel's message (extended acknowledgement); `*` matches anything.
     pub extack: Option<At<String>>,
-    /// With `refused`: only on these kernels; on all others the step must be carried out.
+    /// With `refused`: only on these kernels; on all others the step must succeed.
     pub when: Option<At<KernelRanges>>,
     /// With `set`: options of the bond.
     pub bond: Option<At<BondOptionsTable>>,
     /// With `set`: options of the port.
     pub port: Option<At<PortTable>>,
-    /// CHECK of a pod's networks: everything is still as ADD made it.
+    /// CHECK of a pod's networks: everything is still as ADD created it.
     pub check: Option<At<NsName>>,
 }
 
@@ -311,11 +311,12 @@ pub struct AttachTable {
     pub pod: At<NsName>,
     /// The node it runs on: the namespace that has the links.
     pub node: At<NsName>,
-    /// The annotation, in its order: `network` or `network@interface`. Without a name interfaces are net1, net2, ... Or its
-    /// own text, as it stands in a pod: `a, b@net2`, or a JSON list of objects with `name` and `interface`.
+    /// The annotation, in its order: `network` or `network@interface`. Without a name interfaces are net1, net2, ... Or the
+    /// annotation's text, as in a pod: `a, b@net2`, or a JSON list of objects with `name` and `interface`.
     #[schemars(with = "Networks")]
     pub networks: At<Tree>,
-    /// The network whose ADD must fail: what was added is then deleted again. `refused` and `extack` of the step say how.
+    /// The network whose ADD must fail: networks added before are then deleted again. `refused` and `extack` of the step are the
+    /// expected error.
     pub fails: Option<At<String>>,
 }
 
@@ -330,36 +331,37 @@ enum Networks {
     Text(String),
 }
 
-/// A condition: what to look at, and what it must be.
+/// A condition: what is observed, and the value that it must have.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionTable {
-    /// Its name in reports; made from the rest when not given.
+    /// Its name in reports. Default: derived from the other keys.
     pub name: Option<String>,
-    /// Look at this flow: with `field`, `errno` or `layer`.
+    /// The observed flow: with `field`, `errno` or `layer`.
     pub flow: Option<At<String>>,
     /// A number of the flow's account.
     pub field: Option<FlowField>,
-    /// Sends refused with this errno.
+    /// The number of send calls that returned this errno.
     pub errno: Option<At<String>>,
-    /// Whether its frames come from this address and no other, as the receiver sees them: 1 or 0.
+    /// Whether this is the only source address that the receiver sees: 1 or 0.
     pub seen_from: Option<IpAddr>,
     /// Frames lost at this layer, with `device` on that device only, and with `reason` for that reason only.
     pub layer: Option<At<String>>,
     /// With `layer`: the kernel's drop reason, without `SKB_DROP_REASON_`: `QDISC_DROP`. On kernels before 5.17, which have
     /// none, the condition is not applicable.
     pub reason: Option<At<String>>,
-    /// Look at this device: with `counter`, `state`, `mac`, `refused`, `show`, `proc_bonding`, `feature`, `neighbour`, `bridge_vlan` or `fdb`.
+    /// The observed device: with `counter`, `state`, `mac`, `refused`, `show`, `proc_bonding`, `feature`, `neighbour`,
+    /// `bridge_vlan` or `fdb`.
     pub device: Option<At<DeviceRef>>,
-    /// Look at the root queueing discipline of this device: with `counter`.
+    /// The root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
-    /// With `qdisc`: look at the device's clsact, whose filters' drops it counts, and not at its root.
+    /// With `qdisc`: the device's clsact, which counts the drops of its filters, instead of the root.
     pub kind: Option<HookKind>,
     /// Which counter.
     pub counter: Option<At<String>>,
     /// Whether the device has this address, with prefix length, after the last step: 1 or 0.
     pub address: Option<At<Cidr>>,
-    /// Look at this namespace: with `routes`, `ip_address`, `sysctl` or `snmp`.
+    /// The observed namespace: with `routes`, `ip_address`, `sysctl` or `snmp`.
     pub ns: Option<At<NsName>>,
     /// Whether the namespace has exactly these IPv4 routes after the last step: 1 or 0. Lines as `ip route list` prints
     /// them; destination, next hop and device are compared.
@@ -370,52 +372,54 @@ pub struct ConditionTable {
     pub ip_address: Option<At<String>>,
     /// Which state of the device, after the last step.
     pub state: Option<State>,
-    /// Whether the device has this Ethernet address, written out or another device's (`node:bond0`), after the last
-    /// step: 1 or 0.
+    /// Whether the device has this Ethernet address, or that of another device (`node:bond0`), after the last step: 1 or 0.
     pub mac: Option<At<MacSource>>,
-    /// The kernel must refuse to make or change the device, with this errno. The run ends there, so a bound has no
-    /// meaning, and nothing else can be expected.
+    /// The kernel must refuse to create or change the device, with this errno. The run ends there: this condition has no bound, and
+    /// no other condition is possible.
     pub refused: Option<At<String>>,
-    /// The fault that breaks it: `lab run --prove` injects it at the start, beside those of the steps. Only where
-    /// the lab finds none by itself.
+    /// The fault that makes this condition fail: `lab run --prove` injects it at the start, in addition to those of the steps.
+    /// Needed only if `--prove` finds no other mutant that does.
     pub broken_by: Option<At<String>>,
-    /// Only on these kernels: `6.11..`, `..6.10`, `6.12..6.18`, or several with commas; both ends included, a series with all
-    /// it has. On others the condition is not applicable, and must not hold: where it does, the boundary is elsewhere.
+    /// Only on these kernels: `6.11..`, `..6.10`, `6.12..6.18`, or several with commas; both ends are included, and a series
+    /// includes all its kernels. On other kernels the condition is not applicable, and must not hold: if it does, the range is
+    /// wrong, and the check fails.
     pub when: Option<At<KernelRanges>>,
-    /// With `device`: what `ip -s -s -d link` shows of it, by the word it has for it: `operstate`, `miimon`,
-    /// `ad_partner_oper_port_state`. All words are listed in the reference.
+    /// With `device`: a value that `ip -s -s -d link` shows, by its keyword: `operstate`, `miimon`, `ad_partner_oper_port_state`.
+    /// The reference lists all keywords.
     pub show: Option<At<String>>,
     /// With `device`, a bond or a port of one: a line of /proc/net/bonding. `MII Status`, or below a heading
     /// `details partner lacp pdu/port state`.
     pub proc_bonding: Option<At<String>>,
-    /// With `device`: a feature by the name that `ethtool -k` has for it: `on`, `off`, `on [fixed]`, `off [fixed]`.
+    /// With `device`: a feature, by its `ethtool -k` name: `on`, `off`, `on [fixed]`, `off [fixed]`.
     pub feature: Option<At<String>>,
     /// With `device`: the state of this neighbour (`ip neighbour`), `none` where there is none.
     pub neighbour: Option<At<IpAddr>>,
-    /// With `device`, a bridge or its port: `member`, `pvid`, `untagged` of this VLAN (`bridge vlan`), `none` where it is not in it.
+    /// With `device`, a bridge or its port: `member`, `pvid`, `untagged` of this VLAN (`bridge vlan`), `none` if it is not a
+    /// member.
     pub bridge_vlan: Option<At<VlanId>>,
-    /// With `device`, a bridge port: what `bridge fdb` shows of this address, `none` where it does not know it.
+    /// With `device`, a bridge port: what `bridge fdb` shows of this address, `none` if it has no entry.
     pub fdb: Option<At<MacSource>>,
-    /// With `qdisc` and `counter`: not the root but what hangs at this parent, `1:2`. As `tc -s qdisc` shows it, no difference.
+    /// With `qdisc` and `counter`: the discipline at this parent (`1:2`) instead of the root. The value is that of `tc -s qdisc`,
+    /// and not a difference over the trial.
     pub parent: Option<At<String>>,
     /// With `ns`: a setting of the namespace.
     pub sysctl: Option<At<SysctlName>>,
     /// With `ns`: an SNMP counter as `nstat` names it, `IpOutDiscards`, as a difference over the trial.
     pub snmp: Option<At<String>>,
-    /// How many lines of the kernel's log, of any level, hold this since the trial began; `*` stands for anything. Lines that
-    /// the kernel prints once are printed in each trial.
+    /// How many lines of the kernel's log, of any level, contain this since the trial began; `*` matches anything. Lines that the
+    /// kernel prints only once are printed in each trial.
     pub kernel_log: Option<At<String>>,
     /// With `kernel_log`: there must be no such line.
     pub forbid: Option<At<bool>>,
-    /// What is shown is exactly this.
+    /// The observed text is exactly this.
     pub is: Option<At<String>>,
-    /// What is shown is anything but this.
+    /// The observed text is not this.
     pub is_not: Option<At<String>>,
-    /// This word is among those that are shown.
+    /// The observed text contains this word.
     pub has: Option<At<String>>,
-    /// This word is not among them.
+    /// The observed text does not contain this word.
     pub lacks: Option<At<String>>,
-    /// Look at what this capture counted. A bound that only just holds will not hold in each run.
+    /// The number of frames that this capture counted. It differs between runs: choose bounds with a margin.
     pub capture: Option<At<String>>,
     /// Exactly this.
     pub equals: Option<At<u64>>,
@@ -423,7 +427,7 @@ pub struct ConditionTable {
     pub at_least: Option<At<u64>>,
     /// This or less.
     pub at_most: Option<At<u64>>,
-    /// In evidence: what is observed after this mitigation was tried, on what is still broken.
+    /// In evidence: what is observed after this mitigation, with the fault still present.
     pub under: Option<At<String>>,
 }
 
@@ -451,16 +455,16 @@ pub struct ReportTable {
 pub struct HypothesisTable {
     /// The explanation in plain words.
     pub about: String,
-    /// Faults that would have to produce the evidence.
+    /// Faults to inject, in order.
     #[serde(default)]
     pub inject: Vec<At<String>>,
-    /// What is made in another way than the rest of the file says: namespaces with their links, put over those of the file. Tables
-    /// are merged; any other value, and a list as a whole, takes the place of the one that is there.
+    /// A different configuration under this hypothesis: namespaces with their links, which override those of the file. Tables are
+    /// merged; any other value replaces that of the file, and a list is replaced as a whole.
     #[schemars(with = "Option<OverlayTable>")]
     pub with: Option<Overlaid>,
-    /// Wait until this holds before the flows are sent: a bond notices a dead port only by and by.
+    /// A condition to wait for before the flows are sent: a bond detects a failed port only after some time.
     pub wait: Option<At<ConditionTable>>,
-    /// Whether it is expected to fit all of it.
+    /// Whether it is expected to produce all of the evidence. This is a check.
     pub fits: Option<bool>,
 }
 
@@ -502,20 +506,20 @@ pub struct ChangeTable {
     pub down: Option<At<DeviceRef>>,
     /// Set this link up, with its neighbours and routes.
     pub up: Option<At<DeviceRef>>,
-    /// Delete this link, and with it what was made on it.
+    /// Delete this link, and with it the links on top of it.
     pub delete: Option<At<DeviceRef>>,
-    /// Make this link again, as it is described.
+    /// Create this link again, as described in the file.
     pub create: Option<At<DeviceRef>>,
     /// With `create`: on this parent.
     pub parent: Option<At<DeviceRef>>,
     /// Change this device.
     pub device: Option<At<DeviceRef>>,
-    /// Put this discipline at its root.
+    /// Set this queueing discipline at its root.
     pub qdisc: Option<At<QdiscTable>>,
     /// Give its queue this length, in packets.
     pub txqueuelen: Option<u32>,
     /// Switch this offload, as `ethtool -K` does.
     pub offload: Option<Offload>,
-    /// With `offload`: on or off; on unless you say otherwise.
+    /// With `offload`: on or off. Default: on.
     pub on: Option<bool>,
 }

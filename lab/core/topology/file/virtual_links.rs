@@ -20,11 +20,11 @@ use crate::topology::file::{
 };
 
 link_table! {
-    /// An intermediate functional block: what a filter redirects to it passes its queue, and goes on.
+    /// An intermediate functional block: frames that a filter redirects to it pass its queue, and then continue on their path.
     IfbTable {}
 }
 with_vrf_options! { link_with_options {
-    /// A VRF: its ports have a routing table of their own.
+    /// A VRF: its ports have a separate routing table.
     VrfTable {
         /// Its ports.
         #[serde(default)]
@@ -33,36 +33,36 @@ with_vrf_options! { link_with_options {
     VRF_OPTIONS
 } }
 with_vxlan_options! { link_with_options {
-    /// A VXLAN. Keys are the words of `ip link ... type vxlan`.
+    /// A VXLAN. Keys are those of `ip link ... type vxlan`.
     VxlanTable {
-        /// The device that outer packets leave by (`dev`), of the same namespace.
+        /// The device that sends outer packets (`dev`), in the same namespace.
         parent: Option<At<ParentRef>>,
     }
     VXLAN_OPTIONS
 } }
 with_geneve_options! { link_with_options {
-    /// A Geneve tunnel. Keys are the words of `ip link ... type geneve`.
+    /// A Geneve tunnel. Keys are those of `ip link ... type geneve`.
     GeneveTable {}
     GENEVE_OPTIONS
 } }
 with_gre_options! { link_with_options {
-    /// A GRE tunnel that carries IP packets. Keys are the words of `ip link ... type gre`.
+    /// A GRE tunnel that carries IP packets. Keys are those of `ip link ... type gre`.
     GreTable without mac {
-        /// The device that outer packets leave by (`dev`), of the same namespace.
+        /// The device that sends outer packets (`dev`), in the same namespace.
         parent: Option<At<ParentRef>>,
     }
     GRE_OPTIONS
 } }
 with_gre_options! { link_with_options {
-    /// A GRE tunnel that carries Ethernet frames. Keys are the words of `ip link ... type gretap`.
+    /// A GRE tunnel that carries Ethernet frames. Keys are those of `ip link ... type gretap`.
     GretapTable {
-        /// The device that outer packets leave by (`dev`), of the same namespace.
+        /// The device that sends outer packets (`dev`), in the same namespace.
         parent: Option<At<ParentRef>>,
     }
     GRE_OPTIONS
 } }
 with_macsec_options! { link_with_options {
-    /// A MACsec device. Keys are the words of `ip link ... type macsec`.
+    /// A MACsec device. Keys are those of `ip link ... type macsec`.
     MacsecTable {
         /// The device below, of the same namespace.
         parent: At<ParentRef>,
@@ -74,9 +74,9 @@ with_macsec_options! { link_with_options {
     MACSEC_OPTIONS
 } }
 link_table! {
-    /// A team without a daemon.
+    /// A team without teamd.
     TeamTable {
-        /// What it does with its ports.
+        /// Which ports it sends through (the team's runner).
         mode: At<TeamMode>,
         /// Its ports.
         #[serde(default)]
