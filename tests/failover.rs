@@ -49,3 +49,10 @@ fn each_topology_has_a_row_with_all_kernels_and_a_line_in_the_plot() {
     }
     assert!(count >= 20, "{count} topologies");
 }
+
+#[test]
+fn the_page_begins_with_the_preface_that_the_report_prints() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).expect("it is there");
+    let preface = read("lab/core/report/failover/preface.md");
+    assert!(read("docs/failover.md").starts_with(preface.trim_end()), "see `lab report failover --help`");
+}

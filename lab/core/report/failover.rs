@@ -55,7 +55,7 @@ pub fn markdown(failovers: &[Failover], kernels: &[String]) -> String {
         let _ = writeln!(out, "| {} | {} | {what} | {cells} |", bond.mode, monitor(bond));
     }
     if !words.is_empty() {
-        out.push_str("\nWhat was refused, in the kernel's words:\n\n");
+        out.push_str("\nRequests that were refused, with the kernel's message:\n\n");
     }
     for (words, (names, on)) in words {
         let on: Vec<&str> =
