@@ -60,13 +60,13 @@ enum Command {
     /// Run a topology on one kernel
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
-    /// Run a report with each mitigation that was tried: which fixes it, which hides it, which changes nothing
+    /// Run a report with each mitigation that was tried, and show which one fixes it, hides it or has no effect
     #[command(after_help = try_mitigations::EXAMPLES)]
     Try(try_mitigations::TryArgs),
     /// Run topologies on many kernels, and show where their behaviour changes
     #[command(after_help = matrix::help())]
     Matrix(matrix::MatrixArgs),
-    /// Accept new or changed behaviour of the last matrix: it is what is expected from now on
+    /// Accept new or changed behaviour of the last matrix as the expected behaviour (snapshots)
     #[command(after_help = accept::help())]
     Accept(accept::AcceptArgs),
     /// Find the kernel versions between which a topology's behaviour changes
@@ -78,19 +78,19 @@ enum Command {
     /// Start a shell of this host in a guest with another kernel and a topology
     #[command(after_help = shell::EXAMPLES)]
     Shell(shell::ShellArgs),
-    /// Carry out the next step of a topology, inside of `lab shell` and of `lab exec --topology`, with the account so far
+    /// Run the next step of a topology, inside `lab shell` or `lab exec --topology`, and print the account so far
     #[command(after_help = step::EXAMPLES)]
     Step(step::StepArgs),
     /// Run the kernel's own bonding selftests, unmodified, on pinned kernels
     #[command(after_help = selftests::EXAMPLES)]
     Selftests(selftests::SelftestsArgs),
-    /// The pinned kernels: list, fetch, add, remove, verify, prune
+    /// Manage the pinned kernels: list, fetch, add, remove, verify, prune
     #[command(after_help = "Example:\n  lab kernels fetch quick")]
     Kernels(kernels::KernelsArgs),
-    /// Make a topology of a pasted report: output of ip, /proc/net/bonding, configurations, with sentences between them
+    /// Create a topology from a pasted report: output of ip, /proc/net/bonding, configurations, with text between them
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
-    /// Check topology files for configurations that work but surprise: bonds without a monitor, options without an effect, VLANs that a bridge drops
+    /// Check topology files for valid configurations with a likely mistake: bonds without a monitor, options without an effect, VLANs that a bridge drops
     #[command(after_help = lint::EXAMPLES)]
     Lint(lint::LintArgs),
     /// Rank the causes of lost frames by the counters and states in a text, and name the commands that distinguish the rest
@@ -99,13 +99,13 @@ enum Command {
     /// Write the state of this machine's network into one text for `lab import` and `lab diagnose`; nothing is changed
     #[command(after_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),
-    /// Results of several machines as one grid
+    /// Merge results of several machines into one grid, or print pages of results
     #[command(after_help = "Example:\n  lab report merge target/vagrant")]
     Report(report::ReportArgs),
     /// Show what this machine has, what it lacks, and the commands that install it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
-    /// Make a folder for your own topologies: a first one that passes, and files for CI
+    /// Create a folder for your own topologies: a first one that passes, and files for CI
     #[command(after_help = init::EXAMPLES)]
     Init(init::InitArgs),
     /// Print the JSON Schema of topology files, or their reference

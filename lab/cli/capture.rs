@@ -17,8 +17,8 @@ Examples:
   lab capture --script > capture.sh; kubectl debug ... -- sh -s < capture.sh > node.txt
   lab capture --mask --from node.txt > masked.txt
 
-Nothing is changed, and root is not needed: what only root can see is named at the end of the text, as is all else that could \
-not be seen. --script prints a shell script that needs only `ip` and `cat`, for machines where the lab cannot be put.";
+Nothing is changed, and root is not needed: the end of the text lists everything that could not be read, for example because \
+only root can read it. --script prints a shell script that needs only `ip` and `cat`, for machines where the lab cannot be installed.";
 
 /// Standard input, as a file.
 const STDIN: &str = "-";
@@ -26,16 +26,16 @@ const STDIN: &str = "-";
 /// Arguments of `lab capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArgs {
-    /// Print a POSIX shell script that captures, and capture nothing
+    /// Print a POSIX shell script that captures the same, and capture nothing now
     #[arg(long, conflicts_with_all = ["mask", "from"])]
     script: bool,
-    /// Replace Ethernet addresses, public IP addresses, host names and serial numbers, the same everywhere
+    /// Replace Ethernet addresses, public IP addresses, host names and serial numbers, each by the same text everywhere
     #[arg(long)]
     mask: bool,
     /// Mask this text, which the script or an earlier capture made, instead of capturing; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "mask")]
     from: Option<PathBuf>,
-    /// A further host name to be masked; may be repeated
+    /// An additional host name to mask; may be repeated
     #[arg(long, value_name = "NAME", requires = "mask")]
     host_name: Vec<String>,
 }

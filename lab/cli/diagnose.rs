@@ -20,8 +20,8 @@ Examples:
   lab diagnose - < report.md
   ssh node 'ip -s -d link; tc -s qdisc; cat /proc/net/bonding/*; uname -a' | lab diagnose -
 
-Nothing runs. Counters, states and errnos of the text are compared with what each cause of the catalogue was measured to look \
-like on the nearest kernels, which is built into the lab. `lab import FILE | lab run -` makes the experiment.";
+No guest is started. Counters, states and errnos of the text are compared with those that were measured for each cause of the \
+catalogue on the nearest kernels; they are built into the lab. `lab import FILE | lab run -` tests the causes.";
 
 /// How the result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -21,7 +21,7 @@ const FOUND_AT: usize = 26;
 /// Arguments of `lab doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Install and download what is missing, then look again
+    /// Install and download what is missing, then check again
     #[arg(long, visible_alias = "install")]
     fix: bool,
     /// Address of a Debian mirror; default: the one of apt

@@ -35,9 +35,14 @@ Examples:
   lab exec --kernels quick -- sh -c 'grep . /sys/module/bonding/version /proc/version'
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='lab exec --kernel 6.12.57 --env LD_LIBRARY_PATH --' cargo test
 
-Exit status: the command's own; 128 and the number of the signal that ended it; 124 when it was ended by --timeout; 127
-when it is not there, 126 when it cannot be executed. Without the guest's proof of its end it is never 0: 69 when
-something needed is missing, 70 when the guest died or output was lost; `error:` on standard error says which.";
+Exit status:
+  that of the command; 128 plus the signal's number if a signal ended it
+  124  --timeout ended the command
+  126  the command cannot be executed
+  127  the command was not found
+  69   something that is needed is missing: see `error:` on standard error
+  70   the guest died, or output was lost: see `error:` on standard error
+It is 0 only if the guest has confirmed that the command ended with 0.";
 
 /// The kernel of a user who names none.
 const DEFAULT_KERNEL: &str = "default";
@@ -60,7 +65,7 @@ pub struct ExecArgs {
     /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION", conflicts_with = "kernels")]
     kernel: Option<String>,
-    /// Several kernels, as in 6.12.57,quick,6.12..6.18: a table, and the end of each output that ended otherwise than with 0
+    /// Several kernels, as in 6.12.57,quick,6.12..6.18: prints a table, and the end of the output of each command that failed
     #[arg(long, value_name = "SET", conflicts_with_all = ["out", "tty"])]
     kernels: Option<String>,
     /// Guests at a time with --kernels; default: one for each core, or fewer if memory is short
@@ -72,13 +77,13 @@ pub struct ExecArgs {
     /// The namespace of the topology to run in; needed if it has several
     #[arg(long, value_name = "NS", requires = "topology")]
     ns: Option<String>,
-    /// The steps for `lab step`: faults of this hypothesis and the report's flows; else the file's own steps
+    /// The steps for `lab step`: faults of this hypothesis and the report's flows; default: the file's own steps
     #[arg(long, value_name = "NAME", requires = "topology")]
     hypothesis: Option<String>,
-    /// End the command after so many seconds; 0 for never
+    /// End the command after this many seconds; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
-    /// Give the command a terminal: standard error is part of standard output then
+    /// Run the command in a terminal: its standard error is then part of standard output
     #[arg(long)]
     tty: bool,
     #[command(flatten)]
@@ -91,16 +96,16 @@ pub struct ExecArgs {
 /// The guest that a command runs in.
 #[derive(Debug, Args)]
 pub struct GuestArgs {
-    /// A variable for the command: NAME=VALUE, or NAME for its value here, or PREFIX* for all of them; may be repeated
+    /// An environment variable for the command: NAME=VALUE, NAME to copy it from here, or PREFIX* to copy all that match; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
     /// The command's working directory; default: the one of this process
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// A new or empty folder for what the command leaves in $LAB_OUT
+    /// A new or empty folder for the files that the command writes to $LAB_OUT
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A kernel module that the guest is to load besides its usual ones; may be repeated
+    /// An additional kernel module that the guest loads; may be repeated
     #[arg(long = "module", value_name = "NAME")]
     modules: Vec<String>,
     /// The guest's memory; it also holds the files that the command writes

@@ -20,8 +20,8 @@ Examples:
   lab import sosreport-node1-2024-05-03.tar.xz | lab run -
   ssh node 'ip -s -d link; ip address; ip route; cat /proc/net/bonding/*; uname -a' | lab import - | lab run -
 
-The topology goes to standard output. What was recognised, what was left out and what was made up goes to standard error, \
-and to the head of the topology; what lint finds goes to standard error.";
+The topology goes to standard output. Lists of what was recognised, left out and assumed go to standard error and to \
+the head of the topology; findings of lint go to standard error.";
 
 /// Arguments of `lab import`.
 #[derive(Debug, Args)]

@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 5] = [
 /// Arguments of `lab init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The folder, which is made if it is not there
+    /// The folder; created if it does not exist
     #[arg(default_value = ".")]
     folder: PathBuf,
 }

@@ -55,7 +55,7 @@ enum KernelsCommand {
     Fetch {
         /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18
         selection: String,
-        /// Also build netdevsim for them, where what it is built of is pinned
+        /// Also build netdevsim for those kernels whose netdevsim packages are pinned
         #[arg(long)]
         netdevsim: bool,
         /// Address of a Debian mirror; default: the one of apt
@@ -73,7 +73,7 @@ enum KernelsCommand {
         /// cloud, or generic with all drivers
         #[arg(long, value_parser = ["cloud", "generic"], value_name = "FLAVOUR")]
         flavour: Option<String>,
-        /// Also pin what netdevsim is built of: headers, build tools and source of that very version
+        /// Also pin the packages to build netdevsim: headers, build tools and source of exactly that version
         #[arg(long)]
         netdevsim: bool,
         /// Address of a Debian mirror; default: the one of apt
@@ -89,7 +89,7 @@ enum KernelsCommand {
     /// Verify all cached files of each kernel, and remove those that have changed since they were unpacked
     #[command(after_help = "Example:\n  lab kernels verify 6.12.57")]
     Verify {
-        /// Versions, sets and ranges; else every pinned kernel
+        /// Versions, sets and ranges; default: every pinned kernel
         selection: Option<String>,
     },
     /// Remove cached kernels, initramfs images and saved machines that are no longer used
@@ -100,7 +100,7 @@ enum KernelsCommand {
         /// Kernels to keep, whatever their age; default: all pinned ones
         #[arg(long, value_name = "SELECTION")]
         keep: Option<String>,
-        /// Remove nothing that was used within so many days
+        /// Keep everything that was used within this many days
         #[arg(long, value_name = "DAYS", default_value_t = 7)]
         unused_days: u32,
     },

@@ -17,11 +17,11 @@ Examples:
   lab import report.md | lab lint -
   lab lint --rules
 
-A rule is silenced in the file, with a reason:
+A rule is switched off in the file, with a reason:
   [lint.allow]
-  miimon-off = \"that nothing notices the port is what this is about\"
+  miimon-off = \"the failure must not be detected\"
 
-Exit code 1 says that there is a warning or an error.";
+The exit status is 1 if there is a warning or an error.";
 
 /// Arguments of `lab lint`.
 #[derive(Debug, Args)]

@@ -75,7 +75,7 @@ pub struct MatrixArgs {
     /// Versions, sets and ranges: 6.12.57, quick, 6.12..6.18, all
     #[arg(long, value_name = "SET", default_value = DEFAULT_KERNELS)]
     kernels: String,
-    /// Guests at a time; default: one for each core, and as many that wait for the carrier of NICs, or fewer if memory is
+    /// Guests at a time; default: one for each core, plus as many that wait for the carrier of NICs, or fewer if memory is
     /// short
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
@@ -85,7 +85,7 @@ pub struct MatrixArgs {
     /// Boot anew for each cell instead of restoring a saved machine
     #[arg(long)]
     cold: bool,
-    /// Whether cells run in one guest, one after another, each in namespaces of its own
+    /// Whether cells run in one guest, one after another, each in separate namespaces
     #[arg(long, value_enum, default_value_t = Guests::Shared)]
     guests: Guests,
     /// kvm, tcg, or auto: KVM where a guest has booted with it

@@ -71,7 +71,7 @@ struct SelftestsArgs {
 /// Arguments of `lab report failover`.
 #[derive(Debug, Args)]
 struct FailoverArgs {
-    /// Results of `lab matrix` with --format json, or folders of them; several of one cell become a range
+    /// Results of `lab matrix` with --format json, or folders of them; several results of one cell are shown as a range
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// A table for a page, or a plot
@@ -116,7 +116,7 @@ struct MergeArgs {
 struct HtmlArgs {
     #[command(flatten)]
     results: ResultsArgs,
-    /// The file to write; else standard output
+    /// The file to write; default: standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -66,7 +66,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
     /// A version of kernels.toml, `host` for the running kernel, or `host-image` for the one in /boot, in a
-    /// machine; else the topology's own
+    /// machine; default: the topology's own
     #[arg(long, value_name = "VERSION")]
     kernel: Option<String>,
     /// A kernel of your own, a bzImage or vmlinux, in a machine
@@ -109,12 +109,12 @@ pub struct RunArgs {
     /// Who attaches pods; default: as each network says (`plugin`), and the lab where it has no such key
     #[arg(long, value_enum)]
     cni: Option<Cni>,
-    /// Write a standalone shell script of ip and tc commands that shows the same without the lab; it lists what no command can do
+    /// Write a standalone shell script of ip and tc commands that reproduces the run without the lab; it lists operations without a command
     #[arg(long, value_name = "FILE", conflicts_with = "repeat")]
     reproducer: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
-    /// Keep what both ends of each flow send and receive: a pcapng file for each end and trial, of at most 4 MiB, in DIR
+    /// Save the frames that both ends of each flow send and receive: a pcapng file for each end and trial, of at most 4 MiB, in DIR
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
     #[command(flatten)]
@@ -143,7 +143,7 @@ enum Format {
     Json,
     /// Markdown with a picture of the topology, for an issue or a mail
     Markdown,
-    /// The canonical text that is kept and compared: without anything that varies
+    /// The text that snapshots keep and compare, without values that vary between runs
     Snapshot,
     /// Failures as annotations of GitHub Actions, at the lines of the file
     Github,

@@ -19,7 +19,8 @@ Examples:
   lab shell topologies/vlan-over-bond-tx-drop.toml --kernel 6.12.57 --ns node
   echo 'ip -br link' | lab shell topologies/vlan-over-bond-tx-drop.toml --ns node
 
-In it, `lab step` carries out the topology's next step, with the account so far. Every key goes to the guest; Ctrl-] ends the machine. Leaving the shell ends everything in it.";
+In the shell, `lab step` runs the topology's next step and prints the account so far. Every key is sent to the guest; Ctrl-] stops the \
+machine. When the shell ends, everything in it ends.";
 
 /// The first of these that is here.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -27,7 +28,7 @@ const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// Arguments of `lab shell`.
 #[derive(Debug, Args)]
 pub struct ShellArgs {
-    /// A topology file: its links are made, and `lab step` carries out its steps
+    /// A topology file: its links are created, and `lab step` runs its steps
     topology: PathBuf,
     /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION")]

@@ -33,8 +33,8 @@ Examples, inside of `lab shell topologies/vlan-over-bond-tx-drop.toml`:
   ip -s link show bond0; lab step 2
   lab step --all
 
-Exit status: 0 when the steps that were carried out did what they are to do, and after the last one when the result is a
-pass; 1 when not. What else is done in the shell between two steps is part of the account.";
+Exit status: 0 if all steps that were run succeeded, and, after the last step, if the result is a pass; otherwise 1.
+Commands that you run between two steps affect the account.";
 
 /// More than a topology has.
 const ALL: u32 = u32::MAX;
@@ -42,13 +42,13 @@ const ALL: u32 = u32::MAX;
 /// Arguments of `lab step`.
 #[derive(Debug, Args)]
 pub struct StepArgs {
-    /// How many steps to carry out
+    /// How many steps to run
     #[arg(value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Carry out all that are left
+    /// Run all remaining steps
     #[arg(long, conflicts_with = "count")]
     all: bool,
-    /// Print the steps, and which of them have been carried out; carry out none
+    /// Print the steps, and which of them were run; run none
     #[arg(long, conflicts_with_all = ["count", "all"])]
     list: bool,
     #[command(flatten)]

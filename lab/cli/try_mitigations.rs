@@ -16,7 +16,7 @@ Examples:
 /// Arguments of `lab try`.
 #[derive(Debug, Args)]
 pub struct TryArgs {
-    /// Try under every cause, not only under those that fit the report
+    /// Try under every hypothesis, not only under those that fit the report
     #[arg(long)]
     all: bool,
     #[command(flatten)]

@@ -20,11 +20,11 @@ use lab::report::{behaviour, snapshot};
 /// Which cells run in one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Guests {
-    /// Those that stay in their namespaces, one after another; what is not as expected there runs again in a guest of its own
+    /// Cells without machine-wide changes, one after another; a cell with an unexpected result runs again in its own guest
     Shared,
-    /// None: each cell has a guest of its own
+    /// No sharing: each cell has its own guest
     Own,
-    /// As shared, and then each in a guest of its own: a cell that is not the same in both fails
+    /// As shared, and then each cell in its own guest: a cell whose results differ fails
     Both,
 }
 

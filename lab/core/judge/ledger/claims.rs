@@ -37,8 +37,8 @@ pub struct Claim {
 pub const CLAIMS: [Claim; 10] = [
     Claim {
         name: "copies in a broadcast bond",
-        doc: "copies that the queue of a port holds at the end, whatever became of the other copies; first of frames of which no \
-              copy was dropped, and never of one that was dropped at that port",
+        doc: "copies that the queue of a port holds at the end, whether or not other copies arrived or were dropped. Copies of \
+              frames without a dropped copy are taken first, and those of a frame that was dropped at that port never",
         fate: "`qdisc`, `BACKLOG`",
         stream: "broadcast-port-holds",
         take: |missing| {
@@ -50,8 +50,9 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "drop events",
-        doc: "frames that an event names, at the place of the first event that does; an event of a driver is one of the cable as \
-              far as that NIC has sent more than arrived, and one of the receive path is the filter's as far as clsact has counted",
+        doc: "frames that an event identifies, at the place of the first such event; a driver's event counts as a loss on the cable, \
+              up to the number of frames that the NIC has sent and the other end has not received; an event of the receive path \
+              counts as the filter's, up to the drops that clsact has counted",
         fate: "the place's layer, `skb_drop_reason` or function",
         stream: "filter-on-port",
         take: |missing| {
@@ -63,7 +64,8 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "refused sends that a counter shows",
-        doc: "sends that got an errno, as far as queues and clsact have counted drops; only where drops were not observed",
+        doc: "sends that returned an errno, up to the number of drops that queues and clsact have counted; only if drop events were \
+              not observed",
         fate: "`qdisc` or `tc`, `COUNTED`",
         stream: "port-queue-full-unobserved",
         take: |missing| {
@@ -77,7 +79,7 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "refused sends",
-        doc: "sends that got an errno, and neither event nor counter: the kernel never made a packet of them",
+        doc: "sends that returned an errno, without an event and without a counter: the kernel never created a packet",
         fate: "`socket`, the errno",
         stream: "bond-down",
         take: |missing| {
@@ -89,7 +91,7 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "unacknowledged writes",
-        doc: "writes of a TCP flow that its send queue holds, whatever else holds segments of them",
+        doc: "writes of a TCP flow that its send queue holds, even if segments of them are held elsewhere too",
         fate: "`socket`, `UNACKNOWLEDGED`",
         stream: "tcp-way-cut",
         take: |missing| {
@@ -99,8 +101,8 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "drained places",
-        doc: "frames that came out when what no counter shows was drained, after everything was counted: neighbours that do not \
-              answer, stopped drivers, datagrams that are not whole",
+        doc: "frames that were released when places without a counter were drained, at the end of the trial: neighbours that do not \
+              answer, stopped drivers, incomplete datagrams",
         fate: "the place's layer, `HELD`; `receiver`, `OTHER_DEVICE`",
         stream: "neighbour-holds-frames",
         take: |missing| {
@@ -109,7 +111,7 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "queues",
-        doc: "as many frames as a queue on the flow's way holds at the end",
+        doc: "as many frames as a queue on the flow's path holds at the end",
         fate: "`qdisc`, `BACKLOG`",
         stream: "port-queue-held",
         take: |missing| {
@@ -124,14 +126,14 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "cables",
-        doc: "as many frames as a NIC, or a linked netdevsim, has sent more than the other end took in",
+        doc: "as many frames as a NIC, or a linked netdevsim, has sent and the other end has not received",
         fate: "`wire`, `UNPLUGGED` or `NOT_RECEIVED`",
         stream: "nic-filters-addresses",
         take: |missing| missing.wires.claim(&mut missing.rest, &mut missing.fates),
     },
     Claim {
         name: "devices that discard",
-        doc: "as many frames as a dummy, or a netdevsim without a peer, on the flow's way has counted as sent",
+        doc: "as many frames as a dummy, or a netdevsim without a peer, on the flow's path has counted as sent",
         fate: "`driver`, `DISCARDED`",
         stream: "dummy-discards",
         take: |missing| {
@@ -142,7 +144,7 @@ pub const CLAIMS: [Claim; 10] = [
     },
     Claim {
         name: "accepted sends that a counter shows",
-        doc: "as many frames as queues and clsact have counted drops of; only where drops were not observed",
+        doc: "as many frames as queues and clsact have counted as dropped; only if drop events were not observed",
         fate: "`qdisc` or `tc`, `COUNTED`",
         stream: "filter-on-gateway-unobserved",
         take: |missing| missing.pools.claim_dropped(&mut missing.rest, &mut missing.fates),
@@ -213,12 +215,13 @@ fn drops<'a>(number: u16, records: &[&'a Record]) -> impl Iterator<Item = (&'a D
 /// docs/ledger.md: the table, for people.
 pub fn page() -> String {
     let mut page = String::from(
-        "# Who claims a missing frame\n\n\
+        "# Where a missing frame is accounted for\n\n\
          <!-- Made from the table in lab/core/judge/ledger/claims.rs: UPDATE_EXPECTED=1 cargo test --test pure claims -->\n\n\
-         A frame that did not arrive has one fate. The rows are asked from the top: each takes the frames that it can show to be\n\
-         its own out of those that the rows above have left. What no row takes is `unattributed`, and the run fails. A row is more\n\
-         certain than those below it: an event names the frame, an errno names the send, a counter only says how many.\n\n\
-         The last column is a recorded run of `tests/streams/` whose account is another one without the row.\n\n\
+         A frame that did not arrive has one fate. The rows are evaluated from the top. Each row takes frames out of those that the\n\
+         rows above have left, if its source shows where they were lost. A frame that no row takes is `unattributed`, and the run\n\
+         fails. A row is more certain than those below it: an event identifies the frame, an errno identifies the send call, a\n\
+         counter only has a number.\n\n\
+         The last column is a recorded run in `tests/streams/` whose account changes if the row is removed.\n\n\
          | | claimed by | which frames | layer, reason | shown by |\n|---|---|---|---|---|\n",
     );
     for (number, Claim { name, doc, fate, stream, .. }) in (1..).zip(&CLAIMS) {
