@@ -7,7 +7,7 @@ use crate::topology::lint::{Rule, Scope, bonds, options, stack};
 pub static MIIMON_OFF: Rule = Rule {
     name: "miimon-off",
     severity: Warning,
-    reason: "with miimon 0 and no ARP monitor a bond never looks at the links of its ports: one without carrier stays in use, and \
+    reason: "with miimon 0 and no ARP monitor a bond never checks the links of its ports: one without carrier stays in use, and \
              in 802.3ad it does not come back (bond_mii_monitor() is not started)",
     report: Some("https://github.com/siderolabs/talos/issues/10752"),
 };
