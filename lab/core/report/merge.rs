@@ -186,13 +186,22 @@ pub struct Merged {
     digests: BTreeMap<String, (String, String)>,
 }
 
-/// A kernel, ordered by the numbers in its name: 6.9 comes before 6.12.
+/// A kernel, ordered by the numbers in its name: 6.9 comes before 6.12, and 7.3-rc7 before 7.3.0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Column(String);
 
 impl Column {
-    fn numbers(&self) -> Vec<u64> {
-        self.0.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    /// A release candidate has -1 where a release has its number, and its own number after that.
+    fn numbers(&self) -> Vec<i64> {
+        let numbers = |text: &str| {
+            text.split(|c: char| !c.is_ascii_digit())
+                .filter_map(|part| part.parse().ok())
+                .collect::<Vec<i64>>()
+        };
+        match self.0.split_once("-rc") {
+            Some((series, candidate)) => [numbers(series), vec![-1], numbers(candidate)].concat(),
+            None => numbers(&self.0),
+        }
     }
 }
 
@@ -390,6 +399,14 @@ mod tests {
         assert_eq!(grid::grid(&all), expected);
         assert!(all.is_expected() && !all.interrupted);
         assert!(!grid::render(&all).contains("cells/s"), "what it cost is not known");
+    }
+
+    #[test]
+    fn a_release_candidate_is_before_its_release() {
+        let names = ["7.3.4", "7.3-rc7", "6.19.14", "7.3-rc10", "7.3.0", "6.9.1"];
+        let columns: BTreeSet<Column> = names.into_iter().map(|name| Column(name.to_owned())).collect();
+        let ordered: Vec<&str> = columns.iter().map(|Column(name)| name.as_str()).collect();
+        assert_eq!(ordered, ["6.9.1", "6.19.14", "7.3-rc7", "7.3-rc10", "7.3.0", "7.3.4"]);
     }
 
     #[test]
