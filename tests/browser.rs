@@ -41,19 +41,25 @@ fn result(topology: &str, kernel: usize, lost: u32) -> Value {
     })
 }
 
-#[test]
-fn a_page_works_by_its_address_by_clicks_and_by_keys() {
+/// More topologies than the page shows at once.
+const ALIKE: usize = 60;
+
+/// Makes a page of some topologies on the first kernels, and uses it in a browser.
+fn use_page(name: &str, topologies: &[&str], kernels: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The packages of npm's are in it, once for all pages.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
-    let results = folder.join("results");
+    let results = folder.join(format!("results-{name}"));
+    // What an older test program left is not of this page.
+    let _ = std::fs::remove_dir_all(&results);
     std::fs::create_dir_all(&results).expect("a folder for results");
-    for topology in ["needs-hardware", "port-queue-full", "vlan-drop"] {
-        for (kernel, lost) in [3, 3, 0].into_iter().enumerate() {
+    for topology in topologies {
+        for (kernel, lost) in [3, 3, 0].into_iter().enumerate().take(kernels) {
             let file = results.join(format!("{topology}-{kernel}.json"));
             std::fs::write(&file, result(topology, kernel, lost).to_string()).expect("a result");
         }
     }
-    let page = folder.join("page.html");
+    let page = folder.join(format!("{name}.html"));
     let made = Command::new(env!("CARGO_BIN_EXE_lab"))
         .args(["report", "html"])
         .arg(&results)
@@ -69,9 +75,20 @@ fn a_page_works_by_its_address_by_clicks_and_by_keys() {
     let said =
         format!("{}{}", String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
     match tested.status.code() {
-        Some(0) => assert!(said.contains(" passed, 0 failed"), "{said}"),
+        Some(0) => assert!(said.contains(" passed, 0 failed"), "{name}: {said}"),
         // With CI set nobody would see what was not tested.
         Some(SKIPPED) if !lab::host::ci::is_ci() => eprintln!("{said}"),
-        code => panic!("tests/browser/run ended with {code:?}:\n{said}"),
+        code => panic!("tests/browser/run ended with {code:?} for {name}:\n{said}"),
     }
+}
+
+/// One after another: they share the packages.
+#[test]
+fn pages_work_by_their_address_by_clicks_and_by_keys() {
+    let alike: Vec<String> = (0..ALIKE).map(|number| format!("alike-{number}")).collect();
+    let mut many = vec!["needs-hardware", "port-queue-full", "vlan-drop"];
+    many.extend(alike.iter().map(String::as_str));
+    use_page("many", &many, KERNELS.len());
+    use_page("one-column", &many[..3], 1);
+    use_page("one-cell", &["vlan-drop"], 1);
 }

@@ -56,7 +56,9 @@ pub fn all(one: &One<'_>) -> Markup {
         @if ran > 0 {
             details.account open[one.is_alone] {
                 summary { h3 { "Account of every frame" } }
-                @for (names, part) in &merged { (section(one, names, part, ran)) }
+                div.scroll role="group" aria-label={ "Account of " (one.name) } tabindex="0" {
+                    @for (names, part) in &merged { (section(one, names, part, ran)) }
+                }
             }
         }
     }

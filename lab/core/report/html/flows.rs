@@ -5,13 +5,16 @@ use maud::{Markup, html};
 use crate::report::document::FlowDocument;
 use crate::report::drawing::layout::clip;
 
+/// The page's style has the width, too, and the size and left edge of the sender's bar: once instead of in each picture.
 const WIDTH: u64 = 640;
 const FROM_X: u64 = 170;
 const TO_X: u64 = 310;
 /// Height of all frames together.
 const FULL: u64 = 60;
-/// Room for the two lines of text of one fate.
+/// Least room for one fate: its two lines of text.
 const ROW: u64 = 34;
+/// Distance between two bands.
+const GAP: u64 = 6;
 
 /// One band.
 struct Band {
@@ -25,34 +28,29 @@ struct Band {
 pub fn diagram(flow: &FlowDocument) -> Markup {
     let bands = bands(flow);
     let total = bands.iter().map(|band| band.frames).sum::<u64>().max(1);
-    let height = (bands.len() as u64 * ROW).max(FULL + 20) + 8;
+    let rows: Vec<u64> = bands.iter().map(|band| (thickness(band.frames, total) + GAP).max(ROW)).collect();
+    let room = rows.iter().sum::<u64>();
+    let height = room.max(FULL) + 28;
     let begin = (height - FULL) / 2;
-    let mut above = 0;
+    let (mut above, mut top) = (0, (height - room) / 2);
     let mut placed = Vec::new();
-    for (row, band) in bands.iter().enumerate() {
-        let share = |frames: u64| {
-            u64::try_from(u128::from(frames) * u128::from(FULL) / u128::from(total)).unwrap_or(FULL)
-        };
-        let thick = share(band.frames).clamp(2, ROW - 6);
-        placed.push((
-            band,
-            begin + share(above) + share(band.frames) / 2,
-            row as u64 * ROW + ROW / 2 + 4,
-            thick,
-        ));
+    for (band, row) in bands.iter().zip(rows) {
+        let from = begin + share(above, total) + share(band.frames, total) / 2;
+        placed.push((band, from, top + row / 2, thickness(band.frames, total)));
         above += band.frames;
+        top += row;
     }
     let notes = notes(flow);
     let middle = height / 2 - 6 * notes.len() as u64;
     html! {
         figure {
             figcaption { b { (flow.name) } ", " (flow.socket) " socket, " (flow.from) " to " (flow.to) }
-            svg.flow viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) {
+            svg.flow viewBox={ "0 0 " (WIDTH) " " (height) } {
                 text.from x=(FROM_X - 18) y=(middle - 2) { (clip(&flow.from).chars().take(19).collect::<String>()) }
                 @for (row, note) in notes.iter().enumerate() {
                     text.from.soft x=(FROM_X - 18) y=(middle + 13 + 14 * row as u64) { (note) }
                 }
-                rect x=(FROM_X - 10) y=(begin) width="10" height=(FULL) {}
+                rect y=(begin) {}
                 @for (band, from, to, thick) in &placed {
                     path class=(band.class) stroke-width=(thick)
                         d={ "M" (FROM_X) " " (from) "C" (FROM_X + 80) " " (from) " " (TO_X - 80) " " (to) " " (TO_X) " " (to) } {}
@@ -62,6 +60,16 @@ pub fn diagram(flow: &FlowDocument) -> Markup {
             }
         }
     }
+}
+
+/// Height of some of all frames, at the sender.
+fn share(frames: u64, total: u64) -> u64 {
+    u64::try_from(u128::from(frames) * u128::from(FULL) / u128::from(total)).unwrap_or(FULL)
+}
+
+/// Width of a band: its share of the sender's bar, and never too thin to be seen.
+fn thickness(frames: u64, total: u64) -> u64 {
+    share(frames, total).max(2)
 }
 
 /// What is written at the sender, short enough for the room there. A refused frame has a fate too: a full queue drops it and the
@@ -101,6 +109,20 @@ mod tests {
 
     /// Width of a character of the picture's text, in its units: 12 px DejaVu Sans, rounded up.
     const CHARACTER: u64 = 7;
+
+    #[test]
+    fn the_style_has_the_numbers_of_the_pictures() {
+        let style = include_str!("page.css");
+        assert!(style.contains(&format!(".flow {{ width: {WIDTH}px; }}")));
+        let bar = format!(".flow rect {{ x: {}px; width: 10px; height: {FULL}px; fill", FROM_X - 10);
+        assert!(style.contains(&bar), "{bar}");
+    }
+
+    #[test]
+    fn a_band_is_as_wide_as_its_share_of_the_senders_bar() {
+        assert_eq!([thickness(100, 100), thickness(75, 100), thickness(25, 100)], [FULL, 45, 15]);
+        assert_eq!(thickness(1, 100_000), 2, "one frame of many is seen");
+    }
 
     #[test]
     fn what_is_written_at_the_sender_fits_into_the_picture() {

@@ -17,22 +17,33 @@
     if (verdict.value === "unexpected") return found.some((one) => !["pass", "xfail", "skip", "unsupported"].includes(one));
     return !verdict.value || found.includes(verdict.value);
   };
-  const filter = () => {
+  // To lay out a row of many kernels takes a browser about a ms, so rows are shown in slices, one a frame. To hide them costs little.
+  const SLICE = 30;
+  let frame = 0;
+  const set = (section, isHidden) => { section.hidden = rows.get(section.id).hidden = isHidden; };
+  const show = (all, slice) => {
+    cancelAnimationFrame(frame);
+    all.splice(0, slice).forEach((section) => set(section, false));
+    if (all.length) frame = requestAnimationFrame(() => show(all, slice));
+  };
+  const filter = (slice = SLICE) => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const toShow = [];
     let count = 0;
     for (const section of sections) {
       const fits = hasVerdict(section) && (!changing.checked || section.dataset.differs === "true")
         && words.every((word) => textOf(section).includes(word));
-      section.hidden = !fits;
-      rows.get(section.id).hidden = !fits;
+      if (fits && section.hidden) toShow.push(section);
+      if (!fits && !section.hidden) set(section, true);
       count += fits;
     }
+    show(toShow, slice);
     shown.value = count + " of " + sections.length + " topologies";
   };
   let waiting = 0;
-  search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
-  verdict.addEventListener("change", filter);
-  changing.addEventListener("change", filter);
+  search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => filter(), 120); });
+  verdict.addEventListener("change", () => filter());
+  changing.addEventListener("change", () => filter());
 
   // Of a list such as "0-8 12": whether the number is one of these columns.
   const has = (list, number) => list.split(" ").some((part) => {
@@ -86,7 +97,7 @@
     if (section && section.hidden) {
       search.value = verdict.value = "";
       changing.checked = false;
-      filter();
+      filter(sections.length);
     }
     if (!target.closest(".runs")) {
       target.scrollIntoView();

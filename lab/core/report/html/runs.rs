@@ -86,11 +86,13 @@ fn details(cell: &Cell) -> Markup {
         @if !cell.snapshot.differences.is_empty() {
             details {
                 summary { "Where " (kernel) " differs from what was accepted" }
-                table.list {
-                    thead { tr { th scope="col" { "Line" } th scope="col" { "accepted" } th scope="col" { "now" } } }
-                    tbody {
-                        @for line in &cell.snapshot.differences {
-                            tr { th scope="row" { (line.item) } @for value in &line.values { td { (value) } } }
+                div.scroll role="group" aria-label={ "Differences of " (cell.document.topology) " on " (kernel) } tabindex="0" {
+                    table.list {
+                        thead { tr { th scope="col" { "Line" } th scope="col" { "accepted" } th scope="col" { "now" } } }
+                        tbody {
+                            @for line in &cell.snapshot.differences {
+                                tr { th scope="row" { (line.item) } @for value in &line.values { td { (value) } } }
+                            }
                         }
                     }
                 }
