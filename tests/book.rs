@@ -159,7 +159,7 @@ fn links_of_the_built_book_lead_to_a_file() {
         }
     }
     assert!(dead.is_empty(), "{}", dead.join("\n"));
-    assert!(count > 1000, "{count} links");
+    assert!(count > 500, "{count} links");
 }
 
 #[test]

@@ -112,7 +112,8 @@ check("only what changes", await tab.$$eval(".topology", (all) => all.every((one
 await tab.click("#changing");
 // What a filter has hidden is shown to whom a link leads there.
 await tab.select("#verdict", "skip");
-await tab.evaluate((id) => { location.hash = id; }, last);
+// Of one cell, the address has it already.
+await tab.evaluate((id) => { history.replaceState(null, "", "#"); location.hash = id; }, last);
 await tab.waitForFunction((id) => document.activeElement.id === id, { timeout: 5000 }, last);
 check("a link shows what was filtered away", (await visible(tab)) === topologies);
 
