@@ -60,6 +60,8 @@ mod soak;
 mod stand_ins;
 #[path = "e2e/step.rs"]
 mod step;
+#[path = "e2e/terminal.rs"]
+mod terminal;
 #[path = "e2e/this_kernel.rs"]
 mod this_kernel;
 #[path = "e2e/verdicts.rs"]
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
     trials.extend(capture::trials());
     trials.extend(exec::trials());
     trials.extend(step::trials());
+    trials.extend(terminal::trials());
     trials.extend(library::trials());
     trials.extend(runner::trials());
     trials.extend(report::trials());

@@ -8,32 +8,45 @@ use libtest_mimic::Trial;
 use crate::machine::{self, LAB, trial};
 use crate::{KERNEL, flagship};
 
+/// The oldest kernel, the one of most reports, and the newest.
+const KERNELS: [(&str, &str); 3] = [("5.10.262", "5.10.0-"), (KERNEL, KERNEL), ("7.3.4", "7.3.4")];
+
 /// The trials.
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn()); 5] = [
-        ("each with the account so far, and the verdict after the last", one_by_one),
+    let pin = |kernel| machine::pins(kernel).remove(0);
+    let mut trials = Vec::new();
+    for (kernel, release) in KERNELS {
+        let name = |what: &str| format!("step/{what}/{kernel}");
+        trials.push(trial(
+            name("each with the account so far, and the verdict after the last"),
+            pin(kernel),
+            move |_, _| one_by_one(kernel, release),
+        ));
+        trials.push(trial(name("under a hypothesis"), pin(kernel), move |_, _| under_a_hypothesis(kernel)));
+    }
+    let tests: [(&str, fn()); 4] = [
         ("a shell", from_a_shell),
+        ("a shell under a hypothesis", from_a_shell_under_a_hypothesis),
         ("a step that does not do what it is to do", a_step_that_fails),
-        ("under a hypothesis", under_a_hypothesis),
         ("without a topology", without_a_topology),
     ];
-    let pin = || machine::pins(KERNEL).remove(0);
-    tests.map(|(name, test)| trial(format!("step/{name}"), pin(), move |_, _| test())).into()
+    trials.extend(tests.map(|(name, test)| trial(format!("step/{name}"), pin(KERNEL), move |_, _| test())));
+    trials
 }
 
 /// Runs a script in the guest; its exit status, its output, and what the lab says besides.
-fn script(arguments: &[&str], script: &str) -> (Option<i32>, String, String) {
+fn script(kernel: &str, arguments: &[&str], script: &str) -> (Option<i32>, String, String) {
     let mut lab = Command::new(LAB);
-    lab.args(["exec", "--no-install", "--kernel", KERNEL]).args(arguments).args(["--", "sh", "-c", script]);
+    lab.args(["exec", "--no-install", "--kernel", kernel]).args(arguments).args(["--", "sh", "-c", script]);
     let output = lab.stdin(Stdio::null()).output().expect("cargo has built it");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn in_the_flagship(more: &[&str], text: &str) -> (Option<i32>, String, String) {
+fn in_the_flagship(kernel: &str, more: &[&str], text: &str) -> (Option<i32>, String, String) {
     let topology = flagship();
     let topology = topology.to_str().expect("a path of the project");
-    script(&[&["--topology", topology, "--ns", "node"], more].concat(), text)
+    script(kernel, &[&["--topology", topology, "--ns", "node"], more].concat(), text)
 }
 
 fn contains_in_order(text: &str, wanted: &[&str]) {
@@ -45,11 +58,12 @@ fn contains_in_order(text: &str, wanted: &[&str]) {
     }
 }
 
-fn one_by_one() {
+fn one_by_one(kernel: &str, release: &str) {
     let text = "tc qdisc show dev enp2s0; lab step --list; lab step; echo \"status $?\"; tc qdisc show dev enp2s0; lab step; \
                 echo \"status $?\"; lab step --list; lab step; echo \"status $?\"";
-    let (code, stdout, stderr) = in_the_flagship(&[], text);
+    let (code, stdout, stderr) = in_the_flagship(kernel, &[], text);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let running = format!("vlan-over-bond-tx-drop on Linux {release}");
     let wanted = [
         "qdisc fq_codel",
         "  1 next inject port-queue-held: ",
@@ -59,7 +73,7 @@ fn one_by_one() {
         "qdisc plug",
         "step 2 of 2: flood flood: 1000 frames",
         "11 accepted, 989 ENOBUFS",
-        "vlan-over-bond-tx-drop on Linux 6.12.57",
+        &running,
         "PASS",
         "11 accepted, 989 refused (ENOBUFS); 0 delivered",
         "still held in the queue of node:enp2s0",
@@ -73,19 +87,27 @@ fn one_by_one() {
     assert!(stderr.contains("error: the trial has ended"), "{stderr}");
 }
 
-fn from_a_shell() {
+/// `lab shell` of the flagship with these lines; its exit status and its output.
+fn shell(arguments: &[&str], lines: &[u8]) -> (Option<i32>, String) {
     let mut shell = Command::new(LAB);
-    shell.arg("shell").arg(flagship()).args(["--no-install", "--kernel", KERNEL, "--ns", "node"]);
+    shell
+        .arg("shell")
+        .arg(flagship())
+        .args(["--no-install", "--kernel", KERNEL, "--ns", "node"])
+        .args(arguments);
     let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cargo has built it");
     let mut stdin = child.stdin.take().expect("it was asked for");
-    // What the user does between two steps is part of the account.
-    stdin
-        .write_all(b"lab step\ntc qdisc del dev enp2s0 root\nlab step\necho status $?\nexit 5\n")
-        .expect("it is read");
+    stdin.write_all(lines).expect("it is read");
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(5), "{stdout}");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn from_a_shell() {
+    // What the user does between two steps is part of the account.
+    let lines = b"lab step\ntc qdisc del dev enp2s0 root\nlab step\necho status $?\nexit 5\n";
+    let (code, stdout) = shell(&[], lines);
+    assert_eq!(code, Some(5), "{stdout}");
     contains_in_order(
         &stdout,
         &["step 1 of 2", "step 2 of 2", "FAIL", "1000 accepted, none refused; 1000 delivered", "status 1\n"],
@@ -132,7 +154,7 @@ fn a_step_that_fails() {
     let text = "lab step; echo \"status $?\"; lab step; echo \"status $?\"; lab step; echo \"status $?\"; lab step --all; \
                 echo \"status $?\"";
     let path = path.to_str().expect("a plain path");
-    let (_, stdout, stderr) = script(&["--topology", path, "--ns", "a"], text);
+    let (_, stdout, stderr) = script(KERNEL, &["--topology", path, "--ns", "a"], text);
     let wanted = [
         "with 3 of 4 steps to come:\nbefore: 20 frames, a:p -> b:p",
         "20 accepted, none refused; 20 delivered",
@@ -152,9 +174,9 @@ fn a_step_that_fails() {
     assert_eq!(stderr, "");
 }
 
-fn under_a_hypothesis() {
-    let text = "lab step --list; lab step 2; echo \"status $?\"";
-    let (code, stdout, stderr) = in_the_flagship(&["--hypothesis", "filter-on-bond"], text);
+fn under_a_hypothesis(kernel: &str) {
+    let text = "lab step --list; lab step 2; echo \"status $?\"; lab step --all; echo \"status $?\"";
+    let (code, stdout, stderr) = in_the_flagship(kernel, &["--hypothesis", "filter-on-bond"], text);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     contains_in_order(
         &stdout,
@@ -165,15 +187,36 @@ fn under_a_hypothesis() {
             "probe: 300 frames",
             "on node:bond0",
             "status 0\n",
+            "step 5 of 5: flood in-band-tag",
+            "PASS",
+            "300 dropped by a traffic control filter on node:bond0",
+            "450 frames in 1 trial, 0 unattributed",
+            "status 0\n",
         ],
     );
-    let (code, _, stderr) = in_the_flagship(&["--hypothesis", "no-such"], "true");
+    let (code, _, stderr) = in_the_flagship(kernel, &["--hypothesis", "no-such"], "true");
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("no hypothesis `no-such`; it has "), "{stderr}");
 }
 
+fn from_a_shell_under_a_hypothesis() {
+    let arguments = ["--hypothesis", "filter-on-bond"];
+    let (code, stdout) = shell(&arguments, b"lab step\ntc filter show dev bond0 egress\nlab step\nexit 5\n");
+    assert_eq!(code, Some(5), "{stdout}");
+    contains_in_order(
+        &stdout,
+        &[
+            "step 1 of 5: inject filter-on-bond",
+            "filter protocol ",
+            "action drop",
+            "step 2 of 5: flood probe",
+            "0 accepted, 300 refused (ENOBUFS)",
+        ],
+    );
+}
+
 fn without_a_topology() {
-    let (code, _, stderr) = script(&[], "lab step");
+    let (code, _, stderr) = script(KERNEL, &[], "lab step");
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("no topology is up around this process"), "{stderr}");
     let output = Command::new(LAB).arg("step").output().expect("cargo has built it");
