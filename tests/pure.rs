@@ -16,6 +16,7 @@ mod lint;
 mod lowering;
 mod mutants;
 mod pods;
+mod public_names;
 mod random;
 mod round_trip;
 mod run_options;
