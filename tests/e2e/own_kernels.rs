@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lab::host::kernel::modules::module_files;
+use lab::host::kernel::pins::KernelPin;
 use lab::host::kernel::store::Kernel;
 use libtest_mimic::Trial;
 
 use crate::layouts::{Parts, bzimage, deb, rpm};
-use crate::machine::{LAB, trial};
+use crate::machine::{self, Bench, LAB, trial, trial_with};
 use crate::{flagship, pin};
 
 /// Where the modules are that a topology without NICs needs.
@@ -25,8 +26,17 @@ const MODULES: [&str; 8] = [
 ];
 
 /// The trials.
-pub fn trials() -> [Trial; 2] {
+pub fn trials() -> [Trial; 3] {
     [
+        trial_with(
+            "own kernels/in a set, a matrix, a search and snapshots",
+            pin(),
+            older_kernel,
+            |bench, newer| {
+                let older = bench.kernel(&older_pin()).expect("it is here");
+                in_sets_matrix_bisect_and_snapshots(&older, newer);
+            },
+        ),
         trial("own kernels/each layout boots", pin(), |_, kernel| each_layout_boots(kernel)),
         trial("own kernels/damaged packages are no kernel", pin(), |_, _| damaged()),
     ]
@@ -91,6 +101,90 @@ fn each_layout_boots(kernel: &Kernel) {
         succeeds(dir, &["kernels", "remove", name]);
     }
     assert!(!lab(dir, &["run", topology, "--kernel", "ubuntu"]).status.success(), "it is not known any more");
+}
+
+/// A bond that has lost its only port: kernels count and name the loss differently.
+const NO_PORT: &str = r#"
+[ns.a.bond.bond0]
+mode = "active-backup"
+miimon = 100
+ports = ["p"]
+addresses = ["192.0.2.1/24"]
+[ns.a.veth.p]
+peer = "b:p"
+[ns.b.veth.p]
+peer = "a:p"
+addresses = ["192.0.2.2/24"]
+[fault.release.no-port]
+device = "a:p"
+[flow.f]
+from = "a:bond0"
+to = "b:p"
+frames = 20
+socket = "packet"
+[[step]]
+inject = "no-port"
+[[step]]
+flood = "f"
+[[expect]]
+flow = "f"
+field = "delivered"
+equals = 0
+"#;
+
+fn older_pin() -> KernelPin {
+    machine::pins("5.10.262").remove(0)
+}
+
+fn older_kernel(bench: &Bench) -> Result<(), String> {
+    bench.kernel(&older_pin()).map(drop)
+}
+
+/// Adds a kernel of the cache as one of the user's own.
+fn add(dir: &Path, name: &str, kernel: &Kernel) {
+    let modules = dir.join("modules").join(name).join(&kernel.release);
+    fs::create_dir_all(modules.parent().expect("it is in a folder")).expect("a temporary folder");
+    std::os::unix::fs::symlink(&kernel.modules.dir, &modules).expect("a temporary folder");
+    let paths = [kernel.vmlinux.clone(), modules];
+    let [image, modules] = words(&paths)[..] else { unreachable!("two paths are two words") };
+    succeeds(dir, &["kernels", "add", "--name", name, "--vmlinuz", image, "--modules", modules]);
+}
+
+fn in_sets_matrix_bisect_and_snapshots(older: &Kernel, newer: &Kernel) {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let dir = temporary.path();
+    for (name, kernel) in [("older", older), ("newer", newer)] {
+        add(dir, name, kernel);
+    }
+    let pins = dir.join("kernels.local.toml");
+    let text = fs::read_to_string(&pins).expect("kernels were added");
+    fs::write(&pins, text + "\n[sets]\nmine = [\"older\", \"newer\"]\n").expect("it was written before");
+    fs::write(dir.join("no-port.toml"), NO_PORT).expect("a temporary folder");
+
+    let matrix = ["matrix", "no-port.toml", "--kernels", "mine", "-j", "1", "--accel", "tcg", "--no-install"];
+    let shown = succeeds(dir, &matrix);
+    assert!(shown.contains("2 pass; 2 without a snapshot"), "{shown}");
+    assert!(shown.contains("older | newer\n    main, a:bond0: tx_dropped 0 | tx_dropped 20\n"), "{shown}");
+
+    let shown = succeeds(dir, &["accept"]);
+    assert!(shown.contains("new     no-port on older: pass") && shown.contains("2 taken"), "{shown}");
+    let accepted = fs::read_to_string(dir.join("snapshots/no-port.snap")).expect("it was taken");
+    assert!(
+        accepted.contains("behaviour of newer\n") && accepted.contains("behaviour of older\n"),
+        "{accepted}"
+    );
+    let shown = succeeds(dir, &matrix);
+    assert!(shown.contains("2 cells: 2 pass\n"), "as accepted: {shown}");
+    // A snapshot that says something else is a difference.
+    let changed = accepted.replace("tx_dropped 20", "tx_dropped 19");
+    fs::write(dir.join("snapshots/no-port.snap"), changed).expect("it was taken");
+    let output = lab(dir, &matrix);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+
+    let search = ["--good", "older", "--bad", "newer", "--accel", "tcg", "--no-install"];
+    let shown = succeeds(dir, &[&["bisect", "no-port.toml"], &search[..]].concat());
+    let change = "the behaviour changes between older and newer (older | newer):\n    main, a:bond0: tx_dropped 0 | tx_dropped 20\n";
+    assert!(shown.contains(change), "{shown}");
 }
 
 fn damaged() {

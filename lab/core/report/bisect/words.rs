@@ -8,7 +8,10 @@ impl Boundary {
         let (before, after) = (&ids[self.before], &ids[self.after]);
         let mut text = format!("the behaviour changes between {before} and {after} ({before} | {after}):\n");
         let (earlier, later) = (series(before), series(after));
-        if earlier != later {
+        // A kernel of the user's own may be named in any way, and its name says nothing of its series.
+        let are_versions =
+            [before, after].iter().all(|id| id.starts_with(|first: char| first.is_ascii_digit()));
+        if are_versions && earlier != later {
             text += &format!(
                 "    the two are of two stable series, {earlier} and {later}: a change of one may be in the other by a \
                  backport\n"
@@ -68,7 +71,7 @@ fn names(ids: &[String], places: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::report::bisect::{Anchor, Found, Tested, search};
+    use crate::report::bisect::{Anchor, Boundary, Found, Tested, search};
 
     const KERNELS: [&str; 7] = ["5.10.262", "6.1.192", "6.12.57", "6.12.69", "6.12.117", "6.18.15", "7.3.4"];
 
@@ -129,6 +132,18 @@ mod tests {
              not as the good one, and not this failure: 6.12.117:\n\
              7 of 7 kernels were tested\n"
         );
+    }
+
+    #[test]
+    fn a_name_of_a_kernel_of_the_users_own_is_no_series() {
+        let none = Vec::new;
+        let boundary = Boundary { before: 0, after: 1, untestable: none(), others: none(), untested: none() };
+        for ids in [["older", "newer"], ["5.10.262", "newer"], ["older", "7.3.4"]] {
+            let [before, after] = ids;
+            let expected =
+                format!("the behaviour changes between {before} and {after} ({before} | {after}):\n");
+            assert_eq!(boundary.headline(&ids.map(str::to_owned)), expected);
+        }
     }
 
     #[test]
