@@ -6,6 +6,7 @@ mod guests;
 mod machines;
 mod peak;
 mod print;
+mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -161,6 +162,8 @@ pub struct Source {
     pub substituted: Option<Topology>,
     /// From the top of a checkout.
     pub file: String,
+    /// From the current folder, or as it was typed.
+    pub path: PathBuf,
     /// Of the file's text: the first 16 digits of its SHA-256.
     pub digest: String,
 }
@@ -288,7 +291,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let matrix = run_cells(args, &shared, &accepted)?;
     remember(&cache, &matrix)?;
     print(args.format, &matrix)?;
-    for command in rest(&matrix, &shared.sources, &args.set) {
+    let typed: Vec<String> =
+        std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    for command in rest::commands(&matrix, &shared.sources, &typed, &args.paths) {
         eprintln!("to go on: {command}");
     }
     Ok(exit_code(&matrix))
@@ -446,25 +451,6 @@ fn run_cells(args: &MatrixArgs, shared: &Arc<Shared>, accepted: &Arc<Accepted>) 
     }
     matrix.lab = Some(version::SHORT.clone());
     Ok(matrix)
-}
-
-/// What to type to run the cells that did not run: a command for each set of kernels.
-fn rest(matrix: &Matrix, sources: &[Source], set: &[Setting]) -> Vec<String> {
-    let mut kernels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (topology, kernel) in matrix.missing() {
-        kernels.entry(topology).or_default().push(kernel);
-    }
-    let mut files: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
-    for source in sources {
-        if let Some(kernels) = kernels.remove(source.topology.name.as_str()) {
-            files.entry(kernels).or_default().push(&source.file);
-        }
-    }
-    let set: String = set.iter().map(|one| format!(" --set '{one}'")).collect();
-    let command = |(kernels, files): (&Vec<&str>, &Vec<&str>)| {
-        format!("lab matrix {} --kernels {}{set}", files.join(" "), kernels.join(","))
-    };
-    files.iter().map(command).collect()
 }
 
 fn jobs(asked: Option<usize>, cells: usize) -> usize {

@@ -31,8 +31,8 @@ pub fn read_all(paths: &[PathBuf], set: &[Setting]) -> Result<Vec<Source>, Failu
                     other.file, topology.name
                 )));
             }
-            let (file, digest) = (file.clone(), digest.clone());
-            let source = Source { topology, used_fallback: false, substituted: None, file, digest };
+            let (file, path, digest) = (file.clone(), path.clone(), digest.clone());
+            let source = Source { topology, used_fallback: false, substituted: None, file, path, digest };
             sources.insert(source.topology.name.clone(), source);
         }
     }
