@@ -116,7 +116,7 @@ words! {
 
 words! {
     /// A NIC that QEMU emulates, by the name of its driver in the kernel.
-    NicDriver: u8 { Igb = 0 "igb", E1000e = 1 "e1000e" }
+    NicDriver: u8 { Igb = 0 "igb", E1000e = 1 "e1000e", VirtioNet = 2 "virtio_net" }
 }
 
 words! {

@@ -148,7 +148,13 @@ fn folder_of(link: &LinkMessage) -> io::Result<PathBuf> {
         _ => None,
     });
     let name = name.ok_or_else(|| io::Error::other("a device without a name"))?;
-    fs::canonicalize(Path::new("/sys/class/net").join(name).join("device"))
+    let device = fs::canonicalize(Path::new("/sys/class/net").join(name).join("device"))?;
+    // A virtio device is a child of the PCI device that carries it.
+    let is_on = |bus: &str| device.join("subsystem").canonicalize().is_ok_and(|it| it.ends_with(bus));
+    match device.parent() {
+        Some(carrier) if is_on("bus/virtio") => Ok(carrier.to_owned()),
+        _ => Ok(device),
+    }
 }
 
 /// VFs without a driver: what the PF says of a VF counts from the start of the VF's driver on
@@ -190,9 +196,9 @@ pub(crate) fn file_error(what: &str, error: &io::Error) -> OpError {
     }
 }
 
-/// Whether a driver is there to be had: registered with the PCI bus.
+/// Whether a driver is there to be had: registered with the PCI bus, or with that of virtio.
 pub fn has_driver(module: &str) -> bool {
-    Path::new("/sys/bus/pci/drivers").join(module).exists()
+    ["pci", "virtio"].iter().any(|bus| Path::new("/sys/bus").join(bus).join("drivers").join(module).exists())
 }
 
 /// How many PCI devices have that driver.

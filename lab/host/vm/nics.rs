@@ -17,10 +17,19 @@ pub fn plug(spec: &mut VmSpec, slots: &[Slot]) {
         spec.devices.push(format!("pcie-root-port,id=root{slot},chassis={0},slot={0}", slot + 1));
         // Without the option ROM, which only a firmware that boots from the network would run.
         spec.devices.push(format!(
-            "{driver},id={},bus=root{slot},netdev=port{slot},mac={},romfile=",
+            "{},id={},bus=root{slot},netdev=port{slot},mac={},romfile=",
+            model(*driver),
             name(slot),
             permanent_mac(slot)
         ));
+    }
+}
+
+/// What QEMU calls a NIC that the kernel has that driver for.
+fn model(driver: NicDriver) -> &'static str {
+    match driver {
+        NicDriver::VirtioNet => "virtio-net-pci",
+        NicDriver::Igb | NicDriver::E1000e => driver.word(),
     }
 }
 
@@ -69,6 +78,14 @@ mod tests {
         assert_eq!(hubs, ["0", "1", "0", "1"]);
         assert_eq!(spec.devices.len(), 8);
         assert_eq!(spec.devices[7], "igb,id=nic3,bus=root3,netdev=port3,mac=02:00:5e:50:00:03,romfile=");
+    }
+
+    #[test]
+    fn a_virtio_nic_has_a_name_of_its_own_in_qemu() {
+        let mut spec = VmSpec::new("/k".into(), "/i".into());
+        plug(&mut spec, &[slot(NicDriver::VirtioNet, 1), slot(NicDriver::E1000e, 0)]);
+        assert!(spec.devices[1].starts_with("virtio-net-pci,id=nic0,"), "{:?}", spec.devices);
+        assert!(spec.devices[3].starts_with("e1000e,id=nic1,"), "{:?}", spec.devices);
     }
 
     #[test]

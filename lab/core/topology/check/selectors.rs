@@ -184,12 +184,14 @@ fn matches(selector: &SelectorTable, candidate: &Candidate) -> bool {
         && fits(&selector.pci_id, candidate.driver.and_then(pci_id).map(str::to_owned))
 }
 
-/// Of the NICs that QEMU emulates (hw/net/e1000e.c, hw/net/igb.c) and igb's VF.
+/// Of the NICs that QEMU emulates (hw/net/e1000e.c, hw/net/igb.c, and virtio-net behind a PCIe
+/// port, which is a modern one: 0x1040 and its virtio number) and igb's VF.
 fn pci_id(driver: &str) -> Option<&'static str> {
     const IGBVF: &str = "igbvf";
     match driver {
         _ if driver == NicDriver::E1000e.word() => Some("8086:10D3"),
         _ if driver == NicDriver::Igb.word() => Some("8086:10C9"),
+        _ if driver == NicDriver::VirtioNet.word() => Some("1AF4:1041"),
         IGBVF => Some("8086:10CA"),
         _ => None,
     }

@@ -11,12 +11,14 @@ use crate::net::mode::{Backing, NicDriver, VfLinkState};
 use crate::net::name::{DeviceRef, VlanId};
 use crate::net::sysctl::{LinkSysctlName, SysctlValue};
 use crate::topology::file::links::{link_struct, link_table};
-use crate::topology::file::{At, FdbTable, FilterTable, LinkAttributes, QdiscTable, Written, in_file_order};
+use crate::topology::file::{
+    At, FdbTable, FilterTable, LinkAttributes, MdbTable, QdiscTable, Written, in_file_order,
+};
 
 link_table! {
     /// An emulated NIC.
     NicTable {
-        /// Which NIC: `igb` or `e1000e`.
+        /// Which NIC: `igb`, `e1000e` or `virtio_net`.
         driver: At<NicDriver>,
         /// The NIC at the other end of its cable, `namespace:device`. Without a table of its own it is an e1000e.
         peer: At<DeviceRef>,
