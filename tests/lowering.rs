@@ -310,6 +310,7 @@ fn the_schema_has_the_keys_of_the_reader() {
         "../../topologies/bond-changed-in-use.toml",
         "../../topologies/failover-into-port-without-vlan.toml",
         "../../topologies/lacp-partner-scripted.toml",
+        "../../topologies/devices/multicast-groups.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);

@@ -22,6 +22,7 @@ pub mod link_option;
 pub mod link_show;
 pub mod link_state;
 pub mod machine;
+pub mod mdb;
 pub mod mode;
 pub mod name;
 pub mod nic;

@@ -8,6 +8,7 @@ pub mod configure;
 pub mod ethtool;
 pub mod gadget;
 pub mod links;
+pub mod mdb;
 pub mod nat;
 pub mod netdevsim;
 pub mod nic;

@@ -2,6 +2,7 @@
 
 pub mod elsewhere;
 pub mod flood;
+pub mod membership;
 pub mod receiver;
 pub mod sender;
 pub mod stream;

@@ -179,6 +179,8 @@ const FUNCTIONS: &[(&[&str], Layer)] = &[
     (&["ip_rcv*"], Layer::Ip),
     (&["ip6_rcv*"], Layer::Ip),
     (&["ipv6_rcv"], Layer::Ip),
+    // A group that this host has not joined.
+    (&["ip6_mc_input"], Layer::Ip),
     (&["ip_forward"], Layer::Ip),
     (&["ip6_forward"], Layer::Ip),
     (&["ip_error"], Layer::Ip),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::net::address::MacSource;
 use crate::net::link_option::words::TeamMode;
 use crate::net::link_option::{BRIDGE_PORT_OPTIONS, LINK_OPTIONS, Settings, rows_of};
+use crate::net::mdb::MdbEntry;
 use crate::net::name::{DeviceRef, IfName, VlanId};
 use crate::net::sysctl::{LinkSysctlName, SysctlValue};
 
@@ -40,6 +41,9 @@ pub struct Extras {
     /// Entries of the forwarding database.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fdb: Vec<FdbEntry>,
+    /// Entries of the multicast database.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mdb: Vec<MdbEntry>,
     /// Filters of its hooks, in the order that they are asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,

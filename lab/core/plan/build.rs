@@ -115,6 +115,8 @@ fn secure(link: &Link) -> Option<Op> {
 fn entries(link: &Link) -> Vec<Op> {
     let device = || link.device.clone();
     let entries = link.extras.fdb.iter().cloned().map(|entry| Op::Forwarding { device: device(), entry });
+    let groups = link.extras.mdb.iter().cloned().map(|entry| Op::Multicast { device: device(), entry });
+    let entries = entries.chain(groups);
     let filters = (0..).zip(link.extras.filters.iter().cloned());
     entries.chain(filters.map(|(number, filter)| Op::Filter { device: device(), number, filter })).collect()
 }

@@ -7,6 +7,7 @@ use crate::net::bond::BondChange;
 use crate::net::dhcp::Server;
 use crate::net::link::Link;
 use crate::net::link_extras::{BridgePort, FdbEntry, Filter, Macsec, PortVlan};
+use crate::net::mdb::MdbEntry;
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::VfSettings;
 use crate::net::offload::Offload;
@@ -150,6 +151,13 @@ pub enum Op {
         device: DeviceRef,
         /// This entry.
         entry: FdbEntry,
+    },
+    /// Add an entry to a multicast database: its bridge and the port are up.
+    Multicast {
+        /// At this device.
+        device: DeviceRef,
+        /// This entry.
+        entry: MdbEntry,
     },
     /// Attach a filter that changes frames or sends them elsewhere.
     Filter {
@@ -364,6 +372,7 @@ impl Op {
             | Self::BridgeVlans { bridge: device, .. }
             | Self::Filter { device, .. }
             | Self::Secure { device, .. }
+            | Self::Multicast { device, .. }
             | Self::Forwarding { device, .. } => vec![device],
             Self::Lease(call) | Self::Release(call) => vec![&call.device],
             Self::Inject { fault, .. } | Self::Clear { fault, .. } => vec![fault.device()],

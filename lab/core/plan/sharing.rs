@@ -151,6 +151,7 @@ fn of_op(op: &Op) -> Option<OwnGuest> {
         | Op::BridgePort { .. }
         | Op::BridgeVlans { .. }
         | Op::Forwarding { .. }
+        | Op::Multicast { .. }
         | Op::Filter { .. }
         | Op::Rule { .. }
         | Op::Neighbour { .. }

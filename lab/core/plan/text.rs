@@ -126,6 +126,7 @@ impl Display for Op {
             | Self::BridgePort { .. }
             | Self::BridgeVlans { .. }
             | Self::Forwarding { .. }
+            | Self::Multicast { .. }
             | Self::Filter { .. }
             | Self::Rule { .. } => write_extra(f, self),
             Self::Ready { devices } => write!(f, "wait for {}", list(devices)),
@@ -190,6 +191,7 @@ fn write_extra(f: &mut Formatter<'_>, op: &Op) -> fmt::Result {
         }
         Op::BridgeVlans { bridge, vlans } => write!(f, "bridge {bridge} vlans {}", list(vlans)),
         Op::Forwarding { device, entry } => write!(f, "fdb of {device} {entry}"),
+        Op::Multicast { device, entry } => write!(f, "mdb of {device} {entry}"),
         Op::Filter { device, filter, number } => write!(f, "filter {number} of {device} {filter}"),
         Op::Rule { ns, rule } => write!(f, "rule in {ns} {rule}"),
         _ => Ok(()),

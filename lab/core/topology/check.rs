@@ -8,6 +8,7 @@ pub(crate) mod dhcp;
 pub(crate) mod extras;
 pub(crate) mod faults;
 pub(crate) mod flows;
+pub(crate) mod groups;
 pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod lint;

@@ -27,6 +27,8 @@ pub enum Shown {
     /// An address of the forwarding database: `self`, `master`, `permanent`, `static`, `extern_learn`, `offload`, `sticky`, with commas;
     /// `none` where it is not there.
     Fdb { device: DeviceRef, mac: MacSource },
+    /// A group of the multicast database at a port or of a bridge itself: `permanent` or `temp`, `none` where it is not there.
+    Mdb { device: DeviceRef, group: IpAddr },
     /// A counter of a queueing discipline by its parent, `root` or `1:2`, as `tc -s qdisc` shows it.
     Qdisc { device: DeviceRef, parent: String, counter: String },
     /// A setting.
@@ -47,6 +49,7 @@ impl Shown {
             | Self::Neighbour { device, .. }
             | Self::BridgeVlan { device, .. }
             | Self::Fdb { device, .. }
+            | Self::Mdb { device, .. }
             | Self::Qdisc { device, .. } => Some(device),
             Self::Sysctl { .. } | Self::Snmp { .. } | Self::KernelLog { .. } => None,
         }
@@ -62,6 +65,7 @@ impl fmt::Display for Shown {
             Self::Neighbour { device, to } => write!(f, "{device} neighbour {to}"),
             Self::BridgeVlan { device, id } => write!(f, "{device} bridge vlan {}", id.get()),
             Self::Fdb { device, mac } => write!(f, "{device} fdb {mac}"),
+            Self::Mdb { device, group } => write!(f, "{device} mdb {group}"),
             Self::Qdisc { device, parent, counter } => write!(f, "qdisc {parent} of {device} {counter}"),
             Self::Sysctl { ns, name } => write!(f, "{ns} sysctl {name}"),
             Self::Snmp { ns, counter } => write!(f, "{ns} {counter}"),

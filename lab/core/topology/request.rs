@@ -1,11 +1,13 @@
 //! What a step asks of the kernel in the midst of a run, and how it may be refused.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::net::address::{Cidr, MacSource};
 use crate::net::bond::BondChange;
+use crate::net::mdb::MdbEntry;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::pattern::found_in;
 use crate::net::qdisc::PlugAction;
@@ -24,6 +26,10 @@ pub enum Request {
     Plug { device: DeviceRef, action: PlugAction },
     /// RTM_NEWADDR or RTM_DELADDR.
     Address { device: DeviceRef, cidr: Cidr, is_added: bool },
+    /// RTM_NEWMDB or RTM_DELMDB, at a bridge's port or the bridge itself.
+    Multicast { device: DeviceRef, entry: MdbEntry, is_added: bool },
+    /// IP_ADD_MEMBERSHIP or IPV6_JOIN_GROUP of a socket, or the end of that socket.
+    Membership { device: DeviceRef, group: IpAddr, joins: bool },
     /// RTM_NEWROUTE or RTM_DELROUTE.
     Route { ns: NsName, route: Route, is_added: bool },
     /// RTM_NEWNEIGH, permanent, or RTM_DELNEIGH.
@@ -69,7 +75,9 @@ impl Request {
             Self::Link { device, .. }
             | Self::Features { device, .. }
             | Self::Plug { device, .. }
-            | Self::Address { device, .. } => Some(device),
+            | Self::Address { device, .. }
+            | Self::Multicast { device, .. }
+            | Self::Membership { device, .. } => Some(device),
             Self::Route { .. } | Self::Neighbour { .. } => None,
         }
     }
@@ -118,6 +126,12 @@ impl fmt::Display for Request {
             Self::Plug { device, action } => write!(f, "set plug of {device} {}", action.word()),
             Self::Address { device, cidr, is_added } => {
                 write!(f, "{} address {cidr} of {device}", verb(*is_added))
+            }
+            Self::Multicast { device, entry, is_added } => {
+                write!(f, "{} mdb {entry} of {device}", verb(*is_added))
+            }
+            Self::Membership { device, group, joins } => {
+                write!(f, "{} group {group} by {device}", if *joins { "join" } else { "leave" })
             }
             Self::Route { ns, route, is_added } => write!(f, "{} route {route} in {ns}", verb(*is_added)),
             Self::Neighbour { ns, neighbour, is_added } => {

@@ -1,7 +1,9 @@
 //! What a topology stands in: its namespaces and one rtnetlink socket in each. Dropping it takes all away.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use indexmap::IndexMap;
 
@@ -22,6 +24,8 @@ pub struct Testbed {
     pub held: BTreeMap<String, Guard>,
     /// What CNI plugins' own programs answered to ADD, by pod and interface.
     pub results: BTreeMap<String, serde_json::Value>,
+    /// Sockets that have joined a multicast group by a device.
+    pub members: RefCell<BTreeMap<(DeviceRef, IpAddr), OwnedFd>>,
     sockets: IndexMap<NsName, Rtnl>,
     /// Whether what was read back last differs only in options that this kernel does not know.
     pub is_unsupported: Cell<bool>,
@@ -41,6 +45,7 @@ impl Testbed {
             namespaces,
             held: BTreeMap::new(),
             results: BTreeMap::new(),
+            members: RefCell::default(),
             sockets: IndexMap::new(),
             is_unsupported: Cell::new(false),
             home: None,

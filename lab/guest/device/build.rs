@@ -2,7 +2,7 @@
 
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::{
-    addresses, bond, bridge, configure, links, nat, nic, ready, request, switch, tc, verify, vf,
+    addresses, bond, bridge, configure, links, mdb, nat, nic, ready, request, switch, tc, verify, vf,
 };
 use crate::pod::{dhcp, plugin};
 use crate::syscall::netns::Namespace;
@@ -64,6 +64,7 @@ pub async fn perform(bed: &mut Testbed, op: &Op) -> Result<(), OpError> {
         Op::BridgeVlans { bridge, vlans } => bridge::set_vlans(bed, bridge, vlans, true).await,
         Op::Filter { device, number, filter } => tc::attach(bed, device, *number, filter).await,
         Op::Forwarding { device, entry } => bridge::add_entry(bed, device, entry).await,
+        Op::Multicast { device, entry } => mdb::add(bed, device, entry).await,
         Op::Neighbour { ns, neighbour } => addresses::add_neighbour(bed, ns, neighbour).await,
         Op::Verify { links } => verify::verify(bed, links).await,
         Op::Serve(server) => dhcp::serve(bed, server),

@@ -1,11 +1,14 @@
 //! What a step asks of the kernel: one message, and what is there afterwards.
 
+use std::net::IpAddr;
+
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, bond, ethtool, tc};
+use crate::device::{addresses, bond, ethtool, mdb, nic, tc};
 use crate::observe::states;
+use crate::traffic::membership;
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 use bondlab_core::topology::request::{ControllerRequest, LinkRequest, Request};
@@ -29,6 +32,13 @@ pub async fn perform(bed: &Testbed, request: &Request) -> Result<(), OpError> {
         Request::Plug { device, action } => tc::ask_plug(bed, device, *action).await,
         Request::Address { device, cidr, is_added: true } => addresses::add(bed, device, cidr).await,
         Request::Address { device, cidr, is_added: false } => addresses::delete(bed, device, cidr).await,
+        Request::Multicast { device, entry, is_added: true } => mdb::add(bed, device, entry).await,
+        Request::Multicast { device, entry, is_added: false } => mdb::delete(bed, device, entry).await,
+        Request::Membership { device, group, joins: true } => join(bed, device, *group).await,
+        Request::Membership { device, group, joins: false } => {
+            bed.members.borrow_mut().remove(&(device.clone(), *group));
+            Ok(())
+        }
         Request::Route { ns, route, is_added: true } => addresses::add_route(bed, ns, route).await,
         Request::Route { ns, route, is_added: false } => addresses::delete_route(bed, ns, route).await,
         Request::Neighbour { ns, neighbour, is_added: true } => {
@@ -38,6 +48,16 @@ pub async fn perform(bed: &Testbed, request: &Request) -> Result<(), OpError> {
             addresses::delete_neighbour(bed, ns, neighbour).await
         }
     }
+}
+
+async fn join(bed: &Testbed, device: &DeviceRef, group: IpAddr) -> Result<(), OpError> {
+    let what = format!("join {group} by {device}");
+    let index = bed.index(device).await?;
+    let joined = bed.namespaces.enter(&device.ns, || membership::join(group, index));
+    let joined = joined.map_err(|error| netns_error(&what, &error))?;
+    let socket = joined.map_err(|error| nic::file_error(&what, &error))?;
+    bed.members.borrow_mut().insert((device.clone(), group), socket);
+    Ok(())
 }
 
 type Address = Option<bondlab_core::net::address::Mac>;

@@ -14,7 +14,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, ethtool};
+use crate::device::{addresses, ethtool, mdb};
 use crate::observe::link_text;
 use crate::observe::log_lines::LogLines;
 use crate::observe::{counters, states};
@@ -114,6 +114,10 @@ impl Baseline {
                 let Ok(mac) = addresses::mac_from(bed, mac).await else { return Ok(None) };
                 fdb(bed, device, mac).await.map_err(failed)
             }
+            Shown::Mdb { device, group } => match index_now(bed, device).await? {
+                Some(_) => mdb::state(bed, device, *group).await.map(Some),
+                None => Ok(None),
+            },
             Shown::Qdisc { device, parent, counter } => {
                 let all = counters::qdiscs(bed, device).await?;
                 let here = all.into_iter().find(|qdisc| qdisc.parent == *parent);

@@ -11,6 +11,9 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use crate::device::tc::options::attribute;
+use crate::syscall::extack::ExtAck;
+use crate::syscall::rtnl::RtnlError;
+use crate::syscall::sockopt as sockopt_of;
 
 const HEADER_BYTES: usize = 16;
 const NLMSG_ERROR: u16 = 2;
@@ -47,6 +50,42 @@ pub fn request(protocol: SockProtocol, kind: u16, flags: u16, payload: &[u8]) ->
         if answers.len() > ANSWERS_MAX {
             return Err(io::Error::other("the answer does not end"));
         }
+    }
+}
+
+/// Sends a request of rtnetlink that changes something, in the calling thread's namespace.
+///
+/// # Errors
+/// The kernel's refusal with its extended acknowledgement, or no answer.
+pub fn change(kind: u16, flags: u16, payload: &[u8]) -> Result<(), RtnlError> {
+    let failed = |error: io::Error| RtnlError::Unexpected(error.to_string());
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute);
+    let socket = socket.map_err(|error| failed(error.into()))?;
+    let wait = setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0));
+    wait.map_err(|error| failed(error.into()))?;
+    for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+        sockopt_of::set(&socket, libc::SOL_NETLINK, option, 1).map_err(failed)?;
+    }
+    let message = message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload);
+    let sent = sendto(socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty());
+    sent.map_err(|error| failed(error.into()))?;
+    let mut buffer = vec![0; ANSWER_BYTES];
+    let len =
+        recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).map_err(|error| failed(error.into()))?;
+    acknowledged(&buffer[..len])
+}
+
+/// What an acknowledgement says: 0, or an errno with a text.
+fn acknowledged(bytes: &[u8]) -> Result<(), RtnlError> {
+    let errno = bytes.get(HEADER_BYTES..HEADER_BYTES + 4).and_then(|it| it.try_into().ok());
+    match errno.map(i32::from_ne_bytes) {
+        Some(0) => Ok(()),
+        Some(errno) => {
+            let text = ExtAck::parse(&bytes[HEADER_BYTES + 4..]).message;
+            Err(RtnlError::Refused { errno: errno.saturating_abs(), text })
+        }
+        None => Err(RtnlError::Unexpected("an answer that is cut".into())),
     }
 }
 
@@ -128,6 +167,18 @@ mod tests {
         assert_eq!(answers, [[1, 2, 3, 4]]);
         let refused = message(NLMSG_ERROR, 0, &(-22_i32).to_ne_bytes());
         assert_eq!(take(&refused, false, &mut answers).unwrap_err().raw_os_error(), Some(22));
+    }
+
+    #[test]
+    fn a_refusal_has_the_kernels_text() {
+        let text = attribute(1, b"Bridge device is not running\0");
+        let refusal = [&(-22_i32).to_ne_bytes()[..], &[0; 16], &text].concat();
+        let Err(RtnlError::Refused { errno, text }) = acknowledged(&message(NLMSG_ERROR, 0, &refusal)) else {
+            panic!("it is a refusal");
+        };
+        assert_eq!((errno, text.as_deref()), (22, Some("Bridge device is not running")));
+        assert!(acknowledged(&message(NLMSG_ERROR, 0, &[0; 20])).is_ok());
+        assert!(acknowledged(&[0; 18]).is_err(), "an answer that is cut");
     }
 
     #[test]

@@ -259,6 +259,7 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("neighbour", table.neighbour.is_some()),
         ("bridge_vlan", table.bridge_vlan.is_some()),
         ("fdb", table.fdb.is_some()),
+        ("mdb", table.mdb.is_some()),
         ("parent", table.parent.is_some()),
         ("sysctl", table.sysctl.is_some()),
         ("snmp", table.snmp.is_some()),
@@ -332,7 +333,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
             let device = table.qdisc.as_ref()?.value.clone();
             Subject::Clsact { device, counter: value(&table.counter)? }
         }
-        ["device", "show" | "proc_bonding" | "feature" | "neighbour" | "bridge_vlan" | "fdb"]
+        ["device", "show" | "proc_bonding" | "feature" | "neighbour" | "bridge_vlan" | "fdb" | "mdb"]
         | ["ns", "sysctl" | "snmp"]
         | ["qdisc", "counter", "parent"]
         | ["kernel_log"] => Subject::Shown { shown: shown::shown(table)?, test: shown::test(table) },
@@ -353,7 +354,7 @@ fn unclear_subject(table: &At<ConditionTable>, checker: &mut Checker<'_>) {
     } else if table.value.device.is_some() {
         (
             "it is not clear which number of the device is meant",
-            "with `device`, give one of: counter, state, mac, refused, show, proc_bonding, feature, neighbour, bridge_vlan, fdb",
+            "with `device`, give one of: counter, state, mac, refused, show, proc_bonding, feature, neighbour, bridge_vlan, fdb, mdb",
         )
     } else {
         (

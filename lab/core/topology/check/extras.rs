@@ -9,14 +9,15 @@ use indexmap::IndexMap;
 use crate::net::link::{Link, LinkKind};
 use crate::net::link_extras::{BridgePort, Extras, FdbEntry, Filter, FilterAction, LinkSysctl, PortVlan};
 use crate::net::link_option::Settings;
+use crate::net::mdb::{self, MdbEntry};
 use crate::net::mode::MacvlanMode;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::option::Value;
 use crate::topology::check::Checker;
 use crate::topology::fault::Hook;
 use crate::topology::file::{
-    At, BridgeTable, FilterTable, LinkAttributes, MacvlanTable, PortVlanTable, SkbeditTable, TopologyFile,
-    Written,
+    At, BridgeTable, FilterTable, LinkAttributes, MacvlanTable, MdbTable, PortVlanTable, SkbeditTable,
+    TopologyFile, Written,
 };
 
 /// Addresses of a macvlan in source mode. Each is a search in the kernel's table of 256 lists (MACVLAN_HASH_SIZE).
@@ -256,13 +257,39 @@ pub fn forwarding(file: &TopologyFile, links: &mut IndexMap<DeviceRef, Link>, ch
                     dynamic: entry.value.dynamic.unwrap_or(false),
                 });
             }
+            let mdb = multicast(kind, is_port, entries.mdb, checker);
             let filters = filters(&ns.value, &entries, checker);
             if let Some(link) = links.get_mut(&device) {
                 link.extras.fdb = resolved;
+                link.extras.mdb = mdb;
                 link.extras.filters = filters;
             }
         }
     }
+}
+
+/// Entries of the multicast database at a device.
+fn multicast(
+    kind: &str,
+    is_port: bool,
+    entries: &[At<MdbTable>],
+    checker: &mut Checker<'_>,
+) -> Vec<MdbEntry> {
+    if let Some(entry) = entries.first().filter(|_| !is_port && kind != "bridge") {
+        let message = format!("a {kind} that is no port of a bridge has no multicast database");
+        checker.problem(&entry.span, message, "name a bridge or a bridge's port");
+    }
+    entries.iter().map(|entry| mdb_entry(entry, checker)).collect()
+}
+
+/// One of them; of a step as well.
+pub fn mdb_entry(entry: &At<MdbTable>, checker: &mut Checker<'_>) -> MdbEntry {
+    let MdbTable { group, vlan, dynamic } = &entry.value;
+    if let Some(why) = mdb::unfit(group.value) {
+        let hint = "the kernel refuses the entry: give a group as \"239.0.0.1\" or \"ff05::1\"";
+        checker.problem(&group.span, format!("{} {why}", group.value), hint);
+    }
+    MdbEntry { group: group.value, vlan: *vlan, dynamic: dynamic.unwrap_or(false) }
 }
 
 /// Why a device has no such entry.

@@ -122,7 +122,7 @@ fn counted_at(table: &FlowTable, socket: Socket, checker: &mut Checker<'_>) -> C
         checker.problem(&at.span, message, hint);
     } else if table.group.is_some() && at.value != CountsAt::Device {
         let message = format!("what is sent to a group cannot count at `{}`", at.value.word());
-        checker.problem(&at.span, message, "no socket of the lab joins a group: `device`");
+        checker.problem(&at.span, message, "frames to a group count at the device: `device`");
     }
     at.value
 }

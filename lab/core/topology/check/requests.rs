@@ -11,7 +11,7 @@ use crate::net::route::Route;
 use crate::net::sysctl::{Sysctl, SysctlName, SysctlValue};
 use crate::topology::Topology;
 use crate::topology::check::conditions::{REFUSAL_ERRNOS, known_word};
-use crate::topology::check::{Checker, bonds, links, routes};
+use crate::topology::check::{Checker, bonds, groups, links, routes};
 use crate::topology::file::{At, RouteTable, RouteTo, StepTable, TopologyFile};
 use crate::topology::request::{ControllerRequest, LinkRequest, Refused, Request};
 use crate::topology::scenario::Step;
@@ -53,6 +53,10 @@ fn keys_of_set(step: &StepTable) -> Vec<(&'static str, &Range<usize>)> {
         ("plug", place(&step.plug)),
         ("add_address", place(&step.add_address)),
         ("delete_address", place(&step.delete_address)),
+        ("add_mdb", place(&step.add_mdb)),
+        ("delete_mdb", place(&step.delete_mdb)),
+        ("join", place(&step.join)),
+        ("leave", place(&step.leave)),
     ];
     keys.into_iter().filter_map(|(key, span)| Some((key, span?))).collect()
 }
@@ -173,7 +177,8 @@ fn resolve_set(
     checker.device(device);
     is_there(device, step, file, checker);
     let keys = keys_of_set(&step.value);
-    let alone = ["features", "plug", "add_address", "delete_address"];
+    let alone =
+        ["features", "plug", "add_address", "delete_address", "add_mdb", "delete_mdb", "join", "leave"];
     if let Some((key, span)) = keys.iter().find(|(key, _)| keys.len() > 1 && alone.contains(key)) {
         let hint = "only what goes into one RTM_NEWLINK message stands together: give it a step of its own";
         checker.problem(span, format!("`{key}` is a request of its own"), hint);
@@ -216,6 +221,9 @@ fn resolve_set(
     }
     if let Some(at) = delete_address {
         return of(address(at, false));
+    }
+    if let Some(request) = groups::request(device, step, file, checker) {
+        return of(request);
     }
     link(device, step, file, topology, checker)
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::net::link_extras::FeatureName;
 use crate::net::link_show::{self, LACP_STATES, OPERSTATES};
+use crate::net::mdb;
 use crate::net::option::Wire;
 use crate::net::snmp;
 use crate::topology::check::Checker;
@@ -22,6 +23,8 @@ const FEATURE_STATES: [&str; 4] = ["on", "off", "on [fixed]", "off [fixed]"];
 const VLAN_WORDS: [&str; 4] = ["member", "pvid", "untagged", "none"];
 const FDB_WORDS: [&str; 8] =
     ["self", "master", "permanent", "static", "extern_learn", "offload", "sticky", "none"];
+
+const MDB_WORDS: [&str; 3] = ["permanent", "temp", "none"];
 
 /// Whether a table looks at what the kernel shows.
 pub fn is_shown(table: &ConditionTable) -> bool {
@@ -50,6 +53,9 @@ pub fn shown(table: &ConditionTable) -> Option<Shown> {
     }
     if let Some(mac) = &table.fdb {
         return Some(Shown::Fdb { device: device()?, mac: mac.value.clone() });
+    }
+    if let Some(group) = &table.mdb {
+        return Some(Shown::Mdb { device: device()?, group: group.value });
     }
     if let Some(parent) = text(&table.parent) {
         let device = table.qdisc.as_ref()?.value.clone();
@@ -113,8 +119,7 @@ pub fn bounds(table: &At<ConditionTable>, checker: &mut Checker<'_>) -> Option<O
         if checker.lost.any_field(&table.span) {
             return Some(None);
         }
-        let hint =
-            "use it with `show`, `proc_bonding`, `feature`, `neighbour`, `bridge_vlan`, `fdb` or `sysctl`";
+        let hint = "use it with `show`, `proc_bonding`, `feature`, `neighbour`, `bridge_vlan`, `fdb`, `mdb` or `sysctl`";
         checker.problem(first, "a word to compare with, and nothing that is shown", hint);
         return Some(None);
     }
@@ -156,6 +161,12 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
             if matches!(test, Test::Has(_) | Test::Lacks(_)) {
                 known(&FDB_WORDS, checker);
             }
+        }
+        Shown::Mdb { group, .. } => {
+            if let (Some(at), Some(why)) = (&it.mdb, mdb::unfit(*group)) {
+                checker.problem(&at.span, format!("{group} {why}"), "no entry of it can be there");
+            }
+            known(&MDB_WORDS, checker);
         }
         Shown::Qdisc { parent, .. } => {
             if let Some(at) = it.parent.as_ref().filter(|_| !is_class(parent)) {

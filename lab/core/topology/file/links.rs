@@ -80,6 +80,9 @@ macro_rules! link_struct {
             /// Entries of the forwarding database: of a bridge's port, of a bridge itself, or of a VXLAN.
             #[serde(default)]
             pub fdb: Vec<At<FdbTable>>,
+            /// Entries of the multicast database of a bridge: of its port, or of the bridge itself (its host has joined the group).
+            #[serde(default)]
+            pub mdb: Vec<At<MdbTable>>,
             /// Filters that change or redirect frames, in the order of evaluation.
             #[serde(default)]
             pub filters: Vec<At<FilterTable>>,
@@ -94,7 +97,7 @@ macro_rules! link_struct {
                     mac: $mac, mtu: self.mtu.as_ref(), txqueuelen: self.txqueuelen,
                     up: self.up.unwrap_or(true), addresses: &self.addresses, qdisc: self.qdisc.as_ref(),
                     common: common.into_iter().flatten().collect(),
-                    features: Some(&self.features), sysctl: Some(&self.sysctl), fdb: &self.fdb, filters: &self.filters,
+                    features: Some(&self.features), sysctl: Some(&self.sysctl), fdb: &self.fdb, mdb: &self.mdb, filters: &self.filters,
                 }
             }
         }
@@ -170,6 +173,8 @@ pub struct LinkAttributes<'a> {
     pub sysctl: Option<&'a IndexMap<At<LinkSysctlName>, SysctlValue>>,
     /// Entries of the forwarding database.
     pub fdb: &'a [At<FdbTable>],
+    /// Entries of the multicast database.
+    pub mdb: &'a [At<MdbTable>],
     /// Filters.
     pub filters: &'a [At<FilterTable>],
 }
@@ -187,6 +192,7 @@ impl LinkAttributes<'static> {
         features: None,
         sysctl: None,
         fdb: &[],
+        mdb: &[],
         filters: &[],
     };
 }
@@ -202,6 +208,18 @@ pub struct FdbTable {
     /// Of a VXLAN: the other end.
     pub dst: Option<At<IpAddr>>,
     /// Whether it ages. Default: false.
+    pub dynamic: Option<bool>,
+}
+
+/// An entry of a bridge's multicast database. It is permanent unless you say otherwise.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MdbTable {
+    /// The group: a multicast address of IPv4 or IPv6.
+    pub group: At<IpAddr>,
+    /// In this VLAN; with `vlan_filtering`.
+    pub vlan: Option<VlanId>,
+    /// Whether it ages, as one that a report has made.
     pub dynamic: Option<bool>,
 }
 

@@ -19,7 +19,9 @@ use crate::net::version::KernelRanges;
 use crate::topology::cni::Tree;
 use crate::topology::condition::{FlowField, State};
 use crate::topology::fault::{FilterKind, Hook, PartnerSends};
-use crate::topology::file::{At, BondOptionsTable, NeighbourTable, PortTable, QdiscTable, RouteTable};
+use crate::topology::file::{
+    At, BondOptionsTable, MdbTable, NeighbourTable, PortTable, QdiscTable, RouteTable,
+};
 use crate::topology::scenario::{CountsAt, Socket};
 
 /// A flow of numbered frames.
@@ -247,7 +249,7 @@ pub struct StepTable {
     /// Change options of a bond or of its port, as `ip link set` does: with `bond` or `port`. They are read back.
     pub set: Option<At<DeviceRef>>,
     /// With `set`: set it up or down. All keys of one `set` are sent in one RTM_NEWLINK message, except `features`, `plug`,
-    /// `add_address` and `delete_address`, which are separate requests.
+    /// `add_address`, `delete_address`, `add_mdb`, `delete_mdb`, `join` and `leave`, which are separate requests.
     pub up: Option<At<bool>>,
     /// With `set`: a new MTU, in bytes.
     pub mtu: Option<At<u32>>,
@@ -270,6 +272,15 @@ pub struct StepTable {
     pub add_address: Option<At<Cidr>>,
     /// With `set`: delete this address.
     pub delete_address: Option<At<Cidr>>,
+    /// With `set`, a bridge or its port: add this entry of the multicast database.
+    pub add_mdb: Option<At<MdbTable>>,
+    /// With `set`: delete this entry.
+    pub delete_mdb: Option<At<MdbTable>>,
+    /// With `set`: a socket joins this multicast group by the device (IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP), and the kernel reports it
+    /// (IGMP, MLD). It stays until `leave` or the end of the run; it takes no frame of a flow.
+    pub join: Option<At<IpAddr>>,
+    /// With `set`: that socket leaves the group.
+    pub leave: Option<At<IpAddr>>,
     /// Delete this device, and with it the devices on top of it.
     pub delete: Option<At<DeviceRef>>,
     /// Create this device as described in the file: one with `later = true`, or one that a step has deleted. Its ports are added by
@@ -351,7 +362,7 @@ pub struct ConditionTable {
     /// none, the condition is not applicable.
     pub reason: Option<At<String>>,
     /// The observed device: with `counter`, `state`, `mac`, `refused`, `show`, `proc_bonding`, `feature`, `neighbour`,
-    /// `bridge_vlan` or `fdb`.
+    /// `bridge_vlan`, `fdb` or `mdb`.
     pub device: Option<At<DeviceRef>>,
     /// The root queueing discipline of this device: with `counter`.
     pub qdisc: Option<At<DeviceRef>>,
@@ -399,6 +410,8 @@ pub struct ConditionTable {
     pub bridge_vlan: Option<At<VlanId>>,
     /// With `device`, a bridge port: what `bridge fdb` shows of this address, `none` if it has no entry.
     pub fdb: Option<At<MacSource>>,
+    /// With `device`, a bridge or its port: what `bridge mdb` shows of this group, `permanent` or `temp`; `none` without an entry.
+    pub mdb: Option<At<IpAddr>>,
     /// With `qdisc` and `counter`: the discipline at this parent (`1:2`) instead of the root. The value is that of `tc -s qdisc`,
     /// and not a difference over the trial.
     pub parent: Option<At<String>>,

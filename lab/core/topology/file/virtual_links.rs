@@ -16,7 +16,7 @@ use crate::net::name::{DeviceRef, IfName, ParentRef};
 use crate::net::sysctl::{LinkSysctlName, SysctlValue};
 use crate::topology::file::links::{link_struct, link_table, link_with_options};
 use crate::topology::file::{
-    At, FdbTable, FilterTable, LinkAttributes, NsTable, QdiscTable, Written, in_file_order,
+    At, FdbTable, FilterTable, LinkAttributes, MdbTable, NsTable, QdiscTable, Written, in_file_order,
 };
 
 link_table! {

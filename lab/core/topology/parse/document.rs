@@ -247,7 +247,7 @@ fn number_table<'i>(table: &DeTable<'i>, path: &mut Vec<Part>, places: &mut Vec<
 }
 
 /// Where an array belongs: first part of the path, its length, last part.
-pub const ARRAYS: [(&str, usize, &str); 32] = [
+pub const ARRAYS: [(&str, usize, &str); 33] = [
     ("expect", 1, "expect"),
     ("fault", 5, "children"),
     ("fault", 5, "priorities"),
@@ -265,6 +265,7 @@ pub const ARRAYS: [(&str, usize, &str); 32] = [
     ("ns", 5, "device_selectors"),
     ("ns", 5, "fdb"),
     ("ns", 5, "filters"),
+    ("ns", 5, "mdb"),
     ("ns", 5, "ns_ip6_target"),
     ("ns", 5, "peer_addresses"),
     ("ns", 5, "ports"),
