@@ -3,8 +3,9 @@
 mod table;
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,8 +66,9 @@ pub struct ExecArgs {
     /// A version of kernels.toml; default: the topology's own
     #[arg(long, value_name = "VERSION", conflicts_with = "kernels")]
     kernel: Option<String>,
-    /// Several kernels, as in 6.12.57,quick,6.12..6.18: prints a table, and the end of the output of each command that failed
-    #[arg(long, value_name = "SET", conflicts_with_all = ["out", "tty"])]
+    /// Several kernels, as in 6.12.57,quick,6.12..6.18: prints a table, and the end of the output of each command that failed. Standard
+    /// input is empty, and --out has a folder for each kernel
+    #[arg(long, value_name = "SET", conflicts_with = "tty")]
     kernels: Option<String>,
     /// Guests at a time with --kernels; default: one for each core, or fewer if memory is short
     #[arg(short, long, value_name = "N", requires = "kernels")]
@@ -247,7 +249,8 @@ impl GuestArgs {
         let dir =
             dir.map_err(|error| Failure::unavailable(format!("error: the working directory: {error}")))?;
         let mut env = environment(&self.env)?;
-        if self.out.is_some() {
+        if let Some(out) = &self.out {
+            is_new_or_empty(out)?;
             env.push((OUT_VARIABLE.into(), OUT_DIR.into()));
         }
         let bytes = |text: &OsString| text.clone().into_vec();
@@ -280,6 +283,22 @@ impl GuestArgs {
             stdin: true,
             output: Output::Own,
         })
+    }
+}
+
+/// Checks the folder for a command's files before anything is started. The machine's side checks again, when it makes the folder.
+fn is_new_or_empty(folder: &Path) -> Result<(), Failure> {
+    let wrong = |what: &str| {
+        Failure::usage(format!(
+            "error: --out {}: {what}\nhint: name a folder that is new or empty, so that nothing in it is overwritten",
+            folder.display()
+        ))
+    };
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(wrong("the folder is not empty")),
+        Ok(false) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(wrong(&error.to_string())),
     }
 }
 

@@ -141,6 +141,11 @@ fn files_come_out() {
     assert_eq!(code, Some(5), "{stderr}");
     assert_eq!(std::fs::read_to_string(out.join("logs/a")).expect("it came out"), "one\n");
     assert!(!out.join("link").exists(), "links stay in the guest");
+    // It is refused before a machine is started.
+    let used = ["--out", out.to_str().expect("a plain path")];
+    let (code, stdout, stderr) = texts(&output(KERNEL, &used, &["echo", "begun"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.contains("the folder is not empty\nhint: "), "{stderr}");
 }
 
 fn a_guest_that_dies() {
@@ -186,9 +191,14 @@ fn a_shell() {
 
 fn several_kernels() {
     let mut lab = Command::new(LAB);
-    lab.args(["exec", "--no-install", "-j", "1", "--kernels", "5.10.262,6.12.57", "--"]);
-    lab.args(["sh", "-c", "uname -r; case $(uname -r) in 5.*) exit 4;; esac"]);
+    let dir = tempfile::tempdir().expect("there is a temporary folder");
+    lab.args(["exec", "--no-install", "-j", "1", "--kernels", "5.10.262,6.12.57", "--out"]).arg(dir.path());
+    lab.args(["--", "sh", "-c", "uname -r | tee $LAB_OUT/release; case $(uname -r) in 5.*) exit 4;; esac"]);
     let (code, stdout, stderr) = texts(&lab.output().expect("cargo has built it"));
+    for (kernel, start) in [("5.10.262", "5.10."), ("6.12.57", "6.12.")] {
+        let release = std::fs::read_to_string(dir.path().join(kernel).join("release"));
+        assert!(release.as_ref().is_ok_and(|text| text.starts_with(start)), "{kernel}: {release:?}");
+    }
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     let line = |kernel: &str| {
         let found = stdout.lines().find(|line| line.starts_with(kernel) && !line.ends_with(':'));

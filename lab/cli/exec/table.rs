@@ -50,7 +50,7 @@ pub fn on_each(
     let done = run_all(
         all,
         jobs,
-        move |kernel| exec::run(&shared.0.machine(kernel), &shared.1),
+        move |kernel| exec::run(&shared.0.machine(kernel), &of_kernel(&shared.1, kernel)),
         interrupt,
         |event| match event {
             Event::Started { index } => items.started(index),
@@ -72,6 +72,14 @@ pub fn on_each(
         names.into_iter().zip(done.results).map(|(kernel, result)| Row { kernel, result }).collect();
     print!("{}", render(&rows, &command));
     Ok(code(&rows, done.interrupted))
+}
+
+/// The command, whose files go to a folder of the kernel's name.
+fn of_kernel(command: &ExecCommand, kernel: &Kernel) -> ExecCommand {
+    let mut command = command.clone();
+    // A flavour is behind a slash: 6.12.57/generic.
+    command.out = command.out.map(|folder| folder.join(kernel.id.replace('/', "-")));
+    command
 }
 
 /// What came of one kernel; nothing where it was interrupted first.
