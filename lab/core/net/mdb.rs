@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn an_entry_is_written_as_bridge_mdb_does() {
         let group = "239.1.2.3".parse().unwrap();
-        let vlan = "10".parse::<u16>().ok().and_then(|id| VlanId::try_from(id).ok());
+        let vlan = VlanId::try_from(10_i64).ok();
         assert_eq!(MdbEntry { group, vlan: None, dynamic: false }.to_string(), "239.1.2.3 permanent");
         assert_eq!(MdbEntry { group, vlan, dynamic: true }.to_string(), "239.1.2.3 temp vid 10");
     }

@@ -118,6 +118,9 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
         _ => None,
     });
     for (link, nic) in pfs {
+        if topology.links.get(&nic.peer).is_some_and(|peer| matches!(peer.kind, LinkKind::Pf(_))) {
+            return Err(format!("links two PFs ({} and {})", link.device, nic.peer));
+        }
         if let Some(word) = nic.vfs.iter().find_map(unsupported_setting) {
             return Err(format!("sets {word} of a VF of {}", link.device));
         }
@@ -413,6 +416,19 @@ mod tests {
         assert_eq!(fall_back(&mut topology), Err(format!("has a sriov plugin ask for {word}")));
         let errors = attached(vf, says, "backing = 'switch'").expect_err("a switch does not do it");
         assert!(errors.contains(&format!("does no {word}")), "{errors}");
+    }
+
+    #[test]
+    fn two_pfs_on_one_cable_have_no_substitute() {
+        let text = "[ns.a.pf.p]\ndriver = 'igb'\nvfs = 1\npeer = 'b:p'\n\
+                    [ns.b.pf.p]\ndriver = 'igb'\nvfs = 1\npeer = 'a:p'\n";
+        let mut topology = Topology::parse("t", "t.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(fall_back(&mut topology), Err("links two PFs (a:p and b:p)".into()));
+        for backing in ["switch", "netdevsim"] {
+            let errors = Topology::parse("t", "t.toml", &format!("{text}backing = '{backing}'\n"));
+            let errors = errors.expect_err("a cable without a second end").to_string();
+            assert!(errors.contains("a:p is a PF as well, and b:p is no hardware"), "{errors}");
+        }
     }
 
     #[test]

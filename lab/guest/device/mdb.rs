@@ -188,7 +188,7 @@ async fn read_back(
     let is_it = |it: &Entry| it.index == index && it.group == entry.group && it.vlan == vlan;
     let found = dump(bed, device)?.into_iter().find(is_it);
     let text = match (&found, is_wanted) {
-        (Some(it), true) if it.is_permanent == !entry.dynamic => return Ok(()),
+        (Some(it), true) if it.is_permanent != entry.dynamic => return Ok(()),
         (None, false) => return Ok(()),
         (Some(it), true) => format!("it is {}", it.state_word()),
         (Some(_), false) => "it is still there".into(),

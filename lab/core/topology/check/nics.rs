@@ -9,7 +9,7 @@ use crate::net::mode::{Backing, NicDriver};
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::nic::{NETDEVSIM_VFS_MAX, NICS_MAX, Netdevsim, Nic, VFS_MAX, VfSettings};
 use crate::topology::check::Checker;
-use crate::topology::file::{At, LinkAttributes, NsTable, TopologyFile, VfSettingsTable};
+use crate::topology::file::{At, LinkAttributes, NsTable, PfTable, TopologyFile, VfSettingsTable};
 use crate::topology::parse::document::NOWHERE;
 use crate::topology::parse::read::is_lost_name;
 
@@ -24,8 +24,25 @@ fn ends(file: &TopologyFile) -> Vec<(DeviceRef, &At<DeviceRef>)> {
     ends
 }
 
+/// Substitutes take the place of a PF and of the NIC at its cable's other end: that end cannot be a PF with VFs of its own.
+fn one_substitute(file: &TopologyFile, checker: &mut Checker<'_>) {
+    let all = file.ns.iter().flat_map(|(ns, table)| {
+        table.pf.iter().map(|(name, pf)| (DeviceRef::new(&ns.value, &name.value), pf))
+    });
+    let pfs: BTreeMap<DeviceRef, &PfTable> = all.collect();
+    let chosen = |pf: &PfTable| pf.backing.unwrap_or(Backing::Hardware);
+    for (near, pf) in pfs.iter().filter(|(_, pf)| chosen(pf) != Backing::Hardware) {
+        if pf.peer.value != *near && pfs.contains_key(&pf.peer.value) {
+            let message = format!("{} is a PF as well, and {} is no hardware", pf.peer.value, near);
+            let hint = "only hardware links two PFs: leave `backing` away, or let the cable lead to a `nic`";
+            checker.problem(&pf.peer.span, message, hint);
+        }
+    }
+}
+
 /// The far ends that have no table of their own, as the NICs they are.
 pub fn implied_peers(file: &TopologyFile, checker: &mut Checker<'_>) -> Vec<(DeviceRef, Nic)> {
+    one_substitute(file, checker);
     let ends = ends(file);
     let back: BTreeMap<&DeviceRef, &At<DeviceRef>> =
         ends.iter().map(|(device, peer)| (device, *peer)).collect();
