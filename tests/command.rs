@@ -10,5 +10,6 @@ mod kernels;
 mod layouts;
 mod outside;
 mod own_kernels;
+mod packaged;
 mod pages;
 mod shortage;
