@@ -96,7 +96,8 @@ await tab.keyboard.press("Escape");
 check("Escape ends the search", (await visible(tab)) === topologies);
 await tab.select("#verdict", "unexpected");
 const unexpected = await visible(tab);
-check("a verdict can be chosen", unexpected < topologies);
+// A result without a snapshot is unexpected where CI is set: of one topology it may be all.
+check("a verdict can be chosen", unexpected < topologies || topologies === 1, unexpected);
 // A browser needs some time for each row: no task of it shows more than 30.
 const atOnce = await tab.evaluate(() => {
   const verdict = document.querySelector("#verdict");
