@@ -128,40 +128,6 @@ fn files_beside_docs_are_beside_the_book() {
     assert!(outputs.contains_key("html") && outputs.len() > 1, "{outputs:?}");
 }
 
-/// Builds the book where mdBook is installed, and follows the links of its pages.
-#[test]
-fn links_of_the_built_book_lead_to_a_file() {
-    let built = std::process::Command::new("mdbook").arg("build").current_dir(root()).output();
-    let Ok(built) = built else {
-        eprintln!("not tested: mdbook (cargo install --locked mdbook) is not installed");
-        return;
-    };
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let folder = root().join("target/book/html");
-    let (mut dead, mut count) = (Vec::new(), 0);
-    for entry in fs::read_dir(&folder).expect("the book is built") {
-        let page = entry.expect("the book is built").path();
-        // The page for addresses that lead nowhere is of a server, and starts at its root.
-        if page.extension().is_none_or(|ending| ending != "html") || page.ends_with("404.html") {
-            continue;
-        }
-        let text = fs::read_to_string(&page).expect("a page is text");
-        for part in text.split("href=\"").skip(1) {
-            let link = part.split('"').next().unwrap_or_default();
-            let file = link.split('#').next().unwrap_or_default();
-            if link.contains("://") || link.starts_with("mailto:") || file.is_empty() {
-                continue;
-            }
-            count += 1;
-            if !folder.join(file).exists() {
-                dead.push(format!("{}: {link}", page.display()));
-            }
-        }
-    }
-    assert!(dead.is_empty(), "{}", dead.join("\n"));
-    assert!(count > 500, "{count} links");
-}
-
 #[test]
 fn links_in_code_are_none_and_an_anchor_is_a_heading() {
     assert_eq!(links("a [b](c.md) `[d](e)` [f](g#h)\n```\n[i](j)\n```\n"), ["c.md", "g#h"]);
