@@ -34,7 +34,7 @@ pub static TWO_MONITORS: Rule = Rule {
 pub static PRIMARY_NOT_PORT: Rule = Rule {
     name: "primary-not-port",
     severity: Error,
-    reason: "a primary that is no port of the bond is only remembered: the bond chooses another port, and shows \
+    reason: "the kernel accepts a primary that is no port of the bond: the bond chooses another port, and shows \
              `Primary Slave: None` (bond_option_primary_set())",
     report: Some("https://github.com/systemd/systemd/issues/27432"),
 };
@@ -71,8 +71,8 @@ pub static SELECTOR_AMBIGUOUS: Rule = Rule {
 pub static LACP_RATE_UNSET: Rule = Rule {
     name: "lacp-rate-unset",
     severity: Info,
-    reason: "lacp_rate is what a bond asks of its partner. Without it that is slow: an LACPDU each 30 s, and a partner that is \
-             silent while the link is up is noticed after 90 s (AD_LONG_TIMEOUT_TIME)",
+    reason: "lacp_rate is how often the partner sends LACPDUs to this bond. The default is slow: one each 30 s, and a partner that \
+             stops while the link is up is noticed after 90 s (AD_LONG_TIMEOUT_TIME)",
     report: Some("https://docs.kernel.org/networking/bonding.html"),
 };
 
@@ -80,8 +80,8 @@ pub static LACP_RATE_UNSET: Rule = Rule {
 pub static LACP_RATE_DIFFERS: Rule = Rule {
     name: "lacp-rate-differs",
     severity: Info,
-    reason: "each side decides for itself how often it hears from the other: where one asks for LACPDUs each second and the other \
-             each 30 s, a silent side is noticed after 3 s by one of them and after 90 s by the other",
+    reason: "lacp_rate sets how often the other side sends: if one end has fast and the other slow, one of them notices a silent \
+             partner after 3 s and the other after 90 s",
     report: Some("https://docs.kernel.org/networking/bonding.html"),
 };
 
@@ -97,7 +97,7 @@ pub static OPTION_IGNORED: Rule = Rule {
 pub static VLAN_ON_BOND_PORT: Rule = Rule {
     name: "vlan-on-bond-port",
     severity: Warning,
-    reason: "a VLAN on a bond's port has no failover, and sends by this port whatever the bond does with it: on a backup port, or \
+    reason: "a VLAN on a bond's port has no failover, and sends through this port even if the bond does not use it: on a backup port, or \
              one that LACP has not chosen, the switch does not answer there. Put the VLAN on the bond",
     report: Some("https://docs.kernel.org/networking/bonding.html"),
 };
@@ -106,9 +106,9 @@ pub static VLAN_ON_BOND_PORT: Rule = Rule {
 pub static BRIDGE_OVER_ALB: Rule = Rule {
     name: "bridge-over-alb",
     severity: Warning,
-    reason: "balance-alb writes its ports' addresses into ARP that it sends and learns from ARP that it receives; frames of those \
-             behind a bridge have other sources, so their switch ports and their neighbours' caches move (rlb_arp_xmit(), \
-             bond_alb_xmit()). Use active-backup, balance-xor or 802.3ad under a bridge",
+    reason: "balance-alb rewrites addresses: in ARP of its own host (rlb_arp_xmit()), and the source of frames that leave by another \
+             port than the active one (bond_alb_xmit()). A host behind a bridge is then seen with its own address and with those of \
+             ports. Use active-backup, balance-xor or 802.3ad under a bridge",
     report: Some("https://docs.kernel.org/networking/bonding.html"),
 };
 
@@ -116,8 +116,8 @@ pub static BRIDGE_OVER_ALB: Rule = Rule {
 pub static DUPLICATE_MAC: Rule = Rule {
     name: "duplicate-mac",
     severity: Warning,
-    reason: "two devices of one network with the same Ethernet address: a switch sends what is for both to the one that it \
-             received frames from last, and two bonds with it have the same LACP system",
+    reason: "two devices of one network have the same Ethernet address: a switch sends the frames for both to the port at which \
+             it last received this address, and two such bonds have the same LACP system",
     report: None,
 };
 
@@ -134,7 +134,7 @@ pub static BRIDGE_LACKS_VLAN: Rule = Rule {
 pub static ALLOW_UNUSED: Rule = Rule {
     name: "allow-unused",
     severity: Info,
-    reason: "what is allowed and not there any more hides the next mistake of this kind: take the entry away",
+    reason: "the file allows a finding that is not there any more, and would hide the next mistake of this kind: remove the entry",
     report: None,
 };
 
