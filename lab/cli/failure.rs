@@ -9,6 +9,7 @@ use crate::cli::output::IO_ERROR;
 use lab::host::file::{FileError, is_shortage};
 use lab::host::kernel::store::StoreError;
 use lab::host::run::runner::RunError;
+use lab::host::vm::accel::AccelError;
 use lab::net::clean;
 use lab::topology::TopologyErrors;
 
@@ -101,6 +102,12 @@ impl fmt::Display for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        Self::unavailable_for(&error)
+    }
+}
+
+impl From<AccelError> for Failure {
+    fn from(error: AccelError) -> Self {
         Self::unavailable_for(&error)
     }
 }

@@ -14,7 +14,7 @@ use lab::host::kernel::pins::{KernelPin, Kernels, KernelsError};
 use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
 use lab::host::run::runner::probe_spec;
 use lab::host::vm::accel;
-use lab::host::vm::accel::{AccelError, Choice};
+use lab::host::vm::accel::Choice;
 use lab::host::vm::qemu::{Accelerator, Qemu, QemuError};
 use lab::host::{file, install};
 
@@ -100,16 +100,8 @@ pub fn accelerator(
     kernel: &Kernel,
     cache: &Cache,
 ) -> Result<(Accelerator, Option<String>), Failure> {
-    let decision = match accel::known(choice, qemu, &cache.path("")) {
-        Some(known) => known,
-        None => {
-            let spec = probe_spec(kernel, &init()?, cache)?;
-            let probed = accel::decide(choice, qemu, &spec, &cache.path(""));
-            probed.map_err(|error| match error {
-                AccelError::Kvm { .. } | AccelError::Qemu(_) => Failure::unavailable_for(&error),
-            })?
-        }
-    };
+    let spec = || Ok(probe_spec(kernel, &init()?, cache)?);
+    let decision = accel::decide::<Failure>(choice, qemu, &cache.path(""), spec)?;
     let note = decision.note.filter(|note| accel::is_news(note, &cache.path("")));
     Ok((decision.accelerator, note))
 }

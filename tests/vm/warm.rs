@@ -1,11 +1,12 @@
 //! Saved machines, the choice of an accelerator, and many starts in a row.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use lab::host::cache::Cache;
-use lab::host::vm::accel::Choice;
+use lab::host::vm::accel::{AccelError, Choice, Decision};
 use lab::host::vm::death::{Cause, Exit};
 use lab::host::vm::qemu::{Accelerator, Qemu, Version, VmSpec};
 use lab::host::vm::warm::{Note, StartError, Started};
@@ -136,16 +137,24 @@ fn a_crash_after_a_warm_start_is_the_same_crash(qemu: Qemu, spec: VmSpec) {
 
 fn an_accelerator_is_used_only_where_a_guest_boots_with_it(qemu: Qemu, mut spec: VmSpec) {
     let (_dir, cache) = empty_cache();
-    let known = || accel::known(Choice::Auto, &qemu, &cache.path(""));
-    let decision = known().unwrap_or_else(|| {
-        let probed = accel::decide(Choice::Auto, &qemu, &spec, &cache.path("")).unwrap();
-        assert_eq!(known().as_ref(), Some(&probed), "the answer is remembered");
-        probed
-    });
+    let probed = Cell::new(0);
+    let decide = |choice| -> Result<Decision, AccelError> {
+        accel::decide(choice, &qemu, &cache.path(""), || {
+            probed.set(probed.get() + 1);
+            Ok(spec.clone())
+        })
+    };
+    let decision = decide(Choice::Auto).unwrap();
+    let probes = probed.get();
+    assert_eq!(
+        (decide(Choice::Auto).unwrap(), probed.get()),
+        (decision.clone(), probes),
+        "the answer is remembered"
+    );
     eprintln!("{decision:?}");
     assert_eq!(decision.note.is_some(), decision.accelerator == Accelerator::Tcg, "{decision:?}");
     if decision.accelerator == Accelerator::Tcg {
-        let error = accel::decide(Choice::Kvm, &qemu, &spec, &cache.path("")).unwrap_err().to_string();
+        let error = decide(Choice::Kvm).unwrap_err().to_string();
         assert!(error.contains("--accel tcg"), "{error}");
     }
     spec.accelerator = decision.accelerator;

@@ -92,39 +92,49 @@ struct Answer {
     failure: Option<String>,
 }
 
-/// What is known without a boot; `None` where only a probe can tell. Who demands KVM may have just repaired it: nothing is
-/// recalled then.
-#[must_use]
-pub fn known(choice: Choice, qemu: &Qemu, cache: &Path) -> Option<Decision> {
-    if choice == Choice::Tcg {
-        return Some(Decision { accelerator: Accelerator::Tcg, note: None });
-    }
-    if choice == Choice::Kvm {
-        return None;
-    }
-    match device_failure() {
-        Some(failure) => Some(Decision::of(Some(failure))),
-        None => recall(&cache.join(ANSWER_FILE), &question(qemu)).map(|answer| Decision::of(answer.failure)),
-    }
-}
-
-/// Decides for this machine by booting `spec` once, and remembers the answer in `cache`.
+/// Decides for this machine: by what is known without a boot, else by booting the machine of `spec` once; `cache` remembers the
+/// answer. `spec` packs an initramfs, and is asked for where a boot has to tell.
 ///
 /// # Errors
-/// When KVM is demanded and does not work, or QEMU does not start.
-pub fn decide(choice: Choice, qemu: &Qemu, spec: &VmSpec, cache: &Path) -> Result<Decision, AccelError> {
-    if choice != Choice::Kvm {
-        let mut answer = question(qemu);
-        answer.failure = probe(qemu, spec)?;
-        // Without it the next run probes again, which is slower and no more.
-        let _ = remember(&cache.join(ANSWER_FILE), &answer);
-        return Ok(Decision::of(answer.failure));
+/// When KVM is demanded and does not work, QEMU does not start, or there is no such machine.
+pub fn decide<E: From<AccelError>>(
+    choice: Choice,
+    qemu: &Qemu,
+    cache: &Path,
+    spec: impl FnOnce() -> Result<VmSpec, E>,
+) -> Result<Decision, E> {
+    if let Some(known) = known(choice, qemu, cache) {
+        return Ok(known);
     }
     let failure = match device_failure() {
         Some(failure) => Some(failure),
-        None => probe(qemu, spec)?,
+        None => probe(qemu, &spec()?).map_err(AccelError::from)?,
     };
-    failure.map_or_else(|| Ok(Decision::of(None)), |reason| Err(AccelError::Kvm { reason }))
+    match (choice, failure) {
+        (Choice::Kvm, Some(reason)) => Err(AccelError::Kvm { reason }.into()),
+        (Choice::Kvm, None) => Ok(Decision::of(None)),
+        (Choice::Auto | Choice::Tcg, failure) => {
+            // Without it the next run probes again, which is slower and no more.
+            let _ =
+                remember(&cache.join(ANSWER_FILE), &Answer { failure: failure.clone(), ..question(qemu) });
+            Ok(Decision::of(failure))
+        }
+    }
+}
+
+/// What is known without a boot; `None` where only a probe can tell. Who demands KVM may have just repaired it: nothing is
+/// recalled then.
+fn known(choice: Choice, qemu: &Qemu, cache: &Path) -> Option<Decision> {
+    match choice {
+        Choice::Tcg => Some(Decision { accelerator: Accelerator::Tcg, note: None }),
+        Choice::Kvm => None,
+        Choice::Auto => match device_failure() {
+            Some(failure) => Some(Decision::of(Some(failure))),
+            None => {
+                recall(&cache.join(ANSWER_FILE), &question(qemu)).map(|answer| Decision::of(answer.failure))
+            }
+        },
+    }
 }
 
 impl Decision {
@@ -220,6 +230,25 @@ mod tests {
         assert_eq!(recall(&file, &Answer { host_cpu: "other".to_owned(), ..question.clone() }), None);
         fs::write(&file, "not json").unwrap();
         assert_eq!(recall(&file, &question), None);
+    }
+
+    /// A decision that must not make a machine.
+    fn decided(choice: Choice, qemu: &Qemu, cache: &Path) -> Decision {
+        decide(choice, qemu, cache, || -> Result<VmSpec, AccelError> { panic!("a machine for {choice:?}") })
+            .unwrap()
+    }
+
+    #[test]
+    fn no_machine_is_made_for_what_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = crate::host::vm::qemu::Version { major: 10, minor: 0 };
+        let qemu = Qemu { path: "/usr/bin/qemu".into(), release: "10.0.2".to_owned(), version };
+        assert_eq!(decided(Choice::Tcg, &qemu, dir.path()).accelerator, Accelerator::Tcg);
+        let answer = Answer { failure: Some("suberror 1".to_owned()), ..question(&qemu) };
+        remember(&dir.path().join(ANSWER_FILE), &answer).unwrap();
+        let note = decided(Choice::Auto, &qemu, dir.path()).note.unwrap();
+        let reason = device_failure().unwrap_or_else(|| "suberror 1".to_owned());
+        assert_eq!(note, format!("no kvm: {reason}"));
     }
 
     #[test]
