@@ -39,11 +39,11 @@ pub struct Measured<'t> {
     pub snapshot: &'t str,
 }
 
-/// Causes with this part of the best one's share are not told apart from it.
+/// Causes with this part of the best one's share are not distinguished from it.
 const LEADING: f64 = 0.5;
 /// Causes with less than this part of the best one's share are not worth a command.
 const LEFT: f64 = 0.02;
-/// More causes than this that are not told apart are no answer.
+/// More causes than this that are not distinguished are no answer.
 const LEADERS_MAX: usize = 3;
 
 /// Leaders with less than this share together are no answer.
@@ -97,7 +97,7 @@ pub struct Diagnosis {
     pub missing: Vec<String>,
     /// All causes, the likeliest first.
     pub ranks: Vec<Place>,
-    /// How many of them are not told apart from the first.
+    /// How many of them are not distinguished from the first.
     pub leaders: usize,
     /// What decided, the strongest first.
     pub deciding: Vec<Deciding>,

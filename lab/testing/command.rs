@@ -177,7 +177,7 @@ fn build() -> Result<PathBuf, CommandError> {
 
 /// What the user has to know while a test runs; the harness does not capture it.
 fn say(line: &str) {
-    // Where standard error is closed nobody reads it.
+    // Where standard error is closed, the line is lost.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

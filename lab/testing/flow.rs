@@ -44,7 +44,7 @@ impl<'a> FlowAccount<'a> {
         self.document.duplicated
     }
 
-    /// Frames that are lost, and nobody knows where. A run that has any is an error.
+    /// Frames that are lost at an unknown place. A run that has any is an error.
     #[must_use]
     pub fn unattributed(&self) -> u32 {
         self.document.unattributed

@@ -1,6 +1,6 @@
 //! What `#[lab::test]` expands to: on the host the test program is started again in a guest, and there the body runs.
 //!
-//! A test program that is told the name of a test it has not got ends with status 0. So the body itself leaves a proof, in the
+//! A test program that gets the name of a test it does not have ends with status 0. So the body itself leaves a proof, in the
 //! folder whose files come out of the guest: a line before it, and a line after it. Only both lines and status 0 are a pass.
 
 use std::fs;

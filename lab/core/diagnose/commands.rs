@@ -111,7 +111,7 @@ fn joined(keys: &[String], left: &[Ranked<'_>], one: &Candidate) -> Vec<String> 
 }
 
 /// How many bits a command's answer brings, weighted with the causes' shares: Shannon's entropy of the answers within each group that
-/// is not told apart yet. A cause of which the answer was not measured brings nothing.
+/// is not distinguished yet. A cause whose answer was not measured adds nothing.
 fn bits(left: &[Ranked<'_>], keys: &[String], one: &Candidate) -> f64 {
     let none = Devices::default();
     let sum: f64 = left.iter().map(|ranked| ranked.share).sum();

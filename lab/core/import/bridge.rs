@@ -72,7 +72,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first <= last && last <= 4095).then_some((first, last))
 }
 
-/// A port was told of VLANs.
+/// A port has VLANs.
 pub fn told(port: &IfName, (first, last): (u16, u16), model: &mut Model) {
     if model.bridge_vlans.len() < 512 || model.bridge_vlans.contains_key(port) {
         model.bridge_vlans.entry(port.clone()).or_default().extend(first..=last.min(4095));

@@ -4,9 +4,9 @@ use crate::import::model::{Kind, Model};
 use crate::import::text::{Line, command};
 use crate::net::name::IfName;
 
-/// Counters of one driver that are told.
+/// Counters of one driver that are read.
 const COUNTERS_MAX: usize = 8;
-/// Features of one device that are told.
+/// Features of one device that are read.
 const FEATURES_MAX: usize = 12;
 
 /// Drivers that say what a device is, and are no NIC's.

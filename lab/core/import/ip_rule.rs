@@ -1,4 +1,4 @@
-//! `ip rule`, as text and as JSON: a topology has one routing table, so rules are told and left out.
+//! `ip rule`, as text and as JSON: a topology has one routing table, so rules are reported and left out.
 
 use crate::import::model::Model;
 use crate::import::text::Line;

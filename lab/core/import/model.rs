@@ -227,7 +227,7 @@ pub struct Model {
     pub pods: Vec<PodRequest>,
     /// Addresses that the gateway has to have opposite a device.
     pub gateways: Vec<(IfName, Cidr)>,
-    /// VLANs that each port of a vlan-aware bridge was told of, and the bridge itself.
+    /// VLANs of each port of a vlan-aware bridge, and of the bridge itself.
     pub bridge_vlans: BTreeMap<IfName, BTreeSet<u16>>,
     /// What lint finds in the text and a topology cannot show.
     pub lint: Vec<Finding>,

@@ -3,7 +3,7 @@
 use crate::import::model::Model;
 use crate::import::text::{Line, command};
 
-/// Chains that are told.
+/// Chains that are reported.
 const CHAINS_MAX: usize = 32;
 
 #[derive(Default)]

@@ -50,7 +50,7 @@ fn logged(model: &mut Model) {
     notes.into_iter().for_each(|note| model.note(note));
 }
 
-/// VLAN devices on a bridge whose VLAN it, or a port of it, was not told of.
+/// VLAN devices on a bridge of which the bridge, or a port of it, does not have the VLAN.
 fn bridge_vlans(model: &mut Model) {
     let table = std::mem::take(&mut model.bridge_vlans);
     if table.values().any(|vlans| vlans.iter().any(|id| *id != 1)) {

@@ -8,7 +8,7 @@
 //! of a veth and of a NIC, and generic); driver from 6.12.69 on, where a veth stops its queue.
 //!
 //! A full queue and the `noop` of a device without carrier are both the qdisc's; [`Drop::qdisc`] tells them apart.
-//! Not told apart: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
+//! Not distinguished: a clsact filter from a tcx program (both are inlined in `__dev_queue_xmit()`), and before 5.17
 //! an ingress filter from a frame no protocol wanted (both are freed by `__netif_receive_skb_core()`).
 
 use crate::net::layer::Layer;

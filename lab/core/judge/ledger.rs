@@ -34,7 +34,7 @@
 //! - whether the ICMP layer finds an echo request's checksum right: it is looked at after the request counts as delivered;
 //! - which segments of TCP were lost: their payload is not in the part of a frame that a drop event shows, so they are
 //!   among the frames that are not the lab's;
-//! - which frames a queue holds, only how many; a held ring is on no counter, so it is let go before the trial ends;
+//! - which frames a queue holds, only how many; no counter shows the frames in a held ring, so it is released before the trial ends;
 //! - what a NIC has sent is not followed into the cable: it is lost there when it arrives nowhere;
 //! - without drop events, which flow's frames a counter has counted, where several could be meant;
 //! - frames that are not the lab's (ARP, LACPDUs and the like): those that were lost are counted by class and place, in a

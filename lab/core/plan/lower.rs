@@ -161,7 +161,7 @@ pub(crate) fn connect(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     connect.collect()
 }
 
-/// What a held ring or a socket holds is on no counter: it is let go before the trial's end, so that its frames are seen.
+/// No counter shows the frames in a held ring or a socket: both are released before the trial's end, so that the frames are seen.
 /// A stopped driver stays stopped until everything is counted (guest/drained.rs).
 pub(crate) fn let_go(topology: &Topology, acts: &[Op]) -> Vec<Op> {
     let mut held: Vec<&str> = Vec::new();

@@ -236,7 +236,7 @@ pub enum Op {
     },
     /// Ask something of the kernel, and read it back.
     Request(Request),
-    /// Do something that the kernel may refuse: what it says is told, and the trial goes on.
+    /// Do something that the kernel may refuse: its answer is recorded, and the trial goes on.
     Attempt {
         /// In order; after a refusal nothing more of it is done.
         ops: Vec<Op>,

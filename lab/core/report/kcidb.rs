@@ -65,7 +65,7 @@ impl Default for Origin {
 
 fn test(origin: &Origin, document: &Document) -> Value {
     let kernel = &document.kernel;
-    // A run is told from others of the same cell by what it came to, its times among it.
+    // Runs of the same cell differ by their results, which include the times.
     let whole = serde_json::to_vec(document).expect("a result has text keys only");
     let digest: String = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut test = Map::new();

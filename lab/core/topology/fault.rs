@@ -123,7 +123,7 @@ pub enum Fault {
     CarrierLost { device: DeviceRef, down: Vec<DeviceRef> },
     /// The gadget's end of a USB pair, whose driver stops its queue: frames are not taken from the bus.
     Stall { device: DeviceRef, peer: DeviceRef },
-    /// The other end of an 802.3ad bond's port is an LACP partner that does as it is told.
+    /// The other end of an 802.3ad bond's port is a configurable LACP partner.
     Partner { device: DeviceRef, peer: DeviceRef, script: PartnerScript },
     /// The receiving socket at a device has the smallest buffer there is, and is not read.
     Rcvbuf { device: DeviceRef },

@@ -62,7 +62,7 @@ pub struct LinkRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ControllerRequest {
-    /// Nobody's.
+    /// Of no bond or bridge.
     Nobody,
     /// Of this device of its namespace.
     Of(IfName),

@@ -25,7 +25,7 @@ pub struct Include {
 }
 
 impl Include {
-    /// The files that a text includes, in its order. What is no name is told of when the text is read.
+    /// The files that a text includes, in its order. Entries that are no names are reported when the text is read.
     pub fn all(text: &str) -> Vec<Self> {
         let (table, _) = DeTable::parse_recoverable(text);
         let list = table.get_ref().iter().find(|(key, _)| key.get_ref() == KEY).map(|(_, value)| value);

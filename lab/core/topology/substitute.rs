@@ -378,7 +378,7 @@ mod tests {
         Topology::parse("t", "t.toml", &text).map_err(|errors| errors.to_string())
     }
 
-    /// Whatever else it is told, too.
+    /// With its other settings, too.
     #[rstest::rstest]
     #[case("vlan = 70\nlink_state = 'disable'", "link_state")]
     #[case("spoofchk = 'on'\nlink_state = 'disable'", "link_state")]

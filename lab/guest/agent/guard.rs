@@ -1,4 +1,4 @@
-//! What has to be held for a fault or a device to be there, and ends when it is let go.
+//! What keeps a fault or a device: it ends when this is dropped.
 
 use std::os::fd::OwnedFd;
 

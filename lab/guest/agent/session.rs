@@ -2,7 +2,7 @@
 //! last one.
 //!
 //! Namespaces of a plan that is done are kept, as those of its trials are, because their end would hold the RTNL lock for
-//! long. Nothing in them may act any more: what faults hold is let go, and every device is set down, so that monitors, LACP
+//! long. Nothing in them may act any more: faults are cleared, and every device is set down, so that monitors, LACP
 //! and queues of an earlier plan neither log nor send while a later one runs (`bond_close()`, `br_dev_stop()`,
 //! `dev_deactivate_many()`).
 

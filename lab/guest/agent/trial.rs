@@ -81,7 +81,7 @@ pub struct Trial<'a> {
     timed_out: bool,
     /// What the kernel logs meanwhile.
     log: Option<kernel_log::Reader>,
-    /// What is told as a difference of what the kernel shows.
+    /// What is reported as a difference of two numbers of the kernel.
     baseline: Baseline,
     restorer: Restorer,
     /// Queues that faults replaced.
@@ -417,7 +417,7 @@ impl<'a> Trial<'a> {
         missing.filter(|(_, frames)| !frames.is_empty()).collect()
     }
 
-    /// Waits until what a driver has let go of has shown up: it is on its way through timers and work queues.
+    /// Waits until the frames that a driver has released have arrived: they go through timers and work queues.
     fn come_out(&mut self) -> Result<(), OpError> {
         let what = "see what the driver held";
         let deadline = std::time::Instant::now() + COME_OUT_TIMEOUT;

@@ -86,7 +86,7 @@ struct Feature {
     /// Its place among all, in bits.
     bit: usize,
     is_on: bool,
-    /// Whether the device could have it, and whether nobody may change it: without the one or with the other it is `[fixed]`.
+    /// Whether the device could have it, and whether it can be changed by no one: without the one or with the other it is `[fixed]`.
     is_available: bool,
     never_changes: bool,
 }

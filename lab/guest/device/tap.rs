@@ -95,7 +95,7 @@ pub fn let_all_go(bed: &mut Testbed) {
     bed.held.retain(|_, held| !matches!(held, Guard::Tap(_, None)));
 }
 
-/// Taps that stop their queue. It goes on when the ring is let go, into a driver without a reader (DEV_READY): empty the queue
+/// Taps that stop their queue. It goes on when the ring is released, into a driver without a reader (DEV_READY): empty the queue
 /// before.
 pub fn that_stop(bed: &Testbed) -> Vec<DeviceRef> {
     let stops = bed.held.values().filter_map(|held| match held {

@@ -40,7 +40,7 @@ pub async fn put_root(bed: &Testbed, device: &DeviceRef, qdisc: &Qdisc) -> Resul
     let mut message = root(index, qdisc.kind(), options::encode(qdisc));
     let class = options::class(qdisc);
     let children = qdisc.children();
-    // The disciplines of mqprio's queues are its own, and are told by its name.
+    // mqprio makes the disciplines of its queues itself, and they are reported under its name.
     let has_own_children = matches!(qdisc, Qdisc::Mqprio { .. });
     if class.is_none() && children.is_empty() && !has_own_children {
         return put(bed, device, message, what(qdisc.kind())).await;

@@ -52,7 +52,7 @@ pub(crate) fn serve(
         }
         stepper.keep_up();
         if asked && let Ok((client, _)) = listener.accept() {
-            // A client that went away has carried out what it asked for, and is told of nothing.
+            // What a client asked for is carried out even if it ends before the answer; then there is nobody to answer.
             let _ = answer(stepper, runtime, &client);
         }
     }

@@ -57,7 +57,7 @@ pub fn drop_frames(bed: &Testbed, device: &DeviceRef, hook: Hook) -> Result<Owne
     })
 }
 
-/// Hangs the chain up at a device of the caller's namespace.
+/// Attaches the chain to a device of the caller's namespace.
 ///
 /// # Errors
 /// No nf_tables, no such hook, or no such device.

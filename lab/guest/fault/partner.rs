@@ -1,4 +1,4 @@
-//! An LACP partner that does as it is told, in LACPDUs of its own: fast, slow or silent, in sync or never, with any key and system.
+//! A configurable LACP partner that sends its own LACPDUs: fast, slow or silent, in sync or never, with any key and system.
 //!
 //! The state of one that never comes into sync has activity and aggregation, and no synchronization: the port's mux machine stays in ATTACHED, no port of
 //! the bond distributes, and `bond_3ad_xor_xmit()` has nowhere to send a frame (`bond_tx_drop()`).
@@ -164,7 +164,7 @@ fn lacpdu(source: Mac, script: &PartnerScript) -> [u8; FRAME_BYTES] {
     body[14..16].copy_from_slice(&0xff_u16.to_be_bytes()); // port priority
     body[16..18].copy_from_slice(&1_u16.to_be_bytes()); // port
     body[STATE - 14] = if script.in_sync { IN_SYNC } else { NEVER_IN_SYNC };
-    body[22..24].copy_from_slice(&[2, 20]); // partner information: it has heard nobody
+    body[22..24].copy_from_slice(&[2, 20]); // partner information: it has received no LACPDU
     body[42..44].copy_from_slice(&[3, 16]); // collector information
     frame
 }

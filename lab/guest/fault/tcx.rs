@@ -42,7 +42,7 @@ pub async fn drop_frames(
     })
 }
 
-/// Hangs the program up at device number `index` of the caller's namespace.
+/// Attaches the program to device number `index` of the caller's namespace.
 ///
 /// # Errors
 /// EINVAL before Linux 6.6.

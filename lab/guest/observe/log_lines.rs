@@ -18,7 +18,7 @@ const RECORDS_MAX: usize = 100_000;
 pub struct LogLines {
     file: File,
     counts: BTreeMap<String, u64>,
-    /// Records were overwritten before they were read: nobody knows how many lines there were.
+    /// Records were overwritten before they were read: the number of lines is unknown.
     is_cut: bool,
 }
 

@@ -64,7 +64,7 @@ impl Baseline {
         Self { log: LogLines::start(patterns), ..Self::default() }
     }
 
-    /// SNMP counters are told as differences from here on.
+    /// SNMP counters are reported as differences from here on.
     ///
     /// # Errors
     /// A namespace cannot be read.

@@ -102,7 +102,7 @@ fn socket(port: u16, device: &str) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Waits for one message and answers it; `false` when the line is hung up.
+/// Waits for one message and answers it; `false` when the connection is closed.
 fn answer(socket: &UdpSocket, hung_up: &UnixStream, book: &Mutex<Book>) -> bool {
     let mut ready =
         [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(hung_up.as_fd(), PollFlags::POLLIN)];

@@ -19,7 +19,7 @@ pub struct Tag {
     pub tci: u16,
 }
 
-/// What is told beside one frame.
+/// What the kernel reports beside one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamped {
     /// Its length in bytes, which may be more than the buffer's.

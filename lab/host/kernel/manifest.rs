@@ -46,7 +46,7 @@ impl fmt::Display for Damage {
 }
 
 impl Damage {
-    /// Without its manifest nothing vouches for a tree.
+    /// A tree without its manifest cannot be checked.
     pub fn no_manifest() -> Damage {
         Damage { file: MANIFEST.to_owned(), what: "is gone or not whole" }
     }

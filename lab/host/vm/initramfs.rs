@@ -215,7 +215,7 @@ fn pack(
     Ok(())
 }
 
-/// Writes the entries, and the end that vouches for them.
+/// Writes the entries, and an end with their checksum.
 fn write_whole(path: &Path, entries: &BTreeMap<String, Entry>) -> io::Result<()> {
     let file = File::options().read(true).write(true).create_new(true).open(path)?;
     let mut out = BufWriter::new(&file);

@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn whether_noop_is_counted_is_read_from_the_counters() {
         let noop = "p0 noop QDISC_DROP: kfree_skb_list_reason < __dev_queue_xmit < bond_start_xmit";
-        // 6.11 and later count it, at the port and, summed up, at the bond; before, nobody does.
+        // 6.11 and later count it, at the port and, summed up, at the bond; before, no device does.
         let counted = [("p0 device tx_dropped", 102), ("b device tx_dropped", 102)];
         assert_eq!(
             told(&counted, &[(noop, 100)], &[(noop, 2)]),

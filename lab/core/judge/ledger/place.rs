@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(settled(&purged, &["b:y"]), "b:y");
         // A bridge sends out by either: nothing tells whose it was.
         assert_eq!(settled(&purged, &["a:x", "b:y"]), "b:y");
-        // A discipline frees what nobody had refused, and that is the device's.
+        // A discipline frees frames that no layer had refused: they are lost at its device.
         let waited = "sk_skb_reason_drop < pfifo_fast_reset < qdisc_reset < __qdisc_destroy < qdisc_graft";
         assert_eq!(settled(&place("a:x", Some("noqueue"), waited), &["b:y"]), "a:x");
     }

@@ -1,4 +1,4 @@
-//! The steps of a trial: each is there, and waits and captures have told what they saw.
+//! The steps of a trial: each has a record, and waits and captures have their results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ pub fn complete(ops: &[Op], trial: usize, records: &[&Record]) -> Result<Option<
     if next == ops.len() { Ok(None) } else { absent(format!("operation {next} of {}", ops.len())) }
 }
 
-/// Every wait that was begun has told how it ended.
+/// Every wait that was begun has a record of its end.
 pub fn waits(
     ops: &[Op],
     trial: usize,
@@ -70,7 +70,7 @@ pub fn waits(
     Ok(waits)
 }
 
-/// Every step that was to be refused has told how it ended.
+/// Every step that was to be refused has a record of its end.
 pub fn attempts(
     ops: &[Op],
     trial: usize,
@@ -94,7 +94,7 @@ pub fn attempts(
     Ok(attempts)
 }
 
-/// Every step about a pod has told how it ended.
+/// Every step about a pod has a record of its end.
 pub fn pods(
     ops: &[Op],
     trial: usize,
@@ -165,7 +165,7 @@ pub fn tables(trial: usize, records: &[&Record]) -> Result<Tables, LedgerError> 
     found.ok_or_else(|| LedgerError::Absent { trial, what: "addresses and routes".into() })
 }
 
-/// Every capture has told what it counted, and missed nothing.
+/// Every capture has a record of its count, and missed nothing.
 pub fn captured(ops: &[Op], trial: usize, records: &[&Record]) -> Result<BTreeMap<String, u64>, LedgerError> {
     let mut counts = BTreeMap::new();
     for record in records {

@@ -82,7 +82,7 @@ impl Wires {
         Self { missing, nic_of, unplugged }
     }
 
-    /// Of frames that a driver let go of, those that its NIC had sent.
+    /// Of the frames that a driver released, those that its NIC had sent.
     pub fn sent(&mut self, place: &DropPlace, frames: u32) -> Fate {
         let nic = place.device.as_ref().and_then(|device| self.nic_of.get(device)).cloned();
         let sent = nic.as_ref().and_then(|nic| self.missing.get_mut(nic)).map_or(0, |missing| {

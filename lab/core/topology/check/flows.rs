@@ -109,7 +109,7 @@ fn addressed_to(mac: &At<MacSource>, socket: Socket, checker: &mut Checker<'_>) 
     mac.value.clone()
 }
 
-/// Where its frames count. A copy for a group is nobody's own: no socket of the lab has joined it.
+/// Where its frames count. A frame to a group is for no socket of the lab: none has joined it.
 fn counted_at(table: &FlowTable, socket: Socket, checker: &mut Checker<'_>) -> CountsAt {
     let usual = if table.group.is_some() { CountsAt::Device } else { socket.counts_at() };
     let Some(at) = &table.counts_at else { return usual };

@@ -16,7 +16,7 @@ use crate::topology::file::{At, RouteTable, RouteTo, StepTable, TopologyFile};
 use crate::topology::request::{ControllerRequest, LinkRequest, Refused, Request};
 use crate::topology::scenario::Step;
 
-/// What says that a link becomes nobody's port.
+/// What says that a link is released from its bond or bridge.
 const NOBODY: &str = "none";
 
 /// Devices that steps make under another name or in another namespace: steps and conditions may name them.

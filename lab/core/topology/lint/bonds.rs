@@ -63,7 +63,7 @@ pub(super) fn fail_over_mac_vf(scope: &mut Scope<'_>) {
                 bond.options.fail_over_mac.is_some_and(|policy| policy != FailOverMac::None)
             }
             BondMode::BalanceAlb => false,
-            // Their ports take the bond's address once, before anything is sent: a VF's PF can be told it.
+            // Their ports take the bond's address once, before anything is sent: the PF of a VF can be given it.
             _ => true,
         };
         let mut ports = bond.ports.iter().map(|port| DeviceRef::new(&link.device.ns, port));

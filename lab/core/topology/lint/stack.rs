@@ -165,7 +165,7 @@ pub(super) fn bridge_lacks_vlan(scope: &mut Scope<'_>) {
                 topology.links.get(&bridge).map(|link| &link.kind),
                 Some(LinkKind::Bridge { vlan_filtering: true, .. })
             );
-            // A bridge that the lab makes in a NIC's place is told of its VLANs.
+            // A bridge that the lab makes in place of a NIC gets the NIC's VLANs.
             if let Some(span) = scope.place_of(&bridge).filter(|_| is_aware) {
                 let message =
                     format!("{bridge} filters VLANs, and does not have VLAN {} of {}", id.get(), link.device);

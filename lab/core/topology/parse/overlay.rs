@@ -35,7 +35,7 @@ pub fn find<'i>(document: &Document<'i>, problems: &mut Vec<Diagnostic>) -> Vec<
     for (name, hypothesis) in hypotheses {
         let DeValue::Table(hypothesis) = hypothesis.get_ref() else { continue };
         let Some((key, with)) = hypothesis.iter().find(|(key, _)| key.get_ref() == KEY) else { continue };
-        // What is no table is told of by the reader.
+        // The reader reports what is no table.
         let DeValue::Table(table) = with.get_ref() else { continue };
         let others: Vec<_> = table.keys().filter(|key| key.get_ref() != NAMESPACES).collect();
         let is_plain = others.is_empty();

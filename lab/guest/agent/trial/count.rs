@@ -28,7 +28,7 @@ impl Trial<'_> {
         Ok(records)
     }
 
-    /// The same in the midst of a trial, which can go on: nothing is emptied that holds frames, and nothing is let go. What is
+    /// The same during a trial, which goes on: queues keep their frames, and faults remain. What is
     /// held where no counter shows it is in none of the records.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Trial<'_> {
         devices: &mut IndexMap<DeviceRef, DeviceState>,
     ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
-        // What a queue has let go of before it was counted has arrived by now, or was dropped.
+        // Frames that left a queue before it was counted have arrived by now, or were dropped.
         self.watch().drain().map_err(|error| failed(WHAT, &error))?;
         let mut records = Vec::new();
         for (number, FlowPlan { flow, .. }) in (0..).zip(&self.plan.flows) {
