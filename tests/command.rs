@@ -6,6 +6,7 @@ mod capture;
 mod ci_formats;
 mod cli;
 mod here;
+mod installing;
 mod kernels;
 mod layouts;
 mod outside;
