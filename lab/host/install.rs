@@ -189,26 +189,35 @@ fn sources_for(targets: &str, release: &str, suite: &str) -> Option<String> {
 }
 
 fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
+    let mut command = apt_command(options, arguments);
+    // An installation that is cut off leaves packages half configured: it goes on when the lab is killed.
+    if arguments.first() != Some(&"install") {
+        die_with_parent(&mut command);
+    }
+    carry_out(&mut command, &format!("apt-get {}", arguments.join(" ")), NETWORK_TIMEOUT)
+}
+
+fn apt_command(options: &[String], arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q").args(APT_BOUNDS);
     for option in options {
         command.args(["-o", option]);
     }
     command.args(arguments);
-    let shown = format!("apt-get {}", arguments.join(" "));
-    // An installation that is cut off leaves packages half configured: it goes on when the lab is killed.
-    if arguments.first() != Some(&"install") {
-        die_with_parent(&mut command);
-    }
-    let failed = |source| InstallError::Child { command: shown.clone(), source };
-    let output = output_within(&mut command, NETWORK_TIMEOUT).map_err(failed)?;
+    command
+}
+
+/// `shown` is what an error calls the command.
+fn carry_out(command: &mut Command, shown: &str, limit: Duration) -> Result<(), InstallError> {
+    let failed = |source| InstallError::Child { command: shown.to_owned(), source };
+    let output = output_within(command, limit).map_err(failed)?;
     if output.status.success() {
         return Ok(());
     }
     let stderr = clean::output(&output.stderr);
     let reason =
         stderr.lines().rev().find(|line| line.starts_with("E:")).unwrap_or("it failed without a reason");
-    Err(InstallError::Apt { command: shown, reason: reason.to_owned() })
+    Err(InstallError::Apt { command: shown.to_owned(), reason: reason.to_owned() })
 }
 
 fn backports_of(os_release: &str) -> Option<&'static str> {
@@ -258,5 +267,22 @@ mod tests {
             "{sources}"
         );
         assert_eq!(sources_for("https://other.test/x/ nodistro\n", "bookworm", "bookworm-backports"), None);
+    }
+
+    #[test]
+    fn apt_bounds_its_own_waits_and_is_ended_when_it_does_not() {
+        let command = apt_command(&["A=b".to_owned()], &["install", "-y", "x"]);
+        let arguments: Vec<&str> = command.get_args().filter_map(|argument| argument.to_str()).collect();
+        assert_eq!(arguments, [&["-q"][..], &APT_BOUNDS, &["-o", "A=b", "install", "-y", "x"]].concat());
+
+        let mut deaf = Command::new("sh");
+        deaf.args(["-c", "exec sleep 100"]);
+        let error = carry_out(&mut deaf, "apt-get update", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.to_string(), "apt-get update: not done after 0 s: it was ended");
+
+        let mut refused = Command::new("sh");
+        refused.args(["-c", "echo W: old >&2; echo E: no room >&2; exit 100"]);
+        let error = carry_out(&mut refused, "apt-get update", LOCAL_TIMEOUT).unwrap_err();
+        assert_eq!(error.to_string(), "apt-get update: E: no room");
     }
 }

@@ -364,7 +364,10 @@ pub fn summary(matrix: &Matrix) -> String {
     let counts = OUTCOMES.iter().map(|outcome| (matrix.count(*outcome), outcome.word()));
     let counts: Vec<String> =
         counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    let mut out = format!("{} cells: {}", matrix.cells.len(), counts.join(", "));
+    let mut out = format!("{} cells", matrix.cells.len());
+    if !counts.is_empty() {
+        let _ = write!(out, ": {}", counts.join(", "));
+    }
     let new = matrix.new_cells();
     if new > 0 {
         let _ = write!(out, "; {new} without a snapshot: `lab accept` takes what they did");
