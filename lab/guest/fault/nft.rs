@@ -7,15 +7,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
-    sockopt,
-};
-use nix::sys::time::TimeVal;
-use std::os::fd::AsRawFd;
+use nix::sys::socket::SockProtocol;
 
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::tc::options::attribute;
+use crate::syscall::netlink::{self, NLMSG_ERROR, Netlink};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 use bondlab_core::topology::fault::Hook;
@@ -44,12 +40,6 @@ const NF_NETDEV_INGRESS: u32 = 0;
 const NF_NETDEV_EGRESS: u32 = 1;
 pub(crate) const NF_DROP: u32 = 0;
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_HEADER_BYTES: usize = 16;
-/// A refusal comes with the request; these are short.
-const ANSWER_BYTES: usize = 8192;
-/// The kernel answers before sendto(2) returns; a lost answer must not hang the agent.
-const ANSWER_TIMEOUT_S: i64 = 5;
 /// Table, chain and what closes the transaction: each is answered by its number.
 const ACKNOWLEDGED: u32 = 2;
 
@@ -81,37 +71,26 @@ pub fn attach(device: &str, hook: Hook) -> io::Result<OwnedFd> {
 /// # Errors
 /// The kernel's refusal of any of them.
 pub(crate) fn transact(messages: &[Vec<u8>], expected: u32) -> io::Result<OwnedFd> {
-    let netfilter = SockProtocol::NetlinkNetFilter;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, netfilter)?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0))?;
-    let kernel = NetlinkAddr::new(0, 0);
+    let mut netlink = Netlink::open(SockProtocol::NetlinkNetFilter)?;
     let begin = message(NFNL_MSG_BATCH_BEGIN, 0, 0, NFNL_SUBSYS_NFTABLES, &[]);
     let end = message(NFNL_MSG_BATCH_END, 0, 0, NFNL_SUBSYS_NFTABLES, &[]);
-    let transaction = [begin, messages.concat(), end].concat();
-    sendto(socket.as_raw_fd(), &transaction, &kernel, MsgFlags::empty())?;
+    netlink.send(&[begin, messages.concat(), end].concat())?;
     let mut acknowledged = 0;
-    let mut buffer = [0; ANSWER_BYTES];
     while acknowledged < expected {
-        let len = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        acknowledged += answers(&buffer[..len])?;
+        acknowledged += answers(netlink.receive()?)?;
     }
-    Ok(socket)
+    Ok(netlink.into_socket())
 }
 
 /// Counts the acknowledgements of one datagram.
-fn answers(mut bytes: &[u8]) -> io::Result<u32> {
-    let number = |bytes: &[u8], at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
+fn answers(bytes: &[u8]) -> io::Result<u32> {
     let mut acknowledged = 0;
-    while let (Some(len), Some(kind)) = (number(bytes, 0), bytes.get(4..6)) {
-        if u16::from_ne_bytes([kind[0], kind[1]]) == NLMSG_ERROR {
-            match number(bytes, NLMSG_HEADER_BYTES).map(i32::from_ne_bytes) {
-                Some(0) => acknowledged += 1,
-                Some(errno) => return Err(io::Error::from_raw_os_error(errno.saturating_abs())),
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
-            }
+    for message in netlink::messages(bytes) {
+        let (kind, payload) = message?;
+        if kind == NLMSG_ERROR {
+            netlink::accepted(payload)?;
+            acknowledged += 1;
         }
-        let len = usize::try_from(u32::from_ne_bytes(len)).unwrap_or(usize::MAX).next_multiple_of(4);
-        bytes = bytes.get(len.max(NLMSG_HEADER_BYTES)..).unwrap_or_default();
     }
     Ok(acknowledged)
 }
@@ -146,17 +125,10 @@ fn batch(device: &str, hook: Hook) -> Vec<Vec<u8>> {
     ]
 }
 
-/// `struct nlmsghdr`, `struct nfgenmsg` and attributes.
+/// A message of nfnetlink: `struct nfgenmsg` and attributes.
 pub(crate) fn message(kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(NLMSG_HEADER_BYTES + 4 + attributes.len()).expect("hundreds of bytes");
-    let mut bytes = len.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence and port
-    bytes.extend([family, 0]);
-    bytes.extend(resource.to_be_bytes());
-    bytes.extend(attributes);
-    bytes
+    let header = [[family, 0], resource.to_be_bytes()].concat();
+    netlink::message(kind, NLM_F_REQUEST | flags, &[&header, attributes].concat())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Netlink requests of families that netlink-packet-route does not have: one request, its answers, and an acknowledgement.
+//! Netlink sockets for requests that netlink-packet-route does not have: requests, their answers, and acknowledgements.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use nix::sys::socket::{
@@ -16,7 +16,7 @@ use crate::syscall::rtnl::RtnlError;
 use crate::syscall::sockopt as sockopt_of;
 
 const HEADER_BYTES: usize = 16;
-const NLMSG_ERROR: u16 = 2;
+pub(crate) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// A kernel's page, and more than an answer to one request has.
 const ANSWER_BYTES: usize = 32_768;
@@ -31,20 +31,58 @@ const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
+/// A socket of the namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Netlink {
+    /// Opens one in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// The kernel does not have this protocol.
+    pub(crate) fn open(protocol: SockProtocol) -> io::Result<Self> {
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0))?;
+        Ok(Self { socket, buffer: vec![0; ANSWER_BYTES] })
+    }
+
+    /// Sends the kernel one message, or several as one transaction.
+    ///
+    /// # Errors
+    /// The socket's buffer is too small for it.
+    pub(crate) fn send(&self, messages: &[u8]) -> io::Result<()> {
+        sendto(self.socket.as_raw_fd(), messages, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// The next datagram of the kernel's answer.
+    ///
+    /// # Errors
+    /// EAGAIN when none comes in time.
+    pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
+        let len = recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+        Ok(&self.buffer[..len])
+    }
+
+    /// The socket itself, which owns what was made through it.
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+}
+
 /// Sends a request in the calling thread's namespace, and returns the payloads of the answers.
 ///
 /// # Errors
 /// The kernel's refusal, or no complete answer.
 pub fn request(protocol: SockProtocol, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0))?;
-    let message = message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload);
-    sendto(socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    let mut netlink = Netlink::open(protocol)?;
+    netlink.send(&message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload))?;
     let mut answers = Vec::new();
-    let mut buffer = vec![0; ANSWER_BYTES];
     loop {
-        let len = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        if take(&buffer[..len], flags & NLM_F_DUMP == NLM_F_DUMP, &mut answers)? {
+        if take(netlink.receive()?, flags & NLM_F_DUMP == NLM_F_DUMP, &mut answers)? {
             return Ok(answers);
         }
         if answers.len() > ANSWERS_MAX {
@@ -58,38 +96,33 @@ pub fn request(protocol: SockProtocol, kind: u16, flags: u16, payload: &[u8]) ->
 /// # Errors
 /// The kernel's refusal with its extended acknowledgement, or no answer.
 pub fn change(kind: u16, flags: u16, payload: &[u8]) -> Result<(), RtnlError> {
+    let sent = || -> io::Result<Netlink> {
+        let netlink = Netlink::open(SockProtocol::NetlinkRoute)?;
+        for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+            sockopt_of::set(&netlink.socket, libc::SOL_NETLINK, option, 1)?;
+        }
+        netlink.send(&message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload))?;
+        Ok(netlink)
+    };
     let failed = |error: io::Error| RtnlError::Unexpected(error.to_string());
-    let socket =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute);
-    let socket = socket.map_err(|error| failed(error.into()))?;
-    let wait = setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_S, 0));
-    wait.map_err(|error| failed(error.into()))?;
-    for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
-        sockopt_of::set(&socket, libc::SOL_NETLINK, option, 1).map_err(failed)?;
-    }
-    let message = message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload);
-    let sent = sendto(socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty());
-    sent.map_err(|error| failed(error.into()))?;
-    let mut buffer = vec![0; ANSWER_BYTES];
-    let len =
-        recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()).map_err(|error| failed(error.into()))?;
-    acknowledged(&buffer[..len])
+    acknowledged(sent().map_err(failed)?.receive().map_err(failed)?)
 }
 
 /// What an acknowledgement says: 0, or an errno with a text.
 fn acknowledged(bytes: &[u8]) -> Result<(), RtnlError> {
-    let errno = bytes.get(HEADER_BYTES..HEADER_BYTES + 4).and_then(|it| it.try_into().ok());
-    match errno.map(i32::from_ne_bytes) {
+    let errno = bytes.get(HEADER_BYTES..).and_then(errno_of);
+    match errno {
         Some(0) => Ok(()),
         Some(errno) => {
             let text = ExtAck::parse(&bytes[HEADER_BYTES + 4..]).message;
-            Err(RtnlError::Refused { errno: errno.saturating_abs(), text })
+            Err(RtnlError::Refused { errno, text })
         }
         None => Err(RtnlError::Unexpected("an answer that is cut".into())),
     }
 }
 
-fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+/// A message with its `struct nlmsghdr`.
+pub(crate) fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(HEADER_BYTES + payload.len()).expect("the lab's requests are short");
     let mut bytes = len.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -99,28 +132,48 @@ fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Takes the messages of one datagram; whether the last one of the answer is among them.
-fn take(mut bytes: &[u8], is_dump: bool, answers: &mut Vec<Vec<u8>>) -> io::Result<bool> {
-    let half = |bytes: &[u8], at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
-    let word = |bytes: &[u8], at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    while let (Some(len), Some(kind)) = (word(bytes, 0), half(bytes, 4)) {
+/// Kinds and payloads of the messages of one datagram; an error where one is longer than what is there.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
+    std::iter::from_fn(move || {
+        let len = u32::from_ne_bytes(*bytes.first_chunk()?);
+        let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let Some(payload) = bytes.get(HEADER_BYTES..len) else {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        };
-        match kind {
-            NLMSG_ERROR | NLMSG_DONE => {
-                let errno = word(payload, 0).map_or(0, u32::cast_signed);
-                if errno != 0 {
-                    return Err(io::Error::from_raw_os_error(errno.saturating_abs()));
-                }
+        let payload = bytes.get(HEADER_BYTES..len);
+        // Nothing can be read behind a message without an end.
+        bytes = payload.and_then(|_| bytes.get(len.next_multiple_of(4)..)).unwrap_or_default();
+        Some(payload.map(|payload| (kind, payload)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+    })
+}
+
+/// The errno at the beginning of an acknowledgement (`struct nlmsgerr`) or of a dump's end (`netlink_dump_done()`), 0 for success.
+fn errno_of(payload: &[u8]) -> Option<i32> {
+    Some(i32::from_ne_bytes(*payload.first_chunk()?).saturating_abs())
+}
+
+/// What a message of the kind NLMSG_ERROR or NLMSG_DONE says.
+///
+/// # Errors
+/// The kernel's refusal, or a message that is cut.
+pub(crate) fn accepted(payload: &[u8]) -> io::Result<()> {
+    match errno_of(payload) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Takes the messages of one datagram; whether the last one of the answer is among them.
+fn take(bytes: &[u8], is_dump: bool, answers: &mut Vec<Vec<u8>>) -> io::Result<bool> {
+    for message in messages(bytes) {
+        match message? {
+            (kind @ (NLMSG_ERROR | NLMSG_DONE), payload) => {
+                accepted(payload)?;
                 if kind == NLMSG_DONE || !is_dump {
                     return Ok(true);
                 }
             }
-            _ => answers.push(payload.to_vec()),
+            (_, payload) => answers.push(payload.to_vec()),
         }
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(false)
 }

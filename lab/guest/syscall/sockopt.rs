@@ -259,15 +259,32 @@ fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
+/// setsockopt(2) of a number, for options that nix does not have.
+///
+/// # Errors
+/// The kernel's refusal.
 pub(super) fn set(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    set_value(socket, level, option, &value)
+}
+
+/// setsockopt(2) of anything else. `value` has the C type that the kernel reads for the option.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) fn set_value<T: ?Sized>(
+    socket: &impl AsRawFd,
+    level: c_int,
+    option: c_int,
+    value: &T,
+) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             option,
-            (&raw const value).cast::<c_void>(),
-            size_of::<c_int>() as socklen_t,
+            std::ptr::from_ref(value).cast::<c_void>(),
+            size_of_val(value) as socklen_t,
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -331,17 +348,7 @@ pub fn ignore_outgoing(socket: &impl AsRawFd) -> io::Result<()> {
 /// # Errors
 /// ENODEV.
 pub fn bind_to_device(socket: &impl AsRawFd, device: &str) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe `device`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_BINDTODEVICE,
-            device.as_ptr().cast::<c_void>(),
-            device.len() as socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    set_value(socket, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
 }
 
 /// Datagrams a socket has dropped (SO_MEMINFO).

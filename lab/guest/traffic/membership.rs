@@ -1,12 +1,13 @@
 //! Sockets that are members of multicast groups and do nothing else: what makes the kernel report a group (IGMP, MLD).
 
 use std::io;
-use std::mem::size_of;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use libc::{c_int, c_void, socklen_t};
+use libc::c_int;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::syscall::sockopt::set_value;
 
 /// Opens a socket that joins a group by a device. Must run in the device's namespace. The socket has no port, so no datagram is its.
 ///
@@ -23,29 +24,15 @@ pub fn join(group: IpAddr, ifindex: u32) -> io::Result<OwnedFd> {
                 imr_address: libc::in_addr { s_addr: 0 },
                 imr_ifindex: index,
             };
-            set(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)?;
+            set_value(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)?;
         }
         IpAddr::V6(group) => {
             let request = libc::ipv6_mreq {
                 ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() },
                 ipv6mr_interface: ifindex,
             };
-            set(&socket, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &request)?;
+            set_value(&socket, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &request)?;
         }
     }
     Ok(socket)
-}
-
-fn set<T>(socket: &OwnedFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe `value`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            std::ptr::from_ref(value).cast::<c_void>(),
-            size_of::<T>() as socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
