@@ -5,6 +5,7 @@ use crate::import::model::{Kind, Model};
 use crate::import::options;
 use crate::import::talos::add_route;
 use crate::import::value::Value;
+use crate::import::{virtual_links, vlan_flags};
 
 /// Whether a document is of this format.
 pub fn is_known(value: &Value) -> bool {
@@ -86,6 +87,9 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
         link.carrier = port.text_of("mii_status").map(|status| status == "UP").or(link.carrier);
     }
     let is_nic = kind.is_none() && item.get("parentbus").is_some();
+    if kind.is_some_and(|kind| virtual_links::json(name, kind, data, model)) {
+        return;
+    }
     let Some(link) = model.link(name) else { return };
     match kind {
         Some("bond") => {
@@ -106,11 +110,18 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             link.kind = Kind::Vlan;
             link.vlan_id = data.and_then(|data| data.number_of("id")).or(link.vlan_id);
             link.is_service_tag = data.and_then(|data| data.text_of("protocol")) == Some("802.1ad");
+            data.into_iter().for_each(|data| vlan_flags::of_json(link, data));
         }
         Some("ipvlan" | "macvlan") => {
             link.kind = if kind == Some("ipvlan") { Kind::Ipvlan } else { Kind::Macvlan };
             link.mode = data.and_then(|data| data.text_of("mode")).map(str::to_owned);
+            let flags = data.map_or(&[][..], |data| data.items_of("flags"));
+            let flag =
+                flags.iter().filter_map(Value::text).chain(data.and_then(|data| data.text_of("flags")));
+            let mut flag = flag.filter(|flag| kind == Some("ipvlan") && ["private", "vepa"].contains(flag));
+            link.flag = flag.next().map(str::to_owned);
         }
+        Some("tun") if data.and_then(|data| data.text_of("type")) == Some("tap") => link.kind = Kind::Tap,
         Some("bridge") => link.kind = link.kind.max(Kind::Bridge),
         Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
         Some(other) => {
