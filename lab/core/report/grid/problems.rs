@@ -7,16 +7,16 @@ use indexmap::IndexMap;
 use crate::judge::outcome::Outcome;
 use crate::report::behaviour;
 use crate::report::document::Document;
-use crate::report::grid::{differences, in_a_line, wrap};
+use crate::report::grid::{WIDTH, differences, in_a_line, wrap};
 use crate::report::matrix::{Cell, Matrix, SnapshotStatus};
 
 /// What is not as expected, with what to do next: cells of one topology that say the same are shown once.
-pub(super) fn problems(matrix: &Matrix) -> String {
+pub(super) fn problems(matrix: &Matrix, width: usize) -> String {
     let mut alike: IndexMap<(&str, &str, String), Vec<String>> = IndexMap::new();
     for cell in &matrix.cells {
         let Document { topology, kernel, outcome, .. } = &cell.document;
         if outcome.is_failure() {
-            alike.entry((topology, outcome.word(), why(cell))).or_default().push(kernel.id.clone());
+            alike.entry((topology, outcome.word(), why(cell, width))).or_default().push(kernel.id.clone());
         }
     }
     let mut out = String::new();
@@ -30,11 +30,11 @@ pub(super) fn problems(matrix: &Matrix) -> String {
 /// One cell that is not as expected: its verdict and why.
 pub fn problem(cell: &Cell) -> String {
     let Document { topology, kernel, outcome, .. } = &cell.document;
-    format!("{} {topology} on {}{}", outcome.word().to_uppercase(), kernel.id, why(cell))
+    format!("{} {topology} on {}{}", outcome.word().to_uppercase(), kernel.id, why(cell, WIDTH))
 }
 
 /// Why a cell is not as expected, from the colon on.
-fn why(cell: &Cell) -> String {
+fn why(cell: &Cell, width: usize) -> String {
     let document = &cell.document;
     let outcome = document.outcome;
     let mut out = String::new();
@@ -53,7 +53,7 @@ fn why(cell: &Cell) -> String {
         }
         (None, SnapshotStatus::Differs) => {
             out += ": differs from what was accepted (accepted | now)\n";
-            out += &differences(&cell.snapshot.differences, "    ");
+            out += &differences(&cell.snapshot.differences, "    ", width);
         }
         (None, _) if crate::report::matrix::unattributed(document) > 0 => {
             let frames = crate::report::matrix::unattributed(document);
@@ -70,7 +70,7 @@ fn why(cell: &Cell) -> String {
             {
                 let line =
                     format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
-                out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
+                out += &wrap(line.split(' ').map(str::to_owned), " ", "    ", width);
             }
         }
     }
