@@ -24,8 +24,8 @@ const OS_RELEASE: &str = "/etc/os-release";
 /// Debian's own keys: what a suite that the machine does not know yet is signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// QEMU 7.2 of Debian 12 cannot save machines with mapped-ram and has no igb.
-const BACKPORTED: [(&str, &str); 1] = [("bookworm", "bookworm-backports")];
+/// QEMU 7.2 of Debian 12 cannot save machines with mapped-ram and has no igb. Other packages are taken from the release itself.
+const BACKPORTED: [(&str, &str, &str); 1] = [(QEMU_PACKAGE, "bookworm", "bookworm-backports")];
 
 /// Why a package could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub enum InstallError {
 #[must_use]
 pub fn command_line(package: &str) -> String {
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
-    match backports_of(&os_release) {
+    match backports_of(package, &os_release) {
         Some(suite) => backports_command(package, suite, &index_targets().unwrap_or_default()),
         None => format!("apt-get install --no-install-recommends {package}"),
     }
@@ -125,13 +125,13 @@ pub fn ensure(cache: &Cache, package: &str, is_there: impl Fn() -> bool) -> Resu
     if is_there() { Ok(()) } else { Err(InstallError::NotThere { package: package.to_owned() }) }
 }
 
-/// On Debian 12 from its backports, with sources that apt is shown for this one call.
+/// QEMU on Debian 12 from its backports, with sources that apt is shown for this one call.
 fn install(package: &str) -> Result<(), InstallError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(InstallError::NotRoot { command: format!("sudo {}", command_line(package)) });
     }
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
-    match backports_of(&os_release) {
+    match backports_of(package, &os_release) {
         Some(suite) => install_from(package, suite),
         None => {
             apt_get(&[], &["update"])?;
@@ -220,10 +220,12 @@ fn carry_out(command: &mut Command, shown: &str, limit: Duration) -> Result<(), 
     Err(InstallError::Apt { command: shown.to_owned(), reason: reason.to_owned() })
 }
 
-fn backports_of(os_release: &str) -> Option<&'static str> {
-    let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    let found = BACKPORTED.iter().find(|(release, _)| *release == codename.trim_matches('"'));
-    found.map(|(_, suite)| *suite)
+/// The suite that `package` is taken from, where that is not the release's own.
+fn backports_of(package: &str, os_release: &str) -> Option<&'static str> {
+    let codename =
+        os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?.trim_matches('"');
+    let found = BACKPORTED.iter().find(|(name, release, _)| *name == package && *release == codename);
+    found.map(|(_, _, suite)| *suite)
 }
 
 /// Whether apt is how packages come onto this machine.
@@ -238,9 +240,11 @@ mod tests {
 
     #[test]
     fn only_a_release_with_an_old_qemu_takes_backports() {
-        assert_eq!(backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
-        assert_eq!(backports_of("VERSION_CODENAME=trixie\n"), None);
-        assert_eq!(backports_of(""), None);
+        let bookworm = "ID=debian\nVERSION_CODENAME=bookworm\n";
+        assert_eq!(backports_of(QEMU_PACKAGE, bookworm), Some("bookworm-backports"));
+        assert_eq!(backports_of(QEMU_PACKAGE, "VERSION_CODENAME=trixie\n"), None);
+        assert_eq!(backports_of(QEMU_PACKAGE, ""), None);
+        assert_eq!(backports_of("tcpdump", bookworm), None);
     }
 
     #[test]

@@ -409,7 +409,7 @@ mod tests {
                         a  skip            pass        pass*\n\
                         b  not run         pass        not run\n\
                         * has no accepted snapshot; its own conditions decided\n";
-        assert_eq!(grid::grid(&all), expected);
+        assert_eq!(grid::grid(&all, grid::WIDTH), expected);
         assert!(all.is_expected() && !all.interrupted);
         assert!(!grid::render(&all).contains("cells/s"), "what it cost is not known");
     }

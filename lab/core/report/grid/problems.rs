@@ -6,18 +6,18 @@ use indexmap::IndexMap;
 
 use crate::judge::outcome::Outcome;
 use crate::report::document::{CheckDocument, Document};
-use crate::report::grid::{differences, in_a_line, wrap};
+use crate::report::grid::{WIDTH, differences, in_a_line, wrap};
 use crate::report::matrix::{BehaviourGroup, Behaviours, Cell, Matrix, SnapshotStatus, between};
 use crate::report::{behaviour, snapshot};
 
 /// What is not as expected, with what to do next: cells of one topology that say the same are shown once, and what the
 /// paragraph on the topology's behaviours has is not repeated.
-pub(super) fn problems(matrix: &Matrix) -> String {
+pub(super) fn problems(matrix: &Matrix, width: usize) -> String {
     let mut alike: IndexMap<(&str, &str, String), Vec<String>> = IndexMap::new();
     for cell in &matrix.cells {
         let Document { topology, kernel, outcome, .. } = &cell.document;
         if outcome.is_failure() {
-            let why = why(cell, Above::of(matrix, cell).as_ref());
+            let why = why(cell, Above::of(matrix, cell).as_ref(), width);
             alike.entry((topology, outcome.word(), why)).or_default().push(kernel.id.clone());
         }
     }
@@ -32,7 +32,7 @@ pub(super) fn problems(matrix: &Matrix) -> String {
 /// One cell that is not as expected: its verdict and why.
 pub fn problem(cell: &Cell) -> String {
     let Document { topology, kernel, outcome, .. } = &cell.document;
-    format!("{} {topology} on {}{}", outcome.word().to_uppercase(), kernel.id, why(cell, None))
+    format!("{} {topology} on {}{}", outcome.word().to_uppercase(), kernel.id, why(cell, None, WIDTH))
 }
 
 /// What stands above the problems: the behaviours of a cell's topology, where there are several.
@@ -80,7 +80,7 @@ impl<'m> Above<'m> {
 }
 
 /// Why a cell is not as expected, from the colon on.
-fn why(cell: &Cell, above: Option<&Above<'_>>) -> String {
+fn why(cell: &Cell, above: Option<&Above<'_>>, width: usize) -> String {
     let document = &cell.document;
     let outcome = document.outcome;
     let mut out = String::new();
@@ -100,11 +100,11 @@ fn why(cell: &Cell, above: Option<&Above<'_>>) -> String {
         (None, SnapshotStatus::Differs) => match above.and_then(|above| above.as_accepted(cell)) {
             Some(kernels) => {
                 let line = format!(": differs from what was accepted, which {kernels} still does, see above");
-                out += &wrap(line.split(' ').map(str::to_owned), " ", "");
+                out += &wrap(line.split(' ').map(str::to_owned), " ", "", width);
             }
             None => {
                 out += ": differs from what was accepted (accepted | now)\n";
-                out += &differences(&cell.snapshot.differences, "    ");
+                out += &differences(&cell.snapshot.differences, "    ", width);
             }
         },
         (None, _) if crate::report::matrix::unattributed(document) > 0 => {
@@ -117,25 +117,25 @@ fn why(cell: &Cell, above: Option<&Above<'_>>) -> String {
         }
         (None, _) => {
             out += ": the topology's own conditions do not hold\n";
-            out += &failed_checks(document, above);
+            out += &failed_checks(document, above, width);
         }
     }
     out
 }
 
-fn failed_checks(document: &Document, above: Option<&Above<'_>>) -> String {
+fn failed_checks(document: &Document, above: Option<&Above<'_>>, width: usize) -> String {
     let mut out = String::new();
     let failed = document.checks.iter().filter(|one| !matches!(one.outcome, Outcome::Pass | Outcome::Skip));
     let (shown, new): (Vec<&CheckDocument>, Vec<&CheckDocument>) =
         failed.partition(|check| above.is_some_and(|above| above.has(check)));
     for check in new {
         let line = format!("{}: expected {}, observed {}", check.name, check.expected, check.observed);
-        out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
+        out += &wrap(line.split(' ').map(str::to_owned), " ", "    ", width);
     }
     if !shown.is_empty() {
         let names: Vec<&str> = shown.iter().map(|check| check.name.as_str()).collect();
         let line = format!("see above: {}", names.join("; "));
-        out += &wrap(line.split(' ').map(str::to_owned), " ", "    ");
+        out += &wrap(line.split(' ').map(str::to_owned), " ", "    ", width);
     }
     out
 }

@@ -6,8 +6,11 @@ use std::fmt::Write;
 use crate::report::document::{Document, EvidenceDocument};
 use crate::report::terminal::wrap;
 
+/// How a cell and the mark of a row that fits are written: shorter where there is less room.
+const STYLES: [(&str, &str); 3] = [("yes", "  <- fits all of it"), ("yes", "  <-"), ("y", "  <-")];
+
 /// One row an explanation, one column a piece of evidence; and what it comes to, in words.
-pub fn table(out: &mut String, document: &Document) {
+pub fn table(out: &mut String, document: &Document, columns: usize) {
     if document.hypotheses.is_empty() {
         return;
     }
@@ -18,23 +21,27 @@ pub fn table(out: &mut String, document: &Document) {
         let _ = writeln!(out, "  {letter}  {}", item.item);
     }
     let width = document.hypotheses.iter().map(|one| one.name.len()).max().unwrap_or(0);
-    let columns: Vec<String> = letters.take(items.len()).collect();
-    let _ = writeln!(out, "  {:width$}  {}", "", columns.join("   "));
+    let needed = |(yes, mark): &(&str, &str)| 4 + width + items.len() * (yes.len() + 1) + mark.len();
+    let (yes, fits) =
+        STYLES.into_iter().find(|style| needed(style) <= columns).unwrap_or(STYLES[STYLES.len() - 1]);
+    let cell = yes.len();
+    let heads: Vec<String> = letters.take(items.len()).map(|letter| format!("{letter:cell$}")).collect();
+    let _ = writeln!(out, "{}", format!("  {:width$}  {}", "", heads.join(" ")).trim_end());
     for one in &document.hypotheses {
-        let cells: Vec<&str> =
-            one.evidence.iter().map(|item| if item.fits { "yes" } else { "-  " }).collect();
-        let mark = if one.fits { "  <- fits all of it" } else { "" };
+        let cells: Vec<String> =
+            one.evidence.iter().map(|item| format!("{:cell$}", if item.fits { yes } else { "-" })).collect();
+        let mark = if one.fits { fits } else { "" };
         let row = format!("  {:width$}  {}{mark}", one.name, cells.join(" "));
         let _ = writeln!(out, "{}", row.trim_end());
     }
     let fitting: Vec<_> = document.hypotheses.iter().filter(|one| one.fits).collect();
     match fitting[..] {
         [] => out.push_str("  None of them produces everything that was reported.\n"),
-        [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2)),
+        [only] => out.push_str(&wrap(&format!("Only `{}` does: {}", only.name, only.about), 2, columns)),
         _ => {
             out.push_str("  The report cannot tell these apart:\n");
             for one in fitting {
-                out.push_str(&wrap(&format!("`{}`: {}", one.name, one.about), 4));
+                out.push_str(&wrap(&format!("`{}`: {}", one.name, one.about), 4, columns));
             }
         }
     }
