@@ -134,10 +134,18 @@ impl Stack<'_> {
             }
         }
         key.extend(wait.clone());
-        let about = text(cause, &["about"]).unwrap_or(name).to_owned();
+        let about = self.about(text(cause, &["about"]).unwrap_or(name));
         let section = Section::table(&["hypothesis", name]).with("about", about).with("inject", texts(names));
         sections.push(section.maybe("wait", wait));
         Ok(Hypothesis { key: Value::Array(key), sections })
+    }
+
+    /// A cause in plain words, with the report's VLAN in place of the catalogue's.
+    fn about(&self, words: &str) -> String {
+        match self.focus.vlan {
+            Some(id) => words.replace("VLAN 70", &format!("VLAN {id}")).replace("VLAN 30", "another VLAN"),
+            None => words.to_owned(),
+        }
     }
 
     /// Whether a cause's stack has the shape of the report's.
