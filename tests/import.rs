@@ -35,9 +35,15 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     all
 }
 
-/// Two causes are enough for cases; the catalogue changes.
+/// Some causes are enough for cases; the catalogue changes.
 fn causes() -> Vec<(String, String)> {
-    let names = ["filter-on-bond-by-tag", "lacp-partner-out-of-sync", "port-carrier-lost", "port-queue-full"];
+    let names = [
+        "filter-on-bond-by-tag",
+        "filter-on-port-ingress",
+        "lacp-partner-out-of-sync",
+        "port-carrier-lost",
+        "port-queue-full",
+    ];
     let path = |name: &str| folder("topologies/causes").join(format!("{name}.toml"));
     names.iter().map(|name| ((*name).to_owned(), read(&path(name)))).collect()
 }
