@@ -1,4 +1,4 @@
-//! `ip -j link`, `ip -j address` and `ip -j route`, with `-s` and `-d` or without.
+//! `ip -j link`, `ip -j address`, `ip -j route` and `ip -j neigh`, with `-s` and `-d` or without.
 
 use crate::import::ip_text::{above, is_elsewhere, partner};
 use crate::import::model::{Kind, Model};
@@ -9,7 +9,7 @@ use crate::import::{virtual_links, vlan_flags};
 
 /// Whether a document is of this format.
 pub fn is_known(value: &Value) -> bool {
-    value.items().iter().any(|item| is_link(item) || is_route(item))
+    value.items().iter().any(|item| is_link(item) || is_route(item) || is_neighbour(item))
 }
 
 fn is_link(item: &Value) -> bool {
@@ -20,11 +20,22 @@ fn is_route(item: &Value) -> bool {
     item.get("dst").is_some() && item.get("dev").is_some() && item.get("flags").is_some()
 }
 
+/// Neighbours have states, where routes have flags.
+fn is_neighbour(item: &Value) -> bool {
+    item.get("dst").is_some() && item.get("dev").is_some() && item.get("state").is_some()
+}
+
 /// Reads a document.
 pub fn read(value: &Value, line: usize, model: &mut Model) {
     model.found("ip -j", line);
     for item in value.items() {
-        if is_link(item) {
+        if is_neighbour(item) {
+            model.found("ip -j neigh", line);
+            let address = item.text_of("dst").and_then(|address| address.parse().ok());
+            let dev = item.text_of("dev").and_then(|dev| dev.parse().ok());
+            model.neighbours.extend(address.zip(dev));
+            model.neighbours.truncate(64);
+        } else if is_link(item) {
             link(item, model);
         } else if is_route(item) && item.text_of("protocol") != Some("kernel") {
             let to = item.text_of("dst").unwrap_or_default();
