@@ -1,5 +1,8 @@
 //! How a result looks to its reader: how much is said, how wide, and whether in colour.
 
+/// Before a line that stays in one piece, as a command does that is to be copied. It is not shown.
+pub(crate) const WHOLE: char = '\u{1}';
+
 /// Lines are not made narrower than this.
 pub const WIDTH_MIN: usize = 40;
 
@@ -62,6 +65,9 @@ impl Look {
 
     /// A line in parts that fit; those after the first are indented a bit more. Blanks inside of a part stay: columns of a table do.
     fn broken(&self, line: &str) -> Vec<String> {
+        if let Some(whole) = line.strip_prefix(WHOLE) {
+            return vec![whole.to_owned()];
+        }
         let width = self.columns();
         // Lines that were made for the full width stay as they are there.
         if width == crate::report::terminal::WIDTH || line.chars().count() <= width {
@@ -118,7 +124,9 @@ fn coloured(line: &str, is_head: bool) -> String {
         "PASS" => GREEN,
         "SKIP" => YELLOW,
         _ if line.contains("UNATTRIBUTED") || line.contains("VACUOUS") => RED,
-        _ if line.ends_with("<- fits all of it") => GREEN,
+        _ if line.ends_with("  <- fits all of it") || line.ends_with("  <-") || line.starts_with("> ") => {
+            GREEN
+        }
         // Headings are not indented, and neither are the namespaces of a tree.
         _ if !line.starts_with([' ', '├', '└', '│']) && !line.is_empty() => BOLD,
         _ if line.contains("├─") || line.contains("└─") => BLUE,
@@ -158,6 +166,8 @@ mod tests {
         assert_eq!(narrow.dress(text), expected);
         let row = "  a-name        yes -   yes -   -   yes -   -\n";
         assert_eq!(narrow.dress(row), "  a-name        yes -   yes -   -   yes\n    -   -\n");
+        let command = "  mausezahn bond0 -c 10 -Q 70 -b bc -B 192.168.70.1 -t icmp ping\n";
+        assert_eq!(narrow.dress(&format!("{WHOLE}{command}")), command);
     }
 
     /// Without its escape sequences a coloured text is the plain one.
