@@ -65,6 +65,31 @@ fn the_script_needs_ip_and_cat_only() {
     assert_whole(&text(&output));
 }
 
+/// A POSIX shell is enough: each that is installed prints the same sections.
+#[test]
+fn the_script_runs_in_each_shell() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let script = script(folder.path());
+    let headings = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).arg(&script).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program}");
+        let text = text(&output);
+        assert_whole(&text);
+        text.lines().filter(|line| line.starts_with("### ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of_sh = headings("sh", &[]);
+    let others: [(&str, &[&str]); 4] =
+        [("dash", &[]), ("bash", &["--posix"]), ("busybox", &["sh"]), ("mksh", &[])];
+    let is_there = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    };
+    for (program, arguments) in others.into_iter().filter(|(program, _)| is_there(program)) {
+        assert_eq!(headings(program, arguments), of_sh, "{program}");
+    }
+}
+
 /// BusyBox's `ip` has neither counters nor details, and says so by its exit status.
 #[test]
 fn the_script_says_what_a_plain_ip_does_not_show() {

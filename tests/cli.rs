@@ -199,13 +199,19 @@ fn plugins_own_programs_are_not_run_on_the_running_kernel() {
     for words in ["are not run on this machine", "/var/lib/cni", "--kernel VERSION", "--cni own"] {
         assert!(said.stdout.contains(words), "{words}: {said:?}");
     }
+    assert!(!said.stdout.contains("Attached by"), "nothing was: {said:?}");
 }
 
 #[test]
-fn doctor_says_what_is_untested_with_kvm() {
+fn doctor_and_readme_say_what_is_untested_with_kvm() {
     let said = Bare::new().lab(&["doctor"]);
-    assert!(said.stdout.contains("no machine of the project had a working KVM"), "{said:?}");
-    assert!(said.stdout.contains("saved machines"), "{said:?}");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).expect("it is there");
+    for text in [said.stdout, readme].map(|text| text.to_lowercase()) {
+        for words in ["no machine of the project had a working kvm", "saved machines"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
 }
 
 #[test]

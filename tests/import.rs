@@ -35,9 +35,15 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     all
 }
 
-/// Two causes are enough for cases; the catalogue changes.
+/// Some causes are enough for cases; the catalogue changes.
 fn causes() -> Vec<(String, String)> {
-    let names = ["filter-on-bond-by-tag", "lacp-partner-out-of-sync", "port-carrier-lost", "port-queue-full"];
+    let names = [
+        "filter-on-bond-by-tag",
+        "filter-on-port-ingress",
+        "lacp-partner-out-of-sync",
+        "port-carrier-lost",
+        "port-queue-full",
+    ];
     let path = |name: &str| folder("topologies/causes").join(format!("{name}.toml"));
     names.iter().map(|name| ((*name).to_owned(), read(&path(name)))).collect()
 }
@@ -89,6 +95,28 @@ fn compare(expected: &Path, said: &str) {
     }
     let expected = fs::read_to_string(expected).unwrap_or_default();
     assert_eq!(said, expected, "\nsaid:\n{said}\nexpected:\n{expected}\n{UPDATE}=1 writes what is said now");
+}
+
+/// Each format that a reader says it has recognised is recognised in a case.
+#[test]
+fn each_format_has_a_case() {
+    let mut shown = String::new();
+    for path in files(&folder("tests/import"), "expected") {
+        shown += &read(&path);
+    }
+    let mut formats = Vec::new();
+    for path in files(&folder("lab/core/import"), "rs") {
+        let source = read(&path);
+        for part in source.split("model.found(").skip(1) {
+            // A name that is made at run time has no quote behind the bracket.
+            let name = part.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            formats.extend(name.map(|(name, _)| name.to_owned()));
+        }
+    }
+    assert!(formats.len() > 40, "{formats:?}");
+    let lost: Vec<&String> =
+        formats.iter().filter(|format| !shown.contains(&format!("{format} (report"))).collect();
+    assert!(lost.is_empty(), "no file of tests/import shows {lost:?}");
 }
 
 /// The gallery's first report, as text: what its own topology states by hand is found in the words.

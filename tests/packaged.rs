@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,15 +25,55 @@ fn packaged(package: &str) -> BTreeSet<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// What the binary was built from, by the rule for make that cargo writes beside it, seen from the repository.
+/// The libraries that the binary is linked from, beside itself.
+const LIBRARIES: [&str; 3] = ["lab", "bondlab_core", "bondlab_guest"];
+
+/// What the binary was built from, by the rules for make that rustc writes beside each crate, seen from the repository. `cargo test`
+/// gathers them for the targets that it was asked for alone, and the binary is not one of them.
 fn sources() -> Vec<PathBuf> {
-    let rule = Path::new(env!("CARGO_BIN_EXE_lab")).with_extension("d");
-    let text = fs::read_to_string(&rule).unwrap_or_else(|error| panic!("{}: {error}", rule.display()));
-    let (_, files) = text.split_once(": ").expect("a rule has a target");
-    // A blank in a name is behind a backslash.
-    let files = files.replace("\\ ", "\0");
-    let files = files.split_whitespace().map(|file| PathBuf::from(file.replace('\0', " ")));
-    files.filter_map(|file| Some(file.strip_prefix(env!("CARGO_MANIFEST_DIR")).ok()?.to_owned())).collect()
+    let built = Path::new(env!("CARGO_BIN_EXE_lab")).parent().expect("a program is in a folder").join("deps");
+    let entries = fs::read_dir(&built).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    let files: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder that is read").path()).collect();
+    let mut rules = vec![binary(&files).with_extension("d")];
+    rules.extend(LIBRARIES.map(|library| newest_rule(&files, library)));
+    let mut sources = BTreeSet::new();
+    for rule in rules {
+        let text = fs::read_to_string(&rule).unwrap_or_else(|error| panic!("{}: {error}", rule.display()));
+        let (_, files) = text.split_once(": ").expect("a rule has a target");
+        let files = files.lines().next().unwrap_or_default();
+        // A blank in a name is behind a backslash.
+        let files = files.replace("\\ ", "\0");
+        sources.extend(files.split_whitespace().map(|file| PathBuf::from(file.replace('\0', " "))));
+    }
+    sources.into_iter().map(|file| seen_from_the_repository(&file)).collect()
+}
+
+/// The file that `lab` is a hard link to: a test of the binary's own is named alike.
+fn binary(files: &[PathBuf]) -> PathBuf {
+    let number = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let lab = number(Path::new(env!("CARGO_BIN_EXE_lab")));
+    let mut all = files.iter().filter(|file| number(file) == lab);
+    all.next().expect("cargo links the binary from deps/").clone()
+}
+
+/// The rule of the library that was compiled last; tests of the same crate make a program, and lints no archive.
+fn newest_rule(files: &[PathBuf], library: &str) -> PathBuf {
+    let start = format!("lib{library}-");
+    let name = |file: &Path| {
+        Some(file.file_name()?.to_str()?.strip_prefix(&start)?.strip_suffix(".rlib")?.to_owned())
+    };
+    let archives = files.iter().filter(|file| name(file).is_some());
+    let newest = archives.max_by_key(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
+    let newest = newest.unwrap_or_else(|| panic!("{library} was not compiled"));
+    newest.with_file_name(format!("{library}-{}.d", name(newest).expect("it was chosen by its name")))
+}
+
+/// rustc names files as the source includes them, with `..` in their paths.
+fn seen_from_the_repository(file: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join(file).canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let root = root.canonicalize().expect("the repository is there");
+    file.strip_prefix(root).unwrap_or(&file).to_owned()
 }
 
 /// The package that a file belongs to: the one of the innermost folder.

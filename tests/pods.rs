@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use lab::judge::outcome::Outcome;
 use lab::plan::lower::{lower, lower_with};
 use lab::plan::op::Op;
 use lab::plan::{Plan, Programs, RunOptions};
+use lab::report::document::{Document, KernelDocument, Timing, TrialDocument};
 use lab::topology::Topology;
 
 fn topology(name: &str) -> Topology {
@@ -79,4 +81,17 @@ fn any_plugin_can_be_its_own_program() {
     for name in ["bond", "sriov", "macvlan", "vlan", "bridge", "host-device"] {
         assert!(plan.contains(&format!("run {name} ADD")), "{name} is not run");
     }
+}
+
+#[test]
+fn nobody_has_attached_a_pod_of_a_run_that_did_not_come_to_its_trials() {
+    let [id, release, backend, accelerator, clock] =
+        ["6.12.57", "6.12.57+deb12-cloud-amd64", "vm", "tcg", "real"].map(String::from);
+    let kernel = KernelDocument { id, release, backend, accelerator, clock };
+    let reason = "it lacks a NIC".to_owned();
+    let skipped = Document::unfinished("every-key", kernel, Outcome::Skip, reason, Timing::default());
+    let ran = Document { trials: vec![TrialDocument::default()], ..skipped.clone() };
+    let attachments = |document: Document| document.of_topology(&every_key(), &by_programs()).attachments;
+    assert_eq!(attachments(skipped), []);
+    assert!(!attachments(ran).is_empty());
 }

@@ -149,6 +149,10 @@ impl Writer {
         if is_outer {
             _ = writeln!(self.toml, "protocol = \"802.1ad\"");
         }
+        self.maybe(10, "reorder_hdr = false");
+        self.maybe(10, "gvrp = true\nmvrp = true");
+        self.maybe(10, "loose_binding = true");
+        self.maybe(10, "egress_qos_map = { \"0\" = 1, \"5\" = 7 }\ningress_qos_map = { \"3\" = 4 }");
         self.maybe(20, "mtu = 1400");
         name
     }
@@ -171,6 +175,16 @@ fn generated(seed: u64) -> String {
             writer.free.push(format!("bond{number}"));
         }
     }
+    if nics.len() > 1 && writer.random.is(30) {
+        let ports: Vec<String> = (0..2).filter_map(|_| nics.pop()).collect();
+        writer.table("team", "team0");
+        _ = writeln!(
+            writer.toml,
+            "mode = \"activebackup\"\nports = [\"{}\", \"{}\"]\nactive_port = \"{}\"",
+            ports[1], ports[0], ports[1]
+        );
+        writer.free.push("team0".into());
+    }
     let uplinks: Vec<String> = writer.free.iter().chain(&nics).cloned().collect();
     // A NIC that nothing uses is left out, with a note: each has a VLAN.
     for (at, uplink) in (0u64..).zip(&uplinks) {
@@ -186,16 +200,124 @@ fn generated(seed: u64) -> String {
             }
         }
     }
-    if writer.random.is(40) {
-        writer.table("dummy", "dummy0");
-        writer.addresses();
-    }
+    apart(&mut writer);
     writer.toml
+}
+
+/// What no frame of a NIC passes.
+fn apart(writer: &mut Writer) {
+    for (kind, name) in [("dummy", "dummy0"), ("tap", "tap7"), ("ifb", "ifb3")] {
+        if writer.random.is(30) {
+            writer.table(kind, name);
+            writer.addresses();
+        }
+    }
+    if writer.random.is(30) {
+        writer.table("veth", "in0");
+        _ = writeln!(writer.toml, "peer = \"node:in1\"\nmac = \"02:00:00:00:00:01\"");
+        writer.addresses();
+        writer.table("veth", "in1");
+        _ = writeln!(writer.toml, "peer = \"node:in0\"\nmac = \"02:00:00:00:00:02\"\nmtu = 1400");
+    }
+}
+
+/// Options of tunnels, none of them as without being asked.
+const TUNNELS: [(&str, &[&str]); 4] = [
+    (
+        "vxlan",
+        &[
+            "dstport = 4789",
+            "ttl = 5",
+            "tos = 1",
+            "tos = 22",
+            "learning = false",
+            "ageing = 60",
+            "maxaddress = 100",
+            "proxy = true",
+            "rsc = true",
+            "l2miss = true\nl3miss = true",
+            "udpcsum = false",
+            "udp6zerocsumtx = true",
+            "df = \"set\"",
+        ],
+    ),
+    ("geneve", &["dstport = 6082", "ttl = 7", "tos = 3", "udpcsum = false"]),
+    ("gre", &["key = 5", "ttl = 64", "tos = 1", "pmtudisc = false"]),
+    ("gretap", &["key = 4294967295", "pmtudisc = false\nignore_df = true", "ttl = 255"]),
+];
+
+/// A tunnel from an address of a device, sometimes bound to it, to a machine that nothing else shows.
+fn tunnel(writer: &mut Writer, lower: &str) {
+    let at = usize::try_from(writer.random.below(4)).expect("it is small");
+    let (kind, options) = TUNNELS[at];
+    let number = writer.networks;
+    writer.table(kind, &format!("tun{number}"));
+    if kind != "geneve" && writer.random.is(50) {
+        _ = writeln!(writer.toml, "parent = \"{lower}\"");
+    }
+    let is_v6 = ["vxlan", "geneve"].contains(&kind) && writer.random.is(30);
+    _ = match is_v6 {
+        true => writeln!(writer.toml, "remote6 = \"2001:db8:{number}::9\""),
+        false => writeln!(writer.toml, "remote = \"10.{number}.0.9\""),
+    };
+    if kind != "geneve" && !is_v6 && writer.random.is(50) {
+        _ = writeln!(writer.toml, "local = \"10.{number}.0.5\"");
+    }
+    if ["vxlan", "geneve"].contains(&kind) {
+        _ = writeln!(writer.toml, "id = {}", 1 + writer.random.below((1 << 24) - 1));
+    }
+    let mut keys = BTreeSet::new();
+    for option in options {
+        let key = option.split(' ').next().unwrap_or_default();
+        if writer.random.is(25) && keys.insert(key) {
+            _ = writeln!(writer.toml, "{option}");
+        }
+    }
+    writer.addresses();
+}
+
+/// A MACsec device whose peer is the switch's.
+fn macsec(writer: &mut Writer, lower: &str) {
+    let number = writer.networks;
+    let is_long = writer.random.is(30);
+    let key = "0f".repeat(if is_long { 32 } else { 16 });
+    let mut options = format!("key = \"{key}\"\n");
+    if is_long {
+        options += "cipher = \"gcm-aes-256\"\n";
+    }
+    for option in ["port = 7", "icvlen = 8", "encrypt = true", "encodingsa = 3", "replay = true\nwindow = 8"]
+    {
+        if writer.random.is(30) {
+            options += &format!("{option}\n");
+        }
+    }
+    if writer.random.is(30) {
+        options += "validate = \"check\"\n";
+    }
+    writer.table("macsec", &format!("sec{number}"));
+    _ = writeln!(writer.toml, "parent = \"{lower}\"\npeer = \"switch:sec{number}\"\n{options}");
+    writer.addresses();
+    _ = writeln!(
+        writer.toml,
+        "[ns.switch.macsec.sec{number}]\nparent = \"p1\"\npeer = \"node:sec{number}\"\n{options}"
+    );
 }
 
 /// What stands on a VLAN: an address, a bridge, or devices as pods have them.
 fn above(writer: &mut Writer, vlan: &str) {
-    match writer.random.below(4) {
+    match writer.random.below(7) {
+        4 => {
+            writer.addresses();
+            tunnel(writer, vlan);
+        }
+        5 => macsec(writer, vlan),
+        6 => {
+            writer.addresses();
+            let number = writer.networks;
+            writer.table("vrf", &format!("vrf{number}"));
+            _ = writeln!(writer.toml, "table = {}\nports = [\"{vlan}\"]", 10 + number);
+            writer.maybe(50, &format!("addresses = [\"10.99.{number}.1/32\"]"));
+        }
         0 => {
             let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
             writer.table("bridge", &format!("{name}x{}", writer.networks));
@@ -212,6 +334,8 @@ fn above(writer: &mut Writer, vlan: &str) {
             let mode = writer.random.one(&["l2", "l3", "l3s"]);
             writer.table("ipvlan", &format!("ipv{}", writer.networks));
             _ = writeln!(writer.toml, "parent = \"{vlan}\"\nmode = \"{mode}\"");
+            let flag = writer.random.one(&["private", "vepa"]);
+            writer.maybe(40, &format!("flag = \"{flag}\""));
             writer.addresses();
         }
         _ => {
@@ -243,7 +367,10 @@ fn generated_topologies_come_back_from_their_captures() {
         let (own, theirs) = (own_side(&topology), own_side(&again));
         assert_eq!(own, theirs, "seed {seed}\n{toml}\n{text}\n{:#?}", back.notes);
     }
-    let all = ["bond", "bridge", "dummy", "ipvlan", "macvlan", "veth", "vlan"];
+    let all = [
+        "bond", "bridge", "dummy", "geneve", "gre", "gretap", "ifb", "ipvlan", "macsec", "macvlan", "tap",
+        "team", "veth", "vlan", "vrf", "vxlan",
+    ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all, "each kind was generated");
 }
 

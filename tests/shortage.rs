@@ -1,9 +1,11 @@
 //! A shortage of this machine's own is reported in one line with an exit code of its own, and is never a verdict on a kernel.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lab::host::wait;
 use nix::sys::stat::Mode;
 
 const LAB: &str = env!("CARGO_BIN_EXE_lab");
@@ -89,4 +91,33 @@ fn a_qemu_that_does_not_stop_talking_is_ended() {
     let error = lab::host::vm::qemu::Qemu::at(&stub).unwrap_err().to_string();
     assert!(error.contains("--version: "), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+/// `qemu --version` of a lab that is killed.
+#[test]
+fn a_qemu_that_is_asked_for_its_version_ends_with_the_lab() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (stub, asked) = (dir.path().join("qemu"), dir.path().join("asked"));
+    // In one write, so that what is read is whole.
+    let script = format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 100\n", asked.display());
+    fs::write(&stub, script).unwrap();
+    fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut lab = Command::new(LAB)
+        .arg("doctor")
+        .envs([("LAB_QEMU", stub.as_path()), ("LAB_CACHE", dir.path())])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let soon = || Instant::now() + Duration::from_secs(60);
+    let look = Duration::from_millis(5);
+    let number = wait::until(soon(), look, || fs::read_to_string(&asked).ok()).expect("it is asked");
+    let process = Path::new("/proc").join(number.trim());
+    assert!(process.exists());
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+    // One that has ended and that nobody has waited for yet has no command line any more.
+    let is_running = || fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
+    assert!(wait::until(soon(), look, || (!is_running()).then_some(())).is_some(), "it still runs");
 }

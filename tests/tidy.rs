@@ -175,6 +175,18 @@ const PURPOSE: &str = "//! What it is for.\n";
 #[case("lab/host/utils.rs", "", "`utils` says nothing")]
 #[case("tests/common/a.rs", "", "`common` says nothing")]
 #[case("lab/a.rs", "mod helpers;", "`mod helpers` says nothing")]
+#[case("lab/host/a.rs", "fn f() { Command::new(p).output() }", "no wait without a bound")]
+#[case(
+    "lab/guest/a.rs",
+    "fn f(command: &mut Command) { command.args(x).status() }",
+    "no wait without a bound"
+)]
+#[case("lab/cli/a.rs", "fn f(mut child: Child) { child.wait(); }", "no wait without a bound")]
+#[case(
+    "lab/host/a.rs",
+    "fn f(child: Child) { child.kill(); g(); child.wait_with_output() }",
+    "no wait without"
+)]
 #[case("tests/a.rs", "#[test]\n#[ignore]\nfn f() {}", "proves nothing")]
 #[case("tests/a.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}", "proves nothing")]
 fn a_rule_can_fail(#[case] path: &str, #[case] text: &str, #[case] expected: &str) {
@@ -194,6 +206,12 @@ fn a_rule_can_fail(#[case] path: &str, #[case] text: &str, #[case] expected: &st
 #[case("lab/core/plan/a.rs", "use crate::net::name;\n#[cfg(test)]\nmod tests { use crate::judge::ledger; }")]
 #[case("lab/guest/a.rs", "use crate::fault::Guard;\nuse bondlab_core::plan::op::Op;")]
 #[case("lab/host/a.rs", "use crate::plan::Plan;\n/// As the guest does.\nfn guest() { host() }")]
+#[case(
+    "lab/host/a.rs",
+    "fn f(mut child: Child) { let _ = child.kill(); let _ = child.wait(); row.status(); }"
+)]
+#[case("lab/host/a.rs", "use p::Command;\n#[cfg(test)]\nmod tests { fn f() { Command::new(p).output(); } }")]
+#[case("tests/a.rs", "fn f() { Command::new(p).output(); }")]
 #[case("README.md", "use std::fs and println! as you like; https://example.org/home/page")]
 fn a_rule_can_hold(#[case] path: &str, #[case] text: &str) {
     assert_none(&said(path, &format!("{PURPOSE}\n{text}\n")));

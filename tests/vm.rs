@@ -15,6 +15,8 @@ use machine::{Bench, LAB};
 mod cache;
 #[path = "vm/deaths.rs"]
 mod deaths;
+#[path = "vm/interrupted.rs"]
+mod interrupted;
 mod machine;
 #[path = "vm/pages.rs"]
 mod pages;
@@ -53,9 +55,11 @@ fn main() -> ExitCode {
     let warm = warm::TESTS.into_iter().map(|test| trial("warm", test));
     let cache = cache::TESTS.into_iter().map(|test| trial("cache", test));
     let shortage = shortage::TESTS.into_iter().map(|test| trial("shortage", test));
+    let interrupted = interrupted::TESTS.into_iter().map(|test| trial("interrupted", test));
     let name = "pages::commands_print_what_the_pages_show";
     let pages = machine::trial(name, pin.clone(), |_, _| pages::commands_print_what_the_pages_show());
-    let trials: Vec<Trial> = deaths.chain(warm).chain(cache).chain(shortage).chain([pages]).collect();
+    let trials: Vec<Trial> =
+        deaths.chain(warm).chain(cache).chain(shortage).chain(interrupted).chain([pages]).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
-use crate::cli::{PinsArgs, provision};
+use crate::cli::{PinsArgs, look, provision};
 use clap::Args;
 use lab::host::ci;
 use lab::host::file;
@@ -165,7 +165,7 @@ fn take(cell: &Cell, folder: &Path) -> Result<bool, Failure> {
         }
         Some(before) => {
             println!("changed {}: {} (before | now)", name(cell), cell.ran);
-            print!("{}", grid::differences(&behaviour::differences(&[before, now]), "    "));
+            print!("{}", grid::differences(&behaviour::differences(&[before, now]), "    ", look::width()));
         }
         None => println!("new     {}: {}", name(cell), cell.ran),
     }

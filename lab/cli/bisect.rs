@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;
 use crate::cli::testbench::Bench;
-use crate::cli::{PinsArgs, ProvisionArgs, provision, run, substitutes};
+use crate::cli::{PinsArgs, ProvisionArgs, look, provision, run, substitutes};
 use clap::Args;
 use lab::host::cache::Cache;
 use lab::host::kernel::archive::{ArchiveError, Index};
@@ -394,7 +394,7 @@ impl Oracle<'_> {
     /// What two kernels do differently, features of their devices last.
     fn print_differences(&self, kernels: [&String; 2]) {
         let [one, other] = kernels.map(|id| snapshot::behaviour(&self.documents[id]));
-        print!("{}", grid::differences(&behaviour::differences(&[&one, &other]), "    "));
+        print!("{}", grid::differences(&behaviour::differences(&[&one, &other]), "    ", look::width()));
     }
 
     /// This search with other ends, or in another way.

@@ -8,15 +8,16 @@ use lab::host::inventory::{self, Finding, Mend, State};
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, UNAVAILABLE};
-use crate::cli::{ProvisionArgs, provision};
+use crate::cli::{ProvisionArgs, look, provision};
 
 pub const EXAMPLES: &str = "Examples:\n  lab doctor\n  sudo lab doctor --fix\n  lab doctor --format json";
 
 /// The set a new user needs.
 const DEFAULT_KERNELS: &str = "default";
 
-/// Column of what was found.
+/// Column of what was found, and the one on a narrow terminal.
 const FOUND_AT: usize = 26;
+const NARROW_AT: usize = 4;
 
 /// Arguments of `lab doctor`.
 #[derive(Debug, Args)]
@@ -70,7 +71,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     }
     let complete = findings.iter().all(|finding| !finding.required || finding.state != State::Missing);
     match args.format {
-        Format::Text => print!("{}", text(&findings)),
+        Format::Text => print!("{}", text(&findings, look::width())),
         Format::Json => {
             let findings = findings.iter().map(|finding| Shown { finding, command: command(finding) });
             let document = Document { complete, findings: findings.collect() };
@@ -113,24 +114,96 @@ fn command(finding: &Finding) -> Option<String> {
     })
 }
 
-/// A line for each finding, and below it what does not work and what mends it.
-fn text(findings: &[Finding]) -> String {
+/// A line for each finding, and below it what does not work and what mends it. Sentences are broken at `width`; a command stays in one
+/// line, so that it can be copied.
+fn text(findings: &[Finding], width: usize) -> String {
     let mut text = String::new();
+    // What was found begins in a column of its own where there is room for it.
+    let indent = if width >= 2 * FOUND_AT { FOUND_AT } else { NARROW_AT };
     for finding in findings {
         let state = match finding.state {
             State::Ok => "ok",
             State::Limited => "limited",
             State::Missing => "missing",
         };
-        text += &format!("{state:8}{:18}{}\n", finding.part, finding.found);
-        for (label, more) in [("without it: ", finding.without.clone()), ("mend it: ", command(finding))] {
-            if let Some(more) = more {
-                text += &format!("{:FOUND_AT$}{label}{more}\n", "");
-            }
+        let head = format!("{state:8}{:18}", finding.part);
+        let head = if indent == FOUND_AT { head } else { format!("{}\n{:indent$}", head.trim_end(), "") };
+        text += &format!("{head}{}\n", filled(&finding.found, width, indent));
+        if let Some(without) = &finding.without {
+            text += &format!("{:indent$}{}\n", "", filled(&format!("without it: {without}"), width, indent));
+        }
+        if let Some(command) = command(finding) {
+            text += &format!("{:indent$}mend it: {command}\n", "");
         }
     }
     if findings.iter().any(|finding| matches!(finding.mend, Some(Mend::Package(_) | Mend::Kernel(_)))) {
         text += "\n`lab doctor --fix`, as root, installs and downloads what is missing.\n";
     }
     text
+}
+
+/// A text in lines of at most `width` columns; those after the first are indented.
+fn filled(text: &str, width: usize, indent: usize) -> String {
+    let (mut lines, mut column) = (String::new(), indent);
+    for (place, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if place > 0 && column + 1 + length > width {
+            lines += &format!("\n{:indent$}", "");
+            column = indent;
+        } else if place > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines += word;
+        column += length;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings() -> Vec<Finding> {
+        let finding = |part: &str, state, found: &str| Finding {
+            part: part.to_owned(),
+            state,
+            found: found.to_owned(),
+            without: None,
+            mend: None,
+            required: false,
+        };
+        let without = Some("a word and another word and a third one that does not fit any more".to_owned());
+        let mend = Some(Mend::Command(
+            "a command that is longer than the terminal is wide, and stays whole".to_owned(),
+        ));
+        vec![
+            finding("privileges", State::Ok, "root"),
+            Finding { without, mend, ..finding("kvm", State::Limited, "/dev/kvm: No such file") },
+        ]
+    }
+
+    #[test]
+    fn sentences_are_broken_and_commands_are_not() {
+        let expected = "\
+ok      privileges        root
+limited kvm               /dev/kvm: No such file
+                          without it: a word and another word
+                          and a third one that does not fit any
+                          more
+                          mend it: a command that is longer than the terminal is wide, and stays whole
+";
+        assert_eq!(text(&findings(), 64), expected);
+        let narrow = "\
+ok      privileges
+    root
+limited kvm
+    /dev/kvm: No such file
+    without it: a word and another word
+    and a third one that does not fit
+    any more
+    mend it: a command that is longer than the terminal is wide, and stays whole
+";
+        assert_eq!(text(&findings(), 40), narrow);
+    }
 }

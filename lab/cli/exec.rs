@@ -41,6 +41,7 @@ Exit status:
   124  --timeout ended the command
   126  the command cannot be executed
   127  the command was not found
+  130  Ctrl-C ended the guests of --kernels
   69   something that is needed is missing: see `error:` on standard error
   70   the guest died, or output was lost: see `error:` on standard error
 It is 0 only if the guest has confirmed that the command ended with 0.";

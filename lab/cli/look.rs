@@ -22,9 +22,8 @@ impl LookArgs {
     /// `TERM=dumb` leave colours away.
     pub fn look(self) -> Look {
         let is_terminal = std::io::stdout().is_terminal();
-        let width = size().filter(|_| is_terminal).map_or(Look::PLAIN.width, |(_, columns)| columns.into());
         Look {
-            width: width.min(Look::PLAIN.width),
+            width: width(),
             is_coloured: is_terminal && wants_colours(),
             has_tree: is_terminal || self.verbose,
             detail: match (self.quiet, self.verbose) {
@@ -39,6 +38,12 @@ impl LookArgs {
     pub fn shows_steps(self) -> bool {
         self.verbose || (!self.quiet && std::io::stderr().is_terminal() && std::io::stdout().is_terminal())
     }
+}
+
+/// Columns of standard output: those of a terminal, and never more than a text of the lab has in a file.
+pub fn width() -> usize {
+    let columns = size().filter(|_| std::io::stdout().is_terminal()).map(|(_, columns)| columns.into());
+    columns.unwrap_or(usize::MAX).min(Look::PLAIN.width)
 }
 
 fn wants_colours() -> bool {

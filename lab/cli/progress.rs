@@ -95,7 +95,7 @@ impl Items {
 
     fn show(&self) {
         if let Some(bar) = &self.bar {
-            let running: Vec<&str> = self.running.iter().map(|index| self.names[*index].as_str()).collect();
+            let running: Vec<&str> = self.running.iter().map(|index| self.names[*index].trim_end()).collect();
             let bad = if self.bad > 0 { format!("{} not as expected; ", self.bad) } else { String::new() };
             bar.set_message(format!("{bad}{}", running.join(", ")));
         }

@@ -164,7 +164,7 @@ impl Begun {
         let Some(trial) = account.trials.first() else { return Err(no_account("it has no trial")) };
         let left = self.stepping.steps.iter().filter(|(first, _)| *first >= done).count();
         println!("\nThe account so far, with {left} of {} steps to come:", self.stepping.steps.len());
-        print!("{}", so_far::render(trial));
+        print!("{}", so_far::render(trial, self.look.look().columns()));
         let failed: Vec<Check> = verdict::of_steps(&self.since(trial), self.running())
             .into_iter()
             .filter(|check| check.outcome.is_failure())

@@ -44,6 +44,8 @@ pub(crate) mod text;
 pub mod tree;
 pub(crate) mod tried;
 pub(crate) mod value;
+pub(crate) mod virtual_links;
+pub(crate) mod vlan_flags;
 
 use crate::import::draft::Draft;
 use crate::import::far_end::FarEnd;

@@ -24,8 +24,8 @@ const OS_RELEASE: &str = "/etc/os-release";
 /// Debian's own keys: what a suite that the machine does not know yet is signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// QEMU 7.2 of Debian 12 cannot save machines with mapped-ram and has no igb.
-const BACKPORTED: [(&str, &str); 1] = [("bookworm", "bookworm-backports")];
+/// QEMU 7.2 of Debian 12 cannot save machines with mapped-ram and has no igb. Other packages are taken from the release itself.
+const BACKPORTED: [(&str, &str, &str); 1] = [(QEMU_PACKAGE, "bookworm", "bookworm-backports")];
 
 /// Why a package could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub enum InstallError {
 #[must_use]
 pub fn command_line(package: &str) -> String {
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
-    match backports_of(&os_release) {
+    match backports_of(package, &os_release) {
         Some(suite) => backports_command(package, suite, &index_targets().unwrap_or_default()),
         None => format!("apt-get install --no-install-recommends {package}"),
     }
@@ -125,13 +125,13 @@ pub fn ensure(cache: &Cache, package: &str, is_there: impl Fn() -> bool) -> Resu
     if is_there() { Ok(()) } else { Err(InstallError::NotThere { package: package.to_owned() }) }
 }
 
-/// On Debian 12 from its backports, with sources that apt is shown for this one call.
+/// QEMU on Debian 12 from its backports, with sources that apt is shown for this one call.
 fn install(package: &str) -> Result<(), InstallError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(InstallError::NotRoot { command: format!("sudo {}", command_line(package)) });
     }
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
-    match backports_of(&os_release) {
+    match backports_of(package, &os_release) {
         Some(suite) => install_from(package, suite),
         None => {
             apt_get(&[], &["update"])?;
@@ -189,32 +189,43 @@ fn sources_for(targets: &str, release: &str, suite: &str) -> Option<String> {
 }
 
 fn apt_get(options: &[String], arguments: &[&str]) -> Result<(), InstallError> {
+    let mut command = apt_command(options, arguments);
+    // An installation that is cut off leaves packages half configured: it goes on when the lab is killed.
+    if arguments.first() != Some(&"install") {
+        die_with_parent(&mut command);
+    }
+    carry_out(&mut command, &format!("apt-get {}", arguments.join(" ")), NETWORK_TIMEOUT)
+}
+
+fn apt_command(options: &[String], arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q").args(APT_BOUNDS);
     for option in options {
         command.args(["-o", option]);
     }
     command.args(arguments);
-    let shown = format!("apt-get {}", arguments.join(" "));
-    // An installation that is cut off leaves packages half configured: it goes on when the lab is killed.
-    if arguments.first() != Some(&"install") {
-        die_with_parent(&mut command);
-    }
-    let failed = |source| InstallError::Child { command: shown.clone(), source };
-    let output = output_within(&mut command, NETWORK_TIMEOUT).map_err(failed)?;
+    command
+}
+
+/// `shown` is what an error calls the command.
+fn carry_out(command: &mut Command, shown: &str, limit: Duration) -> Result<(), InstallError> {
+    let failed = |source| InstallError::Child { command: shown.to_owned(), source };
+    let output = output_within(command, limit).map_err(failed)?;
     if output.status.success() {
         return Ok(());
     }
     let stderr = clean::output(&output.stderr);
     let reason =
         stderr.lines().rev().find(|line| line.starts_with("E:")).unwrap_or("it failed without a reason");
-    Err(InstallError::Apt { command: shown, reason: reason.to_owned() })
+    Err(InstallError::Apt { command: shown.to_owned(), reason: reason.to_owned() })
 }
 
-fn backports_of(os_release: &str) -> Option<&'static str> {
-    let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    let found = BACKPORTED.iter().find(|(release, _)| *release == codename.trim_matches('"'));
-    found.map(|(_, suite)| *suite)
+/// The suite that `package` is taken from, where that is not the release's own.
+fn backports_of(package: &str, os_release: &str) -> Option<&'static str> {
+    let codename =
+        os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?.trim_matches('"');
+    let found = BACKPORTED.iter().find(|(name, release, _)| *name == package && *release == codename);
+    found.map(|(_, _, suite)| *suite)
 }
 
 /// Whether apt is how packages come onto this machine.
@@ -229,9 +240,11 @@ mod tests {
 
     #[test]
     fn only_a_release_with_an_old_qemu_takes_backports() {
-        assert_eq!(backports_of("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
-        assert_eq!(backports_of("VERSION_CODENAME=trixie\n"), None);
-        assert_eq!(backports_of(""), None);
+        let bookworm = "ID=debian\nVERSION_CODENAME=bookworm\n";
+        assert_eq!(backports_of(QEMU_PACKAGE, bookworm), Some("bookworm-backports"));
+        assert_eq!(backports_of(QEMU_PACKAGE, "VERSION_CODENAME=trixie\n"), None);
+        assert_eq!(backports_of(QEMU_PACKAGE, ""), None);
+        assert_eq!(backports_of("tcpdump", bookworm), None);
     }
 
     #[test]
@@ -258,5 +271,22 @@ mod tests {
             "{sources}"
         );
         assert_eq!(sources_for("https://other.test/x/ nodistro\n", "bookworm", "bookworm-backports"), None);
+    }
+
+    #[test]
+    fn apt_bounds_its_own_waits_and_is_ended_when_it_does_not() {
+        let command = apt_command(&["A=b".to_owned()], &["install", "-y", "x"]);
+        let arguments: Vec<&str> = command.get_args().filter_map(|argument| argument.to_str()).collect();
+        assert_eq!(arguments, [&["-q"][..], &APT_BOUNDS, &["-o", "A=b", "install", "-y", "x"]].concat());
+
+        let mut deaf = Command::new("sh");
+        deaf.args(["-c", "exec sleep 100"]);
+        let error = carry_out(&mut deaf, "apt-get update", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.to_string(), "apt-get update: not done after 0 s: it was ended");
+
+        let mut refused = Command::new("sh");
+        refused.args(["-c", "echo W: old >&2; echo E: no room >&2; exit 100"]);
+        let error = carry_out(&mut refused, "apt-get update", LOCAL_TIMEOUT).unwrap_err();
+        assert_eq!(error.to_string(), "apt-get update: E: no room");
     }
 }

@@ -92,7 +92,7 @@ impl Finding {
 pub fn take(cache: &Cache, kernels: &Kernels, default: &[&KernelPin], mirror: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![machine::privileges()];
     findings.extend(machine::qemu());
-    findings.push(machine::accelerator());
+    findings.push(machine::accelerator(&cache.path("")));
     findings.push(machine::processors());
     findings.extend(pinned(cache, default));
     findings.push(mirrors(mirror));
@@ -128,19 +128,84 @@ fn mirrors(given: Option<&str>) -> Finding {
     }
 }
 
+/// Below it a kernel with its saved machines may not fit any more.
+const FREE_BYTES_MIN: u64 = 1_000_000_000;
+
+/// The cache: what its parts take, what can go, and what is left of the disk.
 fn cached(cache: &Cache, kernels: &Kernels) -> Finding {
     let keep = kernels.pins().map(KernelPin::key).collect();
-    let (all, removable) = prune::survey(cache, &keep, prune::UNUSED_FOR).unwrap_or_default();
+    let parts = prune::survey(cache, &keep, prune::UNUSED_FOR).unwrap_or_default();
     let path = cache.path("");
-    let free =
-        machine::free_bytes(&path).map_or(String::new(), |free| format!(", {} MB free", free / 1_000_000));
-    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-    let found = format!("{} ({} MB{free})", path.display(), megabytes(all));
-    if cache.is_read_only() {
-        return Finding::limited("cache", format!("{found}, read-only"), "only what is in it runs");
+    let free = machine::free_bytes(&path);
+    let mut found = format!("{}: {}", path.display(), contents(&parts));
+    if let Some(free) = free {
+        found += &format!("; {} MB free", free / 1_000_000);
     }
-    match megabytes(removable) {
-        0 => Finding::ok("cache", found),
-        some => Finding::ok("cache", format!("{found}; {some} MB unused for a week: lab kernels prune")),
+    if cache.is_read_only() {
+        return Finding::limited("cache", format!("{found}; read-only"), "only what is in it runs");
+    }
+    if free.is_some_and(|free| free < FREE_BYTES_MIN) {
+        let without =
+            "there may be no room for another kernel (up to 132 MB) and the machines that are saved of it";
+        return Finding::limited("cache", found, without)
+            .mended_by(Mend::Command("lab kernels prune --unused-days 0".to_owned()));
+    }
+    Finding::ok("cache", found)
+}
+
+/// What the parts take together and each, and which commands make how much room.
+fn contents(parts: &[prune::Part]) -> String {
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    let sum = |of: fn(&prune::Part) -> u64| megabytes(parts.iter().map(of).sum());
+    let mut text = format!("{} MB", sum(|part| part.bytes));
+    let filled = parts.iter().filter(|part| part.bytes > 0);
+    let each: Vec<String> =
+        filled.map(|part| format!("{} {}", label(part.kind), megabytes(part.bytes))).collect();
+    if !each.is_empty() {
+        text += &format!(" ({})", each.join(", "));
+    }
+    let unused = sum(|part| part.unused);
+    if unused > 0 {
+        text += &format!("; {unused} MB unused for a week: lab kernels prune");
+    }
+    let not_pinned = sum(|part| part.not_pinned);
+    if not_pinned > unused {
+        text += &format!("; {not_pinned} MB besides pinned kernels: lab kernels prune --unused-days 0");
+    }
+    text
+}
+
+/// Several of a kind.
+fn label(kind: &str) -> String {
+    match kind {
+        "initramfs" => "initramfs images".to_owned(),
+        "module built from source" => "modules built from source".to_owned(),
+        "kernel of your own" => "kernels of your own".to_owned(),
+        "selftests of a kernel" => "selftests of kernels".to_owned(),
+        other => format!("{other}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_has_its_parts_and_what_can_go() {
+        let part = |kind, bytes: u64, unused: u64, not_pinned: u64| prune::Part {
+            kind,
+            bytes: bytes * 1_000_000,
+            unused: unused * 1_000_000,
+            not_pinned: not_pinned * 1_000_000,
+        };
+        let pinned = part("kernel", 95, 0, 0);
+        assert_eq!(contents(&[]), "0 MB");
+        assert_eq!(contents(&[pinned, part("initramfs", 0, 0, 0)]), "95 MB (kernels 95)");
+        let all = [pinned, part("initramfs", 9, 3, 9), part("saved machine", 60, 20, 60)];
+        assert_eq!(
+            contents(&all),
+            "164 MB (kernels 95, initramfs images 9, saved machines 60); 23 MB unused for a week: lab kernels prune; \
+             69 MB besides pinned kernels: lab kernels prune --unused-days 0"
+        );
     }
 }

@@ -45,29 +45,43 @@ pub struct Pruned {
     pub spared: Vec<Entry>,
 }
 
-/// Bytes on disk of all that [`prune`] looks at, and of what it would remove.
+/// A part of the cache, in bytes on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// What kind of thing its entries are.
+    pub kind: &'static str,
+    /// All of it.
+    pub bytes: u64,
+    /// What [`prune`] removes.
+    pub unused: u64,
+    /// What it removes where nothing counts as in use.
+    pub not_pinned: u64,
+}
+
+/// All that [`prune`] looks at, and what it would remove.
 ///
 /// # Errors
 /// When the file system refuses.
-pub fn survey(
-    cache: &Cache,
-    keep: &BTreeSet<String>,
-    unused_for: Duration,
-) -> Result<(u64, u64), CacheError> {
-    let (mut all, mut removable) = (0, 0);
-    for (part, _) in PARTS {
-        for path in entries(&cache.path(part))? {
+pub fn survey(cache: &Cache, keep: &BTreeSet<String>, unused_for: Duration) -> Result<Vec<Part>, CacheError> {
+    let mut parts = Vec::new();
+    for (folder, kind) in PARTS {
+        let mut part = Part { kind, bytes: 0, unused: 0, not_pinned: 0 };
+        for path in entries(&cache.path(folder))? {
             let bytes = disk_usage(&path);
-            all += bytes;
+            part.bytes += bytes;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if folder == KERNELS && keep.contains(&*name) {
+                continue;
+            }
+            part.not_pinned += bytes;
             let used = fs::metadata(&path).and_then(|metadata| metadata.modified());
-            let is_unused = used.is_ok_and(|used| used.elapsed().unwrap_or_default() >= unused_for);
-            if is_unused && !(part == KERNELS && keep.contains(&*name)) {
-                removable += bytes;
+            if used.is_ok_and(|used| used.elapsed().unwrap_or_default() >= unused_for) {
+                part.unused += bytes;
             }
         }
+        parts.push(part);
     }
-    Ok((all, removable))
+    Ok(parts)
 }
 
 /// Removes everything that was not used for `unused_for` but the kernels whose keys are in `keep`.
@@ -172,6 +186,19 @@ mod tests {
         let pruned = prune(&cache, &keep, Duration::ZERO).unwrap();
         assert_eq!(names(&pruned.removed), "kernel new, initramfs new.cpio, saved machine new.machine");
         assert_eq!(prune(&cache, &keep, Duration::ZERO).unwrap(), Pruned::default());
+    }
+
+    #[test]
+    fn a_survey_has_what_each_part_takes_and_what_can_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = survey(&cache(dir.path()), &BTreeSet::from(["pinned".to_owned()]), 7 * DAY).unwrap();
+        let of = |kind: &str| *parts.iter().find(|part| part.kind == kind).unwrap();
+        let kernels = of("kernel");
+        // Three of one size: one is pinned, one is old.
+        assert_eq!((kernels.unused * 3, kernels.not_pinned * 3), (kernels.bytes, kernels.bytes * 2));
+        let machines = of("saved machine");
+        assert_eq!((machines.unused * 2, machines.not_pinned), (machines.bytes, machines.bytes));
+        assert_eq!(of("selftests of a kernel").bytes, 0);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `lab exec`: programs of this host in a guest, their streams, and how they ended.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use lab::host::wait;
 use libtest_mimic::Trial;
 
 use crate::machine::{self, LAB, trial};
@@ -11,6 +13,9 @@ use crate::{KERNEL, flagship};
 
 /// The oldest kernel, whose FUSE and overlay are modules.
 const OLD_KERNEL: &str = "5.10.262";
+
+/// How often a process is looked for.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The trials.
 pub fn trials() -> Vec<Trial> {
@@ -24,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
             in_a_topology(kernel)
         }));
     }
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("a signal", a_signal),
         ("a command that is not there", not_there),
         ("a time-out", timed_out),
@@ -36,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
         ("a terminal", a_terminal),
         ("a shell", a_shell),
         ("several kernels", several_kernels),
+        ("Ctrl-C with several kernels", interrupted_on_several),
         ("cargo's runner", cargo_runner),
     ];
     trials.extend(tests.map(|(name, test)| trial(format!("exec/{name}"), pin(KERNEL), move |_, _| test())));
@@ -211,6 +217,53 @@ fn several_kernels() {
     let (old, new): (Vec<String>, Vec<String>) = (line("5.10.262"), line("6.12.57"));
     assert_eq!((old[1].as_str(), new[1].as_str()), ("4", "0"), "{stdout}");
     assert!(old[4].starts_with("5.10.") && new[4].starts_with("6.12."), "{stdout}");
+}
+
+/// The processes whose parent is this one.
+fn children(of: u32) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    let ids = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    ids.filter(|id| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // The name, in parentheses, may have blanks; state and parent are behind it.
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        parent == Some(of)
+    })
+    .collect()
+}
+
+fn interrupted_on_several() {
+    let mut lab = Command::new(LAB);
+    lab.args(["exec", "--no-install", "-j", "1", "--kernels", "5.10.262,6.12.57", "--", "sh", "-c"]);
+    lab.arg("case $(uname -r) in 5.*) echo done;; *) sleep 1000;; esac");
+    let mut child = lab.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cargo has built it");
+    let mut stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
+    let mut said = String::new();
+    while !said.lines().any(|line| line.starts_with("5.10.262")) {
+        assert!(stderr.read_line(&mut said).expect("it is text") > 0, "{said}");
+    }
+    // The first guest has ended: this is the second one.
+    let deadline = || Instant::now() + Duration::from_secs(60);
+    let guests = || Some(children(child.id())).filter(|guests| !guests.is_empty());
+    let guests = wait::until(deadline(), INTERVAL, guests).expect("a second guest");
+    let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let mut stdout = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().expect("it was asked for"), &mut stdout)
+        .expect("it is text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{stdout}{said}");
+    let rows: Vec<&str> = stdout.lines().skip(1).collect();
+    assert_eq!(rows.len(), 2, "{stdout}");
+    assert!(rows[0].starts_with("5.10.262                0") && rows[0].ends_with("  done"), "{stdout}");
+    assert!(
+        rows[1].starts_with("6.12.57 ") && rows[1].ends_with("  interrupted: its guest was ended"),
+        "{stdout}"
+    );
+    let gone = || {
+        let is_there = |id: &&String| Path::new(&format!("/proc/{id}")).exists();
+        guests.iter().find(is_there).is_none().then_some(())
+    };
+    wait::until(deadline(), INTERVAL, gone).expect("a guest dies with the lab");
 }
 
 /// Tests of a crate that knows nothing of the lab.

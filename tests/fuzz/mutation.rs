@@ -12,7 +12,7 @@ impl Generator {
 }
 
 /// What readers look for, and what breaks them.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 44] = [
     "\n",
     "    ",
     "- ",
@@ -51,6 +51,10 @@ const PIECES: [&str; 40] = [
     "0:\tfrom all lookup local",
     "# cat /etc/sysconfig/network/ifcfg-bond0",
     "dev",
+    "vxlan id 42 remote 192.0.2.9 dev bond0 dstport 4789",
+    "    macsec sci 5254000000010005 cipher GCM-AES-256",
+    "vrf table 10",
+    "a@b",
     "\u{fffd}",
     "\t",
 ];

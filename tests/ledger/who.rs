@@ -243,6 +243,26 @@ frames = 10
 }
 
 #[test]
+fn a_netdevsim_without_a_peer_discards_what_it_counts() {
+    let of = |link: &str| -> &'static str {
+        let flow = "[flow.f]\nfrom = \"a:n\"\nto = \"b:x\"\nframes = 10\n";
+        format!("{link}{flow}").leak()
+    };
+    let alone = of("[ns.a.netdevsim.n]\n");
+    let linked = of("[ns.a.netdevsim.n]\npeer = \"b:n\"\n[ns.b.netdevsim.n]\npeer = \"a:n\"\n");
+    let discarded = (vec!["10 driver a:n DISCARDED".to_owned()], 0);
+    // nsim_start_xmit(): before netdevsim had peers, every frame was `tx_packets`; since then one without a peer is `tx_dropped`.
+    for (topology, counter, expected) in [
+        (alone, "tx_packets", &discarded),
+        (alone, "tx_dropped", &discarded),
+        (linked, "tx_packets", &(vec![], 10)),
+    ] {
+        let run = Run { topology, devices: vec![("a:n", counter, 10)], ..Run::default() };
+        assert_eq!(&run.fates(), expected, "{counter}");
+    }
+}
+
+#[test]
 fn counters_of_a_replaced_queue_are_reported() {
     let full = "a:x pfifo QDISC_DROP: kfree_skb_list_reason < __dev_queue_xmit < packet_sendmsg";
     let run = Run {

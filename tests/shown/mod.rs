@@ -3,6 +3,8 @@
 
 #[path = "own_side.rs"]
 pub mod own_side;
+#[path = "virtual_links.rs"]
+mod virtual_links;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -58,6 +60,10 @@ impl Machine<'_> {
         self.links().into_iter().find(|other| other.has_port(&link.device))
     }
 
+    fn is_own(&self, device: &DeviceRef) -> bool {
+        device.ns == self.ns
+    }
+
     fn mac(&self, link: &Link) -> String {
         if let Some(mac) = link.mac {
             return mac.to_string();
@@ -75,7 +81,9 @@ impl Machine<'_> {
         if state.up && !state.carrier {
             flags.push("NO-CARRIER");
         }
-        flags.extend(["BROADCAST", "MULTICAST"]);
+        // As vrf_setup() has them.
+        let is_vrf = link.kind.word() == "vrf";
+        flags.extend(if is_vrf { ["NOARP", "MASTER"] } else { ["BROADCAST", "MULTICAST"] });
         if matches!(link.kind, LinkKind::Bond(_)) {
             flags.push("MASTER");
         }
@@ -88,7 +96,17 @@ impl Machine<'_> {
         if state.up && state.carrier {
             flags.push("LOWER_UP");
         }
-        let parent = link.kind.parent().map_or(String::new(), |parent| format!("@{}", parent.name));
+        let parent = match &link.kind {
+            LinkKind::Veth { peer } => self.is_own(peer).then(|| peer.name.to_string()),
+            LinkKind::Virtual(of) => match (of.kind.word(), &of.parent) {
+                // vxlan has no IFLA_LINK; a tunnel of GRE has 0 where it is bound to no device.
+                ("macsec" | "gre" | "gretap", Some(parent)) => Some(parent.name.to_string()),
+                ("gre" | "gretap", None) => Some("NONE".into()),
+                _ => None,
+            },
+            other => other.parent().map(|parent| parent.name.to_string()),
+        };
+        let parent = parent.map_or(String::new(), |parent| format!("@{parent}"));
         let master = controller.map_or(String::new(), |owner| format!(" master {}", owner.device.name));
         let operstate = if state.up && state.carrier { "UP" } else { "DOWN" };
         format!(
@@ -108,17 +126,22 @@ impl Machine<'_> {
             .to_owned();
         for (number, link) in self.links().into_iter().enumerate() {
             let _ = writeln!(out, "{}", self.header(number, link));
-            let is_nic = matches!(link.kind, LinkKind::Veth { .. });
+            let is_nic = matches!(&link.kind, LinkKind::Veth { peer } if !self.is_own(peer));
             let bus = if is_nic {
                 format!(" parentbus pci parentdev 0000:{:02x}:00.0", number + 1)
             } else {
                 String::new()
             };
             let tail = format!("numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535{bus}");
-            let first = format!(
-                "    link/ether {} brd ff:ff:ff:ff:ff:ff promiscuity 0 minmtu 68 maxmtu 65535",
-                self.mac(link)
-            );
+            let hardware = match link.kind.word() {
+                "gre" => "link/gre 0.0.0.0 brd 0.0.0.0".to_owned(),
+                _ if self.controller(link).is_some_and(|owner| owner.kind.word() == "team") => {
+                    let own = self.mac(link);
+                    format!("link/ether 02:00:5e:00:53:01 brd ff:ff:ff:ff:ff:ff permaddr {own}")
+                }
+                _ => format!("link/ether {} brd ff:ff:ff:ff:ff:ff", self.mac(link)),
+            };
+            let first = format!("    {hardware} promiscuity 0 minmtu 68 maxmtu 65535");
             let kind = self.kind(link);
             match kind {
                 Some(kind) => _ = writeln!(out, "{first} \n    {kind} {tail} "),
@@ -150,9 +173,11 @@ impl Machine<'_> {
         let own = match &link.kind {
             LinkKind::Bond(bond) => Some(format!("bond {} addrgenmode eui64", options(bond))),
             LinkKind::Vlan { id, protocol, .. } => Some(format!(
-                "vlan protocol {} id {} <REORDER_HDR> addrgenmode eui64",
+                "vlan protocol {} id {} <{}>{}addrgenmode eui64",
                 protocol.word(),
-                id.get()
+                id.get(),
+                vlan_flags(link),
+                vlan_maps(link),
             )),
             LinkKind::Ipvlan { mode, flag, .. } => {
                 Some(format!("ipvlan  mode {} {} addrgenmode eui64", mode.word(), flag.word()))
@@ -165,6 +190,11 @@ impl Machine<'_> {
                 "bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0".into(),
             ),
             LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
+            LinkKind::Veth { peer } if self.is_own(peer) => Some("veth addrgenmode eui64".into()),
+            LinkKind::Tap { .. } => {
+                Some("tun type tap pi off vnet_hdr off persist on addrgenmode eui64".into())
+            }
+            LinkKind::Virtual(of) => Some(format!("{} addrgenmode eui64", virtual_links::line(link, of))),
             _ => None,
         };
         let state = self.state(link);
@@ -174,6 +204,7 @@ impl Machine<'_> {
                 state.failures,
                 self.mac(link)
             ),
+            LinkKind::Virtual(of) => format!("{}_slave", of.kind.word()),
             _ => "bridge_slave state forwarding priority 32 cost 100 hairpin off".into(),
         });
         let lines: Vec<String> = own.into_iter().chain(port).collect();
@@ -298,6 +329,26 @@ impl Machine<'_> {
         }
         capture.finish()
     }
+}
+
+/// `REORDER_HDR,GVRP`.
+fn vlan_flags(link: &Link) -> String {
+    let asked = |key: &str| match link.extras.options.0.get(key) {
+        Some(Value::Number(on)) => *on != 0,
+        _ => key == "reorder_hdr",
+    };
+    let flags = ["reorder_hdr", "gvrp", "loose_binding", "mvrp", "bridge_binding"];
+    let shown = flags.into_iter().filter(|key| asked(key)).map(str::to_uppercase);
+    shown.collect::<Vec<_>>().join(",")
+}
+
+/// Each on a line of its own.
+fn vlan_maps(link: &Link) -> String {
+    let map = |key: &str| match link.extras.options.0.get(&format!("{}_qos_map", key)) {
+        Some(Value::PriorityMap(map)) => format!(" \n      {key}-qos-map {{ {map} }}"),
+        _ => String::new(),
+    };
+    format!("{}{} ", map("ingress"), map("egress"))
 }
 
 /// `mode active-backup miimon 100 updelay 0 ...`: all that is asked for, as iproute2's `bond_print_opt()` says it.

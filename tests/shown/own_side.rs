@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lab::net::link::{Link, LinkKind};
+use lab::net::link_option::rows_of;
 use lab::net::name::NsName;
 use lab::net::option::Value;
 use lab::topology::Topology;
@@ -27,6 +28,7 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = own
         .map(|link| {
             let kind = match &link.kind {
+                LinkKind::Veth { peer } if peer.ns == ns => format!("cable to {}", peer.name),
                 LinkKind::Veth { .. } => {
                     format!("nic {}", link.mac.map_or(String::new(), |mac| mac.to_string()))
                 }
@@ -43,7 +45,11 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                 LinkKind::Bridge { ports, vlan_filtering } => {
                     format!("bridge of {ports:?}, vlan_filtering {vlan_filtering}")
                 }
-                other => format!("{other:?}"),
+                other => {
+                    let options = link.extras.options.words(rows_of(other.word()));
+                    let team = link.extras.team.as_ref();
+                    format!("{other:?} {:?} {team:?}", options.into_iter().collect::<BTreeSet<_>>())
+                }
             };
             let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
             let said =

@@ -42,7 +42,7 @@ impl File {
 pub type Rule = fn(&File) -> Vec<String>;
 
 /// All rules that need nothing but the file. What clippy can hold is in clippy.toml and lab/core/clippy.toml.
-pub const RULES: [(&str, Rule); 7] = [
+pub const RULES: [(&str, Rule); 8] = [
     ("opens with //!", opens_with_purpose),
     ("size", small),
     ("pure modules do no I/O", pure_does_no_io),
@@ -50,6 +50,7 @@ pub const RULES: [(&str, Rule); 7] = [
     ("names say what for", names_say_what_for),
     ("nothing ignored", nothing_ignored),
     ("no home of anybody", no_home_path),
+    ("children end in time", children_end_in_time),
 ];
 
 fn opens_with_purpose(file: &File) -> Vec<String> {
@@ -147,6 +148,37 @@ fn no_home_path(file: &File) -> Vec<String> {
     let homes = ["home", "Users", "root"].map(|folder| format!("/{folder}/"));
     let homes: Vec<&str> = homes.iter().map(String::as_str).collect();
     forbidden_text(file, &homes, "a path of one machine: make it relative, or find it at run time")
+}
+
+/// Where a child may take as long as it likes, because the host ends the guest that it is in.
+const ENDED_BY_THE_HOST: [&str; 2] = ["lab/guest/exec/command.rs", "lab/guest/selftest/this_kernel.rs"];
+
+/// The lab's own children, on the host and in the guest, are waited for with a bound.
+fn children_end_in_time(file: &File) -> Vec<String> {
+    let rooms = ["lab/host", "lab/cli", "lab/guest"];
+    if !rooms.iter().any(|room| file.is_in(room)) || ENDED_BY_THE_HOST.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let code = &file.code[..file.code.find("#[cfg(test)]").unwrap_or(file.code.len())];
+    if !words(code).any(|(_, word)| ["Child", "Command"].contains(&word)) {
+        return Vec::new();
+    }
+    let hint =
+        "no wait without a bound: use child::output_within or child::end_within, in the guest wait::until";
+    let calls = ["output", "status", "wait", "wait_with_output"].map(|name| format!(".{name}()"));
+    let found = calls.iter().flat_map(|call| code.match_indices(call));
+    let is_of_a_child = |(at, call): &(usize, &str)| {
+        let statement = code[..*at].rfind([';', '{', '}']).map_or(0, |end| end + 1);
+        let (before, receiver) = (&code[..statement], code[statement..*at].to_lowercase());
+        // What was killed ends.
+        let was_killed = [".kill();", ".kill()?;"].iter().any(|call| before.ends_with(call));
+        match *call {
+            ".wait()" => !was_killed,
+            ".status()" => receiver.contains("command"),
+            _ => true,
+        }
+    };
+    found.filter(is_of_a_child).map(|(at, call)| file.at(at, &format!("`{call}`: {hint}"))).collect()
 }
 
 /// Texts that no file may hold, where a path or a host name begins.

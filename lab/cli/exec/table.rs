@@ -47,13 +47,17 @@ pub fn on_each(
     let mut items = Items::new("kernels", all.iter().map(|kernel| format!("{:16}", kernel.id)).collect());
     let shared: Arc<(Bench, ExecCommand)> = Arc::new((bench, command.clone()));
     let names: Vec<String> = all.iter().map(|kernel| kernel.id.clone()).collect();
+    let mut begun = vec![false; names.len()];
     let done = run_all(
         all,
         jobs,
         move |kernel| exec::run(&shared.0.machine(kernel), &of_kernel(&shared.1, kernel)),
         interrupt,
         |event| match event {
-            Event::Started { index } => items.started(index),
+            Event::Started { index } => {
+                begun[index] = true;
+                items.started(index);
+            }
             Event::Finished { index, result } => {
                 let (word, seconds, is_good) = match result {
                     Ok(Ok(ended)) => {
@@ -68,8 +72,8 @@ pub fn on_each(
         },
     );
     drop(items);
-    let rows: Vec<Row> =
-        names.into_iter().zip(done.results).map(|(kernel, result)| Row { kernel, result }).collect();
+    let row = |(kernel, (result, begun))| Row { kernel, result, begun };
+    let rows: Vec<Row> = names.into_iter().zip(done.results.into_iter().zip(begun)).map(row).collect();
     print!("{}", render(&rows, &command));
     Ok(code(&rows, done.interrupted))
 }
@@ -82,10 +86,12 @@ fn of_kernel(command: &ExecCommand, kernel: &Kernel) -> ExecCommand {
     command
 }
 
-/// What came of one kernel; nothing where it was interrupted first.
+/// What came of one kernel; nothing where Ctrl-C was first.
 struct Row {
     kernel: String,
     result: Option<Result<Result<Ended, ExecError>, String>>,
+    /// Whether its guest was started, or was about to be.
+    begun: bool,
 }
 
 impl Row {
@@ -95,7 +101,8 @@ impl Row {
             Some(Ok(Ok(ended))) => Ok(ended.verdict.status()),
             Some(Ok(Err(error))) => Err(clean::lines(&error.to_string()).into_owned()),
             Some(Err(panic)) => Err(format!("the lab failed: {panic}")),
-            None => Err("interrupted".into()),
+            None if self.begun => Err("interrupted: its guest was ended".into()),
+            None => Err("interrupted: not started".into()),
         }
     }
 
@@ -114,7 +121,8 @@ fn render(rows: &[Row], command: &ExecCommand) -> String {
                 format!("{:.1}s", ended.until_started.as_secs_f64()),
                 format!("{:.1}s", ended.total.as_secs_f64()),
             ),
-            _ => ("error".into(), "-".into(), "-".into()),
+            Some(_) => ("error".into(), "-".into(), "-".into()),
+            None => ("-".into(), "-".into(), "-".into()),
         };
         let last = match row.status() {
             Ok(_) => row.lines().pop().unwrap_or_default(),
@@ -126,6 +134,8 @@ fn render(rows: &[Row], command: &ExecCommand) -> String {
     for row in rows {
         let lines = match row.status() {
             Ok(0) => continue,
+            // Its line has said all of it.
+            Err(_) if row.result.is_none() => continue,
             Ok(_) => {
                 let lines = row.lines();
                 let mut shown = lines[lines.len().saturating_sub(LINES_SHOWN)..].to_vec();
@@ -176,7 +186,7 @@ mod tests {
             notes: Vec::new(),
         };
         let result = result.map(ended).map_err(|why| ExecError::NotPrepared(why.into()));
-        Row { kernel: kernel.into(), result: Some(Ok(result)) }
+        Row { kernel: kernel.into(), result: Some(Ok(result)), begun: true }
     }
 
     fn command() -> ExecCommand {
@@ -231,7 +241,23 @@ kernel             status  started    total  last line
         assert_eq!(text(&[row("a", Ok(0), "")], false), expected(0));
         assert_eq!(text(&[row("a", Ok(0), ""), row("b", Ok(1), "")], false), expected(DIFFERS));
         assert_eq!(text(&[row("a", Err("x"), ""), row("b", Ok(1), "")], false), expected(INTERNAL));
-        let unknown = Row { kernel: "c".into(), result: None };
+        let unknown = Row { kernel: "c".into(), result: None, begun: true };
         assert_eq!(text(&[row("a", Ok(0), ""), unknown], true), expected(INTERRUPTED));
+    }
+
+    #[test]
+    fn after_an_interrupt_there_is_what_was_done_and_what_was_not() {
+        let rows = [
+            row("5.10.262", Ok(0), "one\n"),
+            Row { kernel: "6.12.57".into(), result: None, begun: true },
+            Row { kernel: "7.3.4".into(), result: None, begun: false },
+        ];
+        let expected = "\
+kernel             status  started    total  last line
+5.10.262                0     1.2s     2.3s  one
+6.12.57                 -        -        -  interrupted: its guest was ended
+7.3.4                   -        -        -  interrupted: not started
+";
+        assert_eq!(render(&rows, &command()), expected);
     }
 }

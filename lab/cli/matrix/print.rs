@@ -2,6 +2,7 @@
 
 use crate::cli::annotations;
 use crate::cli::failure::Failure;
+use crate::cli::look;
 use crate::cli::matrix::Format;
 use lab::report::document::Document;
 use lab::report::matrix::Matrix;
@@ -13,7 +14,7 @@ use lab::report::{grid, junit, ktap};
 /// KCIDB does not take the name of the CI system.
 pub fn print(format: Format, matrix: &Matrix) -> Result<(), Failure> {
     match format {
-        Format::Text => print!("{}", grid::render(matrix)),
+        Format::Text => print!("{}", grid::render_in(matrix, look::width())),
         Format::Json => {
             println!("{}", serde_json::to_string_pretty(matrix).expect("a result has text keys only"));
         }

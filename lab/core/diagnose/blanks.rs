@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::diagnose::observed::Devices;
-use crate::import::model::{Kind, Model};
+use crate::import::model::{Kind, Link, Model};
 use crate::net::name::IfName;
 
 /// What stands where the text does not show the VLAN's number.
@@ -31,7 +31,9 @@ impl Blanks {
         let (vlan, bond) = (name(&devices.vlan), name(&devices.bond));
         let id = vlan.as_ref().and_then(|vlan| model.links.get(vlan)?.vlan_id);
         let of = |device: Option<&IfName>| {
-            let address = device.and_then(|device| neighbour(model, device));
+            let address = device.and_then(|device| {
+                in_network_of(model, device).into_iter().find_map(|name| neighbour(model, &name))
+            });
             address.map_or_else(|| NEIGHBOUR.to_owned(), |address| address.to_string())
         };
         let is_other = |name: &IfName, kind: Kind, parent: Option<&IfName>| {
@@ -45,6 +47,28 @@ impl Blanks {
             other: other.map(|(name, _)| (name.to_string(), of(Some(name)))),
         }
     }
+}
+
+/// Devices whose addresses are of one network with a device's: itself, what stands on it and is no VLAN (a pod's interface, a bridge that
+/// it is a port of), and for a VLAN the same VLAN elsewhere on the machine.
+fn in_network_of(model: &Model, device: &IfName) -> Vec<IfName> {
+    let mut all = vec![device.clone()];
+    let id = model.links.get(device).and_then(|link| link.vlan_id);
+    let is_same = |link: &Link| link.kind == Kind::Vlan && id.is_some() && link.vlan_id == id;
+    let elsewhere = model.links.iter().filter(|(name, link)| is_same(link) && *name != device);
+    all.extend(elsewhere.map(|(name, _)| name.clone()));
+    let mut at = 0;
+    while let Some(lower) = all.get(at).cloned() {
+        let is_above = |link: &Link| link.parent.as_ref() == Some(&lower) && link.kind != Kind::Vlan;
+        let above = model.links.iter().filter(|(_, link)| is_above(link)).map(|(name, _)| name.clone());
+        let owner = model.links.get(&lower).and_then(|link| link.controller.clone());
+        let owner =
+            owner.filter(|owner| model.links.get(owner).is_some_and(|owner| owner.kind == Kind::Bridge));
+        let more: Vec<IfName> = above.chain(owner).filter(|name| !all.contains(name)).collect();
+        all.extend(more);
+        at += 1;
+    }
+    all
 }
 
 /// An address behind a device: a next hop or a neighbour in one of its networks.
@@ -94,6 +118,22 @@ mod tests {
         assert_eq!((&blanks.id[..], &blanks.neighbour[..]), ("312", "192.168.31.9"));
         assert_eq!(blanks.untagged, "192.168.1.254");
         assert_eq!(blanks.other, Some(("bond0.80".into(), "192.168.80.7".into())));
+    }
+
+    #[test]
+    fn a_pod_s_gateway_is_a_neighbour_of_the_vlan_below() {
+        let text = "\
+2: eth0: <BROADCAST,MULTICAST,SLAVE,UP,LOWER_UP> mtu 1500 qdisc fq_codel master bond0 state UP
+3: bond0: <BROADCAST,MULTICAST,MASTER,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP
+4: bond0.312@bond0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP
+5: net1@bond0.312: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UNKNOWN
+    ipvlan mode l2 bridge
+    inet 192.168.31.40/24 scope global net1
+192.168.31.9 dev net1 FAILED
+";
+        let blanks = blanks(text);
+        assert_eq!((&blanks.id[..], &blanks.neighbour[..]), ("312", "192.168.31.9"));
+        assert_eq!(blanks.untagged, "NEIGHBOUR");
     }
 
     #[test]

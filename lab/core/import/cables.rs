@@ -1,8 +1,33 @@
-//! A veth whose other end is in another namespace: an interface of a pod or of a container when it is what frames leave by, and
-//! then a NIC like any other.
+//! Veths: pairs within the machine, and those whose other end is in another namespace: an interface of a pod or of a container when
+//! it is what frames leave by, and then a NIC like any other.
 
 use crate::import::model::{Kind, Link, Model};
 use crate::net::name::IfName;
+
+/// Finds the cables within the machine: two veths of which each is made on the other.
+pub fn pairs(model: &mut Model) {
+    let parent = |name: &IfName| model.links.get(name).and_then(|link| link.parent.clone());
+    let is_pair = |name: &IfName, other: &IfName| name != other && parent(other).as_ref() == Some(name);
+    let pairs: Vec<(IfName, IfName)> = model
+        .links
+        .keys()
+        .filter_map(|name| Some((name.clone(), parent(name).filter(|other| is_pair(name, other))?)))
+        .collect();
+    for (name, other) in pairs {
+        if let Some(link) = model.links.get_mut(&name) {
+            (link.kind, link.parent, link.peer) = (Kind::Veth, None, Some(other));
+            link.kind_word.clear();
+        }
+    }
+    // One whose other end was taken out is one whose other end the text does not show.
+    let names: Vec<IfName> = model.links.keys().cloned().collect();
+    for link in model.links.values_mut() {
+        if link.kind == Kind::Veth && link.peer.as_ref().is_none_or(|peer| !names.contains(peer)) {
+            (link.kind, link.peer) = (Kind::Other, None);
+            link.kind_word = "its other end is left out".into();
+        }
+    }
+}
 
 /// Has veths that a bond, a VLAN or an address uses play NICs. Those that only a runtime's bridge uses are left to be noted.
 pub fn settle(model: &mut Model) {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::import::model::{Kind, Model, Route, Seen};
 use crate::import::text::{Line, after};
-use crate::import::{options, routes};
+use crate::import::{options, routes, virtual_links};
 use crate::net::address::Cidr;
 use crate::net::name::IfName;
 
@@ -119,8 +119,13 @@ fn add(words: &[&str], model: &mut Model) -> Option<String> {
             return Some(name.to_owned());
         }
         _ => {
-            link.kind = Kind::Other;
-            kind.clone_into(&mut link.kind_word);
+            let at = words.iter().position(|word| *word == "type").map_or(words.len(), |at| at + 1);
+            if !virtual_links::command(name, words[at..].iter().copied(), model)
+                && let Some(link) = model.link(name)
+            {
+                link.kind = Kind::Other;
+                kind.clone_into(&mut link.kind_word);
+            }
         }
     }
     None

@@ -201,13 +201,24 @@ impl Writer<'_> {
         }
     }
 
-    /// LACP needs some seconds to choose; a paced flow lets them pass.
+    /// LACP needs some seconds to choose; a paced flow lets them pass. A partner that is not heard any more is forgotten after 3 s, or
+    /// after 90 s where the bond asks for slow LACPDUs.
     fn settle(&mut self, focus: &Focus) {
         let link = &self.model.links[&focus.uplink];
-        let is_lacp = link.options.get("mode").is_some_and(|mode| mode == "802.3ad");
-        if is_lacp && let Some(flow) = Flow::by(self.model, self.far, &focus.uplink) {
+        let is = |option: &str, word: &str| link.options.get(option).is_some_and(|value| value == word);
+        if is("mode", "802.3ad")
+            && let Some(flow) = Flow::by(self.model, self.far, &focus.uplink)
+        {
+            let seconds = match focus.symptom {
+                Symptom::NoPartner if is("lacp_rate", "fast") => 12,
+                Symptom::NoPartner => 110,
+                _ => 6,
+            };
+            if seconds > 20 {
+                self.flows.push(Section::table(&["limits"]).with("wait_s", 2 * seconds));
+            }
             let section =
-                flow.table("lacp-settles", None, 6).comment("Made up: lets LACP come to an end first.");
+                flow.table("lacp-settles", None, seconds).comment("Made up: lets LACP come to an end first.");
             self.send(section.with("interval_us", 1_000_000), "lacp-settles");
         }
     }

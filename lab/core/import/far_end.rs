@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::import::draft::{Draft, Section, texts};
+use crate::import::flows::is_tunnel;
 use crate::import::model::{Kind, Link, Model, Place};
 use crate::import::settle::{DEPTH_MAX, below};
 use crate::net::address::Cidr;
+use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 
 /// What stands in for the rest of the network.
@@ -23,6 +25,8 @@ pub struct FarEnd {
     pub partners: BTreeMap<IfName, String>,
     /// VLANs of the gateway: name, parent, number, whether its tag is 802.1ad's.
     vlans: BTreeMap<String, (String, u16, bool)>,
+    /// MACsec devices of the gateway by those of the node: name and parent.
+    pub channels: BTreeMap<IfName, (String, String)>,
     /// Addresses of the gateway's devices.
     addresses: BTreeMap<String, Cidr>,
 }
@@ -31,9 +35,9 @@ pub struct FarEnd {
 pub fn uplinks(model: &Model) -> Vec<IfName> {
     let is_port_of_bond = |link: &Link| {
         let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
-        owner.is_some_and(|owner| owner.kind == Kind::Bond)
+        owner.is_some_and(Link::is_bundle)
     };
-    let is_uplink = |link: &Link| matches!(link.kind, Kind::Bond | Kind::Nic) && !is_port_of_bond(link);
+    let is_uplink = |link: &Link| (link.is_bundle() || link.kind == Kind::Nic) && !is_port_of_bond(link);
     let first =
         model.links.iter().find(|(_, link)| link.is_pooled && is_uplink(link)).map(|(name, _)| name.clone());
     let is_one =
@@ -45,7 +49,7 @@ pub fn uplinks(model: &Model) -> Vec<IfName> {
 pub fn nics(model: &Model, uplink: &IfName) -> Vec<IfName> {
     match model.links.get(uplink) {
         // A VLAN or bridge may be a port, too: it has a cable of its own below.
-        Some(link) if link.kind == Kind::Bond => {
+        Some(link) if link.is_bundle() => {
             model.ports(uplink).into_iter().filter(|port| model.links[port].kind == Kind::Nic).collect()
         }
         Some(link) if link.is_pooled => {
@@ -92,8 +96,13 @@ impl FarEnd {
         let link = model.links.get(name).filter(|_| depth < DEPTH_MAX)?;
         // A bond's port is cabled to where its bond is.
         let owner = link.controller.clone().filter(|_| link.kind == Kind::Nic);
-        let lower = below(model, name).into_iter().next().or(owner)?;
-        let lower = self.opposite(model, &lower, depth + 1)?;
+        let all = below(model, name).into_iter().chain(owner);
+        // Frames of a tunnel go to another machine than those of what it stands on.
+        let lower =
+            all.filter(|_| !is_tunnel(link)).find_map(|lower| self.opposite(model, &lower, depth + 1))?;
+        if link.is(VirtualKind::Macsec) {
+            return Some(self.macsec(name, lower));
+        }
         match (link.kind, link.vlan_id) {
             (Kind::Vlan, Some(id)) => {
                 let vlan = format!("{lower}.{id}");
@@ -105,9 +114,17 @@ impl FarEnd {
         }
     }
 
+    /// The gateway's MACsec device opposite one of the node's.
+    fn macsec(&mut self, name: &IfName, lower: String) -> String {
+        let number = self.channels.len();
+        let channel = self.channels.entry(name.clone()).or_insert((format!("sec{number}"), lower));
+        channel.0.clone()
+    }
+
     /// As [`FarEnd::opposite`], once all are there.
     pub fn opposite_of(&self, model: &Model, name: &IfName) -> Option<String> {
-        let mut copy = Self { cards: self.cards.clone(), ..Self::default() };
+        let (cards, channels) = (self.cards.clone(), self.channels.clone());
+        let mut copy = Self { cards, channels, ..Self::default() };
         copy.opposite(model, name, 0)
     }
 
@@ -166,7 +183,9 @@ impl FarEnd {
                 self.addresses.insert(device, cidr);
             }
         }
-        let devices: Vec<String> = self.cards.values().chain(self.vlans.keys()).cloned().collect();
+        let channels = self.channels.values().map(|(name, _)| name);
+        let devices: Vec<String> =
+            self.cards.values().chain(self.vlans.keys()).chain(channels).cloned().collect();
         for (number, device) in devices.into_iter().enumerate() {
             // 198.18.0.0/15 is for benchmarks (RFC 2544): no report has it.
             let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
@@ -187,6 +206,18 @@ impl FarEnd {
             let section = Section::table(&["ns", "gateway", "vlan", name]).comment("Made up.");
             let section = section.with("parent", parent.as_str()).with("id", i64::from(*id));
             let section = section.maybe("protocol", is_service_tag.then_some("802.1ad"));
+            draft.push(section.maybe("addresses", self.address(name).map(|cidr| texts([cidr]))));
+        }
+        for (own, (name, parent)) in &self.channels {
+            let section = Section::table(&["ns", "gateway", "macsec", name]).comment("Made up.");
+            let section = section.with("parent", parent.as_str()).with("peer", format!("node:{own}"));
+            let mut section = section.with("key", macsec_key(&model.links[own]));
+            // Both ends have one cipher, and what one leaves out the other must not ask for.
+            for (key, value) in &model.links[own].settings {
+                if !["port", "offload"].contains(key) {
+                    section = section.with(key, value.clone());
+                }
+            }
             draft.push(section.maybe("addresses", self.address(name).map(|cidr| texts([cidr]))));
         }
     }
@@ -229,6 +260,12 @@ impl FarEnd {
         let section = section.with("peer", format!("switch:{up}")).maybe("mtu", mtu);
         draft.push(section.maybe("addresses", self.address(card).map(|cidr| texts([cidr]))));
     }
+}
+
+/// The made-up key of a MACsec device and its peer, as long as its cipher wants it.
+pub fn macsec_key(link: &Link) -> String {
+    let is_long = link.settings.get("cipher").and_then(toml::Value::as_str) == Some("gcm-aes-256");
+    "5b".repeat(if is_long { 32 } else { 16 })
 }
 
 /// Whether a NIC was seen without carrier.

@@ -2,8 +2,9 @@
 
 use crate::import::draft::{Draft, Section};
 use crate::import::far_end::{self, FarEnd, is_dead, place};
-use crate::import::model::{Kind, Link, Model};
+use crate::import::model::{Kind, Link, Model, Place};
 use crate::import::settle::{DEPTH_MAX, below};
+use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 
 /// Flows of one file.
@@ -32,7 +33,11 @@ impl Flow {
         let link = model.links.get(name)?;
         let opposite = far.opposite_of(model, name)?;
         let address = far.address(&opposite)?;
-        let can_ping = link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
+        let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
+        // A ping's socket is bound to its address, which is none of the main table's where a VRF has the device.
+        let is_in_vrf = owner.is_some_and(|owner| owner.is(VirtualKind::Vrf));
+        let can_ping =
+            !is_in_vrf && link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
         let name_of_flow = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
         Some(Self {
             name: name_of_flow,
@@ -59,7 +64,7 @@ fn is_alive(model: &Model, name: &IfName, depth: usize) -> bool {
     match link.kind {
         Kind::Nic => !is_dead(link),
         Kind::Dummy => false,
-        Kind::Bond => {
+        _ if link.is_bundle() => {
             let alive = model.ports(name).iter().filter(|port| !is_dead(&model.links[*port])).count();
             let least = link.options.get("min_links").and_then(|links| links.parse().ok()).unwrap_or(0);
             alive >= usize::max(1, least)
@@ -72,10 +77,25 @@ fn is_alive(model: &Model, name: &IfName, depth: usize) -> bool {
 fn is_sender(model: &Model, name: &IfName, link: &Link) -> bool {
     let is_covered = |other: &Link| other.parent.as_ref() == Some(name);
     let has_above = model.links.values().any(is_covered);
-    link.controller.is_none()
+    let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
+    owner.is_none_or(|owner| owner.is(VirtualKind::Vrf))
+        && !gets_no_arp(link)
         && !link.is_pooled
-        && link.kind != Kind::Dummy
+        && !matches!(link.kind, Kind::Dummy | Kind::Tap | Kind::Veth)
+        && (link.kind != Kind::Virtual || link.is_bundle() || link.is(VirtualKind::Macsec))
         && (!link.addresses.is_empty() || !has_above)
+}
+
+/// Whether the neighbours of a device are never known: of an ipvlan in mode l3 in the namespace of its parent (arp_solicit() takes its
+/// address, and ipvlan_handle_mode_l3() gives the answer to it, where no neighbour waits).
+fn gets_no_arp(link: &Link) -> bool {
+    link.kind == Kind::Ipvlan && link.place == Place::Node && link.mode.as_deref() == Some("l3")
+}
+
+/// Whether frames of a device go to a machine of their own.
+pub fn is_tunnel(link: &Link) -> bool {
+    use VirtualKind::{Geneve, Gre, Gretap, Vxlan};
+    [Vxlan, Geneve, Gre, Gretap].iter().any(|kind| link.is(*kind))
 }
 
 /// Writes flows, waits and expectations: everything that is alive sends, and all of it arrives.
@@ -87,6 +107,19 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
         .filter(|(name, link)| is_sender(model, name, link))
         .map(|(name, _)| name.clone())
         .collect();
+    let tunnels: Vec<IfName> =
+        model.links.iter().filter(|(_, link)| is_tunnel(link)).map(|(name, _)| name.clone()).collect();
+    let resolved_below: Vec<IfName> =
+        model.links.iter().filter(|(_, link)| gets_no_arp(link)).map(|(name, _)| name.clone()).collect();
+    for name in resolved_below {
+        model.note(format!(
+            "nothing is sent by {name}: in mode l3 its parent asks for its neighbours, with the ipvlan's address, and the answer is \
+             given to the ipvlan"
+        ));
+    }
+    for name in tunnels {
+        model.note(format!("nothing is sent by {name}: the other end of a tunnel is not made up"));
+    }
     for name in senders {
         if !is_alive(model, &name, 0) {
             model.note(format!("nothing is sent by {name}: the text shows it, or what it stands on, down"));

@@ -1,14 +1,15 @@
-//! `ip -j link`, `ip -j address` and `ip -j route`, with `-s` and `-d` or without.
+//! `ip -j link`, `ip -j address`, `ip -j route` and `ip -j neigh`, with `-s` and `-d` or without.
 
 use crate::import::ip_text::{above, is_elsewhere, partner};
 use crate::import::model::{Kind, Model};
 use crate::import::options;
 use crate::import::talos::add_route;
 use crate::import::value::Value;
+use crate::import::{virtual_links, vlan_flags};
 
 /// Whether a document is of this format.
 pub fn is_known(value: &Value) -> bool {
-    value.items().iter().any(|item| is_link(item) || is_route(item))
+    value.items().iter().any(|item| is_link(item) || is_route(item) || is_neighbour(item))
 }
 
 fn is_link(item: &Value) -> bool {
@@ -19,11 +20,22 @@ fn is_route(item: &Value) -> bool {
     item.get("dst").is_some() && item.get("dev").is_some() && item.get("flags").is_some()
 }
 
+/// Neighbours have states, where routes have flags.
+fn is_neighbour(item: &Value) -> bool {
+    item.get("dst").is_some() && item.get("dev").is_some() && item.get("state").is_some()
+}
+
 /// Reads a document.
 pub fn read(value: &Value, line: usize, model: &mut Model) {
     model.found("ip -j", line);
     for item in value.items() {
-        if is_link(item) {
+        if is_neighbour(item) {
+            model.found("ip -j neigh", line);
+            let address = item.text_of("dst").and_then(|address| address.parse().ok());
+            let dev = item.text_of("dev").and_then(|dev| dev.parse().ok());
+            model.neighbours.extend(address.zip(dev));
+            model.neighbours.truncate(64);
+        } else if is_link(item) {
             link(item, model);
         } else if is_route(item) && item.text_of("protocol") != Some("kernel") {
             let to = item.text_of("dst").unwrap_or_default();
@@ -86,6 +98,9 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
         link.carrier = port.text_of("mii_status").map(|status| status == "UP").or(link.carrier);
     }
     let is_nic = kind.is_none() && item.get("parentbus").is_some();
+    if kind.is_some_and(|kind| virtual_links::json(name, kind, data, model)) {
+        return;
+    }
     let Some(link) = model.link(name) else { return };
     match kind {
         Some("bond") => {
@@ -106,11 +121,18 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             link.kind = Kind::Vlan;
             link.vlan_id = data.and_then(|data| data.number_of("id")).or(link.vlan_id);
             link.is_service_tag = data.and_then(|data| data.text_of("protocol")) == Some("802.1ad");
+            data.into_iter().for_each(|data| vlan_flags::of_json(link, data));
         }
         Some("ipvlan" | "macvlan") => {
             link.kind = if kind == Some("ipvlan") { Kind::Ipvlan } else { Kind::Macvlan };
             link.mode = data.and_then(|data| data.text_of("mode")).map(str::to_owned);
+            let flags = data.map_or(&[][..], |data| data.items_of("flags"));
+            let flag =
+                flags.iter().filter_map(Value::text).chain(data.and_then(|data| data.text_of("flags")));
+            let mut flag = flag.filter(|flag| kind == Some("ipvlan") && ["private", "vepa"].contains(flag));
+            link.flag = flag.next().map(str::to_owned);
         }
+        Some("tun") if data.and_then(|data| data.text_of("type")) == Some("tap") => link.kind = Kind::Tap,
         Some("bridge") => link.kind = link.kind.max(Kind::Bridge),
         Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
         Some(other) => {

@@ -1,8 +1,9 @@
 //! `ip link`, `ip address`, with `-s`, `-s -s` and `-d` in any mix, as text.
 
 use crate::import::model::{Kind, Model};
-use crate::import::options;
 use crate::import::text::{Line, after};
+use crate::import::virtual_links::VRF_WITHOUT_TABLE;
+use crate::import::{options, virtual_links, vlan_flags};
 use crate::net::name::IfName;
 
 /// What is being read.
@@ -88,6 +89,10 @@ impl Reader {
         }
         match parent {
             Some(parent) => above(name, parent, model),
+            // vrf_setup() has IFF_NOARP, which a bond has not.
+            None if flags.contains(&"MASTER") && flags.contains(&"NOARP") => {
+                other(name, VRF_WITHOUT_TABLE, model)
+            }
             None if flags.contains(&"MASTER") => model.kind(name, Kind::Bond),
             None => {}
         }
@@ -137,13 +142,46 @@ impl Reader {
     }
 }
 
-/// A device of a kind that topologies do not have.
+/// A device of a kind that topologies do not have, unless another command shows that they have it.
 fn other(device: &str, word: &str, model: &mut Model) {
-    if let Some(link) = model.link(device) {
+    if let Some(link) = model.link(device).filter(|link| link.kind != Kind::Virtual) {
         link.kind = Kind::Other;
         word.clone_into(&mut link.kind_word);
     }
 }
+
+/// Kinds of iproute2 that topologies do not have; veth is decided when both ends are known.
+const OTHERS: [&str; 29] = [
+    "veth",
+    "tun",
+    "openvswitch",
+    "wireguard",
+    "macvtap",
+    "ipvtap",
+    "ip6gre",
+    "ip6gretap",
+    "ip6erspan",
+    "erspan",
+    "sit",
+    "ipip",
+    "ip6tnl",
+    "vti",
+    "vti6",
+    "xfrm",
+    "hsr",
+    "vcan",
+    "vxcan",
+    "can",
+    "bareudp",
+    "nlmon",
+    "netkit",
+    "amt",
+    "rmnet",
+    "netdevsim",
+    "dsa",
+    "gtp",
+    "batadv",
+];
 
 /// `2: eth0@bond0: <FLAGS> rest`.
 fn header(text: &str) -> Option<(&str, Option<&str>, &str, &str)> {
@@ -215,6 +253,9 @@ pub fn vlan_of_name(name: &str) -> Option<u16> {
 
 /// The line of a kind's own attributes.
 fn kind(device: &str, text: &str, model: &mut Model) {
+    if virtual_links::line(device, text, model) || vlan_flags::map_of_line(device, text, model) {
+        return;
+    }
     let mut words = text.split_whitespace();
     let first = words.next().unwrap_or_default();
     let Some(link) = model.link(device) else { return };
@@ -223,18 +264,20 @@ fn kind(device: &str, text: &str, model: &mut Model) {
             link.kind = Kind::Vlan;
             link.vlan_id = after(text, "id").and_then(|id| id.parse().ok()).or(link.vlan_id);
             link.is_service_tag = text.contains("802.1ad");
+            vlan_flags::of_line(link, text);
         }
         "ipvlan" | "macvlan" if text.contains(" mode ") => {
             link.kind = if first == "ipvlan" { Kind::Ipvlan } else { Kind::Macvlan };
             link.mode = after(text, "mode").map(str::to_owned);
+            link.flag = ["private", "vepa"]
+                .into_iter()
+                .find(|flag| first == "ipvlan" && words.clone().any(|word| word == *flag))
+                .map(str::to_owned);
         }
+        "tun" if after(text, "type") == Some("tap") => link.kind = Kind::Tap,
         "bridge" if text.contains("forward_delay") => link.kind = link.kind.max(Kind::Bridge),
         "dummy" => link.kind = link.kind.max(Kind::Dummy),
-        "veth" | "tun" | "vxlan" | "team" | "vrf" | "gre" | "geneve" | "openvswitch" | "wireguard"
-        | "ifb" => {
-            other(device, first, model);
-        }
-        "altname" | "alias" | "" => {}
+        word if OTHERS.contains(&word) => other(device, first, model),
         _ => {}
     }
 }

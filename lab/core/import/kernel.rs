@@ -15,13 +15,39 @@ pub struct Choice {
 }
 
 /// What marks a word as a kernel's release, whatever stands before it.
-const MARKS: [&str; 14] = [
-    "-talos", "-generic", "-pve", "-flatcar", ".el7", ".el8", ".el9", ".el10", "-amd64", "-cloud",
-    "-default", "-zen", "-lts", "-arch",
+const MARKS: [&str; 24] = [
+    "-talos",
+    "-generic",
+    "-lowlatency",
+    "-azure",
+    "-aws",
+    "-gcp",
+    "-oracle",
+    "-kvm",
+    "-raspi",
+    "-pve",
+    "-flatcar",
+    ".el7",
+    ".el8",
+    ".el9",
+    ".el10",
+    ".fc",
+    ".amzn",
+    "-amd64",
+    "-cloud",
+    "-default",
+    "-zen",
+    "-lts",
+    "-arch",
+    "-coreos",
 ];
 
 /// Series of distributions' releases, for texts that name no kernel. From their release notes.
-const DISTRIBUTIONS: [(&str, &str, u32, u32); 44] = [
+const DISTRIBUTIONS: [(&str, &str, u32, u32); 70] = [
+    ("talos", "1.0.", 5, 15),
+    ("talos", "1.1.", 5, 15),
+    ("talos", "1.2.", 5, 15),
+    ("talos", "1.3.", 5, 15),
     ("talos", "1.4.", 6, 1),
     ("talos", "1.5.", 6, 1),
     ("talos", "1.6.", 6, 1),
@@ -31,15 +57,21 @@ const DISTRIBUTIONS: [(&str, &str, u32, u32); 44] = [
     ("talos", "1.10.", 6, 12),
     ("talos", "1.11.", 6, 12),
     ("talos", "1.12.", 6, 18),
+    ("ubuntu", "16.04", 4, 4),
     ("ubuntu", "18.04", 4, 15),
     ("ubuntu", "20.04", 5, 4),
     ("ubuntu", "22.04", 5, 15),
+    ("ubuntu", "23.04", 6, 2),
+    ("ubuntu", "23.10", 6, 5),
     ("ubuntu", "24.04", 6, 8),
     ("ubuntu", "24.10", 6, 11),
     ("ubuntu", "25.04", 6, 14),
+    ("ubuntu", "25.10", 6, 17),
+    ("rhel", "7.", 3, 10),
     ("rhel", "8.", 4, 18),
     ("rhel", "9.", 5, 14),
     ("rhel", "10.", 6, 12),
+    ("red hat enterprise linux", "7.", 3, 10),
     ("red hat enterprise linux", "8.", 4, 18),
     ("red hat enterprise linux", "9.", 5, 14),
     ("red hat enterprise linux", "10.", 6, 12),
@@ -49,6 +81,18 @@ const DISTRIBUTIONS: [(&str, &str, u32, u32); 44] = [
     ("almalinux", "8.", 4, 18),
     ("almalinux", "9.", 5, 14),
     ("almalinux", "10.", 6, 12),
+    ("oracle linux", "8.", 4, 18),
+    ("oracle linux", "9.", 5, 14),
+    ("oracle linux", "10.", 6, 12),
+    ("centos linux", "7", 3, 10),
+    ("centos linux", "8", 4, 18),
+    ("centos stream", "8", 4, 18),
+    ("centos stream", "9", 5, 14),
+    ("centos stream", "10", 6, 12),
+    ("flatcar", "3033.", 5, 10),
+    ("flatcar", "3139.", 5, 15),
+    ("flatcar", "3227.", 5, 15),
+    ("flatcar", "3374.", 5, 15),
     ("flatcar", "3510.", 5, 15),
     ("flatcar", "3602.", 5, 15),
     ("flatcar", "3760.", 6, 1),
@@ -57,9 +101,13 @@ const DISTRIBUTIONS: [(&str, &str, u32, u32); 44] = [
     ("flatcar", "4081.", 6, 6),
     ("flatcar", "4152.", 6, 6),
     ("flatcar", "4230.", 6, 6),
+    ("flatcar", "4372.", 6, 12),
+    ("flatcar", "4459.", 6, 12),
+    ("proxmox", "6.", 5, 4),
     ("proxmox", "7.", 5, 15),
     ("proxmox", "8.", 6, 8),
     ("proxmox", "9.", 6, 14),
+    ("pve-manager", "6.", 5, 4),
     ("pve-manager", "7.", 5, 15),
     ("pve-manager", "8.", 6, 8),
     ("pve-manager", "9.", 6, 14),
@@ -140,7 +188,7 @@ pub fn of_distribution(lines: &[Line<'_>]) -> Option<(String, Series)> {
         let lower = line.text.to_lowercase();
         for (name, release, major, minor) in DISTRIBUTIONS {
             let Some(at) = lower.find(name) else { continue };
-            let near = lower[at..].split([' ', '\t', '/', '"']).filter(|word| !word.is_empty()).take(6);
+            let near = lower[at..].split([' ', '\t', '/', '"']).filter(|word| !word.is_empty()).take(9);
             let mut near = near.map(|word| word.trim_matches(['v', ',', '(', ')', '.', ';', ':']));
             if let Some(word) = near.find(|word| word.starts_with(release)) {
                 return Some((format!("{name} {word}"), Series::new(major, minor)));
@@ -261,6 +309,14 @@ mod tests {
     #[case("PRETTY_NAME=\"Flatcar Container Linux by Kinvolk 3815.2.5 (Oklo)\"", "6.1")]
     #[case("pve-manager/8.2.4/faa83925c9641325 (running kernel)", "6.8")]
     #[case("Talos v1.11.5", "6.12")]
+    #[case("Talos (v1.3.7)", "5.15")]
+    #[case("Distributor ID: Ubuntu 25.10", "6.17")]
+    #[case("Red Hat Enterprise Linux Server release 7.9 (Maipo)", "3.10")]
+    #[case("PRETTY_NAME=\"Red Hat Enterprise Linux 10.0 (Coughlan)\"", "6.12")]
+    #[case("CentOS Stream release 9", "5.14")]
+    #[case("Oracle Linux Server release 9.3", "5.14")]
+    #[case("Proxmox VE 9.0.3", "6.14")]
+    #[case("Flatcar Container Linux by Kinvolk stable 4459.2.0", "6.12")]
     fn a_distribution_stands_for_a_series(#[case] line: &str, #[case] series: &str) {
         let (_, found) = of_distribution(&text::lines(line)).expect("it is known");
         assert_eq!(found.to_string(), series);
@@ -271,6 +327,12 @@ mod tests {
     #[case("6.6.95-flatcar", "6.1.192 and 6.12.43")]
     #[case("5.15.148", "5.10.262 and 6.1.192")]
     #[case("6.12.99-talos", "6.12.57 and 6.12.117")]
+    #[case("5.15.0-105-generic", "5.10.262 and 6.1.192")]
+    #[case("6.8.0-1021-azure", "6.1.192 and 6.12.43")]
+    #[case("5.14.0-427.13.1.el9_4.x86_64", "5.10.262 and 6.1.192")]
+    #[case("6.8.12-4-pve", "6.1.192 and 6.12.43")]
+    // Nothing is pinned on the one side.
+    #[case("3.10.0-1160.el7.x86_64", "next to it are 5.10.262")]
     fn the_neighbours_on_both_sides_are_named(#[case] release: &str, #[case] sides: &str) {
         let pins = ["5.10.262", "6.1.192", "6.12.43", "6.12.57", "6.12.117", "6.18.5", "6.18.15", "7.3.4"];
         let pins: Vec<KernelVersion> = pins.iter().map(|pin| pin.parse().unwrap()).collect();

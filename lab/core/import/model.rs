@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 
 use crate::net::address::{Cidr, Mac};
+use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 use crate::topology::lint::{Finding, Rule};
 
@@ -35,6 +36,12 @@ pub enum Kind {
     Macvlan,
     /// A bond.
     Bond,
+    /// One end of a cable within the machine.
+    Veth,
+    /// A tap.
+    Tap,
+    /// A link that has nothing but options, a parent and ports: [`Link::virtual_kind`].
+    Virtual,
     /// A kind that topologies do not have.
     Other,
 }
@@ -59,6 +66,12 @@ pub struct Link {
     pub kind: Kind,
     /// The word for it where it is [`Kind::Other`].
     pub kind_word: String,
+    /// Which one it is where it is [`Kind::Virtual`].
+    pub virtual_kind: Option<VirtualKind>,
+    /// Options of a VLAN or of [`Kind::Virtual`], by the keys of a topology; without those that are the kernel's defaults.
+    pub settings: IndexMap<&'static str, toml::Value>,
+    /// The other end of [`Kind::Veth`].
+    pub peer: Option<IfName>,
     /// Where it is.
     pub place: Place,
     /// The device that it is made on.
@@ -69,7 +82,9 @@ pub struct Link {
     pub is_service_tag: bool,
     /// Mode of an ipvlan or macvlan.
     pub mode: Option<String>,
-    /// The bond or bridge that it is a port of.
+    /// Who reaches whom on an ipvlan.
+    pub flag: Option<String>,
+    /// The bond, bridge, team or VRF that it is a port of.
     pub controller: Option<IfName>,
     /// Its Ethernet address.
     pub mac: Option<Mac>,
@@ -115,6 +130,23 @@ pub struct Link {
     pub function_of: Option<(String, usize)>,
     /// As far as they were in the text.
     pub counters: Counters,
+}
+
+impl Link {
+    /// Whether its ports are cabled as one: a bond or a team.
+    pub fn is_bundle(&self) -> bool {
+        self.kind == Kind::Bond || self.is(VirtualKind::Team)
+    }
+
+    /// Whether it is one of [`Kind::Virtual`].
+    pub fn is(&self, kind: VirtualKind) -> bool {
+        self.kind == Kind::Virtual && self.virtual_kind == Some(kind)
+    }
+
+    /// Whether it can have ports.
+    pub fn takes_ports(&self) -> bool {
+        self.is_bundle() || self.kind == Kind::Bridge || self.is(VirtualKind::Vrf)
+    }
 }
 
 /// A root queueing discipline, as `tc -s qdisc` shows it.

@@ -5,14 +5,26 @@ use std::net::IpAddr;
 use toml::Value;
 
 use crate::import::draft::{Draft, Section, texts};
-use crate::import::far_end::{FarEnd, place};
+use crate::import::far_end::{FarEnd, is_dead, macsec_key, place};
 use crate::import::model::{Kind, Link, Model, Place, Queue};
 use crate::import::options::{self, SPECS};
+use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 
 /// Writes them.
 pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
-    let order = [Kind::Nic, Kind::Dummy, Kind::Bond, Kind::Vlan, Kind::Bridge, Kind::Macvlan, Kind::Ipvlan];
+    let order = [
+        Kind::Nic,
+        Kind::Veth,
+        Kind::Tap,
+        Kind::Dummy,
+        Kind::Bond,
+        Kind::Vlan,
+        Kind::Bridge,
+        Kind::Macvlan,
+        Kind::Ipvlan,
+        Kind::Virtual,
+    ];
     for kind in order {
         let of_kind: Vec<IfName> =
             model.links.iter().filter(|(_, link)| link.kind == kind).map(|(name, _)| name.clone()).collect();
@@ -31,7 +43,9 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
 fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
     let link = &model.links[name];
     let word = match link.kind {
-        Kind::Nic => "veth",
+        Kind::Nic | Kind::Veth => "veth",
+        Kind::Tap => "tap",
+        Kind::Virtual => link.virtual_kind.unwrap_or(VirtualKind::Ifb).word(),
         Kind::Bond => "bond",
         Kind::Vlan => "vlan",
         Kind::Bridge => "bridge",
@@ -50,7 +64,10 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         Kind::Vlan => {
             section = section.with("parent", parent(link)).with("id", i64::from(link.vlan_id.unwrap_or(1)));
             section = section.maybe("protocol", link.is_service_tag.then_some("802.1ad"));
+            section = settings(link, section);
         }
+        Kind::Veth => section = section.maybe("peer", link.peer.as_ref().map(|peer| format!("node:{peer}"))),
+        Kind::Virtual => section = virtual_link(model, far, name, section),
         Kind::Bridge => section = section.with("ports", texts(model.ports(name))),
         Kind::Macvlan => {
             let known = ["private", "vepa", "bridge", "passthru"];
@@ -59,11 +76,43 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         }
         Kind::Ipvlan => {
             let mode = link.mode.as_deref().filter(|mode| ["l2", "l3", "l3s"].contains(mode));
-            section = section.with("parent", parent(link)).maybe("mode", mode);
+            let flag = link.flag.as_deref();
+            section = section.with("parent", parent(link)).maybe("mode", mode).maybe("flag", flag);
         }
-        Kind::Dummy | Kind::Unknown | Kind::Other => {}
+        Kind::Tap | Kind::Dummy | Kind::Unknown | Kind::Other => {}
     }
-    common(link, section)
+    common(model, link, section)
+}
+
+fn settings(link: &Link, section: Section) -> Section {
+    link.settings.iter().fold(section, |section, (key, value)| section.with(key, value.clone()))
+}
+
+/// A VRF, a team, a tunnel.
+fn virtual_link(model: &Model, far: &FarEnd, name: &IfName, mut section: Section) -> Section {
+    let link = &model.links[name];
+    let has_parent = matches!(
+        link.virtual_kind,
+        Some(VirtualKind::Vxlan | VirtualKind::Gre | VirtualKind::Gretap | VirtualKind::Macsec)
+    );
+    section = section.maybe("parent", link.parent.as_ref().filter(|_| has_parent).map(ToString::to_string));
+    if link.takes_ports() {
+        section = section.with("ports", texts(model.ports(name)));
+    }
+    if link.is(VirtualKind::Team) {
+        // teamd has it, and the kernel does not show it to ip.
+        let ports = model.ports(name);
+        let active = ports.iter().find(|port| !is_dead(&model.links[*port]));
+        section = section.comment("Made up: its mode and its active port.").with("mode", "activebackup");
+        section = section.maybe("active_port", active.map(ToString::to_string));
+    }
+    if link.is(VirtualKind::Macsec) {
+        section = section.comment("Made up: its key, and its peer on the gateway.");
+        section = section
+            .with("key", macsec_key(link))
+            .maybe("peer", far.channels.get(name).map(|(peer, _)| format!("gateway:{peer}")));
+    }
+    settings(link, section)
 }
 
 /// The queue that `tc` shows, as far as topologies have it; else fq_codel, which NICs have by default from 6.1 on.
@@ -121,11 +170,14 @@ fn parent(link: &Link) -> String {
     if link.place == Place::Pod { format!("node:{parent}") } else { parent }
 }
 
-fn common(link: &Link, section: Section) -> Section {
+fn common(model: &Model, link: &Link, section: Section) -> Section {
     let is_port = link.controller.is_some();
-    // A port has its bond's address now, and a bond that of a port: only what NICs were made with is worth keeping.
-    let own = if is_port { link.permanent_mac } else { link.mac.or(link.permanent_mac) };
-    let mac = own.filter(|mac| link.kind == Kind::Nic && mac.0[0] & 1 == 0 && mac.0 != [0; 6]);
+    let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
+    // A bond or team gives its address to its ports, and has that of one: only what NICs were made with is worth keeping.
+    let own =
+        if owner.is_some_and(Link::is_bundle) { link.permanent_mac } else { link.mac.or(link.permanent_mac) };
+    let mac =
+        own.filter(|mac| matches!(link.kind, Kind::Nic | Kind::Veth) && mac.0[0] & 1 == 0 && mac.0 != [0; 6]);
     let section = section.maybe("mac", mac.map(|mac| mac.to_string()));
     let mtu = link.mtu.filter(|mtu| *mtu != 1500 && (68..=65535).contains(mtu)).map(i64::from);
     let is_down = link.up == Some(false) && !is_port;

@@ -93,7 +93,16 @@ fn stack(lower: &str, text: &str, devices: &[String], model: &mut Model) {
     else {
         return;
     };
-    let mode = MODES.iter().find(|mode| lower.contains(**mode)).copied();
+    // One of them is a word of every language of networks: counters of received broadcasts are no mode.
+    let is_said = |mode: &str| match mode {
+        "broadcast" => {
+            ["broadcast mode", "mode broadcast", "mode `broadcast`", "(broadcast)", "mode: broadcast"]
+                .iter()
+                .any(|words| lower.contains(words))
+        }
+        mode => lower.contains(mode),
+    };
+    let mode = MODES.iter().find(|mode| is_said(mode)).copied();
     let mode = mode.or_else(|| lower.contains("lacp").then_some("802.3ad"));
     if is_bond(&bond) {
         model.kind(&bond, Kind::Bond);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::import::cables;
 use crate::import::model::{Kind, Link, Model, Place};
 use crate::import::options::{self, SPECS};
+use crate::import::{cables, virtual_links};
 use crate::net::name::IfName;
 use crate::topology::lint::table::{
     ARP_MONITOR_REFUSED, BRIDGE_LACKS_VLAN, MTU_ORDER, OPTION_IGNORED, PRIMARY_NOT_PORT, TWO_MONITORS,
@@ -19,6 +19,7 @@ const PORTS_MAX: usize = 8;
 /// Decides what each link is.
 pub fn settle(model: &mut Model) {
     logged(model);
+    cables::pairs(model);
     cables::settle(model);
     parents(model);
     pods(model);
@@ -163,6 +164,12 @@ fn kinds(model: &mut Model) {
             link.kind = Kind::Other;
             link.kind_word = "a VLAN whose number or parent the text does not show".into();
         }
+        if link.kind == Kind::Virtual
+            && let Some(why) = virtual_links::obstacle(said, link)
+        {
+            link.kind = Kind::Other;
+            link.kind_word = why.into();
+        }
         if matches!(link.kind, Kind::Ipvlan | Kind::Macvlan) && link.parent.is_none() {
             link.kind = Kind::Other;
             link.kind_word = "the text does not show what it stands on".into();
@@ -237,8 +244,16 @@ fn circles(model: &mut Model) {
             }
         }
     }
+    // With what is taken out goes what stands on it, and what stands on that.
+    let is_lost =
+        |link: &Link, model: &Model| link.parent.clone().filter(|parent| !model.links.contains_key(parent));
+    while let Some((name, parent)) =
+        model.links.iter().find_map(|(name, link)| Some((name.clone(), is_lost(link, model)?)))
+    {
+        model.note(format!("{name}: it stands on {parent}, which is left out"));
+        model.links.shift_remove(&name);
+    }
     let names: BTreeSet<IfName> = model.links.keys().cloned().collect();
-    model.links.retain(|_, link| link.parent.as_ref().is_none_or(|parent| names.contains(parent)));
     for link in model.links.values_mut() {
         // Ports of one that is no bond and no bridge.
         link.controller = link.controller.take().filter(|controller| names.contains(controller));
@@ -246,15 +261,13 @@ fn circles(model: &mut Model) {
 }
 
 fn bonds(model: &mut Model) {
-    let controllers: Vec<(IfName, Kind)> =
-        model.links.iter().map(|(name, link)| (name.clone(), link.kind)).collect();
-    for (name, kind) in controllers {
-        if !matches!(kind, Kind::Bond | Kind::Bridge) {
-            for port in model.ports(&name) {
-                model.note(format!("{port}: it would be a port of {name}, which is neither bond nor bridge"));
-                if let Some(link) = model.links.get_mut(&port) {
-                    link.controller = None;
-                }
+    let others: Vec<IfName> =
+        model.links.iter().filter(|(_, link)| !link.takes_ports()).map(|(name, _)| name.clone()).collect();
+    for name in others {
+        for port in model.ports(&name) {
+            model.note(format!("{port}: it would be a port of {name}, which is neither bond nor bridge"));
+            if let Some(link) = model.links.get_mut(&port) {
+                link.controller = None;
             }
         }
     }

@@ -460,3 +460,55 @@ fn seen(trial: usize, number: u16, flow: &Flow, records: &[&Record]) -> Result<(
         _ => Err(LedgerError::Absent { trial, what: format!("what flow {} delivered", flow.name) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::judge::account::Fate;
+    use crate::net::layer::Layer;
+    use crate::plan::lower::lower;
+    use crate::topology::Topology;
+
+    const CABLE: &str = "[ns.a.veth.x]\npeer = 'b:x'\n[ns.b.veth.x]\npeer = 'a:x'\naddresses = ['192.0.2.2/24']\n\
+        [flow.f]\nfrom = 'a:x'\nto = 'b:x'\nframes = 1000\n[[step]]\nflood = 'f'\n";
+
+    #[test]
+    fn a_flow_with_a_frame_too_many_or_too_few_is_a_contradiction() {
+        let topology = Topology::parse("t", "t.toml", CABLE).unwrap_or_else(|errors| panic!("{errors}"));
+        let plan = lower(&topology);
+        let closed = |delivered, dropped: &[u32], unattributed| {
+            let fate = |frames: &u32| Fate {
+                layer: Layer::Qdisc,
+                device: None,
+                reason: "QDISC_DROP".into(),
+                queue: None,
+                frames: *frames,
+            };
+            let flow = FlowAccount {
+                flow: plan.flows[0].flow.clone(),
+                asked: 1000,
+                sent: 1000,
+                errors: BTreeMap::new(),
+                delivered,
+                duplicated: 0,
+                silence_us: None,
+                reordered: 0,
+                retransmitted: None,
+                sources: BTreeSet::new(),
+                fates: dropped.iter().map(fate).collect(),
+                unattributed: Frames::first(unattributed),
+                unknown: Vec::new(),
+            };
+            adds_up(0, flow).map(|flow| flow.delivered).map_err(|error| error.to_string())
+        };
+        assert_eq!(closed(400, &[300, 200], 100), Ok(400));
+        for (delivered, dropped, unattributed) in
+            [(0, &[1000, 1000, 1000][..], 0), (400, &[300, 200], 99), (1001, &[], 0), (1000, &[], 1)]
+        {
+            let error = closed(delivered, dropped, unattributed).expect_err("it does not add up");
+            assert!(error.contains("flow f does not add up: 1000 asked"), "{error}");
+        }
+    }
+}

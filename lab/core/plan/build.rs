@@ -34,7 +34,12 @@ pub fn build(topology: &Topology) -> Vec<Op> {
     let is_vf = |link: &&Link| matches!(link.kind, LinkKind::Vf { .. });
     let up = |link: &Link| Op::Up(link.device.clone());
     ops.extend(links.values().filter(|link| early(link) && !is_vf(link)).map(up));
-    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()).
+    // A VF's driver asks the PF for everything, and a PF that is down does not answer (igbvf_probe()). One whose link comes up
+    // writes to its VFs of its own (igb_ping_all_vfs()), and what a VF asks meanwhile may get no answer: igbvf_set_mac() then
+    // takes an address that the PF would have refused.
+    let has_vfs = |link: &&Link| matches!(&link.kind, LinkKind::Pf(nic) if !nic.vfs.is_empty());
+    let pfs = links.values().filter(|link| early(link) && has_vfs(link) && can_carry(topology, link));
+    ops.extend(ready(pfs));
     ops.extend(adopt_vfs(links));
     ops.extend(links.values().filter(|link| early(link) && is_vf(link)).map(up));
     for (device, link) in links.iter().filter(|(_, link)| !is_leaf(link)) {
@@ -78,14 +83,16 @@ pub fn build(topology: &Topology) -> Vec<Op> {
         );
     }
     ops.extend(topology.attachments.servers.iter().cloned().map(Op::Serve));
-    let carriers = links.values().filter(|link| can_carry(topology, link));
-    let devices: Vec<DeviceRef> = carriers.map(|link| link.device.clone()).collect();
-    if !devices.is_empty() {
-        ops.push(Op::Ready { devices });
-    }
+    ops.extend(ready(links.values().filter(|link| can_carry(topology, link))));
     ops.extend(links.values().filter_map(activate));
     ops.push(Op::Verify { links: links.values().cloned().collect() });
     ops
+}
+
+/// Waits for the carriers of all of them, if there are any.
+fn ready<'a>(links: impl Iterator<Item = &'a Link>) -> Option<Op> {
+    let devices: Vec<DeviceRef> = links.map(|link| link.device.clone()).collect();
+    (!devices.is_empty()).then_some(Op::Ready { devices })
 }
 
 /// Whether a link stands on nothing, and has no ports either.

@@ -368,9 +368,15 @@ impl Document {
             substitutions,
             substitution_differences,
             used_fallback: options.used_fallback,
-            attachments,
             ..self
         }
+        .attached_by(attachments)
+    }
+
+    /// Says who attached pods. Of a run that did not come to its trials nobody has.
+    #[must_use]
+    pub fn attached_by(self, attachments: Vec<AttachmentDocument>) -> Self {
+        if self.trials.is_empty() { self } else { Self { attachments, ..self } }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A matrix for people: the grid, what the kernels did differently, what is not as expected, and what it cost.
 
+mod letters;
 pub(crate) mod problems;
 pub(crate) mod substitutes;
 
@@ -14,9 +15,10 @@ use crate::report::behaviour;
 use crate::report::behaviour::Difference;
 use crate::report::grid::problems::problems;
 use crate::report::matrix::{Behaviours, Matrix, Measures, SnapshotStatus};
+use crate::report::terminal::look::{Look, WIDTH_MIN};
 
-/// Lines are kept within this many columns.
-const WIDTH: usize = 100;
+/// Lines of a file or a pipe are kept within this many columns.
+pub const WIDTH: usize = 100;
 /// A difference is shown with so many lines; `--format json` has all of them.
 const DIFFERENCES_MAX: usize = 12;
 /// Marks a cell that has no accepted snapshot.
@@ -36,24 +38,31 @@ const OUTCOMES: [Outcome; 9] = [
     Outcome::Error,
 ];
 
-/// Renders all of it.
+/// Renders all of it for a file or a pipe.
 pub fn render(matrix: &Matrix) -> String {
-    let mut out = grid(matrix);
-    out += &groups(matrix);
-    out += &features(matrix);
-    out += &skips(matrix);
-    out += &substitutes::paragraph(matrix);
-    out += &problems(matrix);
+    render_in(matrix, WIDTH)
+}
+
+/// Renders all of it in so many columns.
+pub fn render_in(matrix: &Matrix, width: usize) -> String {
+    let width = width.max(WIDTH_MIN);
+    let mut out = grid(matrix, width);
+    out += &groups(matrix, width);
+    out += &features(matrix, width);
+    out += &skips(matrix, width);
+    out += &substitutes::paragraph(matrix, width);
+    out += &problems(matrix, width);
     out.push('\n');
     out += &summary(matrix);
-    out
+    // What is made of whole lines, as a condition and its numbers.
+    Look { width, ..Look::PLAIN }.dress(&out)
 }
 
 pub use crate::report::grid::substitutes::of_cell as substitutions;
 
 /// The verdicts: a row for each topology and a column for each kernel, or the other way round, in words where they
 /// fit, else in letters.
-pub fn grid(matrix: &Matrix) -> String {
+pub fn grid(matrix: &Matrix, limit: usize) -> String {
     let topologies: Vec<&str> = matrix.grid.rows.keys().map(String::as_str).collect();
     let kernels: Vec<&str> = matrix.grid.kernels.iter().map(String::as_str).collect();
     let word = |topology: usize, kernel: usize| {
@@ -61,12 +70,12 @@ pub fn grid(matrix: &Matrix) -> String {
         let mark = mark(matrix, topologies[topology], kernels[kernel]);
         format!("{}{}", outcome.map_or("not run", Outcome::word), mark.unwrap_or_default())
     };
-    let mut out = if width(&topologies, &kernels) <= WIDTH {
+    let mut out = if width(&topologies, &kernels) <= limit {
         table(&topologies, &kernels, word)
-    } else if width(&kernels, &topologies) <= WIDTH {
+    } else if width(&kernels, &topologies) <= limit {
         table(&kernels, &topologies, |kernel, topology| word(topology, kernel))
     } else {
-        in_letters(matrix)
+        letters::grid(matrix, limit)
     };
     if matrix.new_cells() > 0 {
         let _ = writeln!(out, "{NEW_MARK} has no accepted snapshot; its own conditions decided");
@@ -146,59 +155,9 @@ fn mark(matrix: &Matrix, topology: &str, kernel: &str) -> Option<String> {
     }
 }
 
-/// Two columns a cell, kernels by number; in blocks where even that is too wide.
-fn in_letters(matrix: &Matrix) -> String {
-    let mut out = String::new();
-    let kernels = &matrix.grid.kernels;
-    let names = matrix.grid.rows.keys().map(String::len).max().unwrap_or(0);
-    let block = (WIDTH.saturating_sub(names + 1) / 2).max(1);
-    for (number, columns) in kernels.chunks(block).enumerate() {
-        let first = number * block;
-        // The tens stand above the ones.
-        for divisor in [10, 1] {
-            let _ = write!(out, "{:names$} ", "");
-            for index in first..first + columns.len() {
-                let digit = (index + 1) / divisor % 10;
-                let shown = if divisor == 10 && digit == 0 { " ".into() } else { digit.to_string() };
-                let _ = write!(out, "{shown} ");
-            }
-            trim_line(&mut out);
-        }
-        for (topology, row) in &matrix.grid.rows {
-            let _ = write!(out, "{topology:names$} ");
-            for (kernel, outcome) in columns.iter().zip(&row[first..]) {
-                let mark = mark(matrix, topology, kernel).unwrap_or_else(|| " ".into());
-                let _ = write!(out, "{}{mark}", outcome.map_or(' ', letter));
-            }
-            trim_line(&mut out);
-        }
-        out.push('\n');
-    }
-    let legend = kernels.iter().enumerate().map(|(index, kernel)| format!("{} {kernel}", index + 1));
-    out += &wrap(legend, "  ", "");
-    let used = OUTCOMES.iter().filter(|outcome| matrix.count(**outcome) > 0);
-    let legend = used.map(|outcome| format!("{} {}", letter(*outcome), outcome.word()));
-    out += &wrap(legend, "  ", "");
-    out
-}
-
-fn letter(outcome: Outcome) -> char {
-    match outcome {
-        Outcome::Pass => '.',
-        Outcome::Xfail => 'x',
-        Outcome::Fail => 'F',
-        Outcome::Skip => '-',
-        Outcome::Unsupported => 'u',
-        Outcome::Panic => 'P',
-        Outcome::Hang => 'H',
-        Outcome::BootFail => 'B',
-        Outcome::Error => 'E',
-    }
-}
-
 /// For each topology the kernels that behave alike, and the lines in which they do not. Of topologies without a
 /// difference there is one line for all that end in the same way.
-fn groups(matrix: &Matrix) -> String {
+fn groups(matrix: &Matrix, width: usize) -> String {
     let mut out = String::new();
     let mut without: IndexMap<String, Vec<String>> = IndexMap::new();
     let has_run = |topology: &str| {
@@ -217,8 +176,8 @@ fn groups(matrix: &Matrix) -> String {
             [only] => format!("{} kernels behave alike", only.kernels.len()),
             several => {
                 let _ = writeln!(out, "\n{topology}: {} behaviours", several.len());
-                out += &wrap(several.iter().map(|group| group.range.clone()), " | ", "  ");
-                out += &differences(lines, "    ");
+                out += &wrap(several.iter().map(|group| group.range.clone()), " | ", "  ", width);
+                out += &differences(lines, "    ", width);
                 continue;
             }
         };
@@ -231,7 +190,7 @@ fn groups(matrix: &Matrix) -> String {
             }
             several => {
                 let _ = writeln!(out, "\n{} topologies, {said}:", several.len());
-                out += &wrap(several.iter().cloned(), ", ", "  ");
+                out += &wrap(several.iter().cloned(), ", ", "  ", width);
             }
         }
     }
@@ -239,7 +198,7 @@ fn groups(matrix: &Matrix) -> String {
 }
 
 /// Kernels whose devices have other features: the ranges once for all topologies in which they are the same.
-fn features(matrix: &Matrix) -> String {
+fn features(matrix: &Matrix, width: usize) -> String {
     let mut by_ranges: IndexMap<Vec<&str>, Vec<String>> = IndexMap::new();
     for one in matrix.groups.iter().filter(|one| one.features.len() > 1) {
         let ranges = one.features.iter().map(|group| group.range.as_str()).collect();
@@ -252,14 +211,14 @@ fn features(matrix: &Matrix) -> String {
             several => format!("{} topologies", several.len()),
         };
         let _ = writeln!(out, "\n{of}: devices differ in features (--format json names them)");
-        out += &wrap(ranges.into_iter().map(str::to_owned), " | ", "  ");
+        out += &wrap(ranges.into_iter().map(str::to_owned), " | ", "  ", width);
     }
     out
 }
 
 /// Lines as `what: one | other`. What differs alike in several trials is shown once, and so is another name for the
 /// same number of frames, after what really differs: drop reasons come and go with kernels.
-pub fn differences(differences: &[Difference], indent: &str) -> String {
+pub fn differences(differences: &[Difference], indent: &str, width: usize) -> String {
     let mut alike: IndexMap<(bool, &str, Vec<String>), Vec<&Difference>> = IndexMap::new();
     for one in differences {
         let renamed = is_renamed(one);
@@ -284,7 +243,7 @@ pub fn differences(differences: &[Difference], indent: &str) -> String {
         };
         let values = &lines[0].values;
         let line = format!("{indent}{where_}: {}{more}", values.join(" | "));
-        if line.chars().count() <= WIDTH {
+        if line.chars().count() <= width {
             let _ = writeln!(out, "{line}");
         } else {
             let _ = writeln!(out, "{indent}{where_}:");
@@ -293,7 +252,7 @@ pub fn differences(differences: &[Difference], indent: &str) -> String {
                 .iter()
                 .enumerate()
                 .map(|(index, value)| if index == last { format!("{value}{more}") } else { value.clone() });
-            out += &wrap(pieces, " | ", &format!("{indent}    "));
+            out += &wrap(pieces, " | ", &format!("{indent}    "), width);
         }
     }
     let more = alike.len().saturating_sub(DIFFERENCES_MAX);
@@ -320,7 +279,7 @@ fn is_renamed(difference: &Difference) -> bool {
 }
 
 /// What could not be run, each reason once: on which kernels, and which topologies.
-fn skips(matrix: &Matrix) -> String {
+fn skips(matrix: &Matrix, width: usize) -> String {
     let mut kernels: IndexMap<(&str, &str), Vec<String>> = IndexMap::new();
     for cell in matrix.cells.iter().filter(|cell| cell.document.outcome == Outcome::Skip) {
         let reason = cell.document.reason.as_deref().unwrap_or_default();
@@ -337,12 +296,12 @@ fn skips(matrix: &Matrix) -> String {
         let reason = in_a_line(reason);
         match &topologies[..] {
             [only] => {
-                let _ = write!(out, "\n{}", sentence(&format!("SKIP {only} on {range}: {reason}")));
+                let _ = write!(out, "\n{}", sentence(&format!("SKIP {only} on {range}: {reason}"), width));
             }
             several => {
                 let line = format!("SKIP {} topologies on {range}: {reason}", several.len());
-                let _ = write!(out, "\n{}", sentence(&line));
-                out += &wrap(several.iter().cloned(), ", ", "  ");
+                let _ = write!(out, "\n{}", sentence(&line, width));
+                out += &wrap(several.iter().cloned(), ", ", "  ", width);
             }
         }
     }
@@ -364,7 +323,10 @@ pub fn summary(matrix: &Matrix) -> String {
     let counts = OUTCOMES.iter().map(|outcome| (matrix.count(*outcome), outcome.word()));
     let counts: Vec<String> =
         counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    let mut out = format!("{} cells: {}", matrix.cells.len(), counts.join(", "));
+    let mut out = format!("{} cells", matrix.cells.len());
+    if !counts.is_empty() {
+        let _ = write!(out, ": {}", counts.join(", "));
+    }
     let new = matrix.new_cells();
     if new > 0 {
         let _ = write!(out, "; {new} without a snapshot: `lab accept` takes what they did");
@@ -402,21 +364,24 @@ fn cost(measures: &Measures) -> String {
     out
 }
 
-fn sentence(text: &str) -> String {
-    wrap(text.split(' ').map(str::to_owned), " ", "")
+fn sentence(text: &str, width: usize) -> String {
+    wrap(text.split(' ').map(str::to_owned), " ", "", width)
 }
 
 /// Puts pieces on lines. A piece that is too long for any line gets one of its own.
-fn wrap(pieces: impl Iterator<Item = String>, next_check: &str, indent: &str) -> String {
+fn wrap(pieces: impl Iterator<Item = String>, separator: &str, indent: &str, width: usize) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for piece in pieces {
-        let width = |text: &str| text.chars().count();
-        if !line.is_empty() && indent.len() + width(&line) + next_check.len() + width(&piece) > WIDTH {
-            let _ = writeln!(out, "{indent}{}{}", line.trim_end(), next_check.trim_end());
+        let columns = |text: &str| text.chars().count();
+        // The separator is at the end of a line, too, without its blank.
+        let after = separator.trim_end().len();
+        let length = indent.len() + columns(&line) + separator.len() + columns(&piece) + after;
+        if !line.is_empty() && length > width {
+            let _ = writeln!(out, "{indent}{}{}", line.trim_end(), separator.trim_end());
             line = if out.is_empty() { String::new() } else { "  ".into() };
         } else if !line.is_empty() {
-            line += next_check;
+            line += separator;
         }
         line += &piece;
     }
@@ -489,7 +454,7 @@ mod tests {
 
     #[test]
     fn one_topology_on_many_kernels_is_a_column() {
-        let text = grid(&matrix(1, 25));
+        let text = grid(&matrix(1, 25), WIDTH);
         is_narrow(&text);
         assert!(text.contains("\n6.1.7     pass*\n6.2.14    pass\n"), "{text}");
     }
@@ -497,12 +462,25 @@ mod tests {
     #[test]
     fn many_kernels_are_letters_with_a_legend() {
         for kernels in [25, 60] {
-            let text = grid(&matrix(4, kernels));
+            let text = grid(&matrix(4, kernels), WIDTH);
             is_narrow(&text);
             assert!(text.contains("-name-0 . .*. . ."), "{text}");
             assert!(text.contains(&format!("{kernels} 6.{}.", kernels - 1)), "{text}");
             assert!(text.contains(". pass"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_grid_that_fits() {
+        for (topologies, kernels, width) in [(2, 5, 60), (4, 25, 40), (4, 25, 60), (4, 60, 80), (1, 25, 40)] {
+            let text = render_in(&matrix(topologies, kernels), width);
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line:?} in {text}");
+            }
+        }
+        let text = grid(&matrix(4, 25), 40);
+        assert!(text.contains("\na-topology-with-a-long-name-0\n  . .*. . ."), "{text}");
+        assert!(text.starts_with("                    1 1 1 1 1 1 1 1 1 1\n  1 2 3"), "{text}");
     }
 
     #[test]

@@ -194,15 +194,17 @@ fn compare(
         None if is_acceptable(document.outcome) => (SnapshotStatus::New, Vec::new()),
         None => (SnapshotStatus::None, Vec::new()),
         Some(accepted) if snapshot::same(accepted, behaviour) => (SnapshotStatus::Same, Vec::new()),
-        Some(accepted) => {
-            let differences = behaviour::differences(&[accepted, behaviour]);
-            (SnapshotStatus::Differs, reached(differences, &[None, Some(document)]))
-        }
+        Some(accepted) => (SnapshotStatus::Differs, between(accepted, behaviour, document)),
     };
     let is_compared = matches!(status, SnapshotStatus::Same | SnapshotStatus::Differs);
     let older = accepted
         .filter(|accepted| is_compared && snapshot::is_older(accepted) && !snapshot::is_older(behaviour));
     Comparison { status, differences, not_compared: older.map(|_| snapshot::OLDER.to_owned()) }
+}
+
+/// The lines in which a run does something else than `other`.
+pub(crate) fn between(other: &Behaviour, own: &Behaviour, document: &Document) -> Vec<Difference> {
+    reached(behaviour::differences(&[other, own]), &[None, Some(document)])
 }
 
 /// Tells checks that hold from those that a run did not come to: a text has only those that fail, a document has all.

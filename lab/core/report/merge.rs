@@ -23,9 +23,10 @@ pub enum Kept {
 }
 
 /// Tells the two apart, without losing the order of what is in them.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Probe {
     cells: Option<IgnoredAny>,
+    planned: Option<IgnoredAny>,
     variants: Option<IgnoredAny>,
 }
 
@@ -60,7 +61,10 @@ impl Kept {
         let one_line = clean::json(json, &[]);
         // Why a run ended, and its canonical text, have several lines; a drop reason, of the same name, has one.
         let lines = clean::json(json, &["reason", "text"]);
-        let probe: Probe = serde_json::from_str(&one_line).unwrap_or(Probe { cells: None, variants: None });
+        let probe: Probe = serde_json::from_str(&one_line).unwrap_or_default();
+        if probe.cells.is_some() && probe.planned.is_none() {
+            return Err(MergeError::NoPlan { file: file.into() });
+        }
         let parse = || match probe {
             Probe { cells: Some(_), .. } => {
                 let mut matrix = serde_json::from_str::<MatrixCells>(&one_line)?;
@@ -103,6 +107,15 @@ pub enum MergeError {
         file: String,
         /// What serde says.
         reason: String,
+    },
+    /// A matrix that is not whole cannot be told from one that is.
+    #[error(
+        "{file}: it does not say which cells were planned, so that those that are missing cannot be named: run the matrix \
+         again with --format json"
+    )]
+    NoPlan {
+        /// Where it is from.
+        file: String,
     },
     /// Two results that say different things. To show one of them would hide the other.
     #[error(
@@ -396,7 +409,7 @@ mod tests {
                         a  skip            pass        pass*\n\
                         b  not run         pass        not run\n\
                         * has no accepted snapshot; its own conditions decided\n";
-        assert_eq!(grid::grid(&all), expected);
+        assert_eq!(grid::grid(&all, grid::WIDTH), expected);
         assert!(all.is_expected() && !all.interrupted);
         assert!(!grid::render(&all).contains("cells/s"), "what it cost is not known");
     }
@@ -437,8 +450,18 @@ mod tests {
         let rest = merged(&[("1", cut), ("2", json(&passed("b", "6.9.12")))]).expect("nothing contradicts");
         let rest = rest.into_matrix();
         assert_eq!((rest.interrupted, rest.missing()), (false, Vec::new()));
-        let old = r#"{"cells":[]}"#;
-        assert!(matches!(merged(&[("1", old.into())]), Err(MergeError::NoResult { .. })));
+        let none = r#"{"cells":[],"planned":{"a":["6.9.12"],"b":["6.9.12"]}}"#;
+        let none = merged(&[("1", none.into())]).expect("it is a result").into_matrix();
+        assert_eq!((none.interrupted, none.missing()), (true, vec![("a", "6.9.12"), ("b", "6.9.12")]));
+        for all in ["a on 6.9.12", "b on 6.9.12"] {
+            assert!(
+                grid::summary(&none).contains(&format!("  missing: {all}\n")),
+                "{}",
+                grid::summary(&none)
+            );
+        }
+        let error = merged(&[("1", r#"{"cells":[]}"#.into())]).expect_err("what is missing is not known");
+        assert!(error.to_string().starts_with("1: it does not say which cells were planned"), "{error}");
     }
 
     /// One part of a matrix of two cells, a and b on 6.9.12, as a file.
@@ -513,7 +536,7 @@ mod tests {
     #[test]
     fn what_is_cut_short_or_bad_is_never_green() {
         let whole = json(&passed("a", "6.1.192"));
-        for text in ["", "{}", "[]", r#"{"cells":[{}]}"#, &whole[..whole.len() - 1]] {
+        for text in ["", "{}", "[]", r#"{"cells":[{}],"planned":{}}"#, &whole[..whole.len() - 1]] {
             assert!(matches!(merged(&[("1", text.into())]), Err(MergeError::NoResult { .. })), "{text}");
         }
         for outcome in [Outcome::Fail, Outcome::Panic, Outcome::Hang, Outcome::BootFail, Outcome::Error] {

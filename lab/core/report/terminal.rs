@@ -33,7 +33,8 @@ pub fn render(document: &Document, about: Option<&str>) -> String {
 /// Renders a result for a reader. `about` is the topology's own explanation.
 pub fn render_as(document: &Document, about: Option<&str>, look: &Look) -> String {
     let about = about.filter(|_| look.detail != Detail::Quiet);
-    let (mut out, is_finished) = head(document, about);
+    let width = look.columns();
+    let (mut out, is_finished) = head(document, about, width);
     if look.detail == Detail::Quiet {
         failed_checks(&mut out, document);
         return look.dress(&out);
@@ -43,25 +44,25 @@ pub fn render_as(document: &Document, about: Option<&str>, look: &Look) -> Strin
         out += &tree::render(structure, |_, text| text.to_owned());
     }
     if is_finished {
-        body(&mut out, document, look.detail == Detail::Verbose);
+        body(&mut out, document, look.detail == Detail::Verbose, width);
     }
     look.dress(&out)
 }
 
 /// All that is said of a run that came to its end.
-fn body(out: &mut String, document: &Document, is_verbose: bool) {
+fn body(out: &mut String, document: &Document, is_verbose: bool, width: usize) {
     if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
         out.push('\n');
-        trial(out, main);
+        trial(out, main, width);
         seen(out, document, main);
     }
     if is_verbose {
         for other in document.trials.iter().filter(|trial| trial.name != "main") {
             let _ = writeln!(out, "\nTrial {}", other.name);
-            trial(out, other);
+            trial(out, other, width);
         }
     }
-    explanations::table(out, document);
+    explanations::table(out, document, width);
     explanations::next_checks(out, document);
     proofs(out, document);
     checks(out, document);
@@ -78,16 +79,16 @@ fn body(out: &mut String, document: &Document, is_verbose: bool) {
 
 /// Renders what was tried against a report.
 pub fn render_fixes(document: &Document, look: &Look) -> String {
-    let (mut out, is_finished) = head(document, None);
+    let (mut out, is_finished) = head(document, None, look.columns());
     if is_finished {
-        mitigations::table(&mut out, document);
+        mitigations::table(&mut out, document, look.columns());
         checks(&mut out, document);
     }
     look.dress(&out)
 }
 
 /// What ran where and how it ended; and whether there is more to tell.
-fn head(document: &Document, about: Option<&str>) -> (String, bool) {
+fn head(document: &Document, about: Option<&str>, width: usize) -> (String, bool) {
     let mut out = String::new();
     let kernel = &document.kernel;
     let place = match kernel.backend.as_str() {
@@ -101,13 +102,13 @@ fn head(document: &Document, about: Option<&str>) -> (String, bool) {
     let head = format!("{} on Linux {} ({place})", document.topology, kernel.release);
     let _ = writeln!(out, "{head}: {} {time}", document.outcome.word().to_uppercase());
     if let Some(about) = about {
-        out += &wrap(about, 2);
+        out += &wrap(about, 2, width);
     }
     if !document.substitutions.is_empty() {
         let _ = writeln!(out, "  Substitutes, and no hardware: {}", document.substitutions.join(", "));
     }
     for (by, all) in attached(document) {
-        out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2);
+        out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2, width);
     }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "\n{reason}");
@@ -146,7 +147,7 @@ fn attached(document: &Document) -> IndexMap<&str, Vec<String>> {
     all
 }
 
-fn trial(out: &mut String, trial: &TrialDocument) {
+fn trial(out: &mut String, trial: &TrialDocument, width: usize) {
     if let Some(refused) = &trial.refused {
         let _ = writeln!(out, "The kernel refused: {refused}");
     }
@@ -174,10 +175,10 @@ fn trial(out: &mut String, trial: &TrialDocument) {
         }))
         .collect();
     if !counted.is_empty() {
-        out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2));
+        out.push_str(&wrap(&format!("Who counted it: {}. All others: 0.", counted.join("; ")), 2, width));
     }
     for (device, qdisc) in &trial.qdiscs {
-        out.push_str(&below_zero(device, qdisc));
+        out.push_str(&below_zero(device, qdisc, width));
     }
     let own = trial.kernel_frames.iter().map(|lost| {
         let place = [&lost.layer, &lost.device].map(|part| part.as_deref().unwrap_or("unknown"));
@@ -186,18 +187,23 @@ fn trial(out: &mut String, trial: &TrialDocument) {
     });
     let own: Vec<String> = own.collect();
     if !own.is_empty() {
-        out.push_str(&wrap(&format!("The kernel's own frames that were lost: {}.", own.join("; ")), 2));
+        out.push_str(&wrap(
+            &format!("The kernel's own frames that were lost: {}.", own.join("; ")),
+            2,
+            width,
+        ));
     }
     if let Some(why) = &trial.unobserved {
         out.push_str(&wrap(
             &format!("Attributed by counters only; the drop tracepoint is not read: {why}"),
             2,
+            width,
         ));
     }
 }
 
 /// What is said of numbers that cannot be.
-fn below_zero(device: &str, qdisc: &QdiscDocument) -> String {
+fn below_zero(device: &str, qdisc: &QdiscDocument, width: usize) -> String {
     let signed = |name: &String| {
         let value = qdisc.counters.get(name).and_then(|value| u32::try_from(*value).ok());
         format!("{name} {}", value.unwrap_or(u32::MAX).cast_signed())
@@ -212,7 +218,7 @@ fn below_zero(device: &str, qdisc: &QdiscDocument) -> String {
         qdisc.kind,
         all.join(", ")
     );
-    wrap(&fault, 2)
+    wrap(&fault, 2, width)
 }
 
 /// Whether a counter of `struct rtnl_link_stats64` tells of frames that went no further.
@@ -373,12 +379,12 @@ fn failed_checks(out: &mut String, document: &Document) {
     }
 }
 
-/// Breaks a text into lines, each indented.
-fn wrap(text: &str, indent: usize) -> String {
+/// Breaks a text into lines of so many columns, each indented.
+fn wrap(text: &str, indent: usize, width: usize) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        if !line.is_empty() && line.len() + word.len() + 1 + indent > WIDTH {
+        if !line.is_empty() && line.len() + word.len() + 1 + indent > width {
             let _ = writeln!(out, "{:indent$}{line}", "");
             line.clear();
         }

@@ -6,7 +6,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use crate::agent::wait;
 use crate::init::is_machine;
 use bondlab_core::plan::Need;
 
@@ -16,6 +18,10 @@ const MAKES_DEVICES: [(&str, &str, &str); 3] = [
     ("dummy", "dummy", "numdummies=0"), // dummy_init_module(), drivers/net/dummy.c
     ("ifb", "ifb", "numifbs=0"),        // ifb_init_module(), drivers/net/ifb.c
 ];
+
+/// A module is loaded in well under a second; a slow disk takes some.
+const MODPROBE_TIMEOUT: Duration = Duration::from_secs(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Loads what is needed and not there yet. Returns the needs that may be probed without harm, and a sentence for each
 /// other one: to probe a kind of link is to ask for it.
@@ -51,13 +57,19 @@ fn modprobe(module: &str, parameter: &str) -> bool {
     // The one the kernel itself would start: PATH need not have the folder that it is in.
     let own = std::fs::read_to_string("/proc/sys/kernel/modprobe").unwrap_or_default();
     let program = Some(own.trim()).filter(|path| !path.is_empty()).unwrap_or("modprobe");
-    Command::new(program)
-        .args(["--quiet", module, parameter])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    succeeds_within(Command::new(program).args(["--quiet", module, parameter]), MODPROBE_TIMEOUT)
+}
+
+/// Whether a program ends well in time; one that does not end is killed.
+fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return false };
+    let ended = wait::until(Instant::now() + limit, LOOK_INTERVAL, || child.try_wait().transpose());
+    if ended.is_none() {
+        // init_module() can wait in the kernel for ever, where no signal ends it: it is not waited for.
+        let _ = child.kill();
+    }
+    ended.is_some_and(|status| status.is_ok_and(|status| status.success()))
 }
 
 #[cfg(test)]
@@ -76,5 +88,17 @@ mod tests {
         assert_eq!(harmless, [Need::Link("dummy".into()), Need::Link("veth".into())]);
         assert_eq!(missing.len(), 1);
         assert!(missing[0].starts_with("links of kind bond: module bonding is not loaded"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_not_waited_for() {
+        let shell = |script: &str, limit| {
+            let mut command = Command::new("sh");
+            succeeds_within(command.args(["-c", script]), limit)
+        };
+        assert!(shell("exit 0", MODPROBE_TIMEOUT) && !shell("exit 1", MODPROBE_TIMEOUT));
+        let begun = Instant::now();
+        assert!(!shell("exec sleep 100", Duration::from_millis(50)));
+        assert!(begun.elapsed() < MODPROBE_TIMEOUT);
     }
 }

@@ -1,13 +1,15 @@
 //! Privileges, QEMU, the accelerator, processors and disk.
 
+use std::fs;
+use std::io;
 use std::num::NonZero;
 use std::path::Path;
 
 use crate::host::install;
 use crate::host::inventory::{Finding, Mend};
-use crate::host::vm::accel;
+use crate::host::vm::accel::{self, Choice};
 use crate::host::vm::nics::IGB_SINCE;
-use crate::host::vm::qemu::{Qemu, QemuError};
+use crate::host::vm::qemu::{Accelerator, Qemu, QemuError};
 
 pub(super) fn privileges() -> Finding {
     if nix::unistd::geteuid().is_root() {
@@ -52,18 +54,50 @@ pub(super) fn qemu() -> Vec<Finding> {
         .into()
 }
 
-pub(super) fn accelerator() -> Finding {
-    match accel::device_failure() {
-        None => Finding::limited(
-            "kvm",
-            "/dev/kvm opens; the first run with it finds out whether a guest boots",
-            accel::UNTESTED_WITH_KVM,
-        ),
-        Some(failure) => Finding::limited(
-            "kvm",
-            failure,
-            format!("QEMU translates each instruction (TCG); {}", accel::UNTESTED_WITH_KVM),
-        ),
+/// KVM, as far as the device, or an earlier run with this cache, tells without a boot.
+pub(super) fn accelerator(cache: &Path) -> Finding {
+    let boots = Qemu::find().ok().and_then(|qemu| accel::known(Choice::Auto, &qemu, cache)).map(|decision| {
+        match decision.accelerator {
+            Accelerator::Kvm => Ok(()),
+            Accelerator::Tcg => Err(decision.note.unwrap_or_default()),
+        }
+    });
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    kvm(accel::open_device(), boots, &processor)
+}
+
+/// `boots` is what a boot with it showed, if one was tried; `processor` is /proc/cpuinfo.
+fn kvm(device: io::Result<()>, boots: Option<Result<(), String>>, processor: &str) -> Finding {
+    let part = "kvm";
+    let translated = || format!("QEMU translates each instruction (TCG); {}", accel::UNTESTED_WITH_KVM);
+    let Err(error) = device else {
+        return match boots {
+            None => {
+                let found = "/dev/kvm opens; the first run with it finds out whether a guest boots";
+                Finding::limited(part, found, accel::UNTESTED_WITH_KVM)
+            }
+            Some(Ok(())) => Finding::limited(part, "a guest has booted with it", accel::UNTESTED_WITH_KVM),
+            Some(Err(note)) => {
+                Finding::limited(part, note.strip_prefix("no kvm: ").unwrap_or(&note), translated())
+            }
+        };
+    };
+    let found = accel::device_error(&error);
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Finding::limited(part, found, translated())
+            .mended_by(Mend::Command("sudo usermod -aG kvm $USER, and log in again".to_owned()));
+    }
+    let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let module = [("vmx", "kvm_intel"), ("svm", "kvm_amd")]
+        .into_iter()
+        .find(|(flag, _)| flags.split_whitespace().any(|word| word == *flag));
+    match module {
+        Some((_, module)) => Finding::limited(part, found, translated())
+            .mended_by(Mend::Command(format!("modprobe {module}, as root"))),
+        // The firmware has it off, or this is a virtual machine whose host does not pass it on.
+        None => {
+            Finding::limited(part, format!("{found}; the processor shows neither vmx nor svm"), translated())
+        }
     }
 }
 
@@ -89,6 +123,33 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kvm_is_reported_with_what_an_earlier_boot_showed() {
+        let opens = || Ok(());
+        let failure = Err("no kvm: /dev/kvm is there, but a guest does not boot with it: why".to_owned());
+        let failed = kvm(opens(), Some(failure), "");
+        assert_eq!(failed.found, "/dev/kvm is there, but a guest does not boot with it: why");
+        assert!(failed.without.is_some_and(|without| without.starts_with("QEMU translates")));
+        let worked = kvm(opens(), Some(Ok(())), "");
+        assert_eq!(worked.found, "a guest has booted with it");
+        assert!(kvm(opens(), None, "").found.contains("the first run with it"));
+    }
+
+    #[test]
+    fn a_missing_or_forbidden_kvm_has_its_command() {
+        let missing = || Err(io::ErrorKind::NotFound.into());
+        let command = |finding: Finding| match finding.mend {
+            Some(Mend::Command(command)) => command,
+            _ => String::new(),
+        };
+        assert!(command(kvm(missing(), None, "flags\t: fpu svm\n")).contains("modprobe kvm_amd"));
+        assert!(command(kvm(missing(), None, "flags\t: vmx fpu\n")).contains("modprobe kvm_intel"));
+        let neither = kvm(missing(), None, "flags\t: fpu\n");
+        assert!(neither.found.ends_with("neither vmx nor svm") && neither.mend.is_none(), "{neither:?}");
+        let forbidden = kvm(Err(io::ErrorKind::PermissionDenied.into()), None, "");
+        assert!(command(forbidden).contains("usermod -aG kvm"));
+    }
 
     #[test]
     fn available_memory_is_read_in_megabytes() {

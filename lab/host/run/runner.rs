@@ -163,7 +163,7 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
         Exit::Died(death) => died(topology, plan, kernel, &death, timing),
     };
     run.notes = notes.1;
-    run.document.attachments = plugins::attachments(topology, &plan.options, machine.plugins);
+    run.document = run.document.attached_by(plugins::attachments(topology, &plan.options, machine.plugins));
     Ok(run)
 }
 

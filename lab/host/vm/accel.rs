@@ -164,8 +164,21 @@ pub fn host_release() -> String {
 /// Why KVM is out of the question here, without a boot.
 #[must_use]
 pub fn device_failure() -> Option<String> {
-    let opened = fs::File::options().read(true).write(true).open(KVM_DEVICE);
-    opened.err().map(|error| format!("{KVM_DEVICE}: {error}"))
+    open_device().err().map(|error| device_error(&error))
+}
+
+/// Opens the device as QEMU does.
+///
+/// # Errors
+/// What the system says.
+pub fn open_device() -> io::Result<()> {
+    fs::File::options().read(true).write(true).open(KVM_DEVICE).map(drop)
+}
+
+/// The system's words with the device's name.
+#[must_use]
+pub fn device_error(error: &io::Error) -> String {
+    format!("{KVM_DEVICE}: {error}")
 }
 
 /// Whether a note is new on this machine: it is shown once, and from then on `lab doctor` has it. Where the cache cannot be

@@ -230,10 +230,12 @@ fn memory_for(initramfs: &Path) -> u32 {
 }
 
 /// The lab's words on the kernel command line.
-const CMDLINE: [&str; 21] = [
+const CMDLINE: [&str; 22] = [
     "console=ttyS0",
     // Warnings and worse, for WARN_ON's traces: a healthy boot prints almost none. All of it would cost 0.5 s.
     "loglevel=5",
+    // Every line: net_ratelimit() counts across trials, and a trial would have none of the lines that the one before it used up.
+    "sysctl.net.core.message_cost=0",
     // With -no-reboot a panic ends QEMU at once.
     "panic=-1",
     // What the kernel can notice by itself ends the machine with a stack trace; a host-side timeout has none.

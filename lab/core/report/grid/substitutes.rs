@@ -9,7 +9,7 @@ use crate::report::grid::{sentence, wrap};
 use crate::report::matrix::{Cell, Matrix, SnapshotStatus};
 
 /// Each topology with its substitutes, and where.
-pub fn paragraph(matrix: &Matrix) -> String {
+pub fn paragraph(matrix: &Matrix, width: usize) -> String {
     let mut kernels: IndexMap<(&str, &[String]), Vec<String>> = IndexMap::new();
     for cell in matrix.cells.iter().filter(|cell| cell.snapshot.status == SnapshotStatus::Substituted) {
         let key = (cell.document.topology.as_str(), cell.document.substitutions.as_slice());
@@ -18,12 +18,12 @@ pub fn paragraph(matrix: &Matrix) -> String {
     let mut out = String::new();
     if !kernels.is_empty() {
         let said = "STAND-INS for NICs that the lab could not emulate: what these cells show is no behaviour of the NICs.";
-        let _ = write!(out, "\n{}", sentence(said));
+        let _ = write!(out, "\n{}", sentence(said, width));
     }
     for ((topology, substitutions), kernels) in kernels {
         let range = behaviour::ranges(&matrix.grid.kernels, &kernels);
         let line = format!("{topology} on {range}: {}", substitutions.join(", "));
-        out += &wrap(line.split(' ').map(str::to_owned), " ", "  ");
+        out += &wrap(line.split(' ').map(str::to_owned), " ", "  ", width);
     }
     out
 }

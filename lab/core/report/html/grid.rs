@@ -7,6 +7,10 @@ use crate::report::html::places;
 use crate::report::html::topology::One;
 use crate::report::matrix::Matrix;
 
+/// A browser lays a table out as a whole, which takes it more than 0.1 s for the rows of a gallery. The script shows the others
+/// in slices; the style shows all of them where no script runs.
+const ROWS_AT_FIRST: usize = 30;
+
 /// The grid.
 pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
     html! {
@@ -27,14 +31,18 @@ pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
                             @for kernel in &matrix.grid.kernels { th.kernel scope="col" { span { (kernel) } } }
                         }
                     }
-                    tbody { @for one in topologies { (row(matrix, one)) } }
+                    tbody {
+                        @for (number, one) in topologies.iter().enumerate() {
+                            (row(matrix, one, number >= ROWS_AT_FIRST))
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-fn row(matrix: &Matrix, one: &One<'_>) -> Markup {
+fn row(matrix: &Matrix, one: &One<'_>, is_later: bool) -> Markup {
     let mut before: Option<usize> = None;
     let cells: Vec<Markup> = matrix
         .grid
@@ -48,7 +56,7 @@ fn row(matrix: &Matrix, one: &One<'_>) -> Markup {
         })
         .collect();
     html! {
-        tr {
+        tr hidden[is_later] {
             th scope="row" { a href={ "#" (places::of_topology(one.name)) } { (one.name) } }
             @for cell in cells { (cell) }
         }

@@ -17,14 +17,20 @@
     if (verdict.value === "unexpected") return found.some((one) => !["pass", "xfail", "skip", "unsupported"].includes(one));
     return !verdict.value || found.includes(verdict.value);
   };
-  // To lay out a row of many kernels takes a browser about a ms, so rows are shown in slices, one a frame. To hide them costs little.
-  const SLICE = 30;
+  // To lay out rows of many kernels takes a browser 1 to 5 ms each, so they are shown in slices, one a frame: larger ones where frames
+  // are short, smaller ones where they are long. To hide rows costs little.
+  const SLICE = 10, SLICE_MAX = 40, SLICE_MIN = 4, SHORT_MS = 25, LONG_MS = 45;
   let frame = 0;
   const set = (section, isHidden) => { section.hidden = rows.get(section.id).hidden = isHidden; };
-  const show = (all, slice) => {
+  const isHidden = (section) => section.hidden || rows.get(section.id).hidden;
+  const show = (all, slice, begun) => {
     cancelAnimationFrame(frame);
     all.splice(0, slice).forEach((section) => set(section, false));
-    if (all.length) frame = requestAnimationFrame(() => show(all, slice));
+    if (all.length) frame = requestAnimationFrame((now) => {
+      const took = begun === undefined ? SHORT_MS : now - begun;
+      const next = took < SHORT_MS ? Math.min(SLICE_MAX, slice * 2) : took > LONG_MS ? Math.max(SLICE_MIN, slice >> 1) : slice;
+      show(all, slice === Infinity ? slice : next, now);
+    });
   };
   const filter = (slice = SLICE) => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -33,8 +39,8 @@
     for (const section of sections) {
       const fits = hasVerdict(section) && (!changing.checked || section.dataset.differs === "true")
         && words.every((word) => textOf(section).includes(word));
-      if (fits && section.hidden) toShow.push(section);
-      if (!fits && !section.hidden) set(section, true);
+      if (fits && isHidden(section)) toShow.push(section);
+      if (!fits && !(section.hidden && rows.get(section.id).hidden)) set(section, true);
       count += fits;
     }
     show(toShow, slice);
@@ -97,7 +103,7 @@
     if (section && section.hidden) {
       search.value = verdict.value = "";
       changing.checked = false;
-      filter(sections.length);
+      filter(Infinity);
     }
     if (!target.closest(".runs")) {
       target.scrollIntoView();
@@ -140,7 +146,10 @@
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details.account").forEach((one) => { one.open = true; }));
+  addEventListener("beforeprint", () => {
+    filter(Infinity);
+    document.querySelectorAll("details.account").forEach((one) => { one.open = true; });
+  });
   document.querySelector(".controls").hidden = false;
   filter();
   if (location.hash) open();

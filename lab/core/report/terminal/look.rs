@@ -1,7 +1,10 @@
 //! How a result looks to its reader: how much is said, how wide, and whether in colour.
 
-/// Narrower than this nothing is broken into lines: a table of explanations would be no table any more.
-const WIDTH_MIN: usize = 40;
+/// Before a line that stays in one piece, as a command does that is to be copied. It is not shown.
+pub(crate) const WHOLE: char = '\u{1}';
+
+/// Lines are not made narrower than this.
+pub const WIDTH_MIN: usize = 40;
 
 const RESET: &str = "\x1b[0m";
 const BOLD: &str = "\x1b[1m";
@@ -55,31 +58,52 @@ impl Look {
         out
     }
 
-    /// A line in parts that fit; those after the first are indented a bit more.
+    /// Columns for paragraphs.
+    pub fn columns(&self) -> usize {
+        self.width.clamp(WIDTH_MIN, crate::report::terminal::WIDTH)
+    }
+
+    /// A line in parts that fit; those after the first are indented a bit more. Blanks inside of a part stay: columns of a table do.
     fn broken(&self, line: &str) -> Vec<String> {
-        let width = self.width.max(WIDTH_MIN);
+        if let Some(whole) = line.strip_prefix(WHOLE) {
+            return vec![whole.to_owned()];
+        }
+        let width = self.columns();
         // Lines that were made for the full width stay as they are there.
-        if self.width >= crate::report::terminal::WIDTH || line.chars().count() <= width {
+        if width == crate::report::terminal::WIDTH || line.chars().count() <= width {
             return vec![line.to_owned()];
         }
-        let indent: String = line.chars().take_while(|c| *c == ' ').collect();
-        let mut parts = Vec::new();
-        let mut part = indent.clone();
+        let lead: String = line.chars().take_while(|c| LEAD.contains(*c)).collect();
+        let below = below(&lead);
+        let (mut parts, mut part, mut blanks) = (Vec::new(), lead.clone(), String::new());
         let mut is_empty = true;
-        for word in line.split_whitespace() {
-            if !is_empty && part.chars().count() + 1 + word.chars().count() > width {
-                parts.push(std::mem::replace(&mut part, format!("{indent}  ")));
-                is_empty = true;
-            }
-            if !is_empty {
-                part.push(' ');
+        for word in line[lead.len()..].split(' ') {
+            let length = part.chars().count() + blanks.len() + word.chars().count();
+            if !is_empty && !word.is_empty() && length > width {
+                parts.push(std::mem::replace(&mut part, below.clone()));
+            } else if !is_empty {
+                part += &blanks;
             }
             part += word;
+            blanks = " ".to_owned();
             is_empty = false;
         }
         parts.push(part);
-        parts
+        parts.into_iter().map(|part| part.trim_end().to_owned()).collect()
     }
+}
+
+/// What is before the first word: blanks, and the lines of a tree.
+const LEAD: &str = " │├└─";
+
+/// What is before the rest of a line that is broken: lines of a tree to what comes below it go on.
+fn below(lead: &str) -> String {
+    if !lead.contains(['├', '└']) {
+        return format!("{lead}  ");
+    }
+    let mut below: String = lead.chars().map(|c| if matches!(c, '├' | '│') { '│' } else { ' ' }).collect();
+    below += "  ";
+    below
 }
 
 /// A line in colours: verdicts, what failed, frames that are not accounted for, and what fits.
@@ -100,7 +124,9 @@ fn coloured(line: &str, is_head: bool) -> String {
         "PASS" => GREEN,
         "SKIP" => YELLOW,
         _ if line.contains("UNATTRIBUTED") || line.contains("VACUOUS") => RED,
-        _ if line.ends_with("<- fits all of it") => GREEN,
+        _ if line.ends_with("  <- fits all of it") || line.ends_with("  <-") || line.starts_with("> ") => {
+            GREEN
+        }
         // Headings are not indented, and neither are the namespaces of a tree.
         _ if !line.starts_with([' ', '├', '└', '│']) && !line.is_empty() => BOLD,
         _ if line.contains("├─") || line.contains("└─") => BLUE,
@@ -125,6 +151,23 @@ mod tests {
         let text = Look { width: 40, ..Look::PLAIN }.dress(TEXT);
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
         assert!(text.contains("  words that go on and on until they do\n    not fit\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_broken_keeps_its_columns_and_its_tree() {
+        let narrow = Look { width: 40, ..Look::PLAIN };
+        let text = "│  └─ bond0 bond active-backup 192.168.1.40/24 192.168.2.40/24\n├─ e0.70 vlan 70 <-> a-namespace-of-a-long-name:e1\n";
+        let expected = "\
+│  └─ bond0 bond active-backup
+│       192.168.1.40/24 192.168.2.40/24
+├─ e0.70 vlan 70 <->
+│    a-namespace-of-a-long-name:e1
+";
+        assert_eq!(narrow.dress(text), expected);
+        let row = "  a-name        yes -   yes -   -   yes -   -\n";
+        assert_eq!(narrow.dress(row), "  a-name        yes -   yes -   -   yes\n    -   -\n");
+        let command = "  mausezahn bond0 -c 10 -Q 70 -b bc -B 192.168.70.1 -t icmp ping\n";
+        assert_eq!(narrow.dress(&format!("{WHOLE}{command}")), command);
     }
 
     /// Without its escape sequences a coloured text is the plain one.

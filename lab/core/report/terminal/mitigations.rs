@@ -6,7 +6,7 @@ use crate::report::document::{AttemptDocument, Document};
 use crate::report::terminal::wrap;
 
 /// One block a cause, one row a fix.
-pub fn table(out: &mut String, document: &Document) {
+pub fn table(out: &mut String, document: &Document, columns: usize) {
     let width = document.mitigations.iter().map(|fix| fix.name.len()).max().unwrap_or(0);
     let causes: Vec<&String> =
         document.mitigations.first().map(|fix| fix.under.keys().collect()).unwrap_or_default();
@@ -23,7 +23,7 @@ pub fn table(out: &mut String, document: &Document) {
         out.push('\n');
     }
     for fix in &document.mitigations {
-        out.push_str(&wrap(&format!("{}: {}", fix.name, fix.about), 2));
+        out.push_str(&wrap(&format!("{}: {}", fix.name, fix.about), 2, columns));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::report::terminal::{trial, wrap};
 
 /// Renders what has become of every frame up to now. A frame without a place is not lost yet: where nothing but the end of a
 /// trial looks, it may be held.
-pub fn render(account: &TrialAccount) -> String {
+pub fn render(account: &TrialAccount, width: usize) -> String {
     let mut document = trial_document(account);
     let mut open: Vec<String> = Vec::new();
     for flow in &mut document.flows {
@@ -18,7 +18,7 @@ pub fn render(account: &TrialAccount) -> String {
         }
     }
     let mut out = String::new();
-    trial(&mut out, &document);
+    trial(&mut out, &document, width);
     for (capture, count) in &document.captured {
         let _ = writeln!(out, "capture {capture}: {count} frames");
     }
@@ -27,7 +27,7 @@ pub fn render(account: &TrialAccount) -> String {
             "Neither delivered nor seen to be lost so far: {}. They may be held where only the end of the trial looks.",
             open.join(", ")
         );
-        out += &wrap(&text, 2);
+        out += &wrap(&text, 2, width);
     }
     if out.is_empty() {
         out.push_str("no flow was sent so far\n");

@@ -420,7 +420,7 @@ pub struct ConditionTable {
     /// With `ns`: an SNMP counter as `nstat` names it, `IpOutDiscards`, as a difference over the trial.
     pub snmp: Option<At<String>>,
     /// How many lines of the kernel's log, of any level, contain this since the trial began; `*` matches anything. Lines that the
-    /// kernel prints only once are printed in each trial.
+    /// kernel itself prints only once are printed in each trial, those of a module once since it was loaded.
     pub kernel_log: Option<At<String>>,
     /// With `kernel_log`: there must be no such line.
     pub forbid: Option<At<bool>>,
