@@ -124,7 +124,8 @@ pub fn decide<E: From<AccelError>>(
 
 /// What is known without a boot; `None` where only a probe can tell. Who demands KVM may have just repaired it: nothing is
 /// recalled then.
-fn known(choice: Choice, qemu: &Qemu, cache: &Path) -> Option<Decision> {
+#[must_use]
+pub fn known(choice: Choice, qemu: &Qemu, cache: &Path) -> Option<Decision> {
     match choice {
         Choice::Tcg => Some(Decision { accelerator: Accelerator::Tcg, note: None }),
         Choice::Kvm => None,
