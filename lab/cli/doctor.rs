@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use lab::host::install;
 use lab::host::inventory::{self, Finding, Mend, State};
+use lab::report::terminal::wrap;
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, UNAVAILABLE};
@@ -128,9 +129,9 @@ fn text(findings: &[Finding], width: usize) -> String {
         };
         let head = format!("{state:8}{:18}", finding.part);
         let head = if indent == FOUND_AT { head } else { format!("{}\n{:indent$}", head.trim_end(), "") };
-        text += &format!("{head}{}\n", filled(&finding.found, width, indent));
+        text += &format!("{head}{}", wrap(&finding.found, indent, width).trim_start());
         if let Some(without) = &finding.without {
-            text += &format!("{:indent$}{}\n", "", filled(&format!("without it: {without}"), width, indent));
+            text += &wrap(&format!("without it: {without}"), indent, width);
         }
         if let Some(command) = command(finding) {
             text += &format!("{:indent$}mend it: {command}\n", "");
@@ -140,24 +141,6 @@ fn text(findings: &[Finding], width: usize) -> String {
         text += "\n`lab doctor --fix`, as root, installs and downloads what is missing.\n";
     }
     text
-}
-
-/// A text in lines of at most `width` columns; those after the first are indented.
-fn filled(text: &str, width: usize, indent: usize) -> String {
-    let (mut lines, mut column) = (String::new(), indent);
-    for (place, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if place > 0 && column + 1 + length > width {
-            lines += &format!("\n{:indent$}", "");
-            column = indent;
-        } else if place > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines += word;
-        column += length;
-    }
-    lines
 }
 
 #[cfg(test)]

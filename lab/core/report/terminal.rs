@@ -380,11 +380,12 @@ fn failed_checks(out: &mut String, document: &Document) {
 }
 
 /// Breaks a text into lines of so many columns, each indented.
-fn wrap(text: &str, indent: usize, width: usize) -> String {
+#[must_use]
+pub fn wrap(text: &str, indent: usize, width: usize) -> String {
     let mut out = String::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        if !line.is_empty() && line.len() + word.len() + 1 + indent > width {
+        if !line.is_empty() && line.chars().count() + word.chars().count() + 1 + indent > width {
             let _ = writeln!(out, "{:indent$}{line}", "");
             line.clear();
         }

@@ -85,7 +85,7 @@ fn kvm(device: io::Result<()>, boots: Option<Result<(), String>>, processor: &st
     let found = accel::device_error(&error);
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Finding::limited(part, found, translated())
-            .mended_by(Mend::Command("sudo usermod -aG kvm $USER, and log in again".to_owned()));
+            .mended_by(Mend::Command("sudo usermod -aG kvm $USER; newgrp kvm".to_owned()));
     }
     let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let module = [("vmx", "kvm_intel"), ("svm", "kvm_amd")]
@@ -93,7 +93,7 @@ fn kvm(device: io::Result<()>, boots: Option<Result<(), String>>, processor: &st
         .find(|(flag, _)| flags.split_whitespace().any(|word| word == *flag));
     match module {
         Some((_, module)) => Finding::limited(part, found, translated())
-            .mended_by(Mend::Command(format!("modprobe {module}, as root"))),
+            .mended_by(Mend::Command(format!("sudo modprobe {module}"))),
         // The firmware has it off, or this is a virtual machine whose host does not pass it on.
         None => {
             Finding::limited(part, format!("{found}; the processor shows neither vmx nor svm"), translated())
