@@ -293,6 +293,8 @@ fn restore(qemu: &Qemu, spec: &VmSpec, timeouts: Timeouts, path: &Path) -> Resul
     let checked = std::thread::scope(|scope| {
         let check = scope.spawn(|| checksum::once(&file, checksum::from(&file, HEADER_BYTES)?));
         let qmp = &mut vm.process.qmp;
+        // QEMU would send RARP in the name of each restored NIC, for 800 ms of real time (qemu_announce_self()).
+        qmp.execute("migrate-set-parameters", json!({ "announce-rounds": 0 }))?;
         let loaded = qmp.migrate("migrate-incoming", &uri(path), RESTORE_TIMEOUT);
         let sum = check.join().expect("reading a file does not panic")?;
         // A damaged file fails to load as well, for a reason that says less.
