@@ -19,6 +19,7 @@ pub use crate::report::snapshot::comparison::{comparable, count as not_compared,
 
 use crate::judge::outcome::Outcome;
 use crate::net::inner_path::{FileName, UnsafeName};
+use crate::net::layer::Layer;
 use crate::report::behaviour::parse::items;
 use crate::report::behaviour::{Behaviour, Item, Label, Line};
 use crate::report::document::{
@@ -34,7 +35,7 @@ pub const OLDER: &str = "accepted before links, LACP, features, captures and the
 /// What no text holds, for `--help`; docs/snapshots.md has the whole of it.
 pub const LEFT_OUT: &str = "\
 Not compared, because it depends on chance or on the host's load (docs/snapshots.md):
-  - loss counters, as far as the kernel's own frames changed them
+  - loss counters, as far as the kernel's own frames changed them; queues in which they wait
   - paced flows, and captures of frames that a kernel sends by timers: only `some` or `none`
   - LACP, unless the run waited for it; links that have not settled; fixed features
   - in the kernel's log: numbers, addresses, repetitions, and messages about a slow host,
@@ -47,6 +48,10 @@ const LOSSES: [&str; 4] = ["rx_dropped", "tx_dropped", "rx_errors", "tx_errors"]
 pub(crate) const NO_DEVICE: &str = "no device";
 /// Why a counter is not compared.
 const MOVED_BY_KERNEL: &str = "the kernel's own frames moved it";
+/// The same, of a queue in which more frames wait than those of the flows that are accounted for.
+const OTHERS_WAIT: &str = "other frames wait there than those of the flows";
+/// A counter that is not below zero as the kernel keeps it (`struct gnet_stats_queue`), in 32 bits.
+const NOT_NEGATIVE: u64 = i32::MAX as u64;
 /// Counters of a queueing discipline that tell of a loss, a wait, or a driver that said busy.
 const QUEUE_EVENTS: [&str; 3] = ["drops", "requeues", "backlog_packets"];
 
@@ -149,7 +154,10 @@ fn trial_lines(trial: &TrialDocument) -> Vec<Line> {
     }
     for (of, qdiscs) in [("qdisc", &trial.qdiscs), ("clsact", &trial.hooks)] {
         for (device, qdisc) in qdiscs {
-            let moved = moved(trial, (device, of), &qdisc.counters, &QUEUE_EVENTS);
+            let mut moved = moved(trial, (device, of), &qdisc.counters, &QUEUE_EVENTS);
+            if others_wait(trial, device, &qdisc.counters) {
+                moved.iter_mut().for_each(leave_out_wait);
+            }
             // A driver that was busy for a moment, and nothing came of it: a NIC's ring is, differently in each run.
             let is_busy = |item: &Item| match item {
                 Item::Counter(name, _) | Item::NotCompared { name, .. } => name == "requeues",
@@ -163,6 +171,25 @@ fn trial_lines(trial: &TrialDocument) -> Vec<Line> {
     }
     lines.extend(replaced_lines(trial));
     lines
+}
+
+/// Whether frames wait in a queue that are not the flows': the kernel's own, for as long as chance has them there, fragments of the
+/// flows' frames or copies of them.
+fn others_wait(trial: &TrialDocument, device: &str, counters: &BTreeMap<String, u64>) -> bool {
+    let fates = trial.flows.iter().flat_map(|flow| &flow.fates).filter(|fate| {
+        fate.layer == Layer::Qdisc && fate.reason == "BACKLOG" && fate.device_or(NO_DEVICE) == device
+    });
+    let of_flows: u64 = fates.map(|fate| u64::from(fate.frames)).sum();
+    counters.get("backlog_packets").is_some_and(|all| (of_flows + 1..=NOT_NEGATIVE).contains(all))
+}
+
+/// Leaves out how many frames wait, and how often a driver had none of their place.
+fn leave_out_wait(item: &mut Item) {
+    if let Item::Counter(name, _) = item
+        && ["backlog_packets", "requeues"].contains(&name.as_str())
+    {
+        *item = Item::NotCompared { name: std::mem::take(name), why: OTHERS_WAIT.into() };
+    }
 }
 
 /// What disciplines that were replaced in the run had counted. Where the kernel's own frames were lost in a queue of the device
@@ -301,6 +328,46 @@ mod tests {
         assert!(says, "{unknown}");
         assert!(same(&unknown, &told(103, Some(3))) && same(&unknown, &told(3, Some(3))));
         assert!(!same(&told(103, Some(3)), &told(3, Some(3))));
+    }
+
+    /// A frame of the kernel's own may be in a queue at the end, or have left it.
+    #[test]
+    fn waiting_frames_that_are_not_the_flows_are_no_behaviour() {
+        let told = |waits: u64, requeues: u64| {
+            let trial = serde_json::json!({
+                "name": "main", "foreign_drops": 0, "devices": {}, "hooks": {},
+                "flows": [{
+                    "name": "f", "from": "a:b", "to": "c:d", "socket": "packet", "asked": 9, "sent": 9, "errors": {},
+                    "delivered": 6, "duplicated": 0, "unattributed": 0,
+                    "fates": [{ "layer": "qdisc", "device": "a:b", "reason": "BACKLOG", "frames": 3 }],
+                }],
+                "qdiscs": { "a:b": { "kind": "pfifo", "backlog_packets": waits, "requeues": requeues } },
+            });
+            let lines = trial_lines(&serde_json::from_value(trial).expect("a trial"));
+            Behaviour { lines: vec![Line::heading(Label::Trial("main".into()), lines)] }
+        };
+        assert!(told(3, 1).to_string().ends_with("  pfifo of a:b: requeues 1, backlog_packets 3\n"));
+        let more = told(4, 2).to_string();
+        assert!(more.contains("backlog_packets not compared: other frames wait there"), "{more}");
+        assert!(same(&told(3, 1), &told(4, 2)) && !same(&told(3, 1), &told(2, 1)));
+        // Below zero: a fault of the kernel, and behaviour (tbf with cake).
+        assert!(told(4_294_967_210, 1).to_string().contains("backlog_packets 4294967210"));
+    }
+
+    /// `--help` names each kind of thing that the page has in bold.
+    #[test]
+    fn the_help_leaves_out_what_the_page_does() {
+        let page = include_str!("../../../docs/snapshots.md");
+        let (_, part) = page.split_once("## What is not compared").expect("the page has it");
+        let bold: Vec<&str> = part.split("**").skip(1).step_by(2).collect();
+        assert_eq!(bold.len(), 7, "{bold:?}");
+        let help = LEFT_OUT.to_lowercase();
+        for kind in bold {
+            let words = kind.split(' ').filter(|word| !["A", "The"].contains(word));
+            let first =
+                words.map(|word| word.trim_end_matches('s').to_lowercase()).next().unwrap_or_default();
+            assert!(help.contains(&first), "{kind}");
+        }
     }
 
     #[test]
