@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lab::net::bond_option::{BOND_OPTIONS, BOND_STATES, MODE, PORT_OPTIONS, PORT_STATES};
 use lab::net::link::LinkKind;
+use lab::net::link_option::{self, LEFT_OUT};
 use lab::net::name::DeviceRef;
 use lab::plan::lower::lower;
 use lab::plan::op::Op;
@@ -310,7 +311,9 @@ fn the_schema_has_the_keys_of_the_reader() {
         "../../topologies/bond-changed-in-use.toml",
         "../../topologies/failover-into-port-without-vlan.toml",
         "../../topologies/lacp-partner-scripted.toml",
+        "../../topologies/devices/bridge-shown.toml",
         "../../topologies/devices/multicast-groups.toml",
+        "../../topologies/devices/priorities-on-the-wire.toml",
     ] {
         let document: toml::Value = toml::from_str(&file(name)).expect("it is TOML");
         walk(&schema, &schema, &document, "", &mut written);
@@ -433,6 +436,50 @@ fn every_option_of_the_newest_kernel_has_a_row() {
                 "the newest kernel has {name}, which is neither an option of the lab nor a state"
             );
             assert!(row.is_none_or(|row| row.number == *number), "{name} is {number} in the header");
+        }
+    }
+}
+
+/// Attributes of the newest kernel's links by kind, each with its number.
+fn link_attributes_of_the_header() -> Vec<(String, Vec<(u16, String)>)> {
+    let text = include_str!("data/link-attributes-7.3.4.txt");
+    let mut all: Vec<(String, Vec<(u16, String)>)> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(kind) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            all.push((kind.to_owned(), Vec::new()));
+        } else if let Some((_, names)) = all.last_mut() {
+            let number = u16::try_from(names.len() + 1).expect("there are fewer");
+            names.push((number, line.to_owned()));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_attribute_of_the_newest_kernels_links_is_an_option_or_left_out_for_a_reason() {
+    let header = link_attributes_of_the_header();
+    let mut left_out: Vec<&str> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
+    for (kind, names) in &header {
+        let rows = link_option::tables()
+            .into_iter()
+            .find(|(what, _)| what == kind)
+            .map_or(&[][..], |(_, rows)| rows);
+        for (number, name) in names {
+            let row = rows.iter().find(|row| row.attribute == name);
+            let known = left_out.iter().position(|left_out| left_out == name);
+            assert!(row.is_some() != known.is_some(), "{name} of {kind}: option {row:?}, left out {known:?}");
+            assert!(row.is_none_or(|row| row.number == *number), "{name} is {number} in the header");
+            if let Some(known) = known {
+                left_out.remove(known);
+            }
+        }
+    }
+    assert!(left_out.is_empty(), "the header does not have {left_out:?}");
+    for (kind, rows) in link_option::tables() {
+        let (_, names) = header.iter().find(|(what, _)| what == kind).expect("each kind is in the header");
+        let of_netlink = rows.iter().filter(|row| row.attribute.starts_with("IFLA_"));
+        for row in of_netlink {
+            assert!(names.iter().any(|(_, name)| name == row.attribute), "{} of {kind}", row.attribute);
         }
     }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod lint;
 mod lowering;
 mod mutants;
+mod observations;
 mod pictures;
 mod pods;
 mod public_names;

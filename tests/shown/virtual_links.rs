@@ -57,12 +57,17 @@ pub fn line(link: &Link, of: &Virtual) -> String {
         "vrf" => format!("vrf table {}", number("table", "0")),
         "vxlan" => vxlan(link, &format!("{}{dev}", ends("")), [&tos, &ttl("auto")]),
         "geneve" => format!(
-            "geneve id {}{} ttl {}{tos} dstport {} {} udp6zerocsumrx",
+            "geneve id {}{} ttl {}{tos} dstport {} {}",
             number("id", "0"),
             ends(""),
             ttl("auto"),
             number("dstport", "6081"),
-            if is("udpcsum", true) { "udpcsum" } else { "noudpcsum" },
+            // geneve_fill_info() has the checksum of the remote end's family; geneve_nl2info() wants it for IPv6.
+            match (get("remote6"), is("udpcsum", false)) {
+                (Some(_), _) => "noudp6zerocsumtx noudp6zerocsumrx",
+                (None, true) => "udpcsum udp6zerocsumrx",
+                (None, false) => "noudpcsum udp6zerocsumrx",
+            },
         ),
         "gre" | "gretap" => {
             let discovery = if is("pmtudisc", true) { "" } else { " nopmtudisc" };

@@ -256,6 +256,10 @@ fn set(device: &str, kind: VirtualKind, key: &str, value: &str, model: &mut Mode
             if !is_default {
                 link.settings.insert(row.key, value);
             }
+            if kind == VirtualKind::Geneve && link.settings.contains_key("remote") {
+                // It is of IPv6, and shown as set beside a remote of IPv4 (geneve_nl2info() clears it for IPv6 alone).
+                link.settings.shift_remove("udp6zerocsumrx");
+            }
             if link.settings.contains_key("external") {
                 // The network is in each packet's metadata, and 0 is shown.
                 link.settings.shift_remove("id");

@@ -141,6 +141,12 @@ impl FrameClass {
         }
     }
 
+    /// Whether frames of this class have an IP header.
+    #[inline]
+    pub fn is_of_ip(self) -> bool {
+        !matches!(self, Self::Lacpdu | Self::Arp | Self::GratuitousArp)
+    }
+
     /// Whether a frame is one of these, whatever its tags.
     #[inline]
     pub fn holds(self, frame: &Dissected<'_>) -> bool {

@@ -1,14 +1,18 @@
 //! Options of links: one row for each, from which the file's tables, the checks, the message to the kernel, the comparison
 //! with what it answers and the reference are made. Bonds have theirs in [`crate::net::bond_option`].
 
+mod left_out;
 mod rows;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use left_out::LEFT_OUT;
 pub(crate) use rows::*;
 
-use crate::net::link_option::words::{MacsecCipher, MacsecOffload, MacsecValidate, MulticastRouter, VxlanDf};
+use crate::net::link_option::words::{
+    LabelPolicy, LinkMode, MacsecCipher, MacsecOffload, MacsecValidate, MulticastRouter, StpMode, VxlanDf,
+};
 use crate::net::option::{OptionRow, Value, Wire};
 
 pub mod words;
@@ -93,6 +97,17 @@ with_macsec_options! { option_rows {
     MACSEC_OPTIONS
 } }
 
+/// Why an attribute is no option of these tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Another key of the file says it.
+    Elsewhere(&'static str),
+    /// It is a state, which a condition can name.
+    Shown(&'static str),
+    /// The lab does not have it.
+    Missing(&'static str),
+}
+
 /// Attributes that a kernel takes and does not show, or shows otherwise: what is asked for is not compared.
 pub const NOT_SHOWN: &[&str] = &[
     // macsec_fill_info() has it in IFLA_MACSEC_SCI.
@@ -138,7 +153,14 @@ mod tests {
 
     /// Options that are bits of one attribute share its number.
     fn is_bit(wire: Wire) -> bool {
-        matches!(wire, Wire::VlanFlag(_) | Wire::Bit16(_) | Wire::BoolOption(_) | Wire::Interface { .. })
+        matches!(
+            wire,
+            Wire::VlanFlag(_)
+                | Wire::Bit16(_)
+                | Wire::BoolOption(_)
+                | Wire::GreFlag(_)
+                | Wire::Interface { .. }
+        )
     }
 
     #[test]
@@ -170,7 +192,7 @@ mod tests {
                 let most = match row.wire {
                     Wire::U8 => i64::from(u8::MAX),
                     Wire::U16 | Wire::U16Be => i64::from(u16::MAX),
-                    Wire::U32 | Wire::Speed => i64::from(u32::MAX),
+                    Wire::U32 | Wire::U32Be | Wire::Speed => i64::from(u32::MAX),
                     _ => i64::MAX,
                 };
                 assert!(

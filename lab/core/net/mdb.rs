@@ -2,17 +2,63 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::net::address::Mac;
 use crate::net::name::VlanId;
+
+/// A multicast group: of IP, or an Ethernet address for frames that carry no IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum Group {
+    /// Of IPv4 or IPv6.
+    Ip(IpAddr),
+    /// Of Ethernet (Linux 5.11).
+    Ethernet(Mac),
+}
+
+impl FromStr for Group {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of_ip = text.parse().map(Self::Ip).ok();
+        let wrong =
+            || format!("`{text}` is no group: write \"239.0.0.1\", \"ff05::1\" or \"01:00:5e:00:00:01\"");
+        of_ip.or_else(|| text.parse().map(Self::Ethernet).ok()).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Group {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Group> for String {
+    fn from(group: Group) -> Self {
+        group.to_string()
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(group) => group.fmt(f),
+            Self::Ethernet(group) => group.fmt(f),
+        }
+    }
+}
 
 /// An entry of a bridge's multicast database: frames to the group leave by the port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MdbEntry {
     /// The group.
-    pub group: IpAddr,
+    pub group: Group,
     /// In this VLAN; without, in none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
@@ -32,16 +78,18 @@ impl fmt::Display for MdbEntry {
 
 /// Why the database has no entry for an address. Frames to local groups go to all ports, whoever has joined
 /// (`rtnl_validate_mdb_entry()`, net/core/rtnetlink.c; `is_valid_mdb_entry()`, net/bridge/br_mdb.c, before Linux 6.8).
-pub fn unfit(group: IpAddr) -> Option<&'static str> {
+pub fn unfit(group: Group) -> Option<&'static str> {
     match group {
-        _ if !group.is_multicast() => Some("is no multicast address"),
-        IpAddr::V4(group) if group.octets()[..3] == [224, 0, 0] => {
+        Group::Ethernet(Mac([first, ..])) if first & 1 == 0 => Some("is no multicast address"),
+        Group::Ethernet(_) => None,
+        Group::Ip(group) if !group.is_multicast() => Some("is no multicast address"),
+        Group::Ip(IpAddr::V4(group)) if group.octets()[..3] == [224, 0, 0] => {
             Some("is a local group (224.0.0.0/24), which goes to all ports")
         }
-        IpAddr::V6(group) if group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1] => {
+        Group::Ip(IpAddr::V6(group)) if group.segments() == [0xff02, 0, 0, 0, 0, 0, 0, 1] => {
             Some("is the group of all nodes, which goes to all ports")
         }
-        _ => None,
+        Group::Ip(_) => None,
     }
 }
 
@@ -61,6 +109,8 @@ mod tests {
             ("ff02::1", false),
             ("ff02::2", true),
             ("2001:db8::1", false),
+            ("01:00:5e:01:02:03", true),
+            ("02:00:5e:01:02:03", false),
         ] {
             assert_eq!(unfit(group.parse().unwrap()).is_none(), is_fit, "{group}");
         }

@@ -10,6 +10,7 @@ use crate::net::mode::{
     XmitHashPolicy,
 };
 use crate::net::name::IfName;
+use crate::net::port_range::PortRange;
 use crate::net::priority_map::PriorityMap;
 
 /// One option of a kind of link.
@@ -82,6 +83,14 @@ pub enum Wire {
     Macs,
     /// A key for both directions, each with the flag that there is one (GRE_KEY).
     GreKey,
+    /// A bit of GRE's flags, in the order of the network, beside GRE_KEY.
+    GreFlag(u16),
+    /// An attribute without content, which is there or not (NLA_FLAG).
+    Present,
+    /// Four bytes in the order of the network.
+    U32Be,
+    /// Two ports in the order of the network: `struct ifla_vxlan_port_range`.
+    PortRange,
     /// Four bytes, 0 or 1.
     Flag32,
     /// A flag of the device (IFF_*) in the header of the message; `inverted` where the flag says that something is off.
@@ -157,6 +166,7 @@ option_types! {
     Vec<Ipv6Addr> => Wire::Ipv6s, |all| Value::Ipv6s(all.clone());
     IfName => Wire::Port, |name| Value::Port(name.clone());
     Mac => Wire::Mac, |mac| Value::Mac(*mac);
+    PortRange => Wire::PortRange, |range| Value::Number(range.number());
     VlanProtocol => Wire::Word16Be(Self::WORDS), |word| Value::Number(word.number().into());
     PriorityMap => Wire::PriorityMap, |map| Value::PriorityMap(map.clone());
     Vec<Mac> => Wire::Macs, |all| Value::Macs(all.clone());
@@ -177,6 +187,8 @@ impl Wire {
                 | Self::VlanFlag(_)
                 | Self::Bit16(_)
                 | Self::BoolOption(_)
+                | Self::GreFlag(_)
+                | Self::Present
                 | Self::Interface { .. }
                 | Self::SysFile(_),
             ) => (*number != 0).to_string(),
@@ -191,6 +203,7 @@ impl Wire {
                 let word = words.iter().find(|(known, _)| i64::try_from(*known) == Ok(*number));
                 word.map_or_else(|| format!("{number:#x}"), |(_, word)| (*word).to_owned())
             }
+            (Value::Number(number), Self::PortRange) => PortRange::of_number(*number).to_string(),
             (Value::Number(number), _) => number.to_string(),
             (Value::Ipv4s(all), _) => joined(all.iter().map(ToString::to_string).collect()),
             (Value::Ipv6s(all), _) => joined(all.iter().map(ToString::to_string).collect()),
@@ -214,11 +227,13 @@ impl Wire {
             | Self::VlanFlag(_)
             | Self::Bit16(_)
             | Self::BoolOption(_)
+            | Self::GreFlag(_)
+            | Self::Present
             | Self::Interface { .. }
             | Self::SysFile(_) => "true or false".into(),
             Self::U8 => "0 to 255".into(),
             Self::U16 | Self::U16Be => "0 to 65535".into(),
-            Self::U32 | Self::GreKey | Self::Speed => "0 to 4294967295".into(),
+            Self::U32 | Self::U32Be | Self::GreKey | Self::Speed => "0 to 4294967295".into(),
             Self::U64 => "0 to 9223372036854775807".into(),
             Self::I32 => "-2147483648 to 2147483647".into(),
             Self::Word8(words) | Self::Word16(words) | Self::Word16Be(words) | Self::Word32(words) => {
@@ -231,6 +246,7 @@ impl Wire {
             Self::Macs => "Ethernet addresses".into(),
             Self::Ipv4 => "an IPv4 address".into(),
             Self::Ipv6 => "an IPv6 address".into(),
+            Self::PortRange => "ports, `low-high`".into(),
             Self::PriorityMap => "priorities by priority".into(),
             Self::Word64(words) => words.iter().map(|(_, word)| *word).collect::<Vec<_>>().join(", "),
         }

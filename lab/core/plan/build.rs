@@ -107,7 +107,7 @@ fn configure(link: &Link) -> Option<Op> {
     let is_asked = late
         || !extras.features.is_empty()
         || !extras.sysctls.is_empty()
-        || extras.common.0.contains_key("carrier")
+        || ["carrier", "proto_down"].iter().any(|key| extras.common.0.contains_key(*key))
         || extras.team.is_some();
     is_asked.then(|| Op::Configure(link.clone()))
 }
@@ -222,7 +222,8 @@ fn bond_ports(topology: &Topology) -> BTreeSet<DeviceRef> {
 
 /// Whether a link will have carrier once everything is up: itself, what it stands on, and a cable's other end.
 fn can_carry(topology: &Topology, link: &Link) -> bool {
-    if !link.up || link.extras.common.0.get("carrier") == Some(&Value::Number(0)) {
+    let asked = |key: &str, number: i64| link.extras.common.0.get(key) == Some(&Value::Number(number));
+    if !link.up || asked("carrier", 0) || asked("proto_down", 1) {
         return false;
     }
     // Of 802.3ad: fewer ports than min_links are no carrier (`bond_3ad_set_carrier()`).

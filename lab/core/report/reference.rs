@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::net::bond_option::{BOND_OPTIONS, MODE, PORT_OPTIONS};
-use crate::net::link_option;
-use crate::net::link_show::{BOND_PROPERTIES, LINK_PROPERTIES, PORT_PROPERTIES, Property};
+use crate::net::link_option::{self, LeftOut};
+use crate::net::link_show::{self, Property};
 use crate::net::mode::BondMode;
 use crate::net::option::OptionRow;
 
@@ -35,10 +35,7 @@ pub fn render(schema: &Value) -> String {
     for (what, rows) in link_option::tables() {
         for row in rows {
             let OptionRow { key, attribute, default, .. } = row;
-            let kernels = match kernels_of(attribute) {
-                all if all.is_empty() => "not measured".into(),
-                all => all.join(", "),
-            };
+            let kernels = kernel_list(&format!("{what}, {key}"));
             let _ = writeln!(
                 page.out,
                 "| {what} | `{key}` | {attribute} | {} | {default} | {kernels} |",
@@ -46,17 +43,35 @@ pub fn render(schema: &Value) -> String {
             );
         }
     }
+    left_out(&mut page.out);
     words_of_show(&mut page.out);
     page.out
 }
 
+/// What the newest kernel has beside the options: where it is found, or that it is missing.
+fn left_out(out: &mut String) {
+    out.push_str(
+        "\n## Netlink attributes of links that are no options\n\n\
+         All others of Linux 7.3 (`include/uapi/linux/if_link.h`, `if_tunnel.h`); a test compares them with its header.\n\n\
+         | attribute | where it is |\n|---|---|\n",
+    );
+    for (attribute, why) in link_option::LEFT_OUT {
+        let _ = match why {
+            LeftOut::Elsewhere(place) => writeln!(out, "| {attribute} | {place} |"),
+            LeftOut::Shown(place) => writeln!(out, "| {attribute} | a state: {place} |"),
+            LeftOut::Missing(what) => writeln!(out, "| {attribute} | missing: {what} |"),
+        };
+    }
+}
+
 /// What `show` in a condition may name, beside the options above.
 fn words_of_show(out: &mut String) {
-    out.push_str("\n## Words of `show` in conditions\n\nBeside the options of bonds and ports above, by their keys:\n\n");
+    out.push_str(
+        "\n## Words of `show` in conditions\n\nBeside the options of links above, by their keys (`numtxqueues` and `num_tx_queues` \
+         show the same), but for `threaded` and `speed`. Of a VXLAN that is a port of a bridge, `learning` is the VXLAN's.\n\n",
+    );
     out.push_str("| word | of | what it is |\n|---|---|---|\n");
-    for (of, properties) in
-        [("every link", LINK_PROPERTIES), ("a bond", BOND_PROPERTIES), ("a port of a bond", PORT_PROPERTIES)]
-    {
+    for (of, properties) in link_show::properties() {
         for Property { key, about } in properties {
             let _ = writeln!(out, "| `{key}` | {of} | {about} |");
         }
@@ -66,13 +81,18 @@ fn words_of_show(out: &mut String) {
 fn option_row(out: &mut String, row: &OptionRow) {
     let modes: Vec<&str> = row.modes.iter().copied().map(BondMode::word).collect();
     let modes = if modes.is_empty() { "all".into() } else { modes.join(", ") };
-    let kernels = kernels_of(row.attribute);
-    let kernels = if kernels.is_empty() { "not measured".into() } else { kernels.join(", ") };
+    let kernels = kernel_list(row.attribute);
     let OptionRow { key, attribute, default, .. } = row;
     let _ = writeln!(out, "| `{key}` | {attribute} | {} | {modes} | {default} | {kernels} |", row.values());
 }
 
-/// The kernels on which an attribute was read back.
+/// The kernels of a line of `kernels.txt`, as the page has them.
+fn kernel_list(line: &str) -> String {
+    let kernels = kernels_of(line);
+    if kernels.is_empty() { "not measured".into() } else { kernels.join(", ") }
+}
+
+/// The kernels on which an attribute of bonds (`IFLA_BOND_MODE`) or an option of other links (`bridges, priority`) was read back.
 pub fn kernels_of(attribute: &str) -> Vec<&'static str> {
     let line = MEASURED.lines().find_map(|line| line.strip_prefix(attribute)?.strip_prefix(": "));
     line.map(|line| line.split(' ').collect()).unwrap_or_default()
@@ -227,6 +247,11 @@ mod tests {
     fn kernels_were_measured_for_each_option() {
         for row in BOND_OPTIONS.iter().chain(PORT_OPTIONS).chain([&MODE]) {
             assert!(!kernels_of(row.attribute).is_empty(), "{}", row.attribute);
+        }
+        for (what, rows) in link_option::tables() {
+            for row in rows {
+                assert!(!kernels_of(&format!("{what}, {}", row.key)).is_empty(), "{what}, {}", row.key);
+            }
         }
     }
 }

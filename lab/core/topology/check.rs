@@ -47,6 +47,9 @@ use crate::topology::parse::read::{Lost, mentions_lost_name};
 use crate::topology::scenario::{WAIT_S_DEFAULT, WAIT_S_MAX};
 use crate::topology::{Namespace, Topology, substitute};
 
+/// Most words that a hint lists; the reference has longer lists.
+const NAMED_MAX: usize = 100;
+
 /// The state of one check: what is known, and what was found wrong.
 pub struct Checker<'a> {
     problems: &'a mut Vec<Diagnostic>,
@@ -113,6 +116,7 @@ impl Checker<'_> {
         let hint = match nearest(name, known.iter().copied()) {
             Some(word) => format!("did you mean `{word}`?"),
             None if known.is_empty() => format!("there is no {what} at all"),
+            None if known.len() > NAMED_MAX => "docs/reference.md lists them".into(),
             None => format!("there are: {}", known.join(", ")),
         };
         self.problem(span, format!("no {what} `{name}`"), hint);

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::net::address::MacSource;
+use crate::net::mdb::Group;
 use crate::net::name::{DeviceRef, NsName, VlanId};
 use crate::net::sysctl::SysctlName;
 
@@ -28,7 +29,9 @@ pub enum Shown {
     /// `none` where it is not there.
     Fdb { device: DeviceRef, mac: MacSource },
     /// A group of the multicast database at a port or of a bridge itself: `permanent` or `temp`, `none` where it is not there.
-    Mdb { device: DeviceRef, group: IpAddr },
+    Mdb { device: DeviceRef, group: Group },
+    /// Another field of one of the four above, by its word.
+    Detail { of: Box<Shown>, field: String },
     /// A counter of a queueing discipline by its parent, `root` or `1:2`, as `tc -s qdisc` shows it.
     Qdisc { device: DeviceRef, parent: String, counter: String },
     /// A setting.
@@ -51,10 +54,41 @@ impl Shown {
             | Self::Fdb { device, .. }
             | Self::Mdb { device, .. }
             | Self::Qdisc { device, .. } => Some(device),
+            Self::Detail { of, .. } => of.device(),
             Self::Sysctl { .. } | Self::Snmp { .. } | Self::KernelLog { .. } => None,
         }
     }
+
+    /// Fields that a condition can name with `detail`, beside what is shown without it.
+    pub fn details(&self) -> &'static [&'static str] {
+        match self {
+            Self::Neighbour { .. } => &NEIGHBOUR_DETAILS,
+            Self::BridgeVlan { .. } => &VLAN_DETAILS,
+            Self::Fdb { .. } => &FDB_DETAILS,
+            Self::Mdb { .. } => &MDB_DETAILS,
+            _ => &[],
+        }
+    }
 }
+
+/// Of `ip -d neighbour`.
+const NEIGHBOUR_DETAILS: [&str; 4] = ["lladdr", "flags", "proto", "probes"];
+/// Of `bridge -s -d vlan`.
+const VLAN_DETAILS: [&str; 9] = [
+    "state",
+    "rx_bytes",
+    "rx_packets",
+    "tx_bytes",
+    "tx_packets",
+    "mcast_router",
+    "mcast_n_groups",
+    "mcast_max_groups",
+    "neigh_suppress",
+];
+/// Of `bridge -d fdb`.
+const FDB_DETAILS: [&str; 5] = ["vlan", "dst", "port", "vni", "src_vni"];
+/// Of `bridge -d mdb`.
+const MDB_DETAILS: [&str; 4] = ["vlan", "flags", "filter_mode", "proto"];
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,6 +100,7 @@ impl fmt::Display for Shown {
             Self::BridgeVlan { device, id } => write!(f, "{device} bridge vlan {}", id.get()),
             Self::Fdb { device, mac } => write!(f, "{device} fdb {mac}"),
             Self::Mdb { device, group } => write!(f, "{device} mdb {group}"),
+            Self::Detail { of, field } => write!(f, "{of} {field}"),
             Self::Qdisc { device, parent, counter } => write!(f, "qdisc {parent} of {device} {counter}"),
             Self::Sysctl { ns, name } => write!(f, "{ns} sysctl {name}"),
             Self::Snmp { ns, counter } => write!(f, "{ns} {counter}"),

@@ -240,6 +240,15 @@ pub struct Capture {
     /// ARP's sender, or the source of their IP header; any without.
     #[serde(default)]
     pub src_ip: Option<IpAddr>,
+    /// The priority (PCP) of their outermost tag; any without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcp: Option<u8>,
+    /// Their DSCP; any without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+    /// Their ECN bits; any without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecn: Option<u8>,
     /// Of probes: the flow that they are of, by name; any without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<String>,
@@ -253,6 +262,9 @@ impl fmt::Display for Capture {
         }
         if let Some(mac) = &self.src_mac {
             write!(f, " from {mac}")?;
+        }
+        for (what, value) in [("priority", self.pcp), ("DSCP", self.dscp), ("ECN", self.ecn)] {
+            value.map_or(Ok(()), |value| write!(f, " with {what} {value}"))?;
         }
         if let Some(flow) = &self.flow {
             write!(f, " of flow {flow}")?;

@@ -78,6 +78,7 @@ pub async fn configure(bed: &Testbed, link: &Link) -> Result<(), OpError> {
             Wire::SysFile(name) => set_file(bed, device, name, number != 0)?,
             Wire::Speed => ethtool::set_speed(bed, device, u32::try_from(number).unwrap_or(u32::MAX))?,
             _ if row.key == "carrier" => set_carrier(bed, device, number != 0).await?,
+            _ if row.key == "proto_down" => set_proto_down(bed, device, number != 0).await?,
             _ => {}
         }
     }
@@ -106,6 +107,14 @@ async fn set_carrier(bed: &Testbed, device: &DeviceRef, on: bool) -> Result<(), 
     let what = format!("set carrier of {device} {}", if on { "on" } else { "off" });
     links::set(bed, device, what, |message: &mut LinkMessage| {
         message.attributes.push(LinkAttribute::Carrier(u8::from(on)));
+    })
+    .await
+}
+
+async fn set_proto_down(bed: &Testbed, device: &DeviceRef, on: bool) -> Result<(), OpError> {
+    let what = format!("set proto_down of {device} {}", if on { "on" } else { "off" });
+    links::set(bed, device, what, |message: &mut LinkMessage| {
+        message.attributes.push(LinkAttribute::ProtoDown(u8::from(on)));
     })
     .await
 }

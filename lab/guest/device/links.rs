@@ -186,10 +186,13 @@ pub async fn set_options(bed: &Testbed, link: &Link) -> Result<(), OpError> {
     set(bed, &link.device, what, |message| message.attributes.extend(options)).await
 }
 
-/// Options of every link that are in the message; carrier is not heard there.
+/// What `do_setlink()` heeds, and `rtnl_create_link()` does not.
+const SET_LATER: [&str; 2] = ["carrier", "proto_down"];
+
+/// Options of every link that are in the message; carrier and proto_down are not heard there.
 fn at_creation(link: &Link) -> Vec<bond::Asked> {
     let all = link.extras.common.rows(LINK_OPTIONS).into_iter();
-    all.filter(|(row, _)| row.wire.is_of_message() && row.key != "carrier").collect()
+    all.filter(|(row, _)| row.wire.is_of_message() && !SET_LATER.contains(&row.key)).collect()
 }
 
 fn far_end(peer: &Link, namespace: RawFd) -> LinkMessage {

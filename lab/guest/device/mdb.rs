@@ -11,7 +11,8 @@ use crate::device::option;
 use crate::device::tc::options::attribute;
 use crate::syscall::netlink;
 use crate::syscall::rtnl::errno_name;
-use bondlab_core::net::mdb::MdbEntry;
+use bondlab_core::net::address::Mac;
+use bondlab_core::net::mdb::{Group, MdbEntry};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 
@@ -24,7 +25,13 @@ const MDBA_SET_ENTRY: u16 = 1;
 const MDBA_MDB: u16 = 1;
 const MDBA_MDB_ENTRY: u16 = 1;
 const MDBA_MDB_ENTRY_INFO: u16 = 1;
+const MDBA_MDB_EATTR_GROUP_MODE: u16 = 3;
+const MDBA_MDB_EATTR_RTPROT: u16 = 5;
 const MDB_PERMANENT: u8 = 1;
+/// `MDB_FLAGS_*` in the words of bridge(8), from the lowest bit on.
+const FLAGS: [&str; 5] = ["offload", "fast_leave", "added_by_star_ex", "blocked", "offload_failed"];
+/// `RTPROT_*`, include/uapi/linux/rtnetlink.h.
+const PROTOCOLS: [&str; 5] = ["unspec", "redirect", "kernel", "boot", "static"];
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 /// `struct br_port_msg`.
@@ -56,10 +63,22 @@ pub async fn delete(bed: &Testbed, device: &DeviceRef, entry: &MdbEntry) -> Resu
 ///
 /// # Errors
 /// No complete answer.
-pub async fn state(bed: &Testbed, device: &DeviceRef, group: IpAddr) -> Result<String, OpError> {
+pub async fn state(bed: &Testbed, device: &DeviceRef, group: Group) -> Result<String, OpError> {
     let index = bed.index(device).await?;
     let of_group = dump(bed, device)?.into_iter().find(|it| it.index == index && it.group == group);
     Ok(of_group.map_or("none", |it| it.state_word()).to_owned())
+}
+
+/// A field of the entries of a group at a device, as `bridge -d mdb` shows it; of several entries with commas.
+///
+/// # Errors
+/// No complete answer.
+pub async fn field(bed: &Testbed, device: &DeviceRef, group: Group, field: &str) -> Result<String, OpError> {
+    let index = bed.index(device).await?;
+    let of_group = dump(bed, device)?.into_iter().filter(|it| it.index == index && it.group == group);
+    let mut all: Vec<String> = of_group.filter_map(|it| it.shown(field)).collect();
+    all.dedup();
+    Ok(if all.is_empty() { "none".into() } else { all.join(",") })
 }
 
 /// One entry as the kernel has it.
@@ -67,8 +86,11 @@ pub async fn state(bed: &Testbed, device: &DeviceRef, group: IpAddr) -> Result<S
 struct Entry {
     index: u32,
     is_permanent: bool,
+    flags: u8,
     vlan: u16,
-    group: IpAddr,
+    group: Group,
+    /// `MDBA_MDB_EATTR_*`.
+    rest: option::Attributes,
 }
 
 impl Entry {
@@ -76,13 +98,36 @@ impl Entry {
         if self.is_permanent { "permanent" } else { "temp" }
     }
 
+    fn shown(&self, field: &str) -> Option<String> {
+        let byte = |wanted: u16| {
+            let found = self.rest.iter().find(|(number, _)| *number == wanted);
+            found.and_then(|(_, bytes)| bytes.first().copied())
+        };
+        let of_words = |number: u8, words: &[&str]| {
+            words.get(usize::from(number)).map_or_else(|| number.to_string(), |word| (*word).to_owned())
+        };
+        match field {
+            "vlan" => (self.vlan != 0).then(|| self.vlan.to_string()),
+            "flags" => {
+                let set =
+                    (0..).zip(FLAGS).filter(|(bit, _)| self.flags & 1 << bit != 0).map(|(_, word)| word);
+                let set: Vec<&str> = set.collect();
+                (!set.is_empty()).then(|| set.join(","))
+            }
+            "filter_mode" => Some(of_words(byte(MDBA_MDB_EATTR_GROUP_MODE)?, &["exclude", "include"])),
+            "proto" => Some(of_words(byte(MDBA_MDB_EATTR_RTPROT)?, &PROTOCOLS)),
+            _ => None,
+        }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.index.to_ne_bytes().to_vec();
         bytes.extend([if self.is_permanent { MDB_PERMANENT } else { 0 }, 0]);
         bytes.extend(self.vlan.to_ne_bytes());
         let (mut address, protocol) = match self.group {
-            IpAddr::V4(group) => (group.octets().to_vec(), ETH_P_IP),
-            IpAddr::V6(group) => (group.octets().to_vec(), ETH_P_IPV6),
+            Group::Ip(IpAddr::V4(group)) => (group.octets().to_vec(), ETH_P_IP),
+            Group::Ip(IpAddr::V6(group)) => (group.octets().to_vec(), ETH_P_IPV6),
+            Group::Ethernet(group) => (group.0.to_vec(), 0),
         };
         address.resize(16, 0);
         bytes.extend(address);
@@ -91,20 +136,24 @@ impl Entry {
         bytes
     }
 
-    /// None for an entry of an Ethernet address, which has no protocol.
+    /// An entry of an Ethernet address has no protocol.
     fn parse(bytes: &[u8]) -> Option<Self> {
+        let rest = option::of_bytes(bytes.get(ENTRY_BYTES..).unwrap_or_default());
         let bytes: &[u8; ENTRY_BYTES] = bytes.get(..ENTRY_BYTES)?.try_into().ok()?;
         let address: [u8; 16] = bytes[8..24].try_into().ok()?;
         let group = match u16::from_be_bytes([bytes[24], bytes[25]]) {
-            ETH_P_IP => <[u8; 4]>::try_from(&address[..4]).ok()?.into(),
-            ETH_P_IPV6 => address.into(),
+            ETH_P_IP => Group::Ip(<[u8; 4]>::try_from(&address[..4]).ok()?.into()),
+            ETH_P_IPV6 => Group::Ip(address.into()),
+            0 => Group::Ethernet(Mac(address[..6].try_into().ok()?)),
             _ => return None,
         };
         Some(Self {
             index: u32::from_ne_bytes(bytes[..4].try_into().ok()?),
             is_permanent: bytes[4] & MDB_PERMANENT != 0,
+            flags: bytes[5],
             vlan: u16::from_ne_bytes([bytes[6], bytes[7]]),
             group,
+            rest,
         })
     }
 }
@@ -120,8 +169,10 @@ async fn change(
     let entry = Entry {
         index: bed.index(device).await?,
         is_permanent: !entry.dynamic,
+        flags: 0,
         vlan: entry.vlan.map_or(0, |vlan| vlan.get()),
         group: entry.group,
+        rest: Vec::new(),
     };
     let mut payload = header(bridge_of(bed, device, &what).await?);
     payload.extend(attribute(MDBA_SET_ENTRY, &entry.bytes()));
@@ -203,7 +254,14 @@ mod tests {
     use super::*;
 
     fn entry(group: &str) -> Entry {
-        Entry { index: 7, is_permanent: true, vlan: 10, group: group.parse().unwrap() }
+        Entry {
+            index: 7,
+            is_permanent: true,
+            flags: 0,
+            vlan: 10,
+            group: group.parse().unwrap(),
+            rest: Vec::new(),
+        }
     }
 
     #[test]
@@ -223,14 +281,21 @@ mod tests {
             let info = attribute(MDBA_MDB_ENTRY_INFO, &entry.bytes());
             attribute(MDBA_MDB, &attribute(MDBA_MDB_ENTRY, &info))
         };
-        let all = [entry("239.1.2.3"), entry("ff05::1:3")];
+        let all = [entry("239.1.2.3"), entry("ff05::1:3"), entry("01:00:5e:01:02:03")];
         for one in &all {
             let answer = [header(3), nested(one)].concat();
             assert_eq!(entries_in(&answer), std::slice::from_ref(one));
             assert!(entries_in(&answer[..answer.len() - 20]).is_empty(), "a message that is cut");
         }
-        let mut of_ethernet = entry("239.1.2.3").bytes();
-        of_ethernet[24..].fill(0);
-        assert_eq!(Entry::parse(&of_ethernet), None);
+        let attributes = [attribute(MDBA_MDB_EATTR_GROUP_MODE, &[1]), attribute(MDBA_MDB_EATTR_RTPROT, &[4])];
+        let mut with_more = [all[0].bytes(), attributes.concat()].concat();
+        with_more[5] = 0b1010;
+        let shown = Entry::parse(&with_more).unwrap();
+        let fields = ["vlan", "flags", "filter_mode", "proto"].map(|field| shown.shown(field).unwrap());
+        assert_eq!(fields, ["10", "fast_leave,blocked", "include", "static"]);
+        assert_eq!(all[0].shown("filter_mode"), None);
+        let mut of_another = entry("239.1.2.3").bytes();
+        of_another[24..26].copy_from_slice(&[0x80, 0x35]);
+        assert_eq!(Entry::parse(&of_another), None);
     }
 }

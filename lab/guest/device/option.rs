@@ -54,10 +54,16 @@ pub fn encode(asked: &[Asked]) -> Attributes {
             (Wire::GreKey, _) => {
                 let key = u32::try_from(number).unwrap_or(0).to_be_bytes().to_vec();
                 for flags in [IFLA_GRE_IFLAGS, IFLA_GRE_OFLAGS] {
-                    all.insert(flags, GRE_KEY.to_be_bytes().into());
+                    set_flag_be(all.entry(flags).or_insert_with(|| vec![0; 2]), GRE_KEY);
                 }
                 all.insert(IFLA_GRE_OKEY, key.clone());
                 all.insert(row.number, key);
+            }
+            (Wire::GreFlag(bit), _) => {
+                set_flag_be(all.entry(row.number).or_insert_with(|| vec![0; 2]), if on { bit } else { 0 });
+            }
+            (Wire::Present, _) => {
+                all.extend(on.then(|| (row.number, Vec::new())));
             }
             _ => {
                 all.insert(row.number, bytes(row.wire, value, number));
@@ -65,6 +71,11 @@ pub fn encode(asked: &[Asked]) -> Attributes {
         }
     }
     all.into_iter().collect()
+}
+
+fn set_flag_be(word: &mut [u8], bit: u16) {
+    let is = word.try_into().map_or(0, u16::from_be_bytes);
+    word.copy_from_slice(&(is | bit).to_be_bytes());
 }
 
 fn set_bits(word: &mut [u8], bits: u32) {
@@ -77,6 +88,7 @@ fn bytes(wire: Wire, value: &Value, number: i64) -> Vec<u8> {
     match (wire, value) {
         (Wire::Flag32, _) => u32::from(number != 0).to_ne_bytes().into(),
         (Wire::U16Be | Wire::Word16Be(_), _) => half.to_be_bytes().into(),
+        (Wire::U32Be | Wire::PortRange, _) => u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes().into(),
         (Wire::Word16(_), _) => half.to_ne_bytes().into(),
         (Wire::U64 | Wire::Word64(_), _) => number.to_ne_bytes().into(),
         (Wire::Ipv4, Value::Ipv4s(all)) => all.first().map(|ip| ip.octets().to_vec()).unwrap_or_default(),
@@ -132,7 +144,9 @@ pub fn differences(asked: &[Asked], got: &Attributes) -> Vec<String> {
         // vlan_fill_info() leaves the flags away where none is set.
         let no_flags = matches!(row.wire, Wire::VlanFlag(_)).then_some(&[0; 4][..]);
         let found = got.iter().find(|(number, _)| *number == row.number);
+        let is_absent = row.wire == Wire::Present && found.is_none() && wanted == "false";
         match found.map(|(_, bytes)| bytes.as_slice()).or(no_flags) {
+            _ if is_absent => {}
             Some(bytes) => {
                 let is = shown(row.wire, bytes);
                 if is != wanted {
@@ -158,7 +172,7 @@ fn sorted(value: Value) -> Value {
 }
 
 /// What a kernel sent, in words.
-fn shown(wire: Wire, bytes: &[u8]) -> String {
+pub fn shown(wire: Wire, bytes: &[u8]) -> String {
     let flag = |on: bool| Value::Number(on.into());
     let inside = || NlasIterator::new(bytes).filter_map(Result::ok);
     let value = match (wire, bytes) {
@@ -169,7 +183,11 @@ fn shown(wire: Wire, bytes: &[u8]) -> String {
         (Wire::Bit16(bit), [a, b]) => flag(u16::from_ne_bytes([*a, *b]) & bit != 0),
         (Wire::U16Be | Wire::Word16Be(_), [a, b]) => Value::Number(u16::from_be_bytes([*a, *b]).into()),
         (Wire::Word16(_), [a, b]) => Value::Number(u16::from_ne_bytes([*a, *b]).into()),
-        (Wire::GreKey, [a, b, c, d]) => Value::Number(u32::from_be_bytes([*a, *b, *c, *d]).into()),
+        (Wire::GreFlag(bit), [a, b]) => flag(u16::from_be_bytes([*a, *b]) & bit != 0),
+        (Wire::Present, _) => flag(true),
+        (Wire::GreKey | Wire::U32Be | Wire::PortRange, [a, b, c, d]) => {
+            Value::Number(u32::from_be_bytes([*a, *b, *c, *d]).into())
+        }
         (Wire::U64 | Wire::Word64(_), _) if bytes.len() == 8 => {
             Value::Number(bytes.try_into().map_or(-1, i64::from_ne_bytes))
         }
@@ -201,6 +219,7 @@ mod tests {
 
     fn example(wire: Wire) -> Value {
         match wire {
+            Wire::Mac => Value::Mac(Mac([2, 0, 0, 0, 0, 9])),
             Wire::Macs => Value::Macs(vec![Mac([2, 0, 0, 0, 0, 9]), Mac([2, 0, 0, 0, 0, 1])]),
             Wire::PriorityMap => Value::PriorityMap(PriorityMap([(0, 1), (5, 7)].into())),
             Wire::Ipv4 => Value::Ipv4s(vec![Ipv4Addr::new(192, 0, 2, 1)]),

@@ -87,8 +87,8 @@ pub async fn start(bed: &Testbed, capture: &Capture, flows: &[FlowPlan]) -> Resu
     };
     let number = |name: &String| flows.iter().position(|plan| plan.flow.name == *name);
     let flow = capture.flow.as_ref().and_then(number).and_then(|number| u16::try_from(number).ok());
-    let Capture { what: class, vlan, src_ip, .. } = *capture;
-    let open = || Tap::open(Filter { class, vlan, src_mac, src_ip, flow }, index);
+    let Capture { what: class, vlan, src_ip, pcp, dscp, ecn, .. } = *capture;
+    let open = || Tap::open(Filter { class, vlan, src_mac, src_ip, pcp, dscp, ecn, flow }, index);
     let tap = bed.namespaces.enter(&capture.device.ns, open).map_err(|error| netns_error(&what, &error))?;
     tap.map_err(|error| OpError { what, errno: None, text: Some(error.to_string()) })
 }

@@ -13,11 +13,14 @@ use crate::device::tc;
 use crate::observe::states;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
 use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::qdisc_xstats;
 use bondlab_core::plan::record::{DeviceState, OpError, QdiscState};
 use bondlab_core::topology::condition::{DEVICE_COUNTERS, QDISC_COUNTERS};
 
 /// Keep in sync with include/uapi/linux/gen_stats.h: 64 bits of packets, where 32 are not enough.
 const TCA_STATS_PKT64: u16 = 8;
+/// What is of the kind alone.
+const TCA_STATS_APP: u16 = 4;
 
 /// Counts everything in all namespaces, `lo` left out.
 ///
@@ -51,6 +54,34 @@ pub async fn qdiscs(bed: &Testbed, device: &DeviceRef) -> Result<Vec<QdiscState>
     let counted = count_namespace(&device.ns, bed.rtnl(&device.ns)?).await;
     let mut all = counted.map_err(|error| error.during(format!("read the queues of {device}")))?;
     Ok(all.swap_remove(device).map(|state| state.qdiscs).unwrap_or_default())
+}
+
+/// A counter that only some kinds of queueing disciplines have (TCA_STATS_APP); none where it has none of that name.
+///
+/// # Errors
+/// No complete answer.
+pub async fn of_kind(
+    bed: &Testbed,
+    device: &DeviceRef,
+    parent: &str,
+    counter: &str,
+) -> Result<Option<u64>, OpError> {
+    let index = bed.index(device).await?;
+    let dumped = tc::dump(bed.rtnl(&device.ns)?).await;
+    let all = dumped.map_err(|error| error.during(format!("read the queues of {device}")))?;
+    let own = all.iter().filter(|qdisc| u32::try_from(qdisc.header.index) == Ok(index));
+    let found = own.into_iter().find(|qdisc| qdisc_state(qdisc).parent == parent);
+    Ok(found.and_then(|qdisc| {
+        let kind = tc::kind(qdisc)?;
+        let stats = qdisc.attributes.iter().filter_map(|attribute| match attribute {
+            TcAttribute::Stats2(stats) => Some(stats),
+            _ => None,
+        });
+        let app = stats.flatten().find(|stat| stat.kind() == TCA_STATS_APP)?;
+        let mut bytes = vec![0; app.value_len()];
+        app.emit_value(&mut bytes);
+        qdisc_xstats::value(kind, counter, &bytes)
+    }))
 }
 
 async fn count_namespace(ns: &NsName, rtnl: &Rtnl) -> Result<IndexMap<DeviceRef, DeviceState>, RtnlError> {

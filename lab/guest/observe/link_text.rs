@@ -6,7 +6,7 @@ use netlink_packet_route::link::{
 };
 
 use crate::device::bond;
-use crate::observe::{link_reports, states};
+use crate::observe::{link_options, link_reports, states};
 use bondlab_core::net::address::Mac;
 use bondlab_core::net::bond_option::{MODE, PORT_OPTIONS};
 use bondlab_core::net::link_show::{self, LACP_STATES};
@@ -47,8 +47,9 @@ pub fn text(links: &[LinkMessage], device: &DeviceRef, what: &str) -> Option<Str
         let found = links.iter().find(|link| link.header.index == index).and_then(states::name_of);
         found.map_or_else(|| format!("device {index}"), |name| name.to_string())
     };
-    if let Some(row) = link_show::options().find(|row| row.key == what) {
-        return option(link, row, &name_of);
+    let of_bond = link_show::options().find(|row| row.key == what);
+    if let Some(text) = of_bond.and_then(|row| option(link, row, &name_of)) {
+        return Some(text);
     }
     if let Some((_, number, wire)) = PORT_STATES.iter().find(|(word, ..)| *word == what) {
         return Some(bond::shown(*wire, &port_value(link, *number)?, name_of));
@@ -75,7 +76,10 @@ pub fn text(links: &[LinkMessage], device: &DeviceRef, what: &str) -> Option<Str
             .map_or_else(|| NONE.into(), name_of),
         ),
         "link" => Some(lower(link).map_or_else(|| NONE.into(), name_of)),
-        _ => plain(link, what).or_else(|| kind_text(link, what)),
+        _ => plain(link, what)
+            .or_else(|| kind_text(link, what))
+            .or_else(|| link_options::option(link, what))
+            .or_else(|| link_options::state(link, what)),
     }
 }
 
@@ -133,18 +137,14 @@ fn plain(link: &LinkMessage, what: &str) -> Option<String> {
             mac(bytes)
         }
         ("qdisc", LinkAttribute::Qdisc(kind)) => Some(kind.clone()),
-        ("proto_down", LinkAttribute::ProtoDown(is)) => Some(is.to_string()),
         ("mtu", LinkAttribute::Mtu(it))
         | ("min_mtu", LinkAttribute::MinMtu(it))
         | ("max_mtu", LinkAttribute::MaxMtu(it))
         | ("txqueuelen", LinkAttribute::TxQueueLen(it))
-        | ("group", LinkAttribute::Group(it))
         | ("promiscuity", LinkAttribute::Promiscuity(it))
         | ("allmulti", LinkAttribute::AllMulticast(it))
         | ("num_tx_queues", LinkAttribute::NumTxQueues(it))
         | ("num_rx_queues", LinkAttribute::NumRxQueues(it))
-        | ("gso_max_size", LinkAttribute::GsoMaxSize(it))
-        | ("gso_max_segs", LinkAttribute::GsoMaxSegs(it))
         | ("carrier_changes", LinkAttribute::CarrierChanges(it))
         | ("carrier_up_count", LinkAttribute::CarrierUpCount(it))
         | ("carrier_down_count", LinkAttribute::CarrierDownCount(it)) => Some(it.to_string()),
@@ -281,6 +281,7 @@ mod tests {
     #[case("v", "vlan_id", Some("70"))]
     #[case("v", "vlan_protocol", Some("802.1ad"))]
     #[case("v", "link", Some("bond0"))]
+    #[case("v", "arp", Some("true"))]
     #[case("gone", "mtu", None)]
     fn a_link_is_shown_by_its_words(#[case] name: &str, #[case] what: &str, #[case] expected: Option<&str>) {
         let device = format!("node:{name}").parse().unwrap();

@@ -15,6 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::{addresses, ethtool, mdb};
+use crate::observe::details;
 use crate::observe::link_text;
 use crate::observe::log_lines::LogLines;
 use crate::observe::{counters, states};
@@ -26,7 +27,7 @@ use bondlab_core::net::snmp::{self, SNMP_FILES};
 use bondlab_core::net::{proc_bonding, sysctl::SysctlName};
 use bondlab_core::plan::op::Op;
 use bondlab_core::plan::record::OpError;
-use bondlab_core::topology::condition::Subject;
+use bondlab_core::topology::condition::{QDISC_COUNTERS, Subject};
 use bondlab_core::topology::observation::Shown;
 
 /// What is shown where there is nothing to show, of things that may be absent.
@@ -118,6 +119,14 @@ impl Baseline {
                 Some(_) => mdb::state(bed, device, *group).await.map(Some),
                 None => Ok(None),
             },
+            Shown::Detail { of, field } => details::read(bed, of, field).await,
+            Shown::Qdisc { device, parent, counter } if !QDISC_COUNTERS.contains(&counter.as_str()) => {
+                let value = match index_now(bed, device).await? {
+                    Some(_) => counters::of_kind(bed, device, parent, counter).await?,
+                    None => None,
+                };
+                Ok(value.map(|value| value.to_string()))
+            }
             Shown::Qdisc { device, parent, counter } => {
                 let all = counters::qdiscs(bed, device).await?;
                 let here = all.into_iter().find(|qdisc| qdisc.parent == *parent);
@@ -246,6 +255,7 @@ fn fdb_words(it: &NeighbourMessage) -> Vec<&'static str> {
         (NeighbourFlags::Sticky, "sticky"),
     ];
     let flags = flags.iter().filter(|(flag, _)| it.header.flags.contains(*flag)).map(|(_, word)| *word);
+    let flags = flags.chain(details::is_locked(it).then_some("locked"));
     let state = match it.header.state {
         NeighbourState::Permanent => Some("permanent"),
         NeighbourState::Noarp => Some("static"),
@@ -272,7 +282,7 @@ fn snmp_counter(bed: &Testbed, ns: &NsName, counter: &str) -> Result<Option<u64>
 }
 
 /// The number of a device as it is now; none where there is none of that name.
-async fn index_now(bed: &Testbed, device: &DeviceRef) -> Result<Option<u32>, OpError> {
+pub(crate) async fn index_now(bed: &Testbed, device: &DeviceRef) -> Result<Option<u32>, OpError> {
     match bed.rtnl(&device.ns)?.link(&device.name).await {
         Ok(link) => Ok(Some(link.header.index)),
         Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),

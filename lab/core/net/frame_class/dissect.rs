@@ -18,6 +18,8 @@ pub struct Dissected<'a> {
     /// The VLAN of the outermost tag. A tag with VID 0 has only a priority: the kernel takes it for none
     /// (`__netif_receive_skb_core()`), and looks at the one behind it.
     pub vlan: Option<u16>,
+    /// The priority (PCP) of the outermost tag, also of one with VID 0.
+    pub pcp: Option<u8>,
     /// Its source address.
     pub source: Mac,
     /// Of the packet.
@@ -33,15 +35,27 @@ impl<'a> Dissected<'a> {
     pub fn of(frame: &'a [u8], beside: Option<u16>) -> Option<Self> {
         let source = Mac(frame.get(6..ADDRESSES_BYTES)?.try_into().ok()?);
         let mut rest = &frame[ADDRESSES_BYTES..];
+        let mut pcp = beside.map(pcp_of);
         let mut vlan = beside.map(|tci| tci & VID).filter(|vid| *vid != 0);
         loop {
             let ethertype = u16_at(rest, 0)?;
             if !TPIDS.contains(&ethertype) {
-                return Some(Self { vlan, source, ethertype, packet: &rest[2..] });
+                return Some(Self { vlan, pcp, source, ethertype, packet: &rest[2..] });
             }
-            let vid = u16_at(rest, 2)? & VID;
+            let tci = u16_at(rest, 2)?;
+            pcp = pcp.or(Some(pcp_of(tci)));
+            let vid = tci & VID;
             vlan = vlan.or((vid != 0).then_some(vid));
             rest = &rest[4..];
+        }
+    }
+
+    /// IPv4's type of service or IPv6's traffic class: DSCP and ECN.
+    pub fn tos(&self) -> Option<u8> {
+        match self.ethertype {
+            ETHERTYPE_IPV4 => self.packet.get(1).copied(),
+            ETHERTYPE_IPV6 => u16_at(self.packet, 0).map(|word| (word >> 4 & 0xff) as u8),
+            _ => None,
         }
     }
 
@@ -62,6 +76,11 @@ impl<'a> Dissected<'a> {
             _ => None,
         }
     }
+}
+
+/// The upper three bits of a TCI.
+fn pcp_of(tci: u16) -> u8 {
+    (tci >> 13) as u8
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

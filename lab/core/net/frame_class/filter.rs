@@ -19,6 +19,12 @@ pub struct Filter {
     pub src_mac: Option<Mac>,
     /// ARP's sender, or the source of its IP header; any without.
     pub src_ip: Option<IpAddr>,
+    /// The priority (PCP) of its outermost tag; any without.
+    pub pcp: Option<u8>,
+    /// The DSCP of its IP header; any without.
+    pub dscp: Option<u8>,
+    /// The ECN bits of its IP header; any without.
+    pub ecn: Option<u8>,
     /// The number of the lab's flow that it is of; any without.
     pub flow: Option<u16>,
 }
@@ -31,6 +37,9 @@ impl Filter {
         frame.vlan == self.vlan.map(VlanId::get)
             && self.src_mac.is_none_or(|mac| mac == frame.source)
             && self.src_ip.is_none_or(|address| frame.sender() == Some(address))
+            && self.pcp.is_none_or(|pcp| frame.pcp == Some(pcp))
+            && self.dscp.is_none_or(|dscp| frame.tos().is_some_and(|tos| tos >> 2 == dscp))
+            && self.ecn.is_none_or(|ecn| frame.tos().is_some_and(|tos| tos & 3 == ecn))
             && self.class.holds(&frame)
             && self.flow.is_none_or(|flow| {
                 Probe::parse_packet(frame.ethertype, frame.packet).is_some_and(|probe| probe.flow == flow)
@@ -97,7 +106,7 @@ mod tests {
 
     fn filter(class: FrameClass, vlan: Option<i64>) -> Filter {
         let vlan = vlan.map(|id| id.try_into().unwrap());
-        Filter { class, vlan, src_mac: None, src_ip: None, flow: None }
+        Filter { class, vlan, src_mac: None, src_ip: None, pcp: None, dscp: None, ecn: None, flow: None }
     }
 
     /// Tags in band, the TCI in the metadata, and the VLAN that counts such a frame.
@@ -130,6 +139,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_priority_is_that_of_the_outermost_tag() {
+        for (tags, beside, vlan, expected) in [
+            (&[][..], None, None, None),
+            (&[0x81, 0, 0x60, 70], None, Some(70), Some(3)),
+            (&[], Some(0xb046), Some(70), Some(5)),
+            (&[0x81, 0, 0xe0, 0], None, None, Some(7)),
+            (&[0x81, 0, 0, 70], None, Some(70), Some(0)),
+            (&[0x88, 0xa8, 0x40, 70, 0x81, 0, 0x20, 80], None, Some(70), Some(2)),
+            (&[0x81, 0, 0x20, 80], Some(0x4046), Some(70), Some(2)),
+        ] {
+            let bytes = frame(tags, FrameClass::Arp);
+            let counts =
+                |pcp: &u8| Filter { pcp: Some(*pcp), ..filter(FrameClass::Arp, vlan) }.counts(&bytes, beside);
+            let all: Vec<u8> = (0..8).filter(counts).collect();
+            assert_eq!(all, expected.into_iter().collect::<Vec<u8>>(), "{tags:x?} {beside:?}");
+        }
+    }
+
+    #[test]
+    fn dscp_and_ecn_are_those_of_the_ip_header() {
+        let mut v4 = frame(&[], FrameClass::Icmp);
+        v4[15] = 46 << 2 | 1;
+        let mut v6 = frame(&[], FrameClass::Icmpv6);
+        // Version, and 8 bits of traffic class across two bytes.
+        v6[14..16].copy_from_slice(&(0x6000_u16 | (46 << 2 | 1) << 4).to_be_bytes());
+        for (class, bytes) in [(FrameClass::Icmp, v4), (FrameClass::Icmpv6, v6)] {
+            let counts = |dscp, ecn| Filter { dscp, ecn, ..filter(class, None) }.counts(&bytes, None);
+            assert!(counts(Some(46), None) && counts(None, Some(1)) && counts(Some(46), Some(1)), "{class}");
+            assert!(!counts(Some(0), None) && !counts(None, Some(0)), "{class}");
+        }
+        let arp = frame(&[], FrameClass::Arp);
+        assert!(!Filter { dscp: Some(0), ..filter(FrameClass::Arp, None) }.counts(&arp, None));
     }
 
     #[test]

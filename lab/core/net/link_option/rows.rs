@@ -23,6 +23,10 @@ macro_rules! with_link_options {
         gro_ipv4_max_size: u32 as Wire::U32, 64 IFLA_GRO_IPV4_MAX_SIZE, Some((1, 524_280)), "65536";
         /// The link group that it belongs to (`group` of `ip link`).
         group: u32 as Wire::U32, 27 IFLA_GROUP, Some((0, 2_147_483_647)), "0";
+        /// Its broadcast address.
+        broadcast: Mac as Wire::Mac, 2 IFLA_BROADCAST, None, "ff:ff:ff:ff:ff:ff";
+        /// Whether a device with carrier is UP, or DORMANT until a program such as an 802.1X supplicant sets it UP (`mode` of `ip link`).
+        link_mode: LinkMode as Wire::Word8(LinkMode::WORDS), 17 IFLA_LINKMODE, None, "default";
         /// Whether addresses are resolved on it; off is IFF_NOARP.
         arp: bool as Wire::Interface { flag: 0x80, inverted: true }, 0 IFF_NOARP, None, "true";
         /// Whether multicast is enabled on it (IFF_MULTICAST).
@@ -33,6 +37,8 @@ macro_rules! with_link_options {
         promisc: bool as Wire::Interface { flag: 0x100, inverted: false }, 0 IFF_PROMISC, None, "false";
         /// Its carrier, if the driver allows setting it: dummy, tap, team and others.
         carrier: bool as Wire::Flag, 33 IFLA_CARRIER, None, "true once it is up";
+        /// Whether carrier is taken away by the administrator, if the driver allows it: macvlan and vxlan.
+        proto_down: bool as Wire::Flag, 39 IFLA_PROTO_DOWN, None, "false";
         /// Whether NAPI polls in a kernel thread (Linux 5.12).
         threaded: bool as Wire::SysFile("threaded"), 0 threaded, None, "false";
         /// Speed in Mbit/s, if the driver allows setting it: tap, and veth of newer kernels.
@@ -79,6 +85,8 @@ macro_rules! with_bridge_options {
         vlan_protocol: VlanProtocol as Wire::Word16Be(&[(0x8100, "802.1Q"), (0x88a8, "802.1ad")]), 8 IFLA_BR_VLAN_PROTOCOL, None, "802.1Q";
         /// Frames to 01:80:c2:00:00:0X that are forwarded, a bit for each X; STP, pause and LACP frames (0 to 2) are never.
         group_fwd_mask: u16 as Wire::U16, 9 IFLA_BR_GROUP_FWD_MASK, None, "0";
+        /// Address to which its BPDUs are sent: 01:80:c2:00:00:0X.
+        group_address: Mac as Wire::Mac, 20 IFLA_BR_GROUP_ADDR, None, "01:80:c2:00:00:00";
         /// Whether it is a multicast router.
         mcast_router: MulticastRouter as Wire::Word8(MulticastRouter::WORDS), 22 IFLA_BR_MCAST_ROUTER, None, "temp_query";
         /// Whether it learns the members of multicast groups from IGMP and MLD.
@@ -129,8 +137,14 @@ macro_rules! with_bridge_options {
         mcast_vlan_snooping: bool as Wire::BoolOption(2), 46 IFLA_BR_MULTI_BOOLOPT, None, "false";
         /// Multiple spanning trees (Linux 5.18).
         mst_enabled: bool as Wire::BoolOption(4), 46 IFLA_BR_MULTI_BOOLOPT, None, "false";
+        /// Whether a failure to offload an entry of the multicast database is reported (Linux 6.16).
+        mdb_offload_fail_notification: bool as Wire::BoolOption(8), 46 IFLA_BR_MULTI_BOOLOPT, None, "false";
+        /// Whether addresses of the bridge and its ports are in VLAN 0 only, and not in each VLAN (Linux 6.18).
+        fdb_local_vlan_0: bool as Wire::BoolOption(16), 46 IFLA_BR_MULTI_BOOLOPT, None, "false";
         /// Maximum number of learned addresses; 0 is no limit (Linux 6.7).
         fdb_max_learned: u32 as Wire::U32, 49 IFLA_BR_FDB_MAX_LEARNED, None, "0";
+        /// Who does spanning tree once stp_state is on: the kernel, a program, or what /sbin/bridge-stp says.
+        stp_mode: StpMode as Wire::Word32(StpMode::WORDS), 50 IFLA_BR_STP_MODE, None, "auto";
     } };
 }
 
@@ -172,6 +186,8 @@ macro_rules! with_bridge_port_options {
         neigh_suppress: bool as Wire::Flag, 32 IFLA_BRPORT_NEIGH_SUPPRESS, None, "false";
         /// Whether it exchanges frames only with ports that are not isolated.
         isolated: bool as Wire::Flag, 33 IFLA_BRPORT_ISOLATED, None, "false";
+        /// Maximum number of hosts whose memberships are tracked, with fastleave and IGMPv3 or MLDv2.
+        mcast_eht_hosts_limit: u32 as Wire::U32, 37 IFLA_BRPORT_MCAST_EHT_HOSTS_LIMIT, Some((1, 4_294_967_295)), "512";
         /// Whether frames from unknown addresses are dropped (Linux 5.18).
         locked: bool as Wire::Flag, 39 IFLA_BRPORT_LOCKED, None, "false";
         /// Whether a locked port learns addresses as locked ones (Linux 6.2); needs learning and locked.
@@ -180,6 +196,8 @@ macro_rules! with_bridge_port_options {
         mcast_max_groups: u32 as Wire::U32, 42 IFLA_BRPORT_MCAST_MAX_GROUPS, None, "0";
         /// Whether neigh_suppress is set for each VLAN (Linux 6.4).
         neigh_vlan_suppress: bool as Wire::Flag, 43 IFLA_BRPORT_NEIGH_VLAN_SUPPRESS, None, "false";
+        /// Whether gratuitous ARP and unsolicited neighbour advertisements are sent through it in spite of neigh_suppress.
+        neigh_forward_grat: bool as Wire::Flag, 45 IFLA_BRPORT_NEIGH_FORWARD_GRAT, None, "false";
     } };
 }
 
@@ -226,8 +244,14 @@ macro_rules! with_vxlan_options {
             local6: Ipv6Addr as Wire::Ipv6, 17 IFLA_VXLAN_LOCAL6, None, "none";
             /// Time to live of outer packets; 0 is the kernel's choice.
             ttl: u8 as Wire::U8, 5 IFLA_VXLAN_TTL, None, "0";
+            /// Whether the time to live is the inner packet's.
+            ttl_inherit: bool as Wire::Present, 28 IFLA_VXLAN_TTL_INHERIT, None, "false";
             /// Type of service of outer packets; 1 copies the inner packet's.
             tos: u8 as Wire::U8, 6 IFLA_VXLAN_TOS, None, "0";
+            /// Flow label of outer packets of IPv6.
+            label: u32 as Wire::U32Be, 26 IFLA_VXLAN_LABEL, Some((0, 1_048_575)), "0";
+            /// Whether the flow label is `label`, or the inner packet's (Linux 6.7).
+            label_policy: LabelPolicy as Wire::Word32(LabelPolicy::WORDS), 32 IFLA_VXLAN_LABEL_POLICY, None, "fixed";
             /// Whether addresses are learned from received frames.
             learning: bool as Wire::Flag, 7 IFLA_VXLAN_LEARNING, None, "true";
             /// How long a learned address is kept, in s.
@@ -244,18 +268,32 @@ macro_rules! with_vxlan_options {
             l3miss: bool as Wire::Flag, 14 IFLA_VXLAN_L3MISS, None, "false";
             /// UDP port of the other end.
             dstport: u16 as Wire::U16Be, 15 IFLA_VXLAN_PORT, Some((1, 65535)), "8472";
+            /// UDP ports of this end, of which a hash of the inner packet selects one: `"32768-60999"`.
+            srcport: PortRange as Wire::PortRange, 10 IFLA_VXLAN_PORT_RANGE, None, "0-0: those of ip_local_port_range";
             /// Whether outer UDP over IPv4 has a checksum.
             udpcsum: bool as Wire::Flag, 18 IFLA_VXLAN_UDP_CSUM, None, "true";
             /// Whether outer UDP over IPv6 is sent without a checksum.
             udp6zerocsumtx: bool as Wire::Flag, 19 IFLA_VXLAN_UDP_ZERO_CSUM6_TX, None, "false";
             /// Whether outer UDP over IPv6 is accepted without a checksum.
             udp6zerocsumrx: bool as Wire::Flag, 20 IFLA_VXLAN_UDP_ZERO_CSUM6_RX, None, "false";
+            /// Whether the inner checksum is left to the receiver (remote checksum offload).
+            remcsumtx: bool as Wire::Flag, 21 IFLA_VXLAN_REMCSUM_TX, None, "false";
+            /// Whether such packets are accepted.
+            remcsumrx: bool as Wire::Flag, 22 IFLA_VXLAN_REMCSUM_RX, None, "false";
+            /// Whether the receiver writes the whole checksum; with remcsumrx.
+            remcsum_nopartial: bool as Wire::Present, 24 IFLA_VXLAN_REMCSUM_NOPARTIAL, None, "false";
+            /// Whether packets carry the mark as a group (group based policy).
+            gbp: bool as Wire::Present, 23 IFLA_VXLAN_GBP, None, "false";
+            /// Whether packets name their protocol (generic protocol extension); with external.
+            gpe: bool as Wire::Present, 27 IFLA_VXLAN_GPE, None, "false";
             /// Whether the remote end is set for each packet, by a route or a filter (`external`).
             external: bool as Wire::Flag, 25 IFLA_VXLAN_COLLECT_METADATA, None, "false";
             /// Whether outer packets may be fragmented.
             df: VxlanDf as Wire::Word8(VxlanDf::WORDS), 29 IFLA_VXLAN_DF, None, "unset";
             /// Whether packets to an address of this machine skip the UDP socket (Linux 6.4).
             localbypass: bool as Wire::Flag, 31 IFLA_VXLAN_LOCALBYPASS, None, "true";
+            /// Whether only packets of configured networks are accepted; with external (Linux 5.18).
+            vnifilter: bool as Wire::Flag, 30 IFLA_VXLAN_VNIFILTER, None, "false";
         }
     };
 }
@@ -269,14 +307,34 @@ macro_rules! with_geneve_options {
             remote: Ipv4Addr as Wire::Ipv4, 2 IFLA_GENEVE_REMOTE, None, "none";
             /// The same by IPv6.
             remote6: Ipv6Addr as Wire::Ipv6, 7 IFLA_GENEVE_REMOTE6, None, "none";
+            /// The source address.
+            local: Ipv4Addr as Wire::Ipv4, 17 IFLA_GENEVE_LOCAL, None, "none";
+            /// The same by IPv6.
+            local6: Ipv6Addr as Wire::Ipv6, 18 IFLA_GENEVE_LOCAL6, None, "none";
             /// Time to live of outer packets; 0 is the kernel's choice.
             ttl: u8 as Wire::U8, 3 IFLA_GENEVE_TTL, None, "0";
+            /// Whether the time to live is the inner packet's.
+            ttl_inherit: bool as Wire::Flag, 12 IFLA_GENEVE_TTL_INHERIT, None, "false";
             /// Type of service of outer packets; 1 copies the inner packet's.
             tos: u8 as Wire::U8, 4 IFLA_GENEVE_TOS, None, "0";
+            /// Flow label of outer packets of IPv6.
+            label: u32 as Wire::U32Be, 11 IFLA_GENEVE_LABEL, Some((0, 1_048_575)), "0";
+            /// Whether outer packets may be fragmented.
+            df: VxlanDf as Wire::Word8(VxlanDf::WORDS), 13 IFLA_GENEVE_DF, None, "unset";
             /// UDP port of the other end.
             dstport: u16 as Wire::U16Be, 5 IFLA_GENEVE_PORT, Some((1, 65535)), "6081";
+            /// UDP ports of this end, of which a hash of the inner packet selects one: `"32768-60999"` (Linux 6.15).
+            srcport: PortRange as Wire::PortRange, 15 IFLA_GENEVE_PORT_RANGE, None, "1-65535: those of ip_local_port_range";
             /// Whether outer UDP over IPv4 has a checksum.
-            udpcsum: bool as Wire::Flag, 8 IFLA_GENEVE_UDP_CSUM, None, "true";
+            udpcsum: bool as Wire::Flag, 8 IFLA_GENEVE_UDP_CSUM, None, "false";
+            /// Whether outer UDP over IPv6 is sent without a checksum.
+            udp6zerocsumtx: bool as Wire::Flag, 9 IFLA_GENEVE_UDP_ZERO_CSUM6_TX, None, "false";
+            /// Whether outer UDP over IPv6 is accepted without a checksum.
+            udp6zerocsumrx: bool as Wire::Flag, 10 IFLA_GENEVE_UDP_ZERO_CSUM6_RX, None, "false";
+            /// Whether the remote end is set for each packet, by a route or a filter (`external`).
+            external: bool as Wire::Present, 6 IFLA_GENEVE_COLLECT_METADATA, None, "false";
+            /// Whether packets carry a hint for receive offload.
+            gro_hint: bool as Wire::Present, 16 IFLA_GENEVE_GRO_HINT, None, "false";
         }
     };
 }
@@ -286,6 +344,14 @@ macro_rules! with_gre_options {
         $use! { $head
             /// Key of both directions.
             key: u32 as Wire::GreKey, 4 IFLA_GRE_IKEY, None, "none";
+            /// Whether received packets must have a checksum.
+            icsum: bool as Wire::GreFlag(0x8000), 2 IFLA_GRE_IFLAGS, None, "false";
+            /// Whether packets are sent with a checksum.
+            ocsum: bool as Wire::GreFlag(0x8000), 3 IFLA_GRE_OFLAGS, None, "false";
+            /// Whether received packets must have sequence numbers in order.
+            iseq: bool as Wire::GreFlag(0x1000), 2 IFLA_GRE_IFLAGS, None, "false";
+            /// Whether packets are sent with a sequence number.
+            oseq: bool as Wire::GreFlag(0x1000), 3 IFLA_GRE_OFLAGS, None, "false";
             /// The source address.
             local: Ipv4Addr as Wire::Ipv4, 6 IFLA_GRE_LOCAL, None, "none";
             /// The other end.
@@ -298,6 +364,10 @@ macro_rules! with_gre_options {
             pmtudisc: bool as Wire::Flag, 10 IFLA_GRE_PMTUDISC, None, "true";
             /// Whether the inner packet's DF bit is ignored; without pmtudisc.
             ignore_df: bool as Wire::Flag, 19 IFLA_GRE_IGNORE_DF, None, "false";
+            /// Mark of outer packets, for rules.
+            fwmark: u32 as Wire::U32, 20 IFLA_GRE_FWMARK, None, "0";
+            /// Whether the remote end is set for each packet, by a route or a filter (`external`).
+            external: bool as Wire::Present, 18 IFLA_GRE_COLLECT_METADATA, None, "false";
         }
     };
 }

@@ -23,6 +23,21 @@ words! {
 }
 
 words! {
+    /// `VXLAN_LABEL_*`, include/uapi/linux/if_link.h.
+    LabelPolicy: u8 { Fixed = 0 "fixed", Inherit = 1 "inherit" }
+}
+
+words! {
+    /// `BR_STP_MODE_*`, include/uapi/linux/if_link.h.
+    StpMode: u8 { Auto = 0 "auto", User = 1 "user", Kernel = 2 "kernel" }
+}
+
+words! {
+    /// `IF_LINK_MODE_*`, include/uapi/linux/if.h.
+    LinkMode: u8 { Default = 0 "default", Dormant = 1 "dormant" }
+}
+
+words! {
     /// `MDB_RTR_TYPE_*`, include/uapi/linux/if_bridge.h.
     MulticastRouter: u8 { Disabled = 0 "disabled", TempQuery = 1 "temp_query", Permanent = 2 "permanent" }
 }
@@ -97,4 +112,4 @@ macro_rules! word_options {
     };
 }
 
-word_options! { MacsecValidate MacsecOffload VxlanDf MulticastRouter }
+word_options! { MacsecValidate MacsecOffload VxlanDf MulticastRouter LabelPolicy StpMode LinkMode }

@@ -27,11 +27,24 @@ pub fn resolve(
             vlan: table.vlan.as_ref().map(|vlan| vlan.value),
             src_mac: table.src_mac.as_ref().map(|mac| mac.value.clone()),
             src_ip: table.src_ip.as_ref().map(|address| address.value),
+            pcp: table.pcp.as_ref().map(|pcp| up_to(pcp, 7, "a priority (PCP)", checker)),
+            dscp: table.dscp.as_ref().map(|dscp| up_to(dscp, 63, "a DSCP", checker)),
+            ecn: table.ecn.as_ref().map(|ecn| up_to(ecn, 3, "a value of ECN", checker)),
             flow: table.flow.as_ref().map(|flow| of_flow(flow, table, file, checker)),
         };
         captures.insert(name.value.clone(), capture);
     }
     captures
+}
+
+fn up_to(at: &At<u8>, most: u8, what: &str, checker: &mut Checker<'_>) -> u8 {
+    if at.value > most {
+        let hint = format!(
+            "it is 0 to {most}; the type of service has DSCP in its upper six bits, and ECN in the lower two"
+        );
+        checker.problem(&at.span, format!("{} is not {what}", at.value), hint);
+    }
+    at.value
 }
 
 /// Checks that there can be such frames.
@@ -56,6 +69,12 @@ fn askable(table: &CaptureTable, topology: &Topology, checker: &mut Checker<'_>)
                 );
             }
             _ => {}
+        }
+    }
+    for (key, at) in [("dscp", &table.dscp), ("ecn", &table.ecn)] {
+        if let Some(at) = at.as_ref().filter(|_| !table.what.is_of_ip()) {
+            let message = format!("frames of the class {} have no `{key}`", table.what);
+            checker.problem(&at.span, message, "it is a field of IPv4 and IPv6: use it with another class");
         }
     }
     if let Some(address) = table.src_ip.as_ref().filter(|address| !table.what.can_be_from(address.value)) {

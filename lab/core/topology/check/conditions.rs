@@ -260,6 +260,7 @@ fn subject_keys(table: &ConditionTable) -> Vec<&'static str> {
         ("bridge_vlan", table.bridge_vlan.is_some()),
         ("fdb", table.fdb.is_some()),
         ("mdb", table.mdb.is_some()),
+        ("detail", table.detail.is_some()),
         ("parent", table.parent.is_some()),
         ("sysctl", table.sysctl.is_some()),
         ("snmp", table.snmp.is_some()),
@@ -334,6 +335,7 @@ fn subject(table: &ConditionTable) -> Option<Subject> {
             Subject::Clsact { device, counter: value(&table.counter)? }
         }
         ["device", "show" | "proc_bonding" | "feature" | "neighbour" | "bridge_vlan" | "fdb" | "mdb"]
+        | ["device", "neighbour" | "bridge_vlan" | "fdb" | "mdb", "detail"]
         | ["ns", "sysctl" | "snmp"]
         | ["qdisc", "counter", "parent"]
         | ["kernel_log"] => Subject::Shown { shown: shown::shown(table)?, test: shown::test(table) },

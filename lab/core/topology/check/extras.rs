@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::net::link::{Link, LinkKind};
 use crate::net::link_extras::{BridgePort, Extras, FdbEntry, Filter, FilterAction, LinkSysctl, PortVlan};
 use crate::net::link_option::Settings;
-use crate::net::mdb::{self, MdbEntry};
+use crate::net::mdb::{self, Group, MdbEntry};
 use crate::net::mode::MacvlanMode;
 use crate::net::name::{DeviceRef, IfName, NsName};
 use crate::net::option::Value;
@@ -110,6 +110,7 @@ pub fn macvlan(table: &MacvlanTable, checker: &mut Checker<'_>) -> Settings {
 pub fn bridge(ns: &NsName, name: &At<IfName>, table: &BridgeTable, checker: &mut Checker<'_>) -> Extras {
     let written = table.written();
     masked(&written, BRIDGE_RESTRICTED, "STP, pause and LACP frames: ask a port for 4 (LACP)", checker);
+    bpdu_address(&written, checker);
     let filters = table.vlan_filtering.unwrap_or(false);
     let mut ports = IndexMap::new();
     let lost = checker.lost.field(&name.span, "ports");
@@ -149,6 +150,19 @@ fn masked(written: &[Written], restricted: i64, why: &str, checker: &mut Checker
         {
             let message = format!("group_fwd_mask {mask} has bits of {restricted}");
             checker.problem(&one.span, message, format!("the kernel refuses them: {why}"));
+        }
+    }
+}
+
+/// `br_changelink()` and store_group_addr(): an address that bridges do not forward, and none that another protocol has.
+fn bpdu_address(written: &[Written], checker: &mut Checker<'_>) {
+    for one in written.iter().filter(|one| one.row.key == "group_address") {
+        let Value::Mac(mac) = one.value else { continue };
+        let is_fit = mac.0[..5] == [0x01, 0x80, 0xc2, 0, 0] && mac.0[5] < 16 && !matches!(mac.0[5], 1..=3);
+        if !is_fit {
+            let message = format!("{mac} is no address for BPDUs");
+            let hint = "the kernel takes 01:80:c2:00:00:0X, and not 01 to 03 (pause, LACP, 802.1X)";
+            checker.problem(&one.span, message, hint);
         }
     }
 }
@@ -286,8 +300,17 @@ fn multicast(
 pub fn mdb_entry(entry: &At<MdbTable>, checker: &mut Checker<'_>) -> MdbEntry {
     let MdbTable { group, vlan, dynamic } = &entry.value;
     if let Some(why) = mdb::unfit(group.value) {
-        let hint = "the kernel refuses the entry: give a group as \"239.0.0.1\" or \"ff05::1\"";
+        let hint = "the kernel refuses the entry: give a group as \"239.0.0.1\", \"ff05::1\" or \"01:00:5e:00:00:01\"";
         checker.problem(&group.span, format!("{} {why}", group.value), hint);
+    }
+    // br_mdb_add_group(): "Only permanent L2 entries allowed".
+    if matches!(group.value, Group::Ethernet(_)) && *dynamic == Some(true) {
+        let message = format!("{} cannot age", group.value);
+        checker.problem(
+            &group.span,
+            message,
+            "the kernel takes only permanent entries of Ethernet addresses",
+        );
     }
     MdbEntry { group: group.value, vlan: *vlan, dynamic: dynamic.unwrap_or(false) }
 }

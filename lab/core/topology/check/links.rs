@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use crate::net::address::Mac;
-use crate::net::link::{Link, LinkKind};
+use crate::net::link::{Link, LinkKind, Virtual};
 use crate::net::link_extras::Extras;
 use crate::net::link_option::words::VirtualKind;
 use crate::net::mode::{MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
+use crate::net::option::Value;
 use crate::topology::check::{Checker, bonds, extras, nics, qdiscs, shared_parent, stack, virtual_links};
 use crate::topology::file::{At, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use crate::topology::parse::document::NOWHERE;
@@ -159,15 +160,15 @@ fn address_by_position(links: &mut IndexMap<DeviceRef, Link>) {
         let position = entry.or_insert(0);
         *position += 1;
         let [.., high, low] = position.to_be_bytes();
-        if link.mac.is_none() && has_own_address(&link.kind) {
+        if link.mac.is_none() && has_own_address(link) {
             link.mac = Some(Mac([0x02, high, 0x5e, ns_high, ns_low, low]));
         }
     }
 }
 
 /// Whether a kernel gives it a random address, rather than that of a device below.
-fn has_own_address(kind: &LinkKind) -> bool {
-    match kind {
+fn has_own_address(link: &Link) -> bool {
+    match &link.kind {
         LinkKind::Dummy
         | LinkKind::Veth { .. }
         | LinkKind::Gadget { .. }
@@ -175,14 +176,12 @@ fn has_own_address(kind: &LinkKind) -> bool {
         | LinkKind::Tap { .. } => true,
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
-        LinkKind::Virtual(link) => matches!(
-            link.kind,
-            VirtualKind::Ifb
-                | VirtualKind::Vrf
-                | VirtualKind::Vxlan
-                | VirtualKind::Geneve
-                | VirtualKind::Gretap
-        ),
+        LinkKind::Virtual(Virtual { kind, .. }) => match kind {
+            // With gpe it carries packets without an Ethernet header (vxlan_raw_setup()).
+            VirtualKind::Vxlan => link.extras.options.0.get("gpe") != Some(&Value::Number(1)),
+            VirtualKind::Ifb | VirtualKind::Vrf | VirtualKind::Geneve | VirtualKind::Gretap => true,
+            VirtualKind::Gre | VirtualKind::Macsec | VirtualKind::Team => false,
+        },
         LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
             false
         }

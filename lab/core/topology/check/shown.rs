@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use crate::net::link_extras::FeatureName;
-use crate::net::link_show::{self, LACP_STATES, OPERSTATES};
+use crate::net::link_show::{self, BRIDGE_PORT_STATES, LACP_STATES, OPERSTATES};
 use crate::net::mdb;
-use crate::net::option::Wire;
+use crate::net::qdisc_xstats;
 use crate::net::snmp;
 use crate::topology::check::Checker;
 use crate::topology::check::conditions::known_word;
@@ -21,8 +21,8 @@ const NEIGHBOUR_STATES: [&str; 9] =
     ["INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "NOARP", "PERMANENT", "none"];
 const FEATURE_STATES: [&str; 4] = ["on", "off", "on [fixed]", "off [fixed]"];
 const VLAN_WORDS: [&str; 4] = ["member", "pvid", "untagged", "none"];
-const FDB_WORDS: [&str; 8] =
-    ["self", "master", "permanent", "static", "extern_learn", "offload", "sticky", "none"];
+const FDB_WORDS: [&str; 9] =
+    ["self", "master", "permanent", "static", "extern_learn", "offload", "sticky", "locked", "none"];
 
 const MDB_WORDS: [&str; 3] = ["permanent", "temp", "none"];
 
@@ -33,6 +33,17 @@ pub fn is_shown(table: &ConditionTable) -> bool {
 
 /// What it looks at.
 pub fn shown(table: &ConditionTable) -> Option<Shown> {
+    let whole = whole(table)?;
+    Some(match &table.detail {
+        Some(field) if !whole.details().is_empty() => {
+            Shown::Detail { of: Box::new(whole), field: field.value.clone() }
+        }
+        _ => whole,
+    })
+}
+
+/// The same without `detail`.
+fn whole(table: &ConditionTable) -> Option<Shown> {
     let device = || table.device.as_ref().map(|at| at.value.clone());
     let ns = || table.ns.as_ref().map(|at| at.value.clone());
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
@@ -138,7 +149,7 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
     match shown {
         Shown::Link { what, .. } => {
             if let Some(show) = &it.show {
-                let keys: Vec<&str> = link_show::keys().collect();
+                let keys: Vec<&str> = link_show::keys().into_iter().collect();
                 known_word(show, "word of `ip -d link`", &keys, checker);
             }
             if let Some(words) = words_of(what) {
@@ -151,21 +162,22 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
             }
             known(&FEATURE_STATES, checker);
         }
+        Shown::Detail { of, .. } => {
+            it.detail.iter().for_each(|at| known_word(at, "detail of it", of.details(), checker));
+            entry(of, table, checker);
+        }
         Shown::Neighbour { .. } => known(&NEIGHBOUR_STATES, checker),
         Shown::BridgeVlan { .. } if matches!(test, Test::Has(_) | Test::Lacks(_)) => {
             known(&VLAN_WORDS, checker);
         }
-        Shown::Fdb { mac, .. } => {
-            let at = it.fdb.as_ref().map(|at| At { value: mac.clone(), span: at.span.clone() });
-            at.iter().for_each(|at| checker.mac(at));
+        Shown::Fdb { .. } => {
+            entry(shown, table, checker);
             if matches!(test, Test::Has(_) | Test::Lacks(_)) {
                 known(&FDB_WORDS, checker);
             }
         }
-        Shown::Mdb { group, .. } => {
-            if let (Some(at), Some(why)) = (&it.mdb, mdb::unfit(*group)) {
-                checker.problem(&at.span, format!("{group} {why}"), "no entry of it can be there");
-            }
+        Shown::Mdb { .. } => {
+            entry(shown, table, checker);
             known(&MDB_WORDS, checker);
         }
         Shown::Qdisc { parent, .. } => {
@@ -174,7 +186,8 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
                 checker.problem(&at.span, format!("`{parent}` is no parent of a discipline"), hint);
             }
             let what = "queueing discipline's counter";
-            it.counter.iter().for_each(|word| known_word(word, what, &QDISC_COUNTERS, checker));
+            let known: Vec<&str> = QDISC_COUNTERS.into_iter().chain(qdisc_xstats::words()).collect();
+            it.counter.iter().for_each(|word| known_word(word, what, &known, checker));
         }
         Shown::Snmp { counter, .. } => {
             namespace(table, checker);
@@ -191,11 +204,24 @@ pub fn check(shown: &Shown, test: &Test, table: &At<ConditionTable>, checker: &m
     }
     let is_number = matches!(shown, Shown::Snmp { .. } | Shown::KernelLog { .. } | Shown::Qdisc { .. });
     if let Some(word) = word.filter(|_| is_number) {
-        checker.problem(
-            &word.span,
-            "it is a number",
-            "give `equals`, `at_least` or `at_most` in place of a word",
-        );
+        let hint = "give `equals`, `at_least` or `at_most` in place of a word";
+        checker.problem(&word.span, "it is a number", hint);
+    }
+}
+
+/// Checks the address of an entry of a database.
+fn entry(shown: &Shown, table: &At<ConditionTable>, checker: &mut Checker<'_>) {
+    match shown {
+        Shown::Fdb { mac, .. } => {
+            let at = table.value.fdb.as_ref().map(|at| At { value: mac.clone(), span: at.span.clone() });
+            at.iter().for_each(|at| checker.mac(at));
+        }
+        Shown::Mdb { group, .. } => {
+            if let (Some(at), Some(why)) = (&table.value.mdb, mdb::unfit(*group)) {
+                checker.problem(&at.span, format!("{group} {why}"), "no entry of it can be there");
+            }
+        }
+        _ => {}
     }
 }
 
@@ -239,11 +265,11 @@ fn words_of(what: &str) -> Option<Vec<&'static str>> {
         "ad_actor_oper_port_state" | "ad_partner_oper_port_state" => return Some(LACP_STATES.to_vec()),
         "slave_state" => return Some(vec!["ACTIVE", "BACKUP"]),
         "slave_mii_status" => return Some(vec!["UP", "GOING_DOWN", "DOWN", "GOING_BACK"]),
+        "state" => return Some(BRIDGE_PORT_STATES.iter().map(|(_, word)| *word).collect()),
+        "vlan_filtering" | "topology_change" | "topology_change_detected" => {
+            return Some(vec!["true", "false"]);
+        }
         _ => {}
     }
-    match link_show::options().find(|row| row.key == what)?.wire {
-        Wire::Flag => Some(vec!["true", "false"]),
-        Wire::Word8(words) | Wire::Word32(words) => Some(words.iter().map(|(_, word)| *word).collect()),
-        _ => None,
-    }
+    link_show::option_words(what)
 }

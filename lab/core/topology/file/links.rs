@@ -10,8 +10,9 @@ use serde::Deserialize;
 use crate::net::address::{Cidr, Mac, MacSource};
 use crate::net::bond_option::{BondOptions, PortOptions, with_bond_options, with_port_options};
 use crate::net::link_extras::FeatureName;
-use crate::net::link_option::words::MulticastRouter;
+use crate::net::link_option::words::{LinkMode, MulticastRouter, StpMode};
 use crate::net::link_option::*;
+use crate::net::mdb::Group;
 use crate::net::mode::{
     AdSelect, ArpAllTargets, ArpValidate, BondMode, FailOverMac, IpvlanFlag, IpvlanMode, LacpRate,
     MacvlanMode, PrimaryReselect, VlanProtocol, XmitHashPolicy,
@@ -215,8 +216,8 @@ pub struct FdbTable {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MdbTable {
-    /// The group: a multicast address of IPv4 or IPv6.
-    pub group: At<IpAddr>,
+    /// The group: a multicast address of IPv4 or IPv6, or of Ethernet for frames that carry no IP (Linux 5.11).
+    pub group: At<Group>,
     /// In this VLAN; with `vlan_filtering`.
     pub vlan: Option<VlanId>,
     /// Whether it ages, as one that a report has made.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::net::address::{Cidr, Mac};
 use crate::net::link_extras::FeatureName;
+use crate::net::link_option::words::LinkMode;
 use crate::net::link_option::{LINK_OPTIONS, with_link_options};
 use crate::net::mode::{Backing, NicDriver, VfLinkState};
 use crate::net::name::{DeviceRef, VlanId};

@@ -11,6 +11,7 @@ use crate::net::address::{Cidr, Mac, MacSource};
 use crate::net::family::Family;
 use crate::net::flow_shape::Pmtudisc;
 use crate::net::frame_class::FrameClass;
+use crate::net::mdb::Group;
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
 use crate::net::offload::Offload;
 use crate::net::qdisc::PlugAction;
@@ -214,6 +215,12 @@ pub struct CaptureTable {
     pub src_mac: Option<At<MacSource>>,
     /// Only frames from this address: ARP's sender protocol address, or the source of the IPv4 or IPv6 header.
     pub src_ip: Option<At<IpAddr>>,
+    /// Only frames whose outermost tag has this priority (PCP), 0 to 7; a tag with VID 0 counts as one.
+    pub pcp: Option<At<u8>>,
+    /// Only packets with this DSCP in IPv4's type of service or IPv6's traffic class, 0 to 63.
+    pub dscp: Option<At<u8>>,
+    /// Only packets with these ECN bits: 0 (Not-ECT), 1 (ECT(1)), 2 (ECT(0)) or 3 (CE).
+    pub ecn: Option<At<u8>>,
     /// With `what = "probe"`: only frames of this flow.
     pub flow: Option<At<String>>,
     /// The count is recorded and compared with the snapshot, and no condition uses it.
@@ -411,9 +418,14 @@ pub struct ConditionTable {
     /// With `device`, a bridge port: what `bridge fdb` shows of this address, `none` if it has no entry.
     pub fdb: Option<At<MacSource>>,
     /// With `device`, a bridge or its port: what `bridge mdb` shows of this group, `permanent` or `temp`; `none` without an entry.
-    pub mdb: Option<At<IpAddr>>,
-    /// With `qdisc` and `counter`: the discipline at this parent (`1:2`) instead of the root. The value is that of `tc -s qdisc`,
-    /// and not a difference over the trial.
+    pub mdb: Option<At<Group>>,
+    /// With `neighbour`: `lladdr`, `flags`, `proto` or `probes` of it. With `bridge_vlan`: `state`, `rx_packets`, `rx_bytes`,
+    /// `tx_packets`, `tx_bytes`, `mcast_router`, `mcast_n_groups`, `mcast_max_groups` or `neigh_suppress` of the VLAN there. With
+    /// `fdb`: `vlan`, `dst`, `port`, `vni` or `src_vni` of its entries. With `mdb`: `vlan`, `flags`, `filter_mode` or `proto`.
+    /// `none` where the kernel does not show it.
+    pub detail: Option<At<String>>,
+    /// With `qdisc` and `counter`: the discipline at this parent (`1:2`, or `root`). The value is that of `tc -s qdisc`, and not a
+    /// difference over the trial. `counter` may then be one of its kind's as well: `ecn_mark` of fq_codel.
     pub parent: Option<At<String>>,
     /// With `ns`: a setting of the namespace.
     pub sysctl: Option<At<SysctlName>>,

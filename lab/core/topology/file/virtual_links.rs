@@ -9,10 +9,11 @@ use serde::Deserialize;
 use crate::net::address::{Cidr, Mac};
 use crate::net::link_extras::{FeatureName, MacsecKey};
 use crate::net::link_option::words::{
-    MacsecCipher, MacsecOffload, MacsecValidate, TeamMode, VirtualKind, VxlanDf,
+    LabelPolicy, LinkMode, MacsecCipher, MacsecOffload, MacsecValidate, TeamMode, VirtualKind, VxlanDf,
 };
 use crate::net::link_option::*;
 use crate::net::name::{DeviceRef, IfName, ParentRef};
+use crate::net::port_range::PortRange;
 use crate::net::sysctl::{LinkSysctlName, SysctlValue};
 use crate::topology::file::links::{link_struct, link_table, link_with_options};
 use crate::topology::file::{
