@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::Scratch;
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{self, DebError};
-use crate::host::kernel::download::DownloadEvent;
-use crate::host::kernel::modules::{modinfo, module_files};
-use crate::host::kernel::pins::local::{LocalFile, LocalFolder, LocalSource, folder_hash};
-use crate::host::kernel::pins::{KernelPin, Sha256Hex};
-use crate::host::kernel::rpm::{self, RpmError};
-use crate::host::kernel::store::unpack::{Staged, finish, missing, place_in_modules};
-use crate::host::kernel::store::{Store, StoreError, is_complete, safe_release};
-use crate::host::kernel::vmlinux;
-use crate::net::clean;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::cache::Scratch;
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::deb::{self, DebError};
+use crate::kernel::download::DownloadEvent;
+use crate::kernel::modules::{modinfo, module_files};
+use crate::kernel::pins::local::{LocalFile, LocalFolder, LocalSource, folder_hash};
+use crate::kernel::pins::{KernelPin, Sha256Hex};
+use crate::kernel::rpm::{self, RpmError};
+use crate::kernel::store::unpack::{Staged, finish, missing, place_in_modules};
+use crate::kernel::store::{Store, StoreError, is_complete, safe_release};
+use crate::kernel::vmlinux;
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
 
 /// The largest package or image that is read. Fedora's kernel-modules has 100 MB.
 const PACKAGE_BYTES_MAX: u64 = 2 << 30;

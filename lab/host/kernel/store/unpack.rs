@@ -5,16 +5,16 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{DebError, for_each_file};
-use crate::host::kernel::limited::Limited;
-use crate::host::kernel::manifest::Manifest;
-use crate::host::kernel::modules::{ModuleIndex, is_module, module_files};
-use crate::host::kernel::store::StoreError;
-use crate::host::kernel::vmlinux;
-use crate::host::kernel::vmlinux::Bootable;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::deb::{DebError, for_each_file};
+use crate::kernel::limited::Limited;
+use crate::kernel::manifest::Manifest;
+use crate::kernel::modules::{ModuleIndex, is_module, module_files};
+use crate::kernel::store::StoreError;
+use crate::kernel::vmlinux;
+use crate::kernel::vmlinux::Bootable;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
 
 /// Module directories no test bench for network devices needs: half of a generic kernel's bytes. Not mtd,
 /// which sfc depends on.
