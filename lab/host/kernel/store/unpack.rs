@@ -138,6 +138,9 @@ pub(super) fn place_in_modules(inside: &InnerPath) -> Option<PathBuf> {
     }
 }
 
+/// What is missing where there is no module.
+pub(super) const MODULES: &str = "modules";
+
 /// What a kernel cannot do without and this tree has not; the configuration only if it is asked for.
 pub(super) fn missing(tree: &Path, needs_config: bool) -> Result<Option<&'static str>, FileError> {
     let parts = [
@@ -150,7 +153,7 @@ pub(super) fn missing(tree: &Path, needs_config: bool) -> Result<Option<&'static
             return Ok(Some(what));
         }
     }
-    Ok(module_files(&tree.join("modules"))?.is_empty().then_some("modules"))
+    Ok(module_files(&tree.join("modules"))?.is_empty().then_some(MODULES))
 }
 
 /// Makes what is booted, and the index of the modules, in a tree that misses nothing.
