@@ -41,8 +41,8 @@ mod version;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_host::run::local::AGENT_COMMAND;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use lab::host::run::local::AGENT_COMMAND;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::failure::Failure;
@@ -202,11 +202,14 @@ fn open_more_files() {
 
 fn agent() -> Result<ExitCode, Failure> {
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let served = match lab::guest::agent::confine::confine() {
-        Ok(()) => {
-            lab::guest::agent::serve(lab::guest::agent::prepare(), stdin, stdout, lab::judge::mutation::order)
-        }
-        Err(error) => lab::guest::agent::refuse(&error.to_string(), stdout),
+    let served = match bondlab_guest::agent::confine::confine() {
+        Ok(()) => bondlab_guest::agent::serve(
+            bondlab_guest::agent::prepare(),
+            stdin,
+            stdout,
+            bondlab_core::judge::mutation::order,
+        ),
+        Err(error) => bondlab_guest::agent::refuse(&error.to_string(), stdout),
     };
     served.map_err(|error| Failure::internal(&error))?;
     Ok(ExitCode::SUCCESS)

@@ -40,9 +40,8 @@
 //!
 //! A skip ([`Skip`]) has its reason, and is a failure with the variable `CI` set.
 //!
-//! # What is hidden
-//!
-//! The modules that are not documented here belong to the command and to the tests of this package. They change without notice.
+//! What is not documented here is private, but for one hidden name: `#[lab::test]` expands to it. The lab itself is in packages of
+//! its own (`bondlab-core`, `bondlab-guest`, `bondlab-host`), which change without notice.
 
 mod testing;
 
@@ -60,12 +59,3 @@ pub use testing::trial::Trial;
 
 #[doc(hidden)]
 pub use testing::guest_test as __guest_test;
-
-// Reading order: the pure modules first, values in and values out; then what happens inside the kernel under test (`guest`);
-// then what starts and judges it (`host`).
-#[doc(hidden)]
-pub use bondlab_core::{capture, diagnose, import, judge, net, plan, report, topology};
-#[doc(hidden)]
-pub use bondlab_guest as guest;
-#[doc(hidden)]
-pub mod host;

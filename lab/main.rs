@@ -8,9 +8,9 @@ use std::process::ExitCode;
 static ALLOCATOR: cli::allocator::Allocator = cli::allocator::Allocator;
 
 fn main() -> ExitCode {
-    if lab::guest::init::is_init() {
-        lab::guest::init::run(|reader, writer, ready| {
-            lab::guest::agent::serve_machine(reader, writer, ready, lab::judge::mutation::order)
+    if bondlab_guest::init::is_init() {
+        bondlab_guest::init::run(|reader, writer, ready| {
+            bondlab_guest::agent::serve_machine(reader, writer, ready, bondlab_core::judge::mutation::order)
         });
     }
     cli::main()

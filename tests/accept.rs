@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::judge::outcome::Outcome;
-use lab::report::behaviour::Behaviour;
-use lab::report::document::{Document, KernelDocument, Timing};
-use lab::report::matrix::{Matrix, Measures, Policy, judge};
-use lab::report::rounds::Repetitions;
-use lab::report::snapshot;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::report::behaviour::Behaviour;
+use bondlab_core::report::document::{Document, KernelDocument, Timing};
+use bondlab_core::report::matrix::{Matrix, Measures, Policy, judge};
+use bondlab_core::report::rounds::Repetitions;
+use bondlab_core::report::snapshot;
 use tempfile::TempDir;
 
 const LOCAL: Policy = Policy { compare: true, new_fails: false };

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use lab::report::behaviour::Label;
-use lab::report::snapshot::Accepted;
+use bondlab_core::report::behaviour::Label;
+use bondlab_core::report::snapshot::Accepted;
 
 /// The number of files below which the test has not found them.
 const FILES_MIN: usize = 150;

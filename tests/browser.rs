@@ -77,7 +77,7 @@ fn use_page(name: &str, topologies: &[&str], kernels: usize) {
     match tested.status.code() {
         Some(0) => assert!(said.contains(" passed, 0 failed"), "{name}: {said}"),
         // With CI set nobody would see what was not tested.
-        Some(SKIPPED) if !lab::host::ci::is_ci() => eprintln!("{said}"),
+        Some(SKIPPED) if !bondlab_host::ci::is_ci() => eprintln!("{said}"),
         code => panic!("tests/browser/run ended with {code:?} for {name}:\n{said}"),
     }
 }

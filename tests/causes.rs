@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lab::host::kernel::pins::Kernels;
-use lab::plan::Need;
-use lab::report::snapshot;
-use lab::topology::Topology;
+use bondlab_core::plan::Need;
+use bondlab_core::report::snapshot;
+use bondlab_core::topology::Topology;
+use bondlab_host::kernel::pins::Kernels;
 
 const CAUSES: &str = "topologies/causes";
 /// Fewest causes, and fewest kernels of each.
@@ -54,7 +54,7 @@ fn needs_a_newer_hook(cause: &Path) -> bool {
     let text = fs::read_to_string(cause).expect("it can be read");
     let topology = Topology::parse("cause", &cause.display().to_string(), &text);
     let topology = topology.unwrap_or_else(|errors| panic!("{errors}"));
-    lab::plan::lower::lower(&topology).needs.iter().any(|need| matches!(need, Need::Hook { .. }))
+    bondlab_core::plan::lower::lower(&topology).needs.iter().any(|need| matches!(need, Need::Hook { .. }))
 }
 
 #[test]

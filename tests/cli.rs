@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lab::host::kernel::pins::Kernels;
+use bondlab_host::kernel::pins::Kernels;
 use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -7,13 +7,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::diagnose::{Catalogue, Diagnosis, Measured};
-use lab::import::{Known, Source};
-use lab::net::link::LinkKind;
-use lab::net::name::DeviceRef;
-use lab::net::version::KernelVersion;
-use lab::report::snapshot::Accepted;
-use lab::topology::Topology;
+use bondlab_core::diagnose::{Catalogue, Diagnosis, Measured};
+use bondlab_core::import::{Known, Source};
+use bondlab_core::net::link::LinkKind;
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::net::version::KernelVersion;
+use bondlab_core::report::snapshot::Accepted;
+use bondlab_core::topology::Topology;
 
 use crate::round_trip::shown::{Machine, State};
 

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lab::host::kernel::pins::KernelPin;
+use bondlab_host::kernel::pins::KernelPin;
 use libtest_mimic::{Arguments, Trial};
 
 #[path = "e2e/capture.rs"]

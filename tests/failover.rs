@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use lab::host::kernel::pins::Kernels;
-use lab::report::snapshot;
+use bondlab_core::report::snapshot;
+use bondlab_host::kernel::pins::Kernels;
 
 const FOLDER: &str = "topologies/failover";
 

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lab::host::archive::{self, Limits};
-use lab::import::{ImportError, readers, tree};
-use lab::topology::Topology;
-use lab::topology::source::Source;
+use bondlab_core::import::{ImportError, readers, tree};
+use bondlab_core::topology::Topology;
+use bondlab_core::topology::source::Source;
+use bondlab_host::archive::{self, Limits};
 use mutation::{Generator, mutated, mutated_bytes};
 
 use crate::import::imported;

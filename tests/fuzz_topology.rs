@@ -15,11 +15,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lab::judge::mutation;
-use lab::plan::lower::{lower_attempts, lower_with};
-use lab::plan::run_options::RunOptions;
-use lab::plan::stepping::{Origin, Stepping, stepped};
-use lab::topology::{Topology, TopologyErrors};
+use bondlab_core::judge::mutation;
+use bondlab_core::plan::lower::{lower_attempts, lower_with};
+use bondlab_core::plan::run_options::RunOptions;
+use bondlab_core::plan::stepping::{Origin, Stepping, stepped};
+use bondlab_core::topology::{Topology, TopologyErrors};
 use mutations::{Vocabulary, mutated};
 
 use crate::random::{self, Generator};

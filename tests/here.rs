@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::host::kernel::pins::Kernels;
-use lab::host::run::local::AGENT_COMMAND;
-use lab::host::wait;
-use lab::judge::outcome::Outcome;
-use lab::report::behaviour::Behaviour;
-use lab::report::document::Document;
-use lab::report::matrix::{Cell, SnapshotStatus, unattributed};
-use lab::report::merge::judge_as_found;
-use lab::report::{grid, snapshot};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::report::behaviour::Behaviour;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::matrix::{Cell, SnapshotStatus, unattributed};
+use bondlab_core::report::merge::judge_as_found;
+use bondlab_core::report::{grid, snapshot};
+use bondlab_host::kernel::pins::Kernels;
+use bondlab_host::run::local::AGENT_COMMAND;
+use bondlab_host::wait;
 
 /// Long under emulation, where a run of a second takes twenty.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,7 +127,7 @@ fn documents(output: &Output) -> Result<Vec<Document>, String> {
 fn head(path: &Path) -> (String, Option<String>) {
     let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
     let text = fs::read_to_string(path).expect("the gallery can be read");
-    let topology = lab::topology::Topology::parse(&name, &path.display().to_string(), &text)
+    let topology = bondlab_core::topology::Topology::parse(&name, &path.display().to_string(), &text)
         .unwrap_or_else(|errors| panic!("{}", errors.pretty(false)));
     (name, topology.kernel)
 }

@@ -1,10 +1,10 @@
 //! Explanations that configure something in another way: what differs in their trials, and what does not.
 
-use lab::net::name::DeviceRef;
-use lab::plan::lower::{lower, lower_attempts};
-use lab::plan::op::Op;
-use lab::plan::{Need, Plan, Role, RunOptions};
-use lab::topology::Topology;
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::plan::lower::{lower, lower_attempts};
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::{Need, Plan, Role, RunOptions};
+use bondlab_core::topology::Topology;
 
 const REPORT: &str = r#"
 [ns.node.veth.p0]
@@ -59,7 +59,7 @@ fn bond(plan: &Plan, role: &Role) -> (Option<u32>, usize) {
         Op::Create { link, .. } if link.device == bond0 => Some(link),
         _ => None,
     });
-    let lab::net::link::LinkKind::Bond(bond) = &made.expect("each trial makes it").kind else {
+    let bondlab_core::net::link::LinkKind::Bond(bond) = &made.expect("each trial makes it").kind else {
         panic!("a bond")
     };
     let joins = |op: &&Op| matches!(op, Op::Join { controller, .. } if *controller == bond0);

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::host::archive::{self, Limits};
-use lab::import::{self, ImportError, Imported, Known, Source, tree};
-use lab::net::version::KernelVersion;
-use lab::topology::Topology;
+use bondlab_core::import::{self, ImportError, Imported, Known, Source, tree};
+use bondlab_core::net::version::KernelVersion;
+use bondlab_core::topology::Topology;
+use bondlab_host::archive::{self, Limits};
 use rstest::rstest;
 
 use crate::fuzz::mutation::{Generator, mutated};

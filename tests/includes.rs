@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use lab::host::include;
-use lab::topology::Topology;
+use bondlab_core::topology::Topology;
+use bondlab_host::include;
 use rstest::rstest;
 use tempfile::TempDir;
 

@@ -3,15 +3,15 @@
 #[path = "ledger/who.rs"]
 mod who;
 
-use lab::judge::ledger;
-use lab::judge::ledger::LedgerError;
-use lab::net::frame_set::Frames;
-use lab::net::layer::Layer;
-use lab::plan;
-use lab::plan::moment::When;
-use lab::plan::record::{DeviceState, DropPlace, QdiscState, Record, Tables};
-use lab::plan::{Plan, Role};
-use lab::topology::Topology;
+use bondlab_core::judge::ledger;
+use bondlab_core::judge::ledger::LedgerError;
+use bondlab_core::net::frame_set::Frames;
+use bondlab_core::net::layer::Layer;
+use bondlab_core::plan;
+use bondlab_core::plan::moment::When;
+use bondlab_core::plan::record::{DeviceState, DropPlace, QdiscState, Record, Tables};
+use bondlab_core::plan::{Plan, Role};
+use bondlab_core::topology::Topology;
 
 const TOPOLOGY: &str = r#"
 [ns.a.veth.x]
@@ -33,14 +33,14 @@ at_most = 10
 "#;
 
 fn plan() -> Plan {
-    lab::plan::lower::lower(&Topology::parse("t", "t.toml", TOPOLOGY).unwrap())
+    bondlab_core::plan::lower::lower(&Topology::parse("t", "t.toml", TOPOLOGY).unwrap())
 }
 
 fn frames(numbers: impl IntoIterator<Item = u32>) -> Frames {
     numbers.into_iter().collect()
 }
 
-fn counters(backlog: u64) -> Vec<(lab::net::name::DeviceRef, DeviceState)> {
+fn counters(backlog: u64) -> Vec<(bondlab_core::net::name::DeviceRef, DeviceState)> {
     let queue = QdiscState {
         kind: "plug".into(),
         parent: "root".into(),
@@ -108,7 +108,7 @@ fn changed(change: impl Fn(Record) -> Vec<Record>) -> Vec<Record> {
     finish(records.into_iter().flat_map(change).collect())
 }
 
-fn close(records: &[Record]) -> Result<lab::judge::account::FlowAccount, LedgerError> {
+fn close(records: &[Record]) -> Result<bondlab_core::judge::account::FlowAccount, LedgerError> {
     ledger::close(&plan(), records).map(|account| account.trials[0].flows[0].clone())
 }
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::report::lint_rules;
-use lab::topology::Topology;
-use lab::topology::lint::{Finding, RULES};
-use lab::topology::source::Source;
+use bondlab_core::report::lint_rules;
+use bondlab_core::topology::Topology;
+use bondlab_core::topology::lint::{Finding, RULES};
+use bondlab_core::topology::source::Source;
 use rstest::rstest;
 
 use crate::import::imported;

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::net::bond_option::{BOND_OPTIONS, BOND_STATES, MODE, PORT_OPTIONS, PORT_STATES};
-use lab::net::link::LinkKind;
-use lab::net::link_option::{self, LEFT_OUT};
-use lab::net::name::DeviceRef;
-use lab::plan::lower::lower;
-use lab::plan::op::Op;
-use lab::plan::{Plan, Role, Trial};
-use lab::topology::Topology;
+use bondlab_core::net::bond_option::{BOND_OPTIONS, BOND_STATES, MODE, PORT_OPTIONS, PORT_STATES};
+use bondlab_core::net::link::LinkKind;
+use bondlab_core::net::link_option::{self, LEFT_OUT};
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::plan::lower::lower;
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::{Plan, Role, Trial};
+use bondlab_core::topology::Topology;
 use rstest::rstest;
 use serde_json::Value;
 

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::judge::mutation;
-use lab::topology::Topology;
+use bondlab_core::judge::mutation;
+use bondlab_core::topology::Topology;
 
 const UPDATE: &str = "UPDATE_EXPECTED";
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use lab::net::link_show;
-use lab::net::qdisc_xstats;
-use lab::topology::condition::{DEVICE_COUNTERS, QDISC_COUNTERS};
-use lab::topology::observation::Shown;
+use bondlab_core::net::link_show;
+use bondlab_core::net::qdisc_xstats;
+use bondlab_core::topology::condition::{DEVICE_COUNTERS, QDISC_COUNTERS};
+use bondlab_core::topology::observation::Shown;
 
 const PAGE: &str = include_str!("../docs/observations.md");
 

@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::Path;
 
-use lab::host::cache::Cache;
-use lab::host::kernel::deb::for_each_file;
-use lab::host::kernel::modules::ModuleTree;
-use lab::host::kernel::netdevsim;
-use lab::host::kernel::pins::{KernelPin, Kernels, Sha256Hex};
-use lab::host::kernel::store::{InstallPolicy, Store};
-use lab::host::run::plugins;
-use lab::report::snapshot;
+use bondlab_core::report::snapshot;
+use bondlab_host::cache::Cache;
+use bondlab_host::kernel::deb::for_each_file;
+use bondlab_host::kernel::modules::ModuleTree;
+use bondlab_host::kernel::netdevsim;
+use bondlab_host::kernel::pins::{KernelPin, Kernels, Sha256Hex};
+use bondlab_host::kernel::store::{InstallPolicy, Store};
+use bondlab_host::run::plugins;
 use sha2::{Digest, Sha256};
 
 /// Where every hostile name leads, from the folder it is joined to.

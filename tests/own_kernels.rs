@@ -195,12 +195,15 @@ fn a_name_that_has_another_meaning_is_rejected(
 
 /// Files that are no kernel, or no whole one.
 #[rstest]
-#[case("only the image", "there is no list of built-in modules of 6.8.0-31-generic")]
+#[case(
+    "only the image",
+    "the list of built-in modules of 6.8.0-31-generic is missing\nhint: name all packages"
+)]
 #[case("only modules", "there is no kernel image in the packages, only parts of 6.8.0-31-generic")]
 #[case("two kernels", "there are 2 kernels in the packages: 6.8.0-31-generic, 6.8.0-35-generic")]
 #[case(
     "modules of another",
-    "no list of built-in modules of 6.8.0-31-generic, only parts of 6.8.0-35-generic"
+    "the list of built-in modules of 6.8.0-31-generic is missing, only parts of 6.8.0-35-generic"
 )]
 #[case(
     "modules for another",
@@ -240,6 +243,46 @@ fn packages_that_are_no_kernel_are_rejected(#[case] what: &str, #[case] expected
     assert!(stderr.contains(expected), "{stderr}");
     assert_eq!(bench.pins(), "");
     assert_eq!(fs::read_dir(bench.path().join("cache/kernels")).expect("the cache").count(), 0);
+}
+
+/// A folder of modules that is not the one of this release: the hint names the one that is, where it is below.
+#[rstest]
+#[case(
+    "lib/modules",
+    "",
+    "the list of built-in modules of 6.8.0-31-generic is missing\nhint: `--modules ",
+    "lib/modules/6.8.0-31-generic`\n"
+)]
+#[case("", "", "hint: `--modules ", "lib/modules/6.8.0-31-generic`\n")]
+#[case(
+    "lib/modules/6.8.0-31-generic",
+    "kernel",
+    "the modules of 6.8.0-31-generic are missing",
+    "names the folder lib/modules/6.8.0-31-generic that"
+)]
+#[case(
+    "lib/modules/6.8.0-31-generic/kernel",
+    "",
+    "is missing\nhint: `--modules` names the folder",
+    "modules.builtin is in it"
+)]
+fn a_folder_without_the_modules_is_rejected_with_the_right_one(
+    #[case] folder: &str,
+    #[case] removed: &str,
+    #[case] expected: &str,
+    #[case] hint: &str,
+) {
+    let bench = Bench::new();
+    let (image, modules) = parts(RELEASE).folder(bench.path());
+    let root = modules.ancestors().nth(3).expect("lib/modules/RELEASE is in a folder");
+    if !removed.is_empty() {
+        fs::remove_dir_all(modules.join(removed)).expect("it was made");
+    }
+    let folder = root.join(folder);
+    let more = ["--modules", folder.to_str().expect("a plain path")];
+    let (code, stdout, stderr) = texts(&bench.add("--vmlinuz", &[image], &more));
+    assert_eq!((code, stdout.as_str()), (Some(65), ""), "{stderr}");
+    assert!(stderr.contains(expected) && stderr.contains(hint), "{stderr}");
 }
 
 #[test]

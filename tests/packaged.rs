@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages, with their folders.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 5] = [
     ("bondlab", ""),
     ("bondlab-core", "lab/core"),
     ("bondlab-guest", "lab/guest"),
+    ("bondlab-host", "lab/host"),
     ("bondlab-macros", "lab/macros"),
 ];
 
@@ -26,7 +27,7 @@ fn packaged(package: &str) -> BTreeSet<String> {
 }
 
 /// The libraries that the binary is linked from, beside itself.
-const LIBRARIES: [&str; 3] = ["lab", "bondlab_core", "bondlab_guest"];
+const LIBRARIES: [&str; 4] = ["lab", "bondlab_core", "bondlab_guest", "bondlab_host"];
 
 /// What the binary was built from, by the rules for make that rustc writes beside each crate, seen from the repository. `cargo test`
 /// gathers them for the targets that it was asked for alone, and the binary is not one of them.
@@ -71,7 +72,11 @@ fn newest_rule(files: &[PathBuf], library: &str) -> PathBuf {
 /// rustc names files as the source includes them, with `..` in their paths.
 fn seen_from_the_repository(file: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join(file).canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let file = root.join(file);
+    let name = file.file_name().expect("rustc reads files");
+    // A link to a file is packaged as the file, where the link is.
+    let folder = file.parent().expect("a file is in a folder").canonicalize();
+    let file = folder.unwrap_or_else(|error| panic!("{}: {error}", file.display())).join(name);
     let root = root.canonicalize().expect("the repository is there");
     file.strip_prefix(root).unwrap_or(&file).to_owned()
 }
@@ -85,7 +90,7 @@ fn package_of(file: &Path) -> (&'static str, &'static str) {
 #[test]
 fn each_file_that_the_binary_is_built_from_is_published() {
     let sources = sources();
-    for part in ["lab/main.rs", "lab/core/lib.rs", "lab/guest/lib.rs", "kernels.toml"] {
+    for part in ["lab/main.rs", "lab/core/lib.rs", "lab/guest/lib.rs", "lab/host/kernels.toml"] {
         assert!(sources.iter().any(|file| file == Path::new(part)), "{part} is not in the compiler's list");
     }
     let packages = PACKAGES.map(|(package, _)| (package, packaged(package)));

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use lab::report::drawing::{Structure, svg};
-use lab::topology::Topology;
+use bondlab_core::report::drawing::{Structure, svg};
+use bondlab_core::topology::Topology;
 use rstest::rstest;
 
 /// `lab topology graph TOPOLOGY --format svg > docs/PICTURE` makes them, and so does UPDATE_EXPECTED.

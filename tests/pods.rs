@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use lab::judge::outcome::Outcome;
-use lab::plan::lower::{lower, lower_with};
-use lab::plan::op::Op;
-use lab::plan::{Plan, Programs, RunOptions};
-use lab::report::document::{Document, KernelDocument, Timing, TrialDocument};
-use lab::topology::Topology;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::plan::lower::{lower, lower_with};
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::{Plan, Programs, RunOptions};
+use bondlab_core::report::document::{Document, KernelDocument, Timing, TrialDocument};
+use bondlab_core::topology::Topology;
 
 fn topology(name: &str) -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/pods/{name}.toml"));

@@ -134,6 +134,17 @@ fn the_documented_names_are_few_and_are_in_the_page_of_the_library() {
     }
 }
 
+/// What a macro expands to has to be public. Nothing else is hidden: what the command and the tests of this repository need of the
+/// lab is in packages of its own, which a crate that tests with the lab does not name.
+#[test]
+fn only_what_a_macro_expands_to_is_hidden() {
+    let names = names(&read("lab/lib.rs"));
+    let hidden: Vec<&str> =
+        names.iter().filter(|name| name.is_hidden).map(|name| name.path.as_str()).collect();
+    assert_eq!(hidden, ["testing::guest_test as __guest_test"]);
+    assert!(read("lab/macros/expand.rs").contains("::lab::__guest_test"));
+}
+
 #[test]
 fn a_change_of_a_public_signature_is_seen() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/public_api.txt");

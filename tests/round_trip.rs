@@ -7,9 +7,9 @@ pub mod shown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use lab::import::{self, Known, Source};
-use lab::net::name::DeviceRef;
-use lab::topology::Topology;
+use bondlab_core::import::{self, Known, Source};
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::topology::Topology;
 use shown::Machine;
 use shown::own_side::own_side;
 
@@ -385,7 +385,7 @@ fn masked_captures_have_the_same_links() {
             .unwrap_or_else(|errors| panic!("{errors}\n{toml}"));
         let ns = "node".parse().expect("a name");
         let text = Machine { topology: &topology, ns, states: BTreeMap::new() }.capture("6.12.57", true);
-        let masked = lab::capture::mask::mask(&text, &[]).expect("there is room");
+        let masked = bondlab_core::capture::mask::mask(&text, &[]).expect("there is room");
         assert!(!masked.contains("b4:96:91"), "{masked}");
         let without_macs = |topology: &Topology| -> BTreeMap<DeviceRef, (String, u32)> {
             let links = topology.links.values().filter(|link| link.device.ns.as_str() == "node");

@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use lab::judge::mutation;
-use lab::net::link::LinkKind;
-use lab::net::name::DeviceRef;
-use lab::net::switch_port::Substitute;
-use lab::plan::lower::{lower, lower_with};
-use lab::plan::op::Op;
-use lab::plan::{Plan, Role, RunOptions};
-use lab::topology::fault::Fault;
-use lab::topology::{Topology, substitute};
+use bondlab_core::judge::mutation;
+use bondlab_core::net::link::LinkKind;
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::net::switch_port::Substitute;
+use bondlab_core::plan::lower::{lower, lower_with};
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::{Plan, Role, RunOptions};
+use bondlab_core::topology::fault::Fault;
+use bondlab_core::topology::{Topology, substitute};
 
 fn gallery() -> Vec<Topology> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies")];

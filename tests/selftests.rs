@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use lab::host::kernel::pins::{KernelPin, Kernels};
-use lab::report::selftests::Results;
-use lab::report::selftests::page::{page, unexplained};
+use bondlab_core::report::selftests::Results;
+use bondlab_core::report::selftests::page::{page, unexplained};
+use bondlab_host::kernel::pins::{KernelPin, Kernels};
 
 fn results() -> Results {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/selftests.json");

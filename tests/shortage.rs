@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::host::wait;
+use bondlab_host::wait;
 use nix::sys::stat::Mode;
 
 const LAB: &str = env!("CARGO_BIN_EXE_lab");
@@ -88,7 +88,7 @@ fn a_qemu_that_does_not_stop_talking_is_ended() {
     fs::write(&stub, "#!/bin/sh\nexec yes\n").unwrap();
     fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
     let begun = Instant::now();
-    let error = lab::host::vm::qemu::Qemu::at(&stub).unwrap_err().to_string();
+    let error = bondlab_host::vm::qemu::Qemu::at(&stub).unwrap_err().to_string();
     assert!(error.contains("--version: "), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(60));
 }

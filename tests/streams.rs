@@ -7,18 +7,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::judge::account::Account;
-use lab::judge::ledger::claims::{CLAIMS, Claim, page};
-use lab::judge::ledger::{LedgerError, close_by};
-use lab::judge::outcome::Outcome;
-use lab::judge::{ledger, verdict};
-use lab::net::version::Running;
-use lab::plan::bounds::Bounds;
-use lab::plan::lower::lower_with;
-use lab::plan::record::Record;
-use lab::plan::{Mutation, Plan, Role, RunOptions};
-use lab::report::document::{Document, FateDocument, KernelDocument, Timing};
-use lab::topology::Topology;
+use bondlab_core::judge::account::Account;
+use bondlab_core::judge::ledger::claims::{CLAIMS, Claim, page};
+use bondlab_core::judge::ledger::{LedgerError, close_by};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::judge::{ledger, verdict};
+use bondlab_core::net::version::Running;
+use bondlab_core::plan::bounds::Bounds;
+use bondlab_core::plan::lower::lower_with;
+use bondlab_core::plan::record::Record;
+use bondlab_core::plan::{Mutation, Plan, Role, RunOptions};
+use bondlab_core::report::document::{Document, FateDocument, KernelDocument, Timing};
+use bondlab_core::topology::Topology;
 use serde_json::{Value, json};
 
 const KERNEL: &str = "6.12.57";

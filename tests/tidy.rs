@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab::topology::Topology;
+use bondlab_core::topology::Topology;
 use rstest::rstest;
 use rules::{File, RULES, forbidden_text};
 use source::below;
@@ -163,8 +163,8 @@ const PURPOSE: &str = "//! What it is for.\n";
 #[case("lab/core/a.rs", "use std::{fmt, io::{self, Read}};", "`std::io`")]
 #[case("lab/core/topology/a.rs", "fn f() { std::thread::spawn(g); }", "`std::thread`")]
 #[case("lab/guest/agent/a.rs", "use bondlab_core::judge::ledger;", "`guest` names `judge`")]
-#[case("lab/guest/a.rs", "use lab::host::vm;", "`guest` names `host`")]
-#[case("lab/host/a.rs", "use crate::{plan::Plan, guest};", "`host` names `guest`")]
+#[case("lab/guest/a.rs", "use bondlab_host::vm;", "`guest` names `host`")]
+#[case("lab/host/a.rs", "use bondlab_guest::agent;", "`host` names `guest`")]
 #[case("lab/host/a.rs", "fn f() { super::guest::g() }", "`host` names `guest`")]
 #[case("lab/host/a.rs", "use crate::testing::on::Lab;", "`host` names `testing`")]
 #[case("lab/testing/a.rs", "use crate::guest::agent;", "`testing` names `guest`")]
@@ -205,7 +205,7 @@ fn a_rule_can_fail(#[case] path: &str, #[case] text: &str, #[case] expected: &st
 #[case("lab/host/a.rs", "use std::collections::HashMap;\nuse std::fs;")]
 #[case("lab/core/plan/a.rs", "use crate::net::name;\n#[cfg(test)]\nmod tests { use crate::judge::ledger; }")]
 #[case("lab/guest/a.rs", "use crate::fault::Guard;\nuse bondlab_core::plan::op::Op;")]
-#[case("lab/host/a.rs", "use crate::plan::Plan;\n/// As the guest does.\nfn guest() { host() }")]
+#[case("lab/host/a.rs", "use bondlab_core::plan::Plan;\n/// As the guest does.\nfn guest() { host() }")]
 #[case(
     "lab/host/a.rs",
     "fn f(mut child: Child) { let _ = child.kill(); let _ = child.wait(); row.status(); }"

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use lab::topology::Topology;
+use bondlab_core::topology::Topology;
 use rstest::rstest;
 
 /// Set to write what the reader says now into the `.expected` files; look at the difference before you commit it.
@@ -164,7 +164,7 @@ fn a_text_with_other_lines_does_no_harm() {
 #[test]
 fn the_reference_is_made_from_the_types() {
     let schema = serde_json::to_value(Topology::schema()).expect("a schema is JSON");
-    let page = lab::report::reference::render(&schema);
+    let page = bondlab_core::report::reference::render(&schema);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
     if std::env::var_os(UPDATE).is_some() {
         fs::write(&path, &page).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use lab::guest::selftest;
-use lab::host::kernel::store::Kernel;
-use lab::host::vm::qemu::{Qemu, VmSpec};
-use lab::host::vm::{Next, Timeouts, Vm, initramfs};
+use bondlab_guest::selftest;
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::vm::qemu::{Qemu, VmSpec};
+use bondlab_host::vm::{Next, Timeouts, Vm, initramfs};
 use libtest_mimic::{Arguments, Trial};
 
 use machine::{Bench, LAB};

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{LAST, SNAPSHOTS, accepted, snapshot_path};
 use crate::cli::{PinsArgs, look, provision};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::net::clean;
+use bondlab_core::report::matrix::{Cell, Matrix, is_acceptable, unattributed};
+use bondlab_core::report::rounds::Repetitions;
+use bondlab_core::report::{behaviour, grid, snapshot};
+use bondlab_host::ci;
+use bondlab_host::file;
+use bondlab_host::file::TEXT_BYTES_MAX;
 use clap::Args;
-use lab::host::ci;
-use lab::host::file;
-use lab::host::file::TEXT_BYTES_MAX;
-use lab::judge::outcome::Outcome;
-use lab::net::clean;
-use lab::report::matrix::{Cell, Matrix, is_acceptable, unattributed};
-use lab::report::rounds::Repetitions;
-use lab::report::{behaviour, grid, snapshot};
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\

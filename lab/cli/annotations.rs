@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use lab::host::include;
-use lab::report::document::Document;
-use lab::report::github::{self, Origin};
-use lab::report::grid;
-use lab::report::kcidb;
-use lab::report::matrix::{Cell, Matrix};
-use lab::topology::Topology;
-use lab::topology::places::Places;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::github::{self, Origin};
+use bondlab_core::report::grid;
+use bondlab_core::report::kcidb;
+use bondlab_core::report::matrix::{Cell, Matrix};
+use bondlab_core::topology::Topology;
+use bondlab_core::topology::places::Places;
+use bondlab_host::include;
 
 use crate::cli::failure::Failure;
 

@@ -9,26 +9,26 @@ use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;
 use crate::cli::testbench::Bench;
 use crate::cli::{PinsArgs, ProvisionArgs, look, provision, run, substitutes};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::net::version::KernelVersion;
+use bondlab_core::plan;
+use bondlab_core::plan::RunOptions;
+use bondlab_core::plan::lower::lower_with;
+use bondlab_core::report::behaviour::Behaviour;
+use bondlab_core::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
+use bondlab_core::report::document::Document;
+use bondlab_core::report::matrix::is_acceptable;
+use bondlab_core::report::{behaviour, grid, snapshot};
+use bondlab_core::topology::Topology;
+use bondlab_host::cache::Cache;
+use bondlab_host::kernel::archive::{ArchiveError, Index};
+use bondlab_host::kernel::mirror::Mirrors;
+use bondlab_host::kernel::pins::{Flavour, KernelPin, Kernels, parse_name};
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::runner;
+use bondlab_host::vm::accel::Choice;
+use bondlab_host::vm::qemu::Qemu;
 use clap::Args;
-use lab::host::cache::Cache;
-use lab::host::kernel::archive::{ArchiveError, Index};
-use lab::host::kernel::mirror::Mirrors;
-use lab::host::kernel::pins::{Flavour, KernelPin, Kernels, parse_name};
-use lab::host::kernel::store::Kernel;
-use lab::host::run::runner;
-use lab::host::version::KernelVersion;
-use lab::host::vm::accel::Choice;
-use lab::host::vm::qemu::Qemu;
-use lab::judge::outcome::Outcome;
-use lab::plan;
-use lab::plan::RunOptions;
-use lab::plan::lower::lower_with;
-use lab::report::behaviour::Behaviour;
-use lab::report::bisect::{Anchor, Boundary, Found, Refused, Tested, search};
-use lab::report::document::Document;
-use lab::report::matrix::is_acceptable;
-use lab::report::{behaviour, grid, snapshot};
-use lab::topology::Topology;
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -368,7 +368,7 @@ impl Oracle<'_> {
     fn pin(&self, version: KernelVersion) -> Result<KernelPin, Failure> {
         let (mirrors, index) = self.archive.as_ref().expect("versions of the archive come from its index");
         let mut downloads = Downloads::new("to hash it, for the index has dropped it");
-        let mut show = |event: lab::host::kernel::download::DownloadEvent<'_>| downloads.show(event);
+        let mut show = |event: bondlab_host::kernel::download::DownloadEvent<'_>| downloads.show(event);
         let pin =
             index.pin(&self.cache, mirrors, version, self.flavour, &mut show).map_err(archive_failure)?;
         pin.ok_or_else(|| Failure::unavailable(format!("error: no suite has kernel {version}")))

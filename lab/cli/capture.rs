@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_core::capture::{SCRIPT, TEXT_BYTES_MAX, mask};
+use bondlab_host::{capture as read, file};
 use clap::Args;
-use lab::capture::{SCRIPT, TEXT_BYTES_MAX, mask};
-use lab::host::{capture as read, file};
 
 use crate::cli::failure::Failure;
 

@@ -1,6 +1,6 @@
 //! The catalogue of causes and what was measured of them, in the binary: imports and diagnoses need no repository.
 
-use lab::diagnose::Measured;
+use bondlab_core::diagnose::Measured;
 
 macro_rules! measured {
     ($(#[$doc:meta])* $list:ident = $folder:literal { $($name:literal),+ $(,)? }) => {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn all_of_them_can_be_read() {
-        let catalogue = lab::diagnose::Catalogue::new(CAUSES, STUDIES);
+        let catalogue = bondlab_core::diagnose::Catalogue::new(CAUSES, STUDIES);
         let read: Vec<&str> = catalogue.causes().map(|(name, _)| name).collect();
         let named: Vec<&str> = CAUSES.iter().map(|measured| measured.name).collect();
         assert_eq!(read, named);

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_core::diagnose::Catalogue;
+use bondlab_core::import::Known;
+use bondlab_core::net::version::KernelVersion;
 use clap::{Args, ValueEnum};
-use lab::diagnose::Catalogue;
-use lab::import::Known;
-use lab::net::version::KernelVersion;
 
 use crate::cli::catalogue::{CAUSES, STUDIES};
 use crate::cli::failure::Failure;

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use bondlab_core::report::terminal::wrap;
+use bondlab_host::install;
+use bondlab_host::inventory::{self, Finding, Mend, State};
 use clap::{Args, ValueEnum};
-use lab::host::install;
-use lab::host::inventory::{self, Finding, Mend, State};
-use lab::report::terminal::wrap;
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, UNAVAILABLE};

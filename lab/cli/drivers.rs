@@ -3,15 +3,15 @@
 use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;
 use crate::cli::{ProvisionArgs, provision};
-use lab::host::cache::Cache;
-use lab::host::kernel::netdevsim;
-use lab::host::kernel::netdevsim::NETDEVSIM;
-use lab::host::kernel::pins::{Flavour, KernelPin, Kernels};
-use lab::host::kernel::store::{InstallPolicy, Kernel};
-use lab::judge::outcome::Outcome;
-use lab::plan;
-use lab::report::document::Document;
-use lab::topology::Topology;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::plan;
+use bondlab_core::report::document::Document;
+use bondlab_core::topology::Topology;
+use bondlab_host::cache::Cache;
+use bondlab_host::kernel::netdevsim;
+use bondlab_host::kernel::netdevsim::NETDEVSIM;
+use bondlab_host::kernel::pins::{Flavour, KernelPin, Kernels};
+use bondlab_host::kernel::store::{InstallPolicy, Kernel};
 
 /// The kernel that a topology runs on where `pin` is meant. It bears the pin's own name: the same source, built with
 /// drivers, differs in nothing else that a topology looks at; `release` tells which it was.

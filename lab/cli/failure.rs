@@ -6,12 +6,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::cli::output::IO_ERROR;
-use lab::host::file::{FileError, is_shortage};
-use lab::host::kernel::store::StoreError;
-use lab::host::run::runner::RunError;
-use lab::host::vm::accel::AccelError;
-use lab::net::clean;
-use lab::topology::TopologyErrors;
+use bondlab_core::net::clean;
+use bondlab_core::topology::TopologyErrors;
+use bondlab_host::file::{FileError, is_shortage};
+use bondlab_host::kernel::store::StoreError;
+use bondlab_host::run::runner::RunError;
+use bondlab_host::vm::accel::AccelError;
 
 /// The run differs from what was expected, or a check failed.
 pub const DIFFERS: u8 = 1;

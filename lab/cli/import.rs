@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_core::import::{self, Cause, Imported, Known};
+use bondlab_core::net::version::KernelVersion;
 use clap::Args;
-use lab::import::{self, Cause, Imported, Known};
-use lab::net::version::KernelVersion;
 
 use crate::cli::catalogue::CAUSES;
 use crate::cli::failure::Failure;

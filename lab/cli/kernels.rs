@@ -10,16 +10,16 @@ use std::time::Duration;
 use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
 use crate::cli::progress::Downloads;
 use crate::cli::{PinsArgs, drivers, provision};
+use bondlab_host::kernel::archive::ArchiveError;
+use bondlab_host::kernel::download::DownloadEvent;
+use bondlab_host::kernel::mirror::Mirrors;
+use bondlab_host::kernel::netdevsim::NETDEVSIM;
+use bondlab_host::kernel::pins::{KernelPin, Kernels, parse_name};
+use bondlab_host::kernel::store::{InstallPolicy, Store, StoreError, Verified};
+use bondlab_host::kernel::{archive, netdevsim};
+use bondlab_host::prune;
+use bondlab_host::prune::Entry;
 use clap::{Args, Subcommand};
-use lab::host::kernel::archive::ArchiveError;
-use lab::host::kernel::download::DownloadEvent;
-use lab::host::kernel::mirror::Mirrors;
-use lab::host::kernel::netdevsim::NETDEVSIM;
-use lab::host::kernel::pins::{KernelPin, Kernels, parse_name};
-use lab::host::kernel::store::{InstallPolicy, Store, StoreError, Verified};
-use lab::host::kernel::{archive, netdevsim};
-use lab::host::prune;
-use lab::host::prune::Entry;
 
 /// The file that `add` writes to.
 const KERNELS_FILE: &str = "kernels.toml";

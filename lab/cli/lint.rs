@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_core::report::lint_rules;
+use bondlab_core::topology::lint::{Finding, Severity};
 use clap::Args;
-use lab::report::lint_rules;
-use lab::topology::lint::{Finding, Severity};
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::run;

@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal;
 
+use bondlab_core::report::terminal::{Detail, Look};
+use bondlab_host::terminal::size;
 use clap::Args;
-use lab::host::terminal::size;
-use lab::report::terminal::{Detail, Look};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, Args)]

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::cli::failure::Failure;
-use lab::host::file::{At, FileError};
-use lab::host::run::runner::Run;
-use lab::plan::Plan;
-use lab::report::pcapng;
+use bondlab_core::plan::Plan;
+use bondlab_core::report::pcapng;
+use bondlab_host::file::{At, FileError};
+use bondlab_host::run::runner::Run;
 
 /// Writes a file for each end of the flows of each trial, and says on standard error what there is and what was cut.
 ///

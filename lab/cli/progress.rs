@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use bondlab_host::kernel::download::DownloadEvent;
 use indicatif::{ProgressBar, ProgressStyle};
-use lab::host::kernel::download::DownloadEvent;
 
 /// Shows downloads on standard error.
 pub struct Downloads {

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use crate::cli::ProvisionArgs;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;
-use lab::host::cache::Cache;
-use lab::host::file::TEXT_BYTES_MAX;
-use lab::host::install::{InstallError, QEMU_PACKAGE};
-use lab::host::kernel::pins;
-use lab::host::kernel::pins::local_file;
-use lab::host::kernel::pins::{KernelPin, Kernels, KernelsError};
-use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
-use lab::host::run::runner::probe_spec;
-use lab::host::vm::accel;
-use lab::host::vm::accel::Choice;
-use lab::host::vm::qemu::{Accelerator, Qemu, QemuError};
-use lab::host::{file, install};
+use bondlab_host::cache::Cache;
+use bondlab_host::file::TEXT_BYTES_MAX;
+use bondlab_host::install::{InstallError, QEMU_PACKAGE};
+use bondlab_host::kernel::pins;
+use bondlab_host::kernel::pins::local_file;
+use bondlab_host::kernel::pins::{KernelPin, Kernels, KernelsError};
+use bondlab_host::kernel::store::{InstallPolicy, Kernel, Store};
+use bondlab_host::run::runner::probe_spec;
+use bondlab_host::vm::accel;
+use bondlab_host::vm::accel::Choice;
+use bondlab_host::vm::qemu::{Accelerator, Qemu, QemuError};
+use bondlab_host::{file, install};
 
 /// Opens the cache.
 pub fn cache() -> Result<Cache, Failure> {

@@ -7,17 +7,17 @@ use std::process::ExitCode;
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::matrix::{Format, SNAPSHOTS, accepted};
 use crate::cli::{PinsArgs, matrix, provision, selftests};
+use bondlab_core::report::causes::Cause;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::failover::Failover;
+use bondlab_core::report::matrix::{Cell, Matrix};
+use bondlab_core::report::merge::{Kept, MatrixCells, MergeError, Merged, judge_as_found};
+use bondlab_core::report::{causes, delivery, failover, html, snapshot};
+use bondlab_host::ci;
+use bondlab_host::file;
+use bondlab_host::file::TEXT_BYTES_MAX;
+use bondlab_host::kernel::pins::{KernelPin, Kernels};
 use clap::{Args, Subcommand, ValueEnum};
-use lab::host::ci;
-use lab::host::file;
-use lab::host::file::TEXT_BYTES_MAX;
-use lab::host::kernel::pins::{KernelPin, Kernels};
-use lab::report::causes::Cause;
-use lab::report::document::Document;
-use lab::report::failover::Failover;
-use lab::report::matrix::{Cell, Matrix};
-use lab::report::merge::{Kept, MatrixCells, MergeError, Merged, judge_as_found};
-use lab::report::{causes, delivery, failover, html, snapshot};
 
 /// `kernel.backend` of a run on the running kernel.
 const HOST: &str = "host";
@@ -171,7 +171,7 @@ fn selftests_page(args: &SelftestsArgs) -> Result<ExitCode, Failure> {
     let seen: BTreeSet<&str> = results.runs.iter().map(|run| run.kernel.as_str()).collect();
     let kernels: Vec<String> =
         pins.pins().map(KernelPin::name).filter(|name| seen.contains(name.as_str())).collect();
-    print!("{}", lab::report::selftests::page::page(&results, &kernels));
+    print!("{}", bondlab_core::report::selftests::page::page(&results, &kernels));
     Ok(ExitCode::SUCCESS)
 }
 

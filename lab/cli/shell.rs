@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bondlab_host::terminal;
+use bondlab_host::terminal::RawMode;
 use clap::Args;
-use lab::host::terminal;
-use lab::host::terminal::RawMode;
 
 use crate::cli::exec::{GuestArgs, namespace, one, report};
 use crate::cli::failure::Failure;

@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use lab::host::archive::{self, Limits, Members};
-use lab::host::file;
-use lab::import::{self, SOURCES_MAX, Source, tree};
-use lab::net::clean;
+use bondlab_core::import::{self, SOURCES_MAX, Source, tree};
+use bondlab_core::net::clean;
+use bondlab_host::archive::{self, Limits, Members};
+use bondlab_host::file;
 
 use crate::cli::failure::Failure;
 

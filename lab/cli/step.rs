@@ -7,18 +7,18 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bondlab_core::judge::account::{Account, TrialAccount};
+use bondlab_core::judge::ledger;
+use bondlab_core::judge::verdict::{self, Check};
+use bondlab_core::net::version::Running;
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::record::Record;
+use bondlab_core::plan::stepping::{STEP_SOCKET, StepReply, StepRequest, Stepping};
+use bondlab_core::report::document::{Document, KernelDocument, Timing};
+use bondlab_core::report::terminal;
+use bondlab_core::report::terminal::so_far;
+use bondlab_core::topology::Topology;
 use clap::Args;
-use lab::judge::account::{Account, TrialAccount};
-use lab::judge::ledger;
-use lab::judge::verdict::{self, Check};
-use lab::net::version::Running;
-use lab::plan::op::Op;
-use lab::plan::record::Record;
-use lab::plan::stepping::{STEP_SOCKET, StepReply, StepRequest, Stepping};
-use lab::report::document::{Document, KernelDocument, Timing};
-use lab::report::terminal;
-use lab::report::terminal::so_far;
-use lab::topology::Topology;
 
 use crate::cli::failure::{DIFFERS, Failure};
 use crate::cli::look::LookArgs;
@@ -230,8 +230,8 @@ fn no_account(error: impl std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::plan::stepping::Origin;
-    use lab::topology::source::Source;
+    use bondlab_core::plan::stepping::Origin;
+    use bondlab_core::topology::source::Source;
 
     const TEXT: &str = r#"
 [ns.a.veth.p]

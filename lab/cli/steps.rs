@@ -1,8 +1,8 @@
 //! The steps of a run as they happen, a line each on standard error.
 
-use lab::plan::Plan;
-use lab::plan::op::Op;
-use lab::plan::record::Record;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::op::Op;
+use bondlab_core::plan::record::Record;
 
 /// Shows what the records say of a plan's steps.
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +85,8 @@ fn first_line(op: &Op) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::plan::lower::lower;
-    use lab::topology::Topology;
+    use bondlab_core::plan::lower::lower;
+    use bondlab_core::topology::Topology;
 
     const TEXT: &str = r#"
 [ns.a.veth.p]

@@ -1,8 +1,8 @@
 //! Substitutes for emulated NICs that are not to be had.
 
-use lab::host::vm::nics;
-use lab::host::vm::qemu::Qemu;
-use lab::topology::{Topology, substitute};
+use bondlab_core::topology::{Topology, substitute};
+use bondlab_host::vm::nics;
+use bondlab_host::vm::qemu::Qemu;
 
 /// Substitutes for the NICs that this QEMU has not; whether there are any.
 pub fn for_qemu(qemu: &Qemu, topology: &mut Topology) -> bool {

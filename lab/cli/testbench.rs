@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use crate::cli::failure::Failure;
 use crate::cli::{ProvisionArgs, provision, substitutes};
-use lab::host::cache::Cache;
-use lab::host::kernel::store::Kernel;
-use lab::host::run::plugins;
-use lab::host::run::runner::Machine;
-use lab::host::vm::Timeouts;
-use lab::host::vm::accel::Choice;
-use lab::host::vm::qemu::{Accelerator, Qemu};
-use lab::topology::Topology;
+use bondlab_core::topology::Topology;
+use bondlab_host::cache::Cache;
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::plugins;
+use bondlab_host::run::runner::Machine;
+use bondlab_host::vm::Timeouts;
+use bondlab_host::vm::accel::Choice;
+use bondlab_host::vm::qemu::{Accelerator, Qemu};
 
 /// Everything of a machine but its kernel.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bondlab_core::plan::lower::lower;
+use bondlab_core::report::drawing::{Structure, dot, mermaid, svg, tree};
+use bondlab_core::report::reference;
+use bondlab_core::topology::Topology;
 use clap::{Args, Subcommand, ValueEnum};
-use lab::plan::lower::lower;
-use lab::report::drawing::{Structure, dot, mermaid, svg, tree};
-use lab::report::reference;
-use lab::topology::Topology;
 
 use crate::cli::failure::Failure;
 use crate::cli::{lint, run};

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::cli::failure::Failure;
 use crate::cli::run::{RunArgs, carry_out};
+use bondlab_core::report::terminal;
 use clap::Args;
-use lab::report::terminal;
 
 /// Shown by `--help`.
 pub const EXAMPLES: &str = "\
@@ -25,7 +25,7 @@ pub struct TryArgs {
 
 /// Tries every mitigation of a topology.
 pub fn attempt(args: &TryArgs) -> Result<ExitCode, Failure> {
-    let lower = |topology: &lab::topology::Topology, options: &lab::plan::RunOptions| {
+    let lower = |topology: &bondlab_core::topology::Topology, options: &bondlab_core::plan::RunOptions| {
         let scenario = &topology.scenario;
         if scenario.report.is_none() || scenario.mitigations.is_empty() {
             let text = format!(
@@ -35,7 +35,7 @@ pub fn attempt(args: &TryArgs) -> Result<ExitCode, Failure> {
             );
             return Err(Failure::invalid(text));
         }
-        Ok(lab::plan::lower::lower_attempts(topology, options, args.all))
+        Ok(bondlab_core::plan::lower::lower_attempts(topology, options, args.all))
     };
     carry_out(&args.run, lower, |_, run, look| terminal::render_fixes(&run.document, look))
 }

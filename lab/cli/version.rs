@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use lab::host::kernel::pins::Kernels;
-use lab::topology::NEWEST_FORMAT;
+use bondlab_core::topology::NEWEST_FORMAT;
+use bondlab_host::kernel::pins::Kernels;
 
 /// The commit, where the build knew it.
 const COMMIT: Option<&str> = option_env!("LAB_BUILT_FROM");

@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
-use crate::host::file::{self, FileError};
+use crate::file::{self, FileError};
 
 /// Entries of one archive at the most: a large sosreport has 30,000.
 const ENTRIES_MAX: usize = 300_000;

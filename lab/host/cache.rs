@@ -25,8 +25,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, access};
 use tempfile::TempDir;
 
-use crate::host::file::{At, FileError, NoTemporary};
-use crate::net::inner_path::FileName;
+use crate::file::{At, FileError, NoTemporary};
+use bondlab_core::net::inner_path::FileName;
 
 /// The directories of a cache.
 const PARTS: [&str; 8] =

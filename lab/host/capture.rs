@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 
-use crate::capture::{COMMANDS, Capture, FILES, OF_NIC, SECTION_BYTES_MAX};
-use crate::host::child::{self, ChildError};
-use crate::host::file;
-use crate::net::clean;
+use crate::child::{self, ChildError};
+use crate::file;
+use bondlab_core::capture::{COMMANDS, Capture, FILES, OF_NIC, SECTION_BYTES_MAX};
+use bondlab_core::net::clean;
 
 /// Each command reads what the kernel has at hand.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);

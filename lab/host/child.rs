@@ -12,7 +12,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::wait;
+use crate::wait;
 
 /// Arguments that keep apt, run by root, from becoming its sandbox user even for a moment.
 ///

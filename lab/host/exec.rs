@@ -14,16 +14,16 @@ mod sink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::host::exec::error::ExecError;
-use crate::host::exec::session::Session;
-use crate::host::exec::signals::Signals;
-use crate::host::run::runner::Machine;
-use crate::host::vm::Vm;
-use crate::host::vm::death::Exit;
-use crate::host::vm::warm::StartError;
-use crate::host::vm::{Timeouts, warm};
-use crate::plan::exec::{ExecRequest, How, STATUS_TIMED_OUT};
-use crate::plan::record::Request;
+use crate::exec::error::ExecError;
+use crate::exec::session::Session;
+use crate::exec::signals::Signals;
+use crate::run::runner::Machine;
+use crate::vm::Vm;
+use crate::vm::death::Exit;
+use crate::vm::warm::StartError;
+use crate::vm::{Timeouts, warm};
+use bondlab_core::plan::exec::{ExecRequest, How, STATUS_TIMED_OUT};
+use bondlab_core::plan::record::Request;
 
 /// Longer than anybody waits.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -145,14 +145,14 @@ pub fn run(machine: &Machine<'_>, command: &ExecCommand) -> Result<Ended, ExecEr
 fn start(
     machine: &Machine<'_>,
     timeouts: Timeouts,
-    spec: &crate::host::vm::qemu::VmSpec,
+    spec: &crate::vm::qemu::VmSpec,
 ) -> Result<(Vm, Vec<String>), ExecError> {
-    let started = crate::host::run::runner::start(machine, timeouts, spec);
+    let started = crate::run::runner::start(machine, timeouts, spec);
     let (vm, (release, notes)) = started.map_err(|error| match error {
         StartError::Qemu(error) => ExecError::Qemu(error),
         StartError::Death(death) => ExecError::Died(death),
     })?;
-    match crate::host::run::runner::another_release(&machine.kernel.release, &release) {
+    match crate::run::runner::another_release(&machine.kernel.release, &release) {
         Some(why) => Err(ExecError::NotPrepared(why)),
         None => Ok((vm, notes)),
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::host::file::{self, FileError};
-use crate::topology::TopologyErrors;
-use crate::topology::source::{DEPTH_MAX, FILES_MAX, Include, Source};
+use crate::file::{self, FileError};
+use bondlab_core::topology::TopologyErrors;
+use bondlab_core::topology::source::{DEPTH_MAX, FILES_MAX, Include, Source};
 
 /// Why there is no topology to read.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
-use crate::net::clean;
+use crate::cache::{Cache, CacheError};
+use crate::child::{APT_BOUNDS, ChildError, die_with_parent, output_within};
+use bondlab_core::net::clean;
 
 /// What apt knows without the network takes it a second.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::host::cache::Cache;
-use crate::host::kernel::mirror::Mirrors;
-use crate::host::kernel::pins::{Archive, KernelPin, Kernels};
-use crate::host::kernel::store::Store;
-use crate::host::prune;
+use crate::cache::Cache;
+use crate::kernel::mirror::Mirrors;
+use crate::kernel::pins::{Archive, KernelPin, Kernels};
+use crate::kernel::store::Store;
+use crate::prune;
 
 mod machine;
 mod running_kernel;

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::file::At;
+use crate::cache::{Cache, CacheError};
+use crate::file::At;
 
 /// What is removed, in the order of the output: a directory of the cache, and what one entry of it is.
 const PARTS: [(&str, &str); 6] = [

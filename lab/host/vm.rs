@@ -23,15 +23,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
-use crate::host::vm::console::Console;
-use crate::host::vm::death::{Cause, Death, Exit, Phase, cause_of, judge};
-use crate::host::vm::lines::{Lines, excerpt};
-use crate::host::vm::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
-use crate::host::vm::qmp::QmpError;
-use crate::host::wait;
-use crate::net::clean;
-use crate::plan::Plan;
-use crate::plan::handshake::{Hello, PROTOCOL, Ready};
+use crate::vm::console::Console;
+use crate::vm::death::{Cause, Death, Exit, Phase, cause_of, judge};
+use crate::vm::lines::{Lines, excerpt};
+use crate::vm::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
+use crate::vm::qmp::QmpError;
+use crate::wait;
+use bondlab_core::net::clean;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::handshake::{Hello, PROTOCOL, Ready};
 
 /// Cold boots take 2 to 5 s, 7 s with emulated NICs, and several times that when every CPU is taken.
 pub const BOOT_TIMEOUT_S: u64 = 60;

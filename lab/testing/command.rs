@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::child::die_with_parent;
-use crate::net::clean;
+use bondlab_core::net::clean;
+use bondlab_host::cache::{Cache, CacheError};
+use bondlab_host::child::die_with_parent;
 
 /// Names the command.
 const VARIABLE: &str = "BONDLAB_LAB";

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::net::layer::Layer;
-use crate::report::document::{FateDocument, FlowDocument};
 use crate::testing::{fail, known};
-use crate::topology::SEND_ERRNOS;
+use bondlab_core::net::layer::Layer;
+use bondlab_core::report::document::{FateDocument, FlowDocument};
+use bondlab_core::topology::SEND_ERRNOS;
 
 /// The account of one flow in one trial: every frame that was asked for is refused, delivered, lost at one place, or
 /// unattributed. `Display` is the account as text.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::host::{ci, file};
 use crate::testing::on::{Lab, NoRun, names};
 use crate::testing::run::Run;
 use crate::testing::topology::Topology;
+use bondlab_host::{ci, file};
 
 /// What each run is looked at with.
 type Check = dyn Fn(&Run) + Send + Sync;

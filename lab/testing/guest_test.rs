@@ -11,12 +11,12 @@ use std::process::{Command, ExitCode, Termination, exit};
 
 use nix::sys::signal::Signal;
 
-use crate::host::ci;
-use crate::plan::exec::{OUT_DIR, OUT_VARIABLE, STATUS_TIMED_OUT};
 use crate::testing::command::Ended;
 use crate::testing::on::names;
 use crate::testing::skip::Skip;
 use crate::testing::{command, fail};
+use bondlab_core::plan::exec::{OUT_DIR, OUT_VARIABLE, STATUS_TIMED_OUT};
+use bondlab_host::ci;
 
 /// The name of the test whose body is to run, in the guest alone.
 const TEST_VARIABLE: &str = "BONDLAB_GUEST_TEST";
@@ -213,7 +213,7 @@ fn printed(stdout: &str, stderr: &str) -> String {
     let stdout = stdout.trim_start_matches('\n');
     let stdout = stdout.strip_prefix("running 1 test\n").unwrap_or(stdout);
     let lines = stdout.lines().chain(stderr.lines());
-    lines.map(|line| format!("  | {}\n", crate::net::clean::line(line))).collect()
+    lines.map(|line| format!("  | {}\n", bondlab_core::net::clean::line(line))).collect()
 }
 
 /// Of a body that passed, through the harness: it keeps it to itself unless it is asked.

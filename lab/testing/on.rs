@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use crate::host::kernel::pins::{Kernels, local_file};
-use crate::report::document::Document;
 use crate::testing::run::Run;
 use crate::testing::skip::Skip;
 use crate::testing::topology::Topology;
 use crate::testing::{command, fail};
+use bondlab_core::report::document::Document;
+use bondlab_host::kernel::pins::{Kernels, local_file};
 
 /// `--kernel` of the kernel that runs already.
 const THIS_KERNEL: &str = "host";

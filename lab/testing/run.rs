@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use crate::judge::outcome::Outcome;
-use crate::report::document::Document;
-use crate::report::{snapshot, terminal};
 use crate::testing::flow::FlowAccount;
 use crate::testing::trial::Trial;
 use crate::testing::{fail, known};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::{snapshot, terminal};
 
 /// The result of one topology on one kernel.
 ///

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::Write;
 
-use crate::host::ci;
-use crate::net::clean;
+use bondlab_core::net::clean;
+use bondlab_host::ci;
 
 /// Why a topology or a test body did not run: no QEMU, a kernel that is not there, a driver that the kernel lacks.
 ///

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
-use crate::host::include::{self, SourceError};
-use crate::net::clean;
 use crate::testing::build::TopologyBuilder;
-use crate::topology;
-use crate::topology::source::{Source, SourceFile};
+use bondlab_core::net::clean;
+use bondlab_core::topology;
+use bondlab_core::topology::source::{Source, SourceFile};
+use bondlab_host::include::{self, SourceError};
 
 /// A checked topology: namespaces, links, and what happens on them.
 ///

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::report::document::{QdiscDocument, TrialDocument};
 use crate::testing::flow::FlowAccount;
 use crate::testing::{fail, known};
-use crate::topology::condition::{DEVICE_COUNTERS, QDISC_COUNTERS};
+use bondlab_core::report::document::{QdiscDocument, TrialDocument};
+use bondlab_core::topology::condition::{DEVICE_COUNTERS, QDISC_COUNTERS};
 
 /// One trial of a run, in namespaces of its own.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use lab::report::delivery::FLOWS;
-use lab::topology::Topology;
-use lab::topology::condition::{FlowField, Subject};
+use bondlab_core::report::delivery::FLOWS;
+use bondlab_core::topology::Topology;
+use bondlab_core::topology::condition::{FlowField, Subject};
 
 use super::{assert_page, files_of};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use lab::topology::Topology;
+use bondlab_core::topology::Topology;
 use libtest_mimic::Trial;
 
 use crate::machine::{self, LAB, trial};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::host::wait;
+use bondlab_host::wait;
 use libtest_mimic::Trial;
 
 use crate::machine::{self, LAB, trial};

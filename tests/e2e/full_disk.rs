@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::host::kernel::store::Kernel;
+use bondlab_host::kernel::store::Kernel;
 use libtest_mimic::Trial;
 use serde_json::json;
 

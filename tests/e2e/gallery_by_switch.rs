@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lab::report::behaviour::{Behaviour, Label};
-use lab::report::snapshot::Accepted;
-use lab::topology::Topology;
+use bondlab_core::report::behaviour::{Behaviour, Label};
+use bondlab_core::report::snapshot::Accepted;
+use bondlab_core::topology::Topology;
 use libtest_mimic::Trial;
 
 use crate::machine::LAB;

@@ -5,9 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lab::host::vm::qemu::PROGRAM_VARIABLE;
-use lab::report::behaviour::Behaviour;
-use lab::report::snapshot;
+use bondlab_core::report::behaviour::Behaviour;
+use bondlab_core::report::snapshot;
+use bondlab_host::vm::qemu::PROGRAM_VARIABLE;
 use libtest_mimic::Trial;
 use serde_json::json;
 use tempfile::TempDir;

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lab::host::kernel::modules::module_files;
-use lab::host::kernel::pins::KernelPin;
-use lab::host::kernel::store::Kernel;
+use bondlab_host::kernel::modules::module_files;
+use bondlab_host::kernel::pins::KernelPin;
+use bondlab_host::kernel::store::Kernel;
 use libtest_mimic::Trial;
 
 use crate::layouts::{Parts, bzimage, deb, rpm};

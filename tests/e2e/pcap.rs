@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use lab::net::probe::Probe;
+use bondlab_core::net::probe::Probe;
 use libtest_mimic::Trial;
 
 use crate::lab_run::{assert_same, document, output_with, without_times};

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lab::host::install;
+use bondlab_host::install;
 use libtest_mimic::Trial;
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
 //! Random topologies, all in one guest: the kernel makes each as it is written, and what it shows is read back equal.
 
-use lab::host::kernel::store::Kernel;
-use lab::host::run::runner::carry_out_in_machine;
-use lab::plan::Plan;
-use lab::plan::lower::lower;
-use lab::topology::Topology;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::lower::lower;
+use bondlab_core::topology::Topology;
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::runner::carry_out_in_machine;
 use libtest_mimic::Trial;
 
 use crate::machine::{self, Bench};

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use lab::host::kernel::store::Kernel;
-use lab::host::run::runner::{Machine, Member, carry_out_shared, machine_of, may_share};
-use lab::host::vm::Timeouts;
-use lab::host::vm::qemu::Accelerator;
-use lab::plan::lower::lower;
-use lab::plan::{self, Plan, sharing};
-use lab::report::document::Document;
-use lab::topology::Topology;
+use bondlab_core::plan::lower::lower;
+use bondlab_core::plan::{self, Plan, sharing};
+use bondlab_core::report::document::Document;
+use bondlab_core::topology::Topology;
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::runner::{Machine, Member, carry_out_shared, machine_of, may_share};
+use bondlab_host::vm::Timeouts;
+use bondlab_host::vm::qemu::Accelerator;
 
 use crate::machine::{Bench, LAB};
 

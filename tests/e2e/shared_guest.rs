@@ -1,15 +1,15 @@
 //! What is true of plans that share a guest: the same results as in guests of their own, and of a guest that dies or says too
 //! much no result that it did not earn.
 
-use lab::guest::selftest::{PANIC_WORD, STRAY_WORD};
-use lab::host::kernel::store::Kernel;
-use lab::host::run::runner::{Machine, Member, Rest, carry_out_in_machine, carry_out_shared};
-use lab::judge::outcome::Outcome;
-use lab::plan::Plan;
-use lab::plan::lower::lower;
-use lab::report::document::Document;
-use lab::report::snapshot;
-use lab::topology::Topology;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::lower::lower;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::snapshot;
+use bondlab_core::topology::Topology;
+use bondlab_guest::selftest::{PANIC_WORD, STRAY_WORD};
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::runner::{Machine, Member, Rest, carry_out_in_machine, carry_out_shared};
 use libtest_mimic::Trial;
 
 use crate::machine::{self, Bench};

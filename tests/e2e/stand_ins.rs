@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lab::topology::substitute::DIFFERENCES;
+use bondlab_core::topology::substitute::DIFFERENCES;
 use libtest_mimic::Trial;
 use serde_json::Value;
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lab::guest::selftest;
-use lab::host::kernel::store::Kernel;
-use lab::host::run::runner;
-use lab::host::vm::qemu::VmSpec;
-use lab::host::vm::warm::Started;
-use lab::host::vm::{Next, Timeouts, initramfs, warm};
+use bondlab_guest::selftest;
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::runner;
+use bondlab_host::vm::qemu::VmSpec;
+use bondlab_host::vm::warm::Started;
+use bondlab_host::vm::{Next, Timeouts, initramfs, warm};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use bondlab_host::kernel::decompress::decompress;
 use cpio::newc;
 use flate2::Compression;
 use flate2::read::GzEncoder;
-use lab::host::kernel::decompress::decompress;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 /// What a kernel is made of.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use lab::judge::account::TrialAccount;
-use lab::judge::ledger;
-use lab::net::frame_set::Frames;
-use lab::net::name::DeviceRef;
-use lab::plan::moment::When;
-use lab::plan::record::{DeviceState, DropPlace, QdiscState, REPLACED, Record, Tables};
-use lab::topology::Topology;
+use bondlab_core::judge::account::TrialAccount;
+use bondlab_core::judge::ledger;
+use bondlab_core::net::frame_set::Frames;
+use bondlab_core::net::name::DeviceRef;
+use bondlab_core::plan::moment::When;
+use bondlab_core::plan::record::{DeviceState, DropPlace, QdiscState, REPLACED, Record, Tables};
+use bondlab_core::topology::Topology;
 
 use super::{finish, frames};
 
@@ -50,7 +50,7 @@ impl Run {
     fn account(&self) -> TrialAccount {
         let text = format!("{CABLES}{}", self.topology);
         let topology = Topology::parse("t", "t.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
-        let plan = lab::plan::lower::lower(&topology);
+        let plan = bondlab_core::plan::lower::lower(&topology);
         let (trial, flow) = (0, 0);
         let ops = u32::try_from(plan.trials[0].ops.len()).unwrap();
         let accepted = Frames::first(10).difference(&self.refused);

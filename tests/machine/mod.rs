@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use lab::host::cache::Cache;
-use lab::host::install;
-use lab::host::install::QEMU_PACKAGE;
-use lab::host::kernel::download::DownloadEvent;
-use lab::host::kernel::pins::{KernelPin, Kernels};
-use lab::host::kernel::store::{InstallPolicy, Kernel, Store};
-use lab::host::vm::qemu::{Qemu, QemuError};
+use bondlab_host::cache::Cache;
+use bondlab_host::install;
+use bondlab_host::install::QEMU_PACKAGE;
+use bondlab_host::kernel::download::DownloadEvent;
+use bondlab_host::kernel::pins::{KernelPin, Kernels};
+use bondlab_host::kernel::store::{InstallPolicy, Kernel, Store};
+use bondlab_host::vm::qemu::{Qemu, QemuError};
 use libtest_mimic::{Completion, Failed, Trial};
 
 /// The lab as a user types it; also the `/init` of every guest, which the test program itself could not be.

@@ -9,11 +9,11 @@ mod virtual_links;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lab::net::bond::Bond;
-use lab::net::link::{Link, LinkKind};
-use lab::net::name::{DeviceRef, NsName};
-use lab::net::option::{Value, Wire};
-use lab::topology::Topology;
+use bondlab_core::net::bond::Bond;
+use bondlab_core::net::link::{Link, LinkKind};
+use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::option::{Value, Wire};
+use bondlab_core::topology::Topology;
 
 /// What a machine has counted and is in, beyond what a topology asks for.
 #[derive(Debug, Clone)]
@@ -317,7 +317,7 @@ impl Machine<'_> {
 
     /// All of it as `lab capture` writes it.
     pub fn capture(&self, release: &str, has_queues: bool) -> String {
-        let mut capture = lab::capture::Capture::new(release);
+        let mut capture = bondlab_core::capture::Capture::new(release);
         capture.section("ip -s -s -d link", &self.ip_link());
         capture.section("ip -d address", &self.ip_address());
         capture.section("ip route", &self.ip_route());

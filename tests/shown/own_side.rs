@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lab::net::link::{Link, LinkKind};
-use lab::net::link_option::rows_of;
-use lab::net::name::NsName;
-use lab::net::option::Value;
-use lab::topology::Topology;
+use bondlab_core::net::link::{Link, LinkKind};
+use bondlab_core::net::link_option::rows_of;
+use bondlab_core::net::name::NsName;
+use bondlab_core::net::option::Value;
+use bondlab_core::topology::Topology;
 
 /// The machine's namespace.
 const NODE: &str = "node";

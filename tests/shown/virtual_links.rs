@@ -1,7 +1,7 @@
 //! What `ip -d link` prints of links that have nothing but options, a parent and ports: `*_print_opt()` of iproute2.
 
-use lab::net::link::{Link, Virtual};
-use lab::net::link_option::rows_of;
+use bondlab_core::net::link::{Link, Virtual};
+use bondlab_core::net::link_option::rows_of;
 
 /// An option as it is asked for, in words.
 fn asked(link: &Link, kind: &str, key: &str) -> Option<String> {

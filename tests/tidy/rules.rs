@@ -97,8 +97,11 @@ fn rooms_name_only_those_below(file: &File) -> Vec<String> {
     let Some(own) = room(&file.path).filter(|_| file.is_rust()) else { return Vec::new() };
     // A unit test may follow a value to where it is used.
     let code = &file.code[..file.code.find("#[cfg(test)]").unwrap_or(file.code.len())];
-    let roots = ["crate", "super", "lab", "bondlab_core", "bondlab_guest"];
+    let roots = ["crate", "super", "bondlab_core"];
     let named = roots.iter().flat_map(|root| below(code, root));
+    let packages = words(code)
+        .filter_map(|(at, word)| Some((at, word.strip_prefix("bondlab_").filter(|word| *word != "core")?)));
+    let named = named.chain(packages);
     let place = |room: &str| ROOMS.iter().position(|known| *known == room);
     let is_above = |room: &str| match own {
         // Modules of the guest's own may be called as rooms are.

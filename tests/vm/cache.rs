@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::host::vm::qemu::{Qemu, VmSpec};
-use lab::host::wait;
+use bondlab_host::vm::qemu::{Qemu, VmSpec};
+use bondlab_host::wait;
 use tempfile::TempDir;
 
 use crate::machine::{LAB, is_root};

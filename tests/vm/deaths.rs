@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::host::cache::Cache;
-use lab::host::vm::death::{Cause, Exit, Phase};
-use lab::host::vm::qemu::{Qemu, VmSpec};
-use lab::host::vm::{Next, Timeouts, Vm, warm};
-use lab::host::wait;
+use bondlab_host::cache::Cache;
+use bondlab_host::vm::death::{Cause, Exit, Phase};
+use bondlab_host::vm::qemu::{Qemu, VmSpec};
+use bondlab_host::vm::{Next, Timeouts, Vm, warm};
+use bondlab_host::wait;
 
 use crate::{Test, ask, booted, tests};
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use lab::host::vm::qemu::{Qemu, VmSpec};
+use bondlab_host::vm::qemu::{Qemu, VmSpec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;

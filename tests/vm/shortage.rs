@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use lab::host::vm::qemu::{Qemu, VmSpec};
+use bondlab_host::vm::qemu::{Qemu, VmSpec};
 
 use crate::machine::LAB;
 use crate::{KERNEL, Test, tests};

@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use lab::host::cache::Cache;
-use lab::host::vm::accel::{AccelError, Choice, Decision};
-use lab::host::vm::death::{Cause, Exit};
-use lab::host::vm::qemu::{Accelerator, Qemu, Version, VmSpec};
-use lab::host::vm::warm::{Note, StartError, Started};
-use lab::host::vm::{Next, Timeouts, Vm, accel, warm};
+use bondlab_host::cache::Cache;
+use bondlab_host::vm::accel::{AccelError, Choice, Decision};
+use bondlab_host::vm::death::{Cause, Exit};
+use bondlab_host::vm::qemu::{Accelerator, Qemu, Version, VmSpec};
+use bondlab_host::vm::warm::{Note, StartError, Started};
+use bondlab_host::vm::{Next, Timeouts, Vm, accel, warm};
 
 use tempfile::TempDir;
 
@@ -47,7 +47,7 @@ fn a_warm_start_is_a_copy_of_the_first_boot(qemu: Qemu, spec: VmSpec) {
         let Started { mut vm, ready, is_warm, note } = started(&qemu, &spec, &cache);
         let waits = start.elapsed();
         assert!(is_warm || !qemu.has_mapped_ram(), "{note:?}");
-        assert_eq!(ready.protocol, lab::plan::handshake::PROTOCOL);
+        assert_eq!(ready.protocol, bondlab_core::plan::handshake::PROTOCOL);
         let answer = ask(&mut vm, "random");
         eprintln!("waits for work after {waits:?}, answered after {:?}: {answer}", start.elapsed());
         answers.push(answer);

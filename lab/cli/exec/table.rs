@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use lab::host::exec;
-use lab::host::exec::error::ExecError;
-use lab::host::exec::{Ended, ExecCommand, Output};
-use lab::host::kernel::pins::{KernelPin, Kernels};
-use lab::host::kernel::store::Kernel;
-use lab::host::run::interrupt;
-use lab::host::run::matrix::{Event, run_all, workers};
-use lab::host::run::memory;
-use lab::net::clean;
-use lab::topology::Topology;
+use bondlab_core::net::clean;
+use bondlab_core::topology::Topology;
+use bondlab_host::exec;
+use bondlab_host::exec::error::ExecError;
+use bondlab_host::exec::{Ended, ExecCommand, Output};
+use bondlab_host::kernel::pins::{KernelPin, Kernels};
+use bondlab_host::kernel::store::Kernel;
+use bondlab_host::run::interrupt;
+use bondlab_host::run::matrix::{Event, run_all, workers};
+use bondlab_host::run::memory;
 
 use crate::cli::exec::{GuestArgs, why};
 use crate::cli::failure::{DIFFERS, Failure, INTERNAL, INTERRUPTED};
@@ -172,8 +172,8 @@ fn code(rows: &[Row], interrupted: bool) -> ExitCode {
 mod tests {
     use std::time::Duration;
 
-    use lab::host::exec::Verdict;
-    use lab::plan::exec::{ExecRequest, How};
+    use bondlab_core::plan::exec::{ExecRequest, How};
+    use bondlab_host::exec::Verdict;
 
     use super::*;
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bondlab_host::kernel::download::DownloadEvent;
+use bondlab_host::kernel::pins::local::{LocalKernel, check_name, default_name};
+use bondlab_host::kernel::pins::local_file::{self, LocalFileError};
+use bondlab_host::kernel::store::{Given, Store, StoreError};
 use clap::Args;
-use lab::host::kernel::download::DownloadEvent;
-use lab::host::kernel::pins::local::{LocalKernel, check_name, default_name};
-use lab::host::kernel::pins::local_file::{self, LocalFileError};
-use lab::host::kernel::store::{Given, Store, StoreError};
 
 use crate::cli::failure::Failure;
 use crate::cli::progress::Downloads;

@@ -2,9 +2,9 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::{ProvisionArgs, provision};
-use lab::host::cache::Cache;
-use lab::host::kernel::pins::KernelPin;
-use lab::host::kernel::store::{Kernel, Store, StoreError};
+use bondlab_host::cache::Cache;
+use bondlab_host::kernel::pins::KernelPin;
+use bondlab_host::kernel::store::{Kernel, Store, StoreError};
 
 /// All kernels, and for each why it is not to be had, if it is not.
 ///

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::failure::Failure;
 use crate::cli::matrix::Source;
 use crate::cli::run;
-use lab::host::file;
-use lab::topology::Setting;
+use bondlab_core::topology::Setting;
+use bondlab_host::file;
 
 /// The topologies of files and folders, each once, by name.
 pub fn read_all(paths: &[PathBuf], set: &[Setting]) -> Result<Vec<Source>, Failure> {

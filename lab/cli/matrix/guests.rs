@@ -7,15 +7,15 @@ use clap::ValueEnum;
 use crate::cli::drivers;
 use crate::cli::matrix::machines::Ready;
 use crate::cli::matrix::{Accepted, Shared, run_cell};
-use lab::host::run::matrix::{Group, Report};
-use lab::host::run::runner;
-use lab::host::run::runner::{Member, carry_out_shared};
-use lab::judge::outcome::Outcome;
-use lab::net::clean;
-use lab::plan::sharing;
-use lab::report::document::Document;
-use lab::report::matrix::{Cell, SnapshotStatus};
-use lab::report::{behaviour, snapshot};
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::net::clean;
+use bondlab_core::plan::sharing;
+use bondlab_core::report::document::Document;
+use bondlab_core::report::matrix::{Cell, SnapshotStatus};
+use bondlab_core::report::{behaviour, snapshot};
+use bondlab_host::run::matrix::{Group, Report};
+use bondlab_host::run::runner;
+use bondlab_host::run::runner::{Member, carry_out_shared};
 
 /// Which cells run in one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

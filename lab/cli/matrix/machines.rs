@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use crate::cli::matrix::Shared;
 use crate::cli::progress::Items;
-use lab::host::run::matrix::{Event, run_all};
-use lab::host::run::runner;
-use lab::host::run::runner::Unstarted;
+use bondlab_host::run::matrix::{Event, run_all};
+use bondlab_host::run::runner;
+use bondlab_host::run::runner::Unstarted;
 
 /// A machine that did not start, or nothing.
 pub type Ready = Result<(), Arc<Unstarted>>;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lab::host::run::memory;
+use bondlab_host::run::memory;
 
 /// How often the guests' memory is looked at: each look costs some ms.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(500);

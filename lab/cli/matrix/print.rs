@@ -4,9 +4,9 @@ use crate::cli::annotations;
 use crate::cli::failure::Failure;
 use crate::cli::look;
 use crate::cli::matrix::Format;
-use lab::report::document::Document;
-use lab::report::matrix::Matrix;
-use lab::report::{grid, junit, ktap};
+use bondlab_core::report::document::Document;
+use bondlab_core::report::matrix::Matrix;
+use bondlab_core::report::{grid, junit, ktap};
 
 /// Prints a matrix; nothing else goes to standard output.
 ///

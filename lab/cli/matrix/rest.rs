@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lab::report::matrix::Matrix;
+use bondlab_core::report::matrix::Matrix;
 
 use crate::cli::matrix::Source;
 

@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::host::cache::CacheError;
-use crate::host::file::{At, FileError};
-use crate::net::clean;
+use crate::cache::CacheError;
+use crate::file::{At, FileError};
+use bondlab_core::net::clean;
 
 /// Permission of everyone else to write (inode(7)).
 const S_IWOTH: u32 = 0o002;
@@ -90,7 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::host::cache::Cache;
+    use crate::cache::Cache;
 
     #[rstest::rstest]
     #[case::own(1000, 0o755, Writers::Trusted)]

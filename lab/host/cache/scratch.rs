@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::host::cache::CacheError;
-use crate::host::file::{At, FileError};
+use crate::cache::CacheError;
+use crate::file::{At, FileError};
 
 /// A private directory on the cache's file system, removed when dropped.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::host::kernel::modules::ModulesError;
-use crate::host::vm::death::Death;
-use crate::host::vm::initramfs::InitramfsError;
-use crate::host::vm::qemu::QemuError;
-use crate::plan::exec_frame::FrameError;
-use crate::plan::fuse::MessageError;
+use crate::kernel::modules::ModulesError;
+use crate::vm::death::Death;
+use crate::vm::initramfs::InitramfsError;
+use crate::vm::qemu::QemuError;
+use bondlab_core::plan::exec_frame::FrameError;
+use bondlab_core::plan::fuse::MessageError;
 
 /// Why it is not known how a command ended.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::host::exec::error::ExecError;
+use crate::exec::error::ExecError;
 
 /// More than a guest's memory holds, where the files are.
 const BYTES_MAX: u64 = 4 << 30;

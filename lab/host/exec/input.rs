@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use crate::host::exec::error::ExecError;
-use crate::plan::exec::INPUT_WINDOW;
-use crate::plan::exec_frame::{Kind, encode};
+use crate::exec::error::ExecError;
+use bondlab_core::plan::exec::INPUT_WINDOW;
+use bondlab_core::plan::exec_frame::{Kind, encode};
 
 const READ_BYTES: usize = 32 * 1024;
 /// Ctrl-], which telnet(1) has for the same purpose.

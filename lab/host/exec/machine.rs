@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use crate::host::exec::ExecCommand;
-use crate::host::exec::error::ExecError;
-use crate::host::run::runner::{Machine, STANDARD_MODULES};
-use crate::host::vm::qemu::{Clock, VmSpec};
-use crate::host::vm::{initramfs, nics};
-use crate::plan::Need;
-use crate::plan::exec::{INPUT_PORT, OUTPUT_PORT, ROOT_PORT};
+use crate::exec::ExecCommand;
+use crate::exec::error::ExecError;
+use crate::run::runner::{Machine, STANDARD_MODULES};
+use crate::vm::qemu::{Clock, VmSpec};
+use crate::vm::{initramfs, nics};
+use bondlab_core::plan::Need;
+use bondlab_core::plan::exec::{INPUT_PORT, OUTPUT_PORT, ROOT_PORT};
 
 /// The places of the ports in [`VmSpec::ports`].
 pub(super) const PORTS: [&str; 3] = [ROOT_PORT, INPUT_PORT, OUTPUT_PORT];

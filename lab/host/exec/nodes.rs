@@ -18,8 +18,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
-use crate::host::exec::error::ServeError;
-use crate::plan::fuse::{Attributes, Entry, ROOT_NODE};
+use crate::exec::error::ServeError;
+use bondlab_core::plan::fuse::{Attributes, Entry, ROOT_NODE};
 
 /// Each takes some hundred bytes.
 const NODES_MAX: usize = 1 << 20;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::host::exec::error::ServeError;
-use crate::host::exec::nodes::{Nodes, Refusal};
-use crate::plan::fuse::{
+use crate::exec::error::ServeError;
+use crate::exec::nodes::{Nodes, Refusal};
+use bondlab_core::plan::fuse::{
     Ask, REQUEST_HEADER_BYTES, Request, attributes_content, directory_content, entry_content, init_content,
     refusal, reply, request_bytes, statfs_content,
 };

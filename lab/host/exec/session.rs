@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 
-use crate::host::exec::error::{ExecError, ServeError};
-use crate::host::exec::files::Files;
-use crate::host::exec::input::Input;
-use crate::host::exec::signals::Signals;
-use crate::host::exec::sink::Sink;
-use crate::host::exec::{ExecCommand, Output, Verdict, serve};
-use crate::host::terminal;
-use crate::host::vm::Vm;
-use crate::plan::exec::End;
-use crate::plan::exec_frame::{Frame, Frames, Kind};
+use crate::exec::error::{ExecError, ServeError};
+use crate::exec::files::Files;
+use crate::exec::input::Input;
+use crate::exec::signals::Signals;
+use crate::exec::sink::Sink;
+use crate::exec::{ExecCommand, Output, Verdict, serve};
+use crate::terminal;
+use crate::vm::Vm;
+use bondlab_core::plan::exec::End;
+use bondlab_core::plan::exec_frame::{Frame, Frames, Kind};
 
 /// How soon a signal or a broken file server is noticed where nothing else happens.
 const TICK: Duration = Duration::from_millis(100);

@@ -5,11 +5,11 @@ use std::io;
 use std::num::NonZero;
 use std::path::Path;
 
-use crate::host::install;
-use crate::host::inventory::{Finding, Mend};
-use crate::host::vm::accel::{self, Choice};
-use crate::host::vm::nics::IGB_SINCE;
-use crate::host::vm::qemu::{Accelerator, Qemu, QemuError};
+use crate::install;
+use crate::inventory::{Finding, Mend};
+use crate::vm::accel::{self, Choice};
+use crate::vm::nics::IGB_SINCE;
+use crate::vm::qemu::{Accelerator, Qemu, QemuError};
 
 pub(super) fn privileges() -> Finding {
     if nix::unistd::geteuid().is_root() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::inventory::{Finding, Mend};
+use crate::inventory::{Finding, Mend};
 
 /// The modules of most topologies, and what is not to be had without each.
 const MODULES: [(&str, &str); 8] = [
@@ -94,7 +94,7 @@ fn type_information(root: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::inventory::State;
+    use crate::inventory::State;
 
     fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();

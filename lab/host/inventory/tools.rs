@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::host::inventory::{Finding, Mend};
-use crate::host::run::plugins::INSTALLED;
+use crate::inventory::{Finding, Mend};
+use crate::run::plugins::INSTALLED;
 
 /// A group of programs: the part, the package, the programs, and what does not work without them.
 const GROUPS: [(&str, &str, &[&str], &str); 7] = [
@@ -60,7 +60,7 @@ fn plugins() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::inventory::State;
+    use crate::inventory::State;
 
     #[test]
     fn a_program_is_an_executable_file_on_path() {

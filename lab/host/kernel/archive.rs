@@ -6,7 +6,7 @@
 
 pub(crate) mod source;
 
-pub use crate::host::kernel::archive::source::resolve_module;
+pub use crate::kernel::archive::source::resolve_module;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::child::{APT_AS_CALLER, APT_BOUNDS, die_with_parent, output_within};
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch_unpinned};
-use crate::host::kernel::mirror::{MirrorError, Mirrors};
-use crate::host::kernel::pins::{
-    Archive, Flavour, KernelPin, Kernels, KernelsError, ModulePin, PinnedPackage,
-};
-use crate::host::version::KernelVersion;
-use crate::net::clean;
+use crate::cache::{Cache, CacheError};
+use crate::child::{APT_AS_CALLER, APT_BOUNDS, die_with_parent, output_within};
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::download::{DownloadError, DownloadEvent, fetch_unpinned};
+use crate::kernel::mirror::{MirrorError, Mirrors};
+use crate::kernel::pins::{Archive, Flavour, KernelPin, Kernels, KernelsError, ModulePin, PinnedPackage};
+use bondlab_core::net::clean;
+use bondlab_core::net::version::KernelVersion;
 
 /// Where kernels are looked for, in this order.
 const SUITES: [(&str, Archive); 9] = [

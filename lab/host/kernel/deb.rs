@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 
-use crate::host::kernel::decompress::zstd_reader;
-use crate::host::kernel::limited::{Limited, UNPACKED_BYTES_MAX};
-use crate::net::inner_path::{InnerPath, UnsafeName};
+use crate::kernel::decompress::zstd_reader;
+use crate::kernel::limited::{Limited, UNPACKED_BYTES_MAX};
+use bondlab_core::net::inner_path::{InnerPath, UnsafeName};
 
 /// Why a package could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
-use crate::host::kernel::limited::Limited;
-use crate::host::kernel::lz4;
+use crate::kernel::limited::Limited;
+use crate::kernel::lz4;
 
 /// The most that a kernel image or a module may decompress to. A kernel with all debugging information has half of it.
 const BYTES_MAX: u64 = 1 << 30;

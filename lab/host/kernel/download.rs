@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::child::{APT_AS_CALLER, APT_BOUNDS, Drain, Keep, die_with_parent, end_within};
-use crate::host::file::{At, FileError};
-use crate::host::kernel::pins::{PinnedPackage, Sha256Hex};
-use crate::host::{file, wait};
-use crate::net::clean;
+use crate::child::{APT_AS_CALLER, APT_BOUNDS, Drain, Keep, die_with_parent, end_within};
+use crate::file::{At, FileError};
+use crate::kernel::pins::{PinnedPackage, Sha256Hex};
+use crate::{file, wait};
+use bondlab_core::net::clean;
 
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 

@@ -9,9 +9,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::file::{At, FileError};
-use crate::host::kernel::download::measure;
-use crate::host::kernel::pins::Sha256Hex;
+use crate::file::{At, FileError};
+use crate::kernel::download::measure;
+use crate::kernel::pins::Sha256Hex;
 
 /// The manifest's own name in its tree.
 pub const MANIFEST: &str = "manifest";

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::host::child::{die_with_parent, output_within};
-use crate::host::kernel::pins::Archive;
-use crate::net::clean;
+use crate::child::{die_with_parent, output_within};
+use crate::kernel::pins::Archive;
+use bondlab_core::net::clean;
 
 /// apt answers from its configuration, in well under a second.
 const APT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -11,10 +11,10 @@ use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection};
 use serde::{Deserialize, Serialize};
 
-use crate::host::file::{At, FileError};
-use crate::host::kernel::decompress::{DecompressError, decompress};
-use crate::net::clean;
-use crate::net::inner_path::{FileName, InnerPath, UnsafeName};
+use crate::file::{At, FileError};
+use crate::kernel::decompress::{DecompressError, decompress};
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::{FileName, InnerPath, UnsafeName};
 
 /// Why modules could not be read or resolved.
 #[derive(Debug, thiserror::Error)]

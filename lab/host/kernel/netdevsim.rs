@@ -14,18 +14,18 @@ use std::time::Duration;
 use lzma_rust2::XzReader;
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::{Cache, CacheError, Scratch};
-use crate::host::child::{die_with_parent, end_within, output_within};
-use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{DebError, for_each_file};
-use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch};
-use crate::host::kernel::manifest::Manifest;
-use crate::host::kernel::mirror::{MirrorError, Mirrors};
-use crate::host::kernel::modules::{ModulesError, modinfo};
-use crate::host::kernel::pins::{KernelPin, ModulePin, hex};
-use crate::host::kernel::store::InstallPolicy;
-use crate::net::clean;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::cache::{Cache, CacheError, Scratch};
+use crate::child::{die_with_parent, end_within, output_within};
+use crate::file::{At, FileError};
+use crate::kernel::deb::{DebError, for_each_file};
+use crate::kernel::download::{DownloadError, DownloadEvent, fetch};
+use crate::kernel::manifest::Manifest;
+use crate::kernel::mirror::{MirrorError, Mirrors};
+use crate::kernel::modules::{ModulesError, modinfo};
+use crate::kernel::pins::{KernelPin, ModulePin, hex};
+use crate::kernel::store::InstallPolicy;
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
 
 /// The module's name.
 pub const NETDEVSIM: &str = "netdevsim";

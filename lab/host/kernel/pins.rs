@@ -13,14 +13,14 @@ use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::kernel::pins::local::LocalSource;
-use crate::host::kernel::pins::place::Place;
-use crate::host::version::{Bound, KernelVersion, Series, VersionError};
-use crate::net::clean;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::kernel::pins::local::LocalSource;
+use crate::kernel::pins::place::Place;
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
+use bondlab_core::net::version::{Bound, KernelVersion, Series, VersionError};
 
 /// The pins built into the lab.
-const BUILT_IN: &str = include_str!("../../../kernels.toml");
+const BUILT_IN: &str = include_str!("../kernels.toml");
 
 /// The set of every kernel, in the cloud flavour; no file defines it.
 const ALL: &str = "all";

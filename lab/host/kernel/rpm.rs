@@ -7,9 +7,9 @@ use std::io::{self, Read};
 
 use cpio::newc;
 
-use crate::host::kernel::decompress::{DecompressError, reader};
-use crate::host::kernel::limited::{Limited, UNPACKED_BYTES_MAX};
-use crate::net::inner_path::{InnerPath, UnsafeName};
+use crate::kernel::decompress::{DecompressError, reader};
+use crate::kernel::limited::{Limited, UNPACKED_BYTES_MAX};
+use bondlab_core::net::inner_path::{InnerPath, UnsafeName};
 
 /// First bytes of the lead.
 const LEAD_MAGIC: &[u8] = b"\xed\xab\xee\xdb";

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use lzma_rust2::XzReader;
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::file::{self, FileError};
-use crate::host::kernel::deb::{DebError, for_each_file};
-use crate::host::kernel::download::{DownloadError, DownloadEvent, fetch};
-use crate::host::kernel::limited::Limited;
-use crate::host::kernel::manifest::Manifest;
-use crate::host::kernel::mirror::{MirrorError, Mirrors};
-use crate::host::kernel::pins::{Archive, KernelPin, Kernels, PinnedPackage};
-use crate::net::inner_path::{FileName, InnerPath};
-use crate::net::version::KernelVersion;
+use crate::cache::{Cache, CacheError};
+use crate::file::{self, FileError};
+use crate::kernel::deb::{DebError, for_each_file};
+use crate::kernel::download::{DownloadError, DownloadEvent, fetch};
+use crate::kernel::limited::Limited;
+use crate::kernel::manifest::Manifest;
+use crate::kernel::mirror::{MirrorError, Mirrors};
+use crate::kernel::pins::{Archive, KernelPin, Kernels, PinnedPackage};
+use bondlab_core::net::inner_path::{FileName, InnerPath};
+use bondlab_core::net::version::KernelVersion;
 
 /// The folder of the bonding selftests, seen from the root of the selftests.
 pub const BONDING: &str = "drivers/net/bonding";

@@ -13,17 +13,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::Cache;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::download::{DownloadEvent, fetch};
-use crate::host::kernel::manifest::{Damage, MANIFEST, Manifest};
-use crate::host::kernel::mirror::Mirrors;
-use crate::host::kernel::modules::{ModuleIndex, ModuleTree, module_files};
-use crate::host::kernel::pins::{KernelPin, TREE_FORMAT, hex};
-use crate::host::kernel::vmlinux;
-use crate::host::kernel::vmlinux::Bootable;
-use crate::host::vm::initramfs;
-use crate::net::inner_path::FileName;
+use crate::cache::Cache;
+use crate::file::{At, FileError};
+use crate::kernel::download::{DownloadEvent, fetch};
+use crate::kernel::manifest::{Damage, MANIFEST, Manifest};
+use crate::kernel::mirror::Mirrors;
+use crate::kernel::modules::{ModuleIndex, ModuleTree, module_files};
+use crate::kernel::pins::{KernelPin, TREE_FORMAT, hex};
+use crate::kernel::vmlinux;
+use crate::kernel::vmlinux::Bootable;
+use crate::vm::initramfs;
+use bondlab_core::net::inner_path::FileName;
 
 /// Room for the kernels of a user's own builds, of about 60 MB each.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
@@ -205,7 +205,7 @@ impl Store {
             [dir.join("config"), dir.join(".config"), image.with_file_name(format!("config-{release}"))];
         Ok(Kernel {
             id: image.file_name().map_or_else(String::new, |name| {
-                crate::net::clean::line(&name.to_string_lossy()).into_owned()
+                bondlab_core::net::clean::line(&name.to_string_lossy()).into_owned()
             }),
             key: format!("image-{key}"),
             vmlinux: if extracted.exists() { extracted } else { image },
@@ -357,7 +357,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::kernel::pins::Kernels;
+    use crate::kernel::pins::Kernels;
 
     /// A store with 6.12.57 in it, as if installed.
     fn installed(dir: &Path) -> (Store, KernelPin, PathBuf) {

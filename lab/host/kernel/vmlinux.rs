@@ -4,7 +4,7 @@
 //! 0.8 s of each boot where the processor is emulated.
 //! The header is that of Documentation/arch/x86/boot.rst.
 
-use crate::host::kernel::decompress::{DecompressError, decompress};
+use crate::kernel::decompress::{DecompressError, decompress};
 
 /// Why there is no ELF kernel to be had from an image.
 #[derive(Debug, thiserror::Error)]

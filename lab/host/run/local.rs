@@ -6,9 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::host::child::{Drain, Keep, die_with_parent, end_within};
-use crate::host::vm::lines::LINE_BYTES_MAX;
-use crate::net::clean;
+use crate::child::{Drain, Keep, die_with_parent, end_within};
+use crate::vm::lines::LINE_BYTES_MAX;
+use bondlab_core::net::clean;
 
 /// The hidden command that makes the lab an agent on this kernel.
 pub const AGENT_COMMAND: &str = "agent-on-this-kernel";

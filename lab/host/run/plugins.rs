@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::file::{At, FileError};
-use crate::host::vm::checksum;
-use crate::host::vm::initramfs::Extra;
-use crate::net::inner_path::FileName;
-use crate::plan::RunOptions;
-use crate::report::document;
-use crate::report::document::AttachmentDocument;
-use crate::topology::Topology;
-use crate::topology::cni::Attached;
+use crate::file::{At, FileError};
+use crate::vm::checksum;
+use crate::vm::initramfs::Extra;
+use bondlab_core::net::inner_path::FileName;
+use bondlab_core::plan::RunOptions;
+use bondlab_core::report::document;
+use bondlab_core::report::document::AttachmentDocument;
+use bondlab_core::topology::Topology;
+use bondlab_core::topology::cni::Attached;
 
 /// Where Debian's containernetworking-plugins has its programs.
 pub const INSTALLED: &str = "/usr/lib/cni";

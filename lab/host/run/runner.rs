@@ -15,27 +15,27 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::host::cache::Cache;
-use crate::host::kernel::modules::ModulesError;
-use crate::host::kernel::store::Kernel;
-use crate::host::run::runner::collected::{Asked, Collected};
-use crate::host::run::runner::spec::{clock, vm_spec};
-use crate::host::run::{plugins, warm_check};
-use crate::host::vm::death::{Cause, Death, Exit};
-use crate::host::vm::initramfs::InitramfsError;
-use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
-use crate::host::vm::warm::{Note, StartError};
-use crate::host::vm::{Next, Timeouts, Vm, nics, warm};
-use crate::judge::account::Account;
-use crate::judge::outcome::Outcome;
-use crate::judge::{ledger, verdict};
-use crate::net::version::Running;
-use crate::plan::Plan;
-use crate::plan::bounds::Bounds;
-use crate::plan::record::{Record, Request};
-use crate::report::document::{Document, KernelDocument, Timing};
-use crate::report::rounds;
-use crate::topology::Topology;
+use crate::cache::Cache;
+use crate::kernel::modules::ModulesError;
+use crate::kernel::store::Kernel;
+use crate::run::runner::collected::{Asked, Collected};
+use crate::run::runner::spec::{clock, vm_spec};
+use crate::run::{plugins, warm_check};
+use crate::vm::death::{Cause, Death, Exit};
+use crate::vm::initramfs::InitramfsError;
+use crate::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use crate::vm::warm::{Note, StartError};
+use crate::vm::{Next, Timeouts, Vm, nics, warm};
+use bondlab_core::judge::account::Account;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::judge::{ledger, verdict};
+use bondlab_core::net::version::Running;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::bounds::Bounds;
+use bondlab_core::plan::record::{Record, Request};
+use bondlab_core::report::document::{Document, KernelDocument, Timing};
+use bondlab_core::report::rounds;
+use bondlab_core::topology::Topology;
 
 /// Is given each record as it comes from a guest.
 #[derive(Clone, Copy)]
@@ -427,8 +427,8 @@ fn unfinished(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::clean;
-    use crate::plan::lower::lower;
+    use bondlab_core::net::clean;
+    use bondlab_core::plan::lower::lower;
 
     #[test]
     fn a_guests_words_are_one_line_each() {

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::file;
-use crate::host::run::runner::{Machine, Run, RunError};
-use crate::host::vm::accel;
-use crate::host::vm::qemu::Accelerator;
-use crate::judge::outcome::Outcome;
-use crate::report::snapshot;
+use crate::file;
+use crate::run::runner::{Machine, Run, RunError};
+use crate::vm::accel;
+use crate::vm::qemu::Accelerator;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::report::snapshot;
 
 /// Set (to anything but nothing) to have TCG checked too.
 pub const CHECK_VARIABLE: &str = "LAB_CHECK_WARM";
@@ -200,7 +200,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::report::document::{Document, FlowDocument, KernelDocument, Timing, TrialDocument};
+    use bondlab_core::report::document::{Document, FlowDocument, KernelDocument, Timing, TrialDocument};
 
     fn answer(difference: Option<&str>) -> Answer {
         Answer {

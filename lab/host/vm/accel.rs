@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::file;
-use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
-use crate::host::vm::{Timeouts, Vm};
+use crate::file;
+use crate::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use crate::vm::{Timeouts, Vm};
 
 /// What is untested with KVM, for the places where it matters.
 pub const UNTESTED_WITH_KVM: &str = "no machine of the project had a working KVM. Untested with it: saved machines (a user's \
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn no_machine_is_made_for_what_is_known() {
         let dir = tempfile::tempdir().unwrap();
-        let version = crate::host::vm::qemu::Version { major: 10, minor: 0 };
+        let version = crate::vm::qemu::Version { major: 10, minor: 0 };
         let qemu = Qemu { path: "/usr/bin/qemu".into(), release: "10.0.2".to_owned(), version };
         assert_eq!(decided(Choice::Tcg, &qemu, dir.path()).accelerator, Accelerator::Tcg);
         let answer = Answer { failure: Some("suberror 1".to_owned()), ..question(&qemu) };

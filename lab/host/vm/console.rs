@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use crate::net::clean;
-use crate::plan::handshake::CONSOLE_MARK;
+use bondlab_core::net::clean;
+use bondlab_core::plan::handshake::CONSOLE_MARK;
 
 /// A panic with its traces is under 16 KiB, and a machine ends at the first; a guest that floods its console
 /// loses its oldest lines.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::host::vm::console;
-use crate::host::vm::console::{Finding, Fingerprint, Meaning};
-use crate::plan::handshake::GuestExit;
+use crate::vm::console;
+use crate::vm::console::{Finding, Fingerprint, Meaning};
+use bondlab_core::plan::handshake::GuestExit;
 
 /// How far a guest had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

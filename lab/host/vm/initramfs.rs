@@ -13,14 +13,14 @@ use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::modules::{ModuleFile, ModulesError};
-use crate::host::kernel::pins::hex;
-use crate::host::kernel::store::Kernel;
-use crate::host::vm::checksum;
-use crate::plan::handshake::INITRAMFS_END;
+use crate::cache::{Cache, CacheError};
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::modules::{ModuleFile, ModulesError};
+use crate::kernel::pins::hex;
+use crate::kernel::store::Kernel;
+use crate::vm::checksum;
+use bondlab_core::plan::handshake::INITRAMFS_END;
 
 /// Room for packed images, of 10 to 30 MB each; every rebuild of the lab makes new ones.
 const IMAGES_BYTES_MAX: u64 = 2 << 30;
@@ -256,7 +256,7 @@ fn cpio_end(sum: &[u8; 32]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::kernel::modules::{ModuleIndex, ModuleTree};
+    use crate::kernel::modules::{ModuleIndex, ModuleTree};
 
     fn elf(program_header_type: u32) -> Vec<u8> {
         let mut bytes = vec![0; 120];

@@ -1,9 +1,9 @@
 //! The machine's NICs in QEMU's words: a PCIe slot each, and cables that stay inside the process.
 
-use crate::host::vm::qemu::{Qemu, Version, VmSpec};
-use crate::net::mode::NicDriver;
-use crate::net::nic::{Slot, permanent_mac, slots};
-use crate::topology::Topology;
+use crate::vm::qemu::{Qemu, Version, VmSpec};
+use bondlab_core::net::mode::NicDriver;
+use bondlab_core::net::nic::{Slot, permanent_mac, slots};
+use bondlab_core::topology::Topology;
 
 /// hw/net/igb.c came with QEMU 8.0.
 pub(crate) const IGB_SINCE: Version = Version { major: 8, minor: 0 };

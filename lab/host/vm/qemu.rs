@@ -12,12 +12,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::host::child::{ChildError, Drain, Keep, die_with_parent, output_within};
-use crate::host::file::is_shortage;
-use crate::host::install;
-use crate::host::vm::qmp::Qmp;
-use crate::net::clean;
-use crate::plan::handshake::{EXIT_PORT, PORT_NAME};
+use crate::child::{ChildError, Drain, Keep, die_with_parent, output_within};
+use crate::file::is_shortage;
+use crate::install;
+use crate::vm::qmp::Qmp;
+use bondlab_core::net::clean;
+use bondlab_core::plan::handshake::{EXIT_PORT, PORT_NAME};
 
 /// The program's name, as on PATH.
 pub const PROGRAM: &str = "qemu-system-x86_64";

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::host::wait;
-use crate::net::clean;
+use crate::wait;
+use bondlab_core::net::clean;
 
 /// A reply takes milliseconds; only a dying or stopped QEMU takes longer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);

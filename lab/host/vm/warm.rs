@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::{Cache, CacheError};
-use crate::host::file;
-use crate::host::file::FileError;
-use crate::host::vm::death::Death;
-use crate::host::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
-use crate::host::vm::qmp::QmpError;
-use crate::host::vm::{Timeouts, Vm, accel, checksum, initramfs};
-use crate::net::clean;
-use crate::plan::handshake::{PROTOCOL, Ready};
+use crate::cache::{Cache, CacheError};
+use crate::file;
+use crate::file::FileError;
+use crate::vm::death::Death;
+use crate::vm::qemu::{Accelerator, Qemu, QemuError, VmSpec};
+use crate::vm::qmp::QmpError;
+use crate::vm::{Timeouts, Vm, accel, checksum, initramfs};
+use bondlab_core::net::clean;
+use bondlab_core::plan::handshake::{PROTOCOL, Ready};
 
 /// 75 MB to a file takes 0.5 s, to a slow disk 20 times that.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -370,7 +370,7 @@ mod tests {
         for name in ["vmlinux", "initramfs", "qemu"] {
             fs::write(dir.join(name), name).unwrap();
         }
-        let version = crate::host::vm::qemu::Version { major: 10, minor: 0 };
+        let version = crate::vm::qemu::Version { major: 10, minor: 0 };
         let qemu = Qemu { path: dir.join("qemu"), release: "10.0.2".to_owned(), version };
         (qemu, VmSpec::new(dir.join("vmlinux"), dir.join("initramfs")))
     }

@@ -1,10 +1,10 @@
 //! Makes a pin for what a module is built of: a kernel's headers, its build tools, and the source of the same version.
 
-use crate::host::kernel::archive::{
+use crate::kernel::archive::{
     ArchiveError, Cache, DownloadEvent, KernelPin, Mirrors, ModulePin, SUITES, hash_from_pool, keyring,
     read_suite,
 };
-use crate::host::kernel::pins::Archive;
+use crate::kernel::pins::Archive;
 
 const SOURCE_PACKAGES: &str = "^linux-(headers|kbuild|source)-[0-9]";
 

@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::host::kernel::pins::place::Place;
-use crate::host::kernel::pins::{Archive, Flavour, KernelPin, Kernels, KernelsError, RESERVED, Sha256Hex};
-use crate::net::clean;
-use crate::net::inner_path::FileName;
-use crate::net::version::{KernelVersion, Running, Series};
+use crate::kernel::pins::place::Place;
+use crate::kernel::pins::{Archive, Flavour, KernelPin, Kernels, KernelsError, RESERVED, Sha256Hex};
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::FileName;
+use bondlab_core::net::version::{KernelVersion, Running, Series};
 
 /// Words that name a kernel to `--kernel` and are no pins.
 const KERNEL_WORDS: [&str; 3] = ["host", "host-image", "default"];

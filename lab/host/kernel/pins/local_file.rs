@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::host::file;
-use crate::host::file::{FileError, TEXT_BYTES_MAX};
-use crate::host::kernel::pins::local::LocalKernel;
-use crate::host::kernel::pins::{Kernels, KernelsError};
+use crate::file;
+use crate::file::{FileError, TEXT_BYTES_MAX};
+use crate::kernel::pins::local::LocalKernel;
+use crate::kernel::pins::{Kernels, KernelsError};
 
 /// The file's name.
 pub const LOCAL_FILE: &str = "kernels.local.toml";
@@ -147,8 +147,8 @@ fn id(block: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::kernel::pins::Sha256Hex;
-    use crate::host::kernel::pins::local::{LocalFile, LocalSource};
+    use crate::kernel::pins::Sha256Hex;
+    use crate::kernel::pins::local::{LocalFile, LocalSource};
 
     fn kernel(id: &str) -> LocalKernel {
         let file = LocalFile { path: "k.deb".into(), size: 1, sha256: Sha256Hex::of(&[7; 32]) };

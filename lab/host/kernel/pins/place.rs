@@ -1,7 +1,7 @@
 //! The order of pins: by version, then flavour, then the name of a user's own build.
 
-use crate::host::kernel::pins::Flavour;
-use crate::host::version::{KernelVersion, Series};
+use crate::kernel::pins::Flavour;
+use bondlab_core::net::version::{KernelVersion, Series};
 
 /// The place of a pin in the order of versions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

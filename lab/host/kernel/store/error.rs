@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::host::cache::CacheError;
-use crate::host::file::FileError;
-use crate::host::kernel::deb::DebError;
-use crate::host::kernel::download::DownloadError;
-use crate::host::kernel::manifest::Damage;
-use crate::host::kernel::mirror::MirrorError;
-use crate::host::kernel::modules::ModulesError;
-use crate::host::kernel::store::LocalError;
-use crate::host::kernel::vmlinux::VmlinuxError;
-use crate::net::inner_path::UnsafeName;
+use crate::cache::CacheError;
+use crate::file::FileError;
+use crate::kernel::deb::DebError;
+use crate::kernel::download::DownloadError;
+use crate::kernel::manifest::Damage;
+use crate::kernel::mirror::MirrorError;
+use crate::kernel::modules::ModulesError;
+use crate::kernel::store::LocalError;
+use crate::kernel::vmlinux::VmlinuxError;
+use bondlab_core::net::inner_path::UnsafeName;
 
 /// Why a kernel cannot be had.
 #[derive(Debug, thiserror::Error)]

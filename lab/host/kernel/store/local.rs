@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::host::cache::Scratch;
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{self, DebError};
-use crate::host::kernel::download::DownloadEvent;
-use crate::host::kernel::modules::{modinfo, module_files};
-use crate::host::kernel::pins::local::{LocalFile, LocalFolder, LocalSource, folder_hash};
-use crate::host::kernel::pins::{KernelPin, Sha256Hex};
-use crate::host::kernel::rpm::{self, RpmError};
-use crate::host::kernel::store::unpack::{Staged, finish, missing, place_in_modules};
-use crate::host::kernel::store::{Store, StoreError, is_complete, safe_release};
-use crate::host::kernel::vmlinux;
-use crate::net::clean;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::cache::Scratch;
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::deb::{self, DebError};
+use crate::kernel::download::DownloadEvent;
+use crate::kernel::modules::{modinfo, module_files};
+use crate::kernel::pins::local::{LocalFile, LocalFolder, LocalSource, folder_hash};
+use crate::kernel::pins::{KernelPin, Sha256Hex};
+use crate::kernel::rpm::{self, RpmError};
+use crate::kernel::store::unpack::{MODULES, Staged, finish, missing, place_in_modules};
+use crate::kernel::store::{Store, StoreError, is_complete, safe_release};
+use crate::kernel::vmlinux;
+use bondlab_core::net::clean;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
 
 /// The largest package or image that is read. Fedora's kernel-modules has 100 MB.
 const PACKAGE_BYTES_MAX: u64 = 2 << 30;
@@ -57,9 +57,7 @@ pub enum LocalError {
     #[error("there are {} kernels in the packages: {}; add them one by one", .0.len(), .0.join(", "))]
     SeveralKernels(Vec<String>),
     /// A part is missing.
-    #[error(
-        "there is no {what} of {release}{}\nhint: name all packages of the kernel: linux-image and linux-modules (Ubuntu), kernel-core and kernel-modules-core (Fedora, RHEL)", of(.others)
-    )]
+    #[error("the {what} of {release} {} missing{}\nhint: {hint}", if *.what == MODULES { "are" } else { "is" }, of(.others))]
     Incomplete {
         /// The kernel.
         release: String,
@@ -67,6 +65,8 @@ pub enum LocalError {
         what: &'static str,
         /// Other releases of which there is something.
         others: Vec<String>,
+        /// Where it is to be had.
+        hint: String,
     },
     /// Image and modules are of two kernels.
     #[error("the image is of {release}, and module {module} is for {found}")]
@@ -131,6 +131,23 @@ impl Given {
         };
         let name = first.and_then(|path| path.file_name()).unwrap_or_default();
         clean::line(&name.to_string_lossy()).into_owned()
+    }
+}
+
+/// Where a part that is missing is to be had.
+fn where_it_is(given: &Given, release: &str) -> String {
+    let Given::Image { modules, .. } = given else {
+        return "name all packages of the kernel: linux-image and linux-modules (Ubuntu), kernel-core and kernel-modules-core \
+                (Fedora, RHEL)"
+            .to_owned();
+    };
+    let deeper = ["", "lib/modules", "usr/lib/modules"].map(|between| modules.join(between).join(release));
+    match deeper.iter().find(|folder| folder.is_dir()) {
+        Some(folder) => format!("`--modules {}`", clean::line(&folder.display().to_string())),
+        None => format!(
+            "`--modules` names the folder lib/modules/{release} that `make modules_install` makes: modules.builtin is in it, \
+             and modules below kernel/"
+        ),
     }
 }
 
@@ -217,7 +234,8 @@ impl Store {
         fs::create_dir_all(&modules).at("create", &modules)?;
         if let Some(what) = missing(&tree, false)? {
             let others = all.into_iter().filter(|other| *other != release).map(str::to_owned).collect();
-            return Err(LocalError::Incomplete { release, what, others }.into());
+            let hint = where_it_is(given, &release);
+            return Err(LocalError::Incomplete { release, what, others, hint }.into());
         }
         check_modules(&modules, &release)?;
         finish(&tree, (&release, &release))?;

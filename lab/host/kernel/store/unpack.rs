@@ -5,16 +5,16 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::host::file;
-use crate::host::file::{At, FileError};
-use crate::host::kernel::deb::{DebError, for_each_file};
-use crate::host::kernel::limited::Limited;
-use crate::host::kernel::manifest::Manifest;
-use crate::host::kernel::modules::{ModuleIndex, is_module, module_files};
-use crate::host::kernel::store::StoreError;
-use crate::host::kernel::vmlinux;
-use crate::host::kernel::vmlinux::Bootable;
-use crate::net::inner_path::{FileName, InnerPath};
+use crate::file;
+use crate::file::{At, FileError};
+use crate::kernel::deb::{DebError, for_each_file};
+use crate::kernel::limited::Limited;
+use crate::kernel::manifest::Manifest;
+use crate::kernel::modules::{ModuleIndex, is_module, module_files};
+use crate::kernel::store::StoreError;
+use crate::kernel::vmlinux;
+use crate::kernel::vmlinux::Bootable;
+use bondlab_core::net::inner_path::{FileName, InnerPath};
 
 /// Module directories no test bench for network devices needs: half of a generic kernel's bytes. Not mtd,
 /// which sfc depends on.
@@ -138,6 +138,9 @@ pub(super) fn place_in_modules(inside: &InnerPath) -> Option<PathBuf> {
     }
 }
 
+/// What is missing where there is no module.
+pub(super) const MODULES: &str = "modules";
+
 /// What a kernel cannot do without and this tree has not; the configuration only if it is asked for.
 pub(super) fn missing(tree: &Path, needs_config: bool) -> Result<Option<&'static str>, FileError> {
     let parts = [
@@ -150,7 +153,7 @@ pub(super) fn missing(tree: &Path, needs_config: bool) -> Result<Option<&'static
             return Ok(Some(what));
         }
     }
-    Ok(module_files(&tree.join("modules"))?.is_empty().then_some("modules"))
+    Ok(module_files(&tree.join("modules"))?.is_empty().then_some(MODULES))
 }
 
 /// Makes what is booted, and the index of the modules, in a tree that misses nothing.

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::host::run::runner::Watch;
-use crate::net::clean;
-use crate::plan::bounds::Bounds;
-use crate::plan::moment::When;
-use crate::plan::record::Record;
+use crate::run::runner::Watch;
+use bondlab_core::net::clean;
+use bondlab_core::plan::bounds::Bounds;
+use bondlab_core::plan::moment::When;
+use bondlab_core::plan::record::Record;
 
 /// What a guest has asked for.
 pub(crate) struct Asked {

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use crate::host::run::local;
-use crate::host::run::local::LocalAgent;
-use crate::host::run::runner::collected::Collected;
-use crate::host::run::runner::spec::plugin_names;
-use crate::host::run::runner::{Run, RunError, conclude, line_of, millis, timing, unfinished};
-use crate::host::vm::Timeouts;
-use crate::host::vm::qemu::Clock;
-use crate::judge::outcome::Outcome;
-use crate::plan::Plan;
-use crate::plan::bounds::Bounds;
-use crate::plan::record::Request;
-use crate::report::document::{KernelDocument, Timing};
-use crate::topology::Topology;
+use crate::run::local;
+use crate::run::local::LocalAgent;
+use crate::run::runner::collected::Collected;
+use crate::run::runner::spec::plugin_names;
+use crate::run::runner::{Run, RunError, conclude, line_of, millis, timing, unfinished};
+use crate::vm::Timeouts;
+use crate::vm::qemu::Clock;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::bounds::Bounds;
+use bondlab_core::plan::record::Request;
+use bondlab_core::report::document::{KernelDocument, Timing};
+use bondlab_core::topology::Topology;
 
 /// Carries out a plan of a topology on this kernel, in namespaces of its own.
 ///

@@ -7,18 +7,16 @@
 
 use std::time::Instant;
 
-use crate::host::run::runner::collected::Collected;
-use crate::host::run::runner::spec::vm_spec;
-use crate::host::run::runner::{
-    Machine, Run, another_release, conclude, converse, kernel_document, start, timing,
-};
-use crate::host::run::warm_check;
-use crate::host::vm::death::Exit;
-use crate::judge::outcome::Outcome;
-use crate::plan::Plan;
-use crate::plan::bounds::Bounds;
-use crate::plan::record::Request;
-use crate::topology::Topology;
+use crate::run::runner::collected::Collected;
+use crate::run::runner::spec::vm_spec;
+use crate::run::runner::{Machine, Run, another_release, conclude, converse, kernel_document, start, timing};
+use crate::run::warm_check;
+use crate::vm::death::Exit;
+use bondlab_core::judge::outcome::Outcome;
+use bondlab_core::plan::Plan;
+use bondlab_core::plan::bounds::Bounds;
+use bondlab_core::plan::record::Request;
+use bondlab_core::topology::Topology;
 
 /// One of the plans of a shared guest.
 #[derive(Clone, Copy, Debug)]

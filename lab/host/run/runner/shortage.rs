@@ -1,6 +1,6 @@
 //! A shortage of the lab's own, as an agent meets it: it says nothing of the kernel.
 
-use crate::plan::record::{OpError, Record};
+use bondlab_core::plan::record::{OpError, Record};
 
 /// Names and numbers (errno(3)) of what an agent itself runs out of: descriptors of the system, and of its own.
 const DESCRIPTORS: [(&str, i32); 2] = [("ENFILE", 23), ("EMFILE", 24)];

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::host::cache::Cache;
-use crate::host::kernel::store::Kernel;
-use crate::host::run::plugins;
-use crate::host::run::runner::{Machine, RunError};
-use crate::host::vm::initramfs::InitramfsError;
-use crate::host::vm::qemu::{Accelerator, Clock, VmSpec};
-use crate::host::vm::{initramfs, nics};
-use crate::plan;
-use crate::plan::Plan;
+use crate::cache::Cache;
+use crate::kernel::store::Kernel;
+use crate::run::plugins;
+use crate::run::runner::{Machine, RunError};
+use crate::vm::initramfs::InitramfsError;
+use crate::vm::qemu::{Accelerator, Clock, VmSpec};
+use crate::vm::{initramfs, nics};
+use bondlab_core::plan;
+use bondlab_core::plan::Plan;
 
 /// What every guest has, whatever its topology: one saved machine then serves all of them.
 pub(crate) const STANDARD_MODULES: &[&str] = &[

@@ -23,5 +23,3 @@ pub mod run;
 pub mod terminal;
 pub mod vm;
 pub mod wait;
-
-pub use crate::net::version;
