@@ -57,11 +57,35 @@ impl Writer {
         _ = writeln!(self.toml, "addresses = [\"10.{network}.0.5/24\"{v6}]");
     }
 
+    /// Cables, and now and then hardware: one of each kind at the most, for QEMU has few slots.
     fn nics(&mut self, count: u64) -> Vec<String> {
+        let hardware = self.random.below(8);
         for number in 1..=count {
-            self.table("veth", &format!("enp{number}s0"));
-            _ = writeln!(self.toml, "peer = \"switch:p{number}\"\nmac = \"b4:96:91:00:00:{number:02x}\"");
-            _ = writeln!(self.toml, "[ns.switch.veth.p{number}]\npeer = \"node:enp{number}s0\"");
+            let name = format!("enp{number}s0");
+            let mac = format!("mac = \"b4:96:91:00:00:{number:02x}\"");
+            match (number, hardware) {
+                (1, 0) => {
+                    self.table("nic", &name);
+                    _ = writeln!(self.toml, "driver = \"e1000e\"\npeer = \"switch:p1\"\n{mac}");
+                }
+                (1, 1) => {
+                    self.table("pf", &name);
+                    _ = writeln!(self.toml, "driver = \"igb\"\nvfs = 1\npeer = \"switch:p1\"\n{mac}");
+                }
+                (2, 1) => {
+                    self.table("vf", &name);
+                    _ = writeln!(self.toml, "of = \"node:enp1s0\"\nindex = 0\n{mac}");
+                }
+                (1, 2) => {
+                    self.table("gadget", &name);
+                    _ = writeln!(self.toml, "peer = \"switch:p1\"\n{mac}");
+                }
+                _ => {
+                    self.table("veth", &name);
+                    _ = writeln!(self.toml, "peer = \"switch:p{number}\"\n{mac}");
+                    _ = writeln!(self.toml, "[ns.switch.veth.p{number}]\npeer = \"node:{name}\"");
+                }
+            }
         }
         (1..=count).map(|number| format!("enp{number}s0")).collect()
     }
@@ -175,7 +199,10 @@ fn generated(seed: u64) -> String {
             writer.free.push(format!("bond{number}"));
         }
     }
-    if nics.len() > 1 && writer.random.is(30) {
+    // Of a team the first port comes back as the active one: text has hardware behind cables.
+    let has_hardware =
+        ["nic", "pf", "gadget"].iter().any(|kind| writer.toml.contains(&format!("[ns.node.{kind}.")));
+    if !has_hardware && nics.len() > 1 && writer.random.is(30) {
         let ports: Vec<String> = (0..2).filter_map(|_| nics.pop()).collect();
         writer.table("team", "team0");
         _ = writeln!(
@@ -201,6 +228,7 @@ fn generated(seed: u64) -> String {
         }
     }
     apart(&mut writer);
+    routed(&mut writer);
     writer.toml
 }
 
@@ -218,6 +246,40 @@ fn apart(writer: &mut Writer) {
         writer.addresses();
         writer.table("veth", "in1");
         _ = writeln!(writer.toml, "peer = \"node:in0\"\nmac = \"02:00:00:00:00:02\"\nmtu = 1400");
+    }
+}
+
+/// Routes of both families behind what has addresses, rules, and neighbours that do not age.
+fn routed(writer: &mut Writer) {
+    if !writer.random.is(50) {
+        return;
+    }
+    writer.table("dummy", "out0");
+    _ = writeln!(writer.toml, "addresses = [\"10.250.0.5/24\", \"2001:db8:250::5/64\"]");
+    let routes = [
+        "to = \"default\"\nvia = \"10.250.0.1\"\ndev = \"out0\"\nmetric = 100",
+        "to = \"default\"\nvia = \"2001:db8:250::1\"\ndev = \"out0\"",
+        "to = \"2001:db8:ffff::/48\"\nvia = \"fe80::1\"\ndev = \"out0\"\nmtu = 1400\nmetric = 50",
+        "to = \"10.251.0.0/16\"\ndev = \"out0\"\nsrc = \"10.250.0.5\"",
+        "to = \"10.252.0.0/16\"\ntype = \"blackhole\"",
+        "to = \"2001:db8:fffe::9/128\"\ntype = \"unreachable\"\nmetric = 1024",
+    ];
+    let rules = [
+        "priority = 100\nfrom = \"10.250.0.0/24\"\ntable = 100",
+        "priority = 101\nto = \"2001:db8:250::/64\"\ntable = 300",
+        "priority = 102\nfwmark = 7\niif = \"out0\"",
+        "priority = 103\nfrom = \"::/0\"\noif = \"lo\"\ntable = 9",
+    ];
+    let neighbours = [
+        "to = \"10.250.0.9\"\ndev = \"out0\"\nmac = \"02:00:5e:00:53:09\"",
+        "to = \"2001:db8:250::9\"\ndev = \"out0\"\nmac = \"02:00:5e:00:53:09\"",
+        "to = \"10.250.0.99\"\ndev = \"out0\"\nproxy = true",
+    ];
+    let all: [(&str, &[&str]); 3] = [("routes", &routes), ("rules", &rules), ("neighbours", &neighbours)];
+    for (kind, tables) in all {
+        for table in tables {
+            writer.maybe(50, &format!("[[ns.node.{kind}]]\n{table}"));
+        }
     }
 }
 
@@ -324,7 +386,30 @@ fn above(writer: &mut Writer, vlan: &str) {
             let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
             writer.table("bridge", &format!("{name}x{}", writer.networks));
             _ = writeln!(writer.toml, "ports = [\"{vlan}\"]");
+            let bridge = format!("{name}x{}", writer.networks);
+            let filters = writer.random.is(50);
+            if filters {
+                let id = 2 + writer.random.below(100);
+                let more = if writer.random.is(50) { format!(", {{ id = {id} }}") } else { String::new() };
+                _ = writeln!(
+                    writer.toml,
+                    "vlan_filtering = true\nvlans = [{{ id = 1, pvid = true, untagged = true }}{more}]"
+                );
+            }
             writer.addresses();
+            if filters && writer.random.is(70) {
+                writer.table("bridge", &bridge);
+                // The table of a port of it.
+                let header = format!("[ns.node.bridge.\"{bridge}\"]\n");
+                let of_port = format!("[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]\n");
+                let at = writer.toml.rfind(&header).expect("it was just written");
+                writer.toml.replace_range(at.., &of_port);
+                let (pvid, untagged) = (writer.random.is(70), writer.random.is(50));
+                _ = writeln!(
+                    writer.toml,
+                    "vlans = [{{ id = 1, untagged = {untagged}, pvid = {pvid} }}, {{ id = 200, to = 220 }}]"
+                );
+            }
         }
         1 => {
             let mode = writer.random.one(&["private", "vepa", "bridge"]);
@@ -369,9 +454,31 @@ fn generated_topologies_come_back_from_their_captures() {
         let (own, theirs) = (own_side(&topology), own_side(&again));
         assert_eq!(own, theirs, "seed {seed}\n{toml}\n{text}\n{:#?}", back.notes);
     }
+    // Hardware comes back as NICs that cables play: a driver without its hardware does nothing, and `ip` shows of a VF neither its PF
+    // nor its number (sysfs does, `physfn`). Not of the machine are "gadget-host", which is the other end, and "netdevsim", whose cable
+    // no text shows (`link_device_store()` has no file to read): without one it discards every frame.
     let all = [
-        "bond", "bridge", "dummy", "geneve", "gre", "gretap", "ifb", "ipvlan", "macsec", "macvlan", "tap",
-        "team", "veth", "vlan", "vrf", "vxlan",
+        "bond",
+        "bridge",
+        "dummy",
+        "gadget",
+        "gadget-host",
+        "geneve",
+        "gre",
+        "gretap",
+        "ifb",
+        "ipvlan",
+        "macsec",
+        "macvlan",
+        "nic",
+        "pf",
+        "tap",
+        "team",
+        "veth",
+        "vf",
+        "vlan",
+        "vrf",
+        "vxlan",
     ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all, "each kind was generated");
 }

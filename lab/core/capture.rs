@@ -25,6 +25,7 @@ pub const COMMANDS: &[&[&str]] = &[
     &["ip", "route"],
     &["ip", "-6", "route"],
     &["ip", "rule"],
+    &["ip", "-6", "rule"],
     &["ip", "neigh"],
     &["tc", "-s", "qdisc"],
     &["bridge", "-d", "link"],

@@ -8,11 +8,13 @@ mod virtual_links;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use bondlab_core::net::bond::Bond;
 use bondlab_core::net::link::{Link, LinkKind};
 use bondlab_core::net::name::{DeviceRef, NsName};
 use bondlab_core::net::option::{Value, Wire};
+use bondlab_core::net::route::Neighbour;
 use bondlab_core::topology::Topology;
 
 /// What a machine has counted and is in, beyond what a topology asks for.
@@ -126,7 +128,9 @@ impl Machine<'_> {
             .to_owned();
         for (number, link) in self.links().into_iter().enumerate() {
             let _ = writeln!(out, "{}", self.header(number, link));
-            let is_nic = matches!(&link.kind, LinkKind::Veth { peer } if !self.is_own(peer));
+            let is_nic = matches!(&link.kind, LinkKind::Veth { peer } if !self.is_own(peer))
+                || link.kind.is_hardware()
+                || matches!(link.kind, LinkKind::Gadget { .. });
             let bus = if is_nic {
                 format!(" parentbus pci parentdev 0000:{:02x}:00.0", number + 1)
             } else {
@@ -186,9 +190,11 @@ impl Machine<'_> {
                 "macvlan mode {} bcqueuelen 1000 usedbcqueuelen 1000 addrgenmode eui64",
                 mode.word()
             )),
-            LinkKind::Bridge { .. } => Some(
-                "bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0".into(),
-            ),
+            LinkKind::Bridge { vlan_filtering, .. } => Some(format!(
+                "bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0 priority 32768 vlan_filtering {} \
+                 vlan_protocol 802.1Q",
+                u8::from(*vlan_filtering)
+            )),
             LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
             LinkKind::Veth { peer } if self.is_own(peer) => Some("veth addrgenmode eui64".into()),
             LinkKind::Tap { .. } => {
@@ -229,17 +235,66 @@ impl Machine<'_> {
         out
     }
 
-    /// `ip route`.
-    pub fn ip_route(&self) -> String {
+    /// `ip route` and `ip -6 route`.
+    pub fn ip_route(&self, is_ipv6: bool) -> String {
         let mut out = String::new();
         for route in &self.topology.namespaces[&self.ns].routes {
-            let to = route.to.map_or_else(|| "default".to_owned(), |to| to.to_string());
-            let via = route.via.map_or(String::new(), |via| format!("via {via} "));
+            let is_of = |address: IpAddr| address.is_ipv6() == is_ipv6;
+            if !route.to.map(|to| to.address).or(route.via).is_some_and(is_of) {
+                continue;
+            }
+            let to =
+                route.to.filter(|to| to.prefix > 0).map_or_else(|| "default".to_owned(), |to| to.to_string());
+            let kind = route.extras.kind.map_or(String::new(), |kind| format!("{kind} "));
+            let some = |word: &str, value: Option<String>| {
+                value.map_or(String::new(), |value| format!("{word} {value} "))
+            };
             let _ = writeln!(
                 out,
-                "{to} {via}dev {} proto static ",
-                route.dev.as_ref().map_or("", |dev| dev.as_str())
+                "{kind}{to} {}{}proto static {}{}{}{}",
+                some("via", route.via.map(|via| via.to_string())),
+                some("dev", route.dev.as_ref().map(ToString::to_string)),
+                some("metric", route.extras.metric.map(|metric| metric.to_string())),
+                some("src", route.extras.src.map(|src| src.to_string())),
+                some("mtu", route.extras.mtu.map(|mtu| mtu.to_string())),
+                if is_ipv6 { "pref medium" } else { "" },
             );
+        }
+        out
+    }
+
+    /// `ip rule` and `ip -6 rule`.
+    pub fn ip_rule(&self, is_ipv6: bool) -> String {
+        let own = self.topology.namespaces[&self.ns].rules.iter().filter(|rule| rule.ipv6 == is_ipv6);
+        let own: String = own.map(|rule| format!("{rule}\n").replace("from ::/0", "from all")).collect();
+        let last = if is_ipv6 { "" } else { "32767:\tfrom all lookup default\n" };
+        format!("0:\tfrom all lookup local\n{own}32766:\tfrom all lookup main\n{last}")
+    }
+
+    /// `ip neigh`, those that do not age.
+    pub fn ip_neigh(&self) -> String {
+        let all = self.topology.namespaces[&self.ns].neighbours.iter();
+        let line = |one: &Neighbour| match &one.mac {
+            Some(mac) => format!("{} dev {} lladdr {mac} PERMANENT \n", one.to, one.dev),
+            None => format!("{} dev {} proxy \n", one.to, one.dev),
+        };
+        all.map(line).collect()
+    }
+
+    /// `bridge vlan`, of bridges that filter.
+    pub fn bridge_vlan(&self) -> String {
+        let mut out = "port              vlan-id  \n".to_owned();
+        for link in self.links() {
+            let LinkKind::Bridge { ports, vlan_filtering: true } = &link.kind else { continue };
+            for port in ports.iter().chain([&link.device.name]) {
+                let of_port = own_side::vlans(link, port);
+                for (at, (id, [pvid, untagged])) in of_port.iter().enumerate() {
+                    let name = if at == 0 { port.as_str() } else { "" };
+                    let flags = [(*pvid, " PVID"), (*untagged, " Egress Untagged")];
+                    let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+                    let _ = writeln!(out, "{name:<17} {id}{flags}");
+                }
+            }
         }
         out
     }
@@ -320,7 +375,12 @@ impl Machine<'_> {
         let mut capture = bondlab_core::capture::Capture::new(release);
         capture.section("ip -s -s -d link", &self.ip_link());
         capture.section("ip -d address", &self.ip_address());
-        capture.section("ip route", &self.ip_route());
+        capture.section("ip route", &self.ip_route(false));
+        capture.section("ip -6 route", &self.ip_route(true));
+        capture.section("ip rule", &self.ip_rule(false));
+        capture.section("ip -6 rule", &self.ip_rule(true));
+        capture.section("ip neigh", &self.ip_neigh());
+        capture.section("bridge vlan", &self.bridge_vlan());
         for (name, text) in self.proc_bonding(release) {
             capture.section(&format!("cat /proc/net/bonding/{name}"), &text);
         }

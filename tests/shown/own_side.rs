@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bondlab_core::net::link::{Link, LinkKind};
 use bondlab_core::net::link_option::rows_of;
-use bondlab_core::net::name::NsName;
+use bondlab_core::net::name::{IfName, NsName};
 use bondlab_core::net::option::Value;
 use bondlab_core::topology::Topology;
 
@@ -21,6 +21,16 @@ pub fn mtu(topology: &Topology, link: &Link) -> u32 {
     link.mtu.or_else(|| parent.map(|parent| mtu(topology, parent))).unwrap_or(1500)
 }
 
+/// VLANs of a bridge or of its port, with PVID and untagged. `br_vlan_init()`: without any of its own it has the first.
+pub fn vlans(bridge: &Link, port: &IfName) -> BTreeMap<u16, [bool; 2]> {
+    let own = match bridge.extras.ports.get(port) {
+        Some(of) => of.vlans.as_ref(),
+        None => bridge.extras.vlans.as_ref().filter(|_| *port == bridge.device.name),
+    };
+    let Some(own) = own else { return BTreeMap::from([(1, [true, true])]) };
+    own.iter().flat_map(|vlan| vlan.ids().map(|id| (id, [vlan.pvid, vlan.untagged]))).collect()
+}
+
 /// What a machine's own side is, as far as it is the same however it is written: MTUs as they come out, options without defaults.
 pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
     let ns: NsName = NODE.parse().expect("a name");
@@ -29,7 +39,12 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
         .map(|link| {
             let kind = match &link.kind {
                 LinkKind::Veth { peer } if peer.ns == ns => format!("cable to {}", peer.name),
-                LinkKind::Veth { .. } => {
+                // A NIC of any driver comes back as a cable.
+                LinkKind::Veth { .. }
+                | LinkKind::Nic(_)
+                | LinkKind::Pf(_)
+                | LinkKind::Vf { .. }
+                | LinkKind::Gadget { .. } => {
                     format!("nic {}", link.mac.map_or(String::new(), |mac| mac.to_string()))
                 }
                 LinkKind::Bond(bond) => {
@@ -43,7 +58,12 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                     format!("bond {:?} of {ports:?}", options.collect::<BTreeSet<_>>())
                 }
                 LinkKind::Bridge { ports, vlan_filtering } => {
-                    format!("bridge of {ports:?}, vlan_filtering {vlan_filtering}")
+                    let all = ports.iter().chain([&link.device.name]);
+                    let vlans: Vec<_> = all
+                        .filter(|_| *vlan_filtering)
+                        .map(|port| (port.to_string(), vlans(link, port)))
+                        .collect();
+                    format!("bridge of {ports:?}, vlan_filtering {vlan_filtering}, vlans {vlans:?}")
                 }
                 other => {
                     let options = link.extras.options.words(rows_of(other.word()));
@@ -57,7 +77,12 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
             (link.device.name.to_string(), said)
         })
         .collect();
-    let routes: Vec<String> = topology.namespaces[&ns].routes.iter().map(ToString::to_string).collect();
-    all.insert("routes".into(), routes.join(", "));
+    let of = &topology.namespaces[&ns];
+    let routes: BTreeSet<String> = of.routes.iter().map(ToString::to_string).collect();
+    all.insert("routes".into(), format!("{routes:?}"));
+    let rules: BTreeSet<String> = of.rules.iter().map(|rule| format!("{rule}, ipv6 {}", rule.ipv6)).collect();
+    all.insert("rules".into(), format!("{rules:?}"));
+    let neighbours: BTreeSet<String> = of.neighbours.iter().map(|one| format!("{one:?}")).collect();
+    all.insert("neighbours".into(), format!("{neighbours:?}"));
     all
 }

@@ -46,6 +46,7 @@ fi
 section ip route
 section ip -6 route
 section ip rule
+section ip -6 rule
 section ip neigh
 files /proc/net/bonding 'the kernel has no bonding driver, or it is not loaded'
 files /proc/net/vlan 'the kernel has no 8021q driver, or it is not loaded'

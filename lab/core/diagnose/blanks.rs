@@ -1,6 +1,6 @@
 //! What a command's blanks are filled with: the VLAN's number, a neighbour's address, another VLAN, as far as the text shows them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::diagnose::observed::Devices;
 use crate::import::model::{Kind, Link, Model};
@@ -72,18 +72,20 @@ fn in_network_of(model: &Model, device: &IfName) -> Vec<IfName> {
 }
 
 /// An address behind a device: a next hop or a neighbour in one of its networks.
-fn neighbour(model: &Model, device: &IfName) -> Option<Ipv4Addr> {
+fn neighbour(model: &Model, device: &IfName) -> Option<IpAddr> {
     let link = model.links.get(device)?;
-    let is_near = |address: &Ipv4Addr| {
-        let is_own = |own: &crate::net::address::Cidr| own.address == IpAddr::V4(*address);
+    let is_near = |address: &IpAddr| {
+        let is_own = |own: &crate::net::address::Cidr| own.address == *address;
         !link.addresses.iter().any(is_own)
-            && link.addresses.iter().any(|own| own.prefix < 32 && own.contains((*address).into()))
+            && link.addresses.iter().any(|own| own.prefix < 32 && own.contains(*address))
     };
-    let hops = model.routes.iter().filter_map(|route| route.via);
-    let known = model.neighbours.iter().map(|(address, _)| *address);
+    // Its ping is one of IPv4.
+    let hops = model.routes.iter().filter_map(|route| route.via).filter(IpAddr::is_ipv4);
+    let known = model.neighbours.iter().map(|(address, _)| *address).filter(IpAddr::is_ipv4);
     let by_route = model.routes.iter().filter(|route| route.dev.as_ref() == Some(device));
     let by_device = model.neighbours.iter().filter(|(_, by)| by == device).map(|(address, _)| *address);
-    hops.chain(known).find(is_near).or_else(|| by_route.filter_map(|route| route.via).chain(by_device).next())
+    let by_device = by_route.filter_map(|route| route.via).chain(by_device).find(IpAddr::is_ipv4);
+    hops.chain(known).find(is_near).or(by_device)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `bridge link`, `bridge vlan` and `bridge fdb`, as text and as JSON. Which ports a bridge has is also in the lines that `bridge
 //! link` shares with `ip link`.
 
-use crate::import::model::Model;
+use crate::import::model::{Model, PortVlan};
 use crate::import::text::{Line, after, command};
 use crate::import::value::Value;
 use crate::net::address::Mac;
@@ -62,7 +62,9 @@ fn row(line: &str, port: &mut Option<IfName>, model: &mut Model) -> bool {
         }
     }
     let (Some(port), Some(range)) = (&port, range(first)) else { return first == "None" };
-    told(port, range, model);
+    let words: Vec<&str> = words.collect();
+    let one = PortVlan { pvid: words.contains(&"PVID"), untagged: words.contains(&"Untagged") };
+    told(port, range, one, model);
     true
 }
 
@@ -73,9 +75,10 @@ fn range(text: &str) -> Option<(u16, u16)> {
 }
 
 /// A port has VLANs.
-pub fn told(port: &IfName, (first, last): (u16, u16), model: &mut Model) {
+pub fn told(port: &IfName, (first, last): (u16, u16), one: PortVlan, model: &mut Model) {
     if model.bridge_vlans.len() < 512 || model.bridge_vlans.contains_key(port) {
-        model.bridge_vlans.entry(port.clone()).or_default().extend(first..=last.min(4095));
+        let all = (first.max(1)..=last.min(4094)).map(|id| (id, one));
+        model.bridge_vlans.entry(port.clone()).or_default().extend(all);
     }
 }
 
@@ -83,7 +86,7 @@ pub fn told(port: &IfName, (first, last): (u16, u16), model: &mut Model) {
 pub fn told_all(port: &str, text: &str, model: &mut Model) {
     let Ok(port) = port.parse::<IfName>() else { return };
     for range in text.split([' ', ',']).filter_map(range).take(4095) {
-        told(&port, range, model);
+        told(&port, range, PortVlan::default(), model);
     }
 }
 
@@ -136,7 +139,9 @@ pub fn read_json(value: &Value, line: usize, model: &mut Model) {
             if let (Some(first), Some(last)) = (first, last)
                 && first <= last
             {
-                told(&port, (first, last), model);
+                let has = |word: &str| vlan.texts_of("flags").any(|flag| flag.contains(word));
+                let one = PortVlan { pvid: has("PVID"), untagged: has("Untagged") };
+                told(&port, (first, last), one, model);
             }
         }
     }

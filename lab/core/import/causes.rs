@@ -133,6 +133,9 @@ impl Stack<'_> {
                 names.push(own);
             }
         }
+        if names.is_empty() {
+            return Err("the bond has no port that a cable plays");
+        }
         key.extend(wait.clone());
         let about = self.about(text(cause, &["about"]).unwrap_or(name));
         let section = Section::table(&["hypothesis", name]).with("about", about).with("inject", texts(names));

@@ -2,7 +2,7 @@
 
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::add_route;
 use crate::import::value::Value;
 
 /// Whether a document is of this format.

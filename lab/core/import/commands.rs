@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::import::model::{Kind, Model, Route, Seen};
+use crate::import::model::{Kind, Model, Seen};
 use crate::import::text::{Line, after};
 use crate::import::{options, routes, virtual_links};
 use crate::net::address::Cidr;
@@ -62,9 +62,10 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
                 }
             }
             ["ip", "route", "add", ref rest @ ..] if !has_variable(text) => {
-                if let Some(route @ Route { .. }) = routes::route(rest) {
-                    model.route(route);
-                }
+                routes::route(rest, false, None, model);
+            }
+            ["ip", "-6", "route", "add", ref rest @ ..] if !has_variable(text) => {
+                routes::route(rest, true, None, model);
             }
             ["ping", ref rest @ ..] => {
                 let payload = after_word(rest, "-s").and_then(|payload| payload.parse().ok());

@@ -2,7 +2,7 @@
 //! make traffic possible. All of it is made up, and marked so in the file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::import::draft::{Draft, Section, texts};
 use crate::import::flows::is_tunnel;
@@ -27,8 +27,10 @@ pub struct FarEnd {
     vlans: BTreeMap<String, (String, u16, bool)>,
     /// MACsec devices of the gateway by those of the node: name and parent.
     pub channels: BTreeMap<IfName, (String, String)>,
-    /// Addresses of the gateway's devices.
+    /// IPv4 addresses of the gateway's devices.
     addresses: BTreeMap<String, Cidr>,
+    /// Their IPv6 addresses, where the device opposite has one.
+    addresses6: BTreeMap<String, Vec<Cidr>>,
 }
 
 /// What leaves by cables of its own: bonds, and NICs that are no port of one.
@@ -96,6 +98,17 @@ impl FarEnd {
         let link = model.links.get(name).filter(|_| depth < DEPTH_MAX)?;
         // A bond's port is cabled to where its bond is.
         let owner = link.controller.clone().filter(|_| link.kind == Kind::Nic);
+        let bridge = link.parent.as_ref().filter(|_| link.kind == Kind::Vlan && !link.is_service_tag);
+        let tagged = bridge
+            .zip(link.vlan_id)
+            .and_then(|(bridge, id)| Some((bridge, id, model.vlans_of(bridge, bridge)?)));
+        let of_itself = model.vlans_of(name, name);
+        if let Some((bridge, id, own)) = tagged {
+            return own.contains_key(&id).then(|| self.through(model, bridge, id, depth + 1))?;
+        } else if let Some(own) = of_itself {
+            let (id, _) = own.iter().find(|(_, one)| one.pvid)?;
+            return self.through(model, name, *id, depth + 1);
+        }
         let all = below(model, name).into_iter().chain(owner);
         // Frames of a tunnel go to another machine than those of what it stands on.
         let lower =
@@ -112,6 +125,24 @@ impl FarEnd {
             }
             _ => Some(lower),
         }
+    }
+
+    /// The device opposite one of a vlan-aware bridge, for frames of one of its VLANs.
+    fn through(&mut self, model: &Model, bridge: &IfName, id: u16, depth: usize) -> Option<String> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        model.ports(bridge).iter().find_map(|port| {
+            let one = *model.vlans_of(bridge, port)?.get(&id)?;
+            let lower = self.opposite(model, port, depth + 1)?;
+            if one.untagged {
+                return Some(lower);
+            }
+            let vlan = format!("{lower}.{id}");
+            vlan.parse::<IfName>().ok()?;
+            self.vlans.insert(vlan.clone(), (lower, id, false));
+            Some(vlan)
+        })
     }
 
     /// The gateway's MACsec device opposite one of the node's.
@@ -163,6 +194,41 @@ impl FarEnd {
         self.addresses.get(device).copied()
     }
 
+    /// The IPv6 address of the gateway's device in the network of the device opposite.
+    pub fn address6(&self, device: &str) -> Option<Cidr> {
+        self.addresses6.get(device)?.iter().find(|cidr| !is_link_local(cidr.address)).copied()
+    }
+
+    /// The gateway's device with this address.
+    pub fn device_with(&self, address: IpAddr) -> Option<&str> {
+        let all6 = self.addresses6.iter().flat_map(|(name, all)| all.iter().map(move |cidr| (name, cidr)));
+        let mut all = self.addresses.iter().chain(all6);
+        all.find(|(_, cidr)| cidr.address == address).map(|(name, _)| name.as_str())
+    }
+
+    /// All addresses of a device, for its table.
+    fn all_of(&self, device: &str) -> Vec<Cidr> {
+        let more = self.addresses6.get(device).into_iter().flatten().copied();
+        self.address(device).into_iter().chain(more).collect()
+    }
+
+    /// In each network of the device opposite, and the link-local ones that its routes lead to.
+    fn give_addresses6(&mut self, model: &Model, name: &IfName, device: &str) {
+        let own = model.links[name].addresses.iter().filter(|cidr| cidr.address.is_ipv6());
+        let near: Vec<Cidr> = own.filter_map(|own| gateway_in(model, own)).take(1).collect();
+        let hops = model.routes.iter().filter(|route| route.dev.as_ref() == Some(name));
+        let link_local = hops.filter_map(|route| route.via).filter(|via| is_link_local(*via));
+        let hosts = link_local.map(|address| Cidr { address, prefix: 64 });
+        let is_taken = |cidr: &Cidr| self.addresses6.values().flatten().any(|is| is == cidr);
+        let mut all: Vec<Cidr> =
+            near.into_iter().chain(hosts).take(4).filter(|cidr| !is_taken(cidr)).collect();
+        all.sort_unstable();
+        all.dedup();
+        if !all.is_empty() {
+            self.addresses6.entry(device.to_owned()).or_insert(all);
+        }
+    }
+
     /// By the routes, else by the neighbours, else made up: in the network of the device opposite.
     fn give_addresses(&mut self, model: &Model, names: &[IfName]) {
         for (name, cidr) in &model.gateways {
@@ -172,6 +238,7 @@ impl FarEnd {
         }
         for name in names {
             let Some(device) = self.opposite_of(model, name) else { continue };
+            self.give_addresses6(model, name, &device);
             if self.addresses.contains_key(&device) {
                 continue;
             }
@@ -206,7 +273,7 @@ impl FarEnd {
             let section = Section::table(&["ns", "gateway", "vlan", name]).comment("Made up.");
             let section = section.with("parent", parent.as_str()).with("id", i64::from(*id));
             let section = section.maybe("protocol", is_service_tag.then_some("802.1ad"));
-            draft.push(section.maybe("addresses", self.address(name).map(|cidr| texts([cidr]))));
+            draft.push(section.with("addresses", texts(self.all_of(name))));
         }
         for (own, (name, parent)) in &self.channels {
             let section = Section::table(&["ns", "gateway", "macsec", name]).comment("Made up.");
@@ -218,7 +285,7 @@ impl FarEnd {
                     section = section.with(key, value.clone());
                 }
             }
-            draft.push(section.maybe("addresses", self.address(name).map(|cidr| texts([cidr]))));
+            draft.push(section.with("addresses", texts(self.all_of(name))));
         }
     }
 
@@ -258,7 +325,7 @@ impl FarEnd {
         draft.push(section.with("peer", format!("gateway:{card}")).maybe("mtu", mtu));
         let section = Section::table(&["ns", "gateway", "veth", card]).comment("Made up.");
         let section = section.with("peer", format!("switch:{up}")).maybe("mtu", mtu);
-        draft.push(section.maybe("addresses", self.address(card).map(|cidr| texts([cidr]))));
+        draft.push(section.with("addresses", texts(self.all_of(card))));
     }
 }
 
@@ -295,21 +362,34 @@ pub fn partner_of(link: &Link, name: &str, ports: &[String], mtu: Option<i64>) -
     section.with("miimon", 100).with("ports", texts(ports)).maybe("mtu", mtu)
 }
 
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 /// The gateway's address in a network of the node's.
 fn gateway_in(model: &Model, own: &Cidr) -> Option<Cidr> {
-    let IpAddr::V4(address) = own.address else { return None };
-    if own.prefix > 31 {
+    let most = if own.address.is_ipv4() { 31 } else { 127 };
+    if own.prefix > most {
         return None;
     }
-    let is_fit = |candidate: &Ipv4Addr| *candidate != address && own.contains((*candidate).into());
+    let is_fit = |candidate: &IpAddr| *candidate != own.address && own.contains(*candidate);
     let by_route = model.routes.iter().filter_map(|route| route.via);
     let by_neighbour = model.neighbours.iter().map(|(address, _)| *address);
     let known = by_route.chain(by_neighbour).find(is_fit);
-    let network = u32::from(address) & u32::MAX.checked_shl(32 - u32::from(own.prefix)).unwrap_or(0);
     // The first host of the network, or the other end of a pair.
-    let hosts = if own.prefix == 31 { 0..=1 } else { 1..=2 };
-    let made_up = hosts.map(|host| Ipv4Addr::from(network.saturating_add(host))).find(is_fit);
-    Some(Cidr { address: known.or(made_up)?.into(), prefix: own.prefix })
+    let hosts = if own.prefix == most { 0..=1 } else { 1..=2 };
+    let made_up = |host: u32| match own.address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(own.prefix)).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from((u32::from(address) & mask).saturating_add(host)))
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(own.prefix)).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from((u128::from(address) & mask).saturating_add(u128::from(host))))
+        }
+    };
+    let address = known.or_else(|| hosts.map(made_up).find(is_fit))?;
+    Some(Cidr { address, prefix: own.prefix })
 }
 
 /// Whether a device is the pod's.

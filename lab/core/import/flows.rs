@@ -1,5 +1,7 @@
 //! Frames to send: from each device that a user of the machine would send by, to the one opposite.
 
+use std::net::IpAddr;
+
 use crate::import::draft::{Draft, Section};
 use crate::import::far_end::{self, FarEnd, is_dead, place};
 use crate::import::model::{Kind, Link, Model, Place};
@@ -25,6 +27,8 @@ pub struct Flow {
     pub to: String,
     /// Whether the sender can ping: it has an address in the receiver's network.
     pub can_ping: bool,
+    /// Whether only IPv6 can.
+    pub is_ipv6: bool,
 }
 
 impl Flow {
@@ -36,14 +40,17 @@ impl Flow {
         let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
         // A ping's socket is bound to its address, which is none of the main table's where a VRF has the device.
         let is_in_vrf = owner.is_some_and(|owner| owner.is(VirtualKind::Vrf));
-        let can_ping =
-            !is_in_vrf && link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
+        let is_near = |address: IpAddr| link.addresses.iter().any(|own| own.contains(address));
+        let by_ipv4 = link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
+        let by_ipv6 = far.address6(&opposite).is_some_and(|address| is_near(address.address));
+        let can_ping = !is_in_vrf && (by_ipv4 || by_ipv6);
         let name_of_flow = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
         Some(Self {
             name: name_of_flow,
             from: format!("{}:{name}", place(link)),
             to: format!("gateway:{opposite}"),
             can_ping,
+            is_ipv6: can_ping && !by_ipv4,
         })
     }
 
@@ -51,7 +58,8 @@ impl Flow {
     pub fn table(&self, name: &str, socket: Option<&str>, frames: i64) -> Section {
         let section =
             Section::table(&["flow", name]).with("from", self.from.as_str()).with("to", self.to.as_str());
-        section.maybe("socket", socket).with("frames", frames)
+        let family = (self.is_ipv6 && socket == Some("ping")).then_some("ipv6");
+        section.maybe("socket", socket).maybe("family", family).with("frames", frames)
     }
 }
 
@@ -125,8 +133,14 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
             model.note(format!("nothing is sent by {name}: the text shows it, or what it stands on, down"));
         } else if flows.len() == FLOWS_MAX {
             model.note(format!("nothing is sent by {name}: there are {FLOWS_MAX} flows already"));
-        } else {
-            flows.extend(Flow::by(model, far, &name));
+        } else if let Some(flow) = Flow::by(model, far, &name) {
+            flows.push(flow);
+        } else if [Some(&name), model.links[&name].parent.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|bridge| model.vlans_of(bridge, bridge).is_some())
+        {
+            model.note(format!("nothing is sent by {name}: no port of its bridge has its VLAN"));
         }
     }
     for flow in &flows {

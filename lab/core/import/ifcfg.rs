@@ -3,7 +3,7 @@
 use crate::import::cloud_init::prefix;
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::add_route;
 use crate::import::text::Line;
 
 /// One file's variables.
@@ -154,7 +154,7 @@ fn of_suse(name: &str, variables: &Variables<'_>, model: &mut Model) {
     }
 }
 
-/// `IPADDR` with `PREFIX`, `PREFIXLEN` or `NETMASK`, and `GATEWAY`.
+/// `IPADDR` with `PREFIX`, `PREFIXLEN` or `NETMASK`, `IPV6ADDR`, and gateways.
 fn addresses(name: &str, variables: &Variables<'_>, model: &mut Model) {
     let value = |key: &str| variables.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
     if let Some(address) = value("IPADDR").filter(|address| !address.is_empty()) {
@@ -163,7 +163,11 @@ fn addresses(name: &str, variables: &Variables<'_>, model: &mut Model) {
         let cidr = length.map_or_else(|| address.to_owned(), |length| format!("{address}/{length}"));
         model.address(name, &cidr);
     }
-    if let Some(gateway) = value("GATEWAY") {
+    let more = value("IPV6ADDR_SECONDARIES").unwrap_or_default().split_whitespace();
+    value("IPV6ADDR").into_iter().chain(more).for_each(|cidr| model.address(name, cidr));
+    for gateway in [value("GATEWAY"), value("IPV6_DEFAULTGW")].into_iter().flatten() {
+        // `fe80::1%eth0` names the device again.
+        let gateway = gateway.split('%').next().unwrap_or_default();
         add_route("default", Some(gateway), name, model);
     }
 }

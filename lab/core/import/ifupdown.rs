@@ -3,9 +3,9 @@
 use crate::import::bridge;
 use crate::import::cloud_init::prefix;
 use crate::import::ip_text::vlan_of_name;
-use crate::import::model::{Kind, Model};
+use crate::import::model::{Kind, Model, PortVlan};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::add_route;
 use crate::import::text::Line;
 
 /// Reads all stanzas that stand in the text.
@@ -73,11 +73,18 @@ fn stanza(name: &str, entries: &[(&str, String)], model: &mut Model) {
         ports(&["bridge-ports", "bridge_ports"]).iter().for_each(|port| model.port(name, port));
     }
     if value(&["bridge-vlan-aware", "bridge_vlan_aware"]) == Some("yes") {
-        model.note(format!("{name}: a vlan-aware bridge; its VLAN table is not carried over"));
         // ifupdown2 gives the bridge's VLANs to each of its ports, and a VLAN device's own to the bridge.
         let vids = value(&["bridge-vids", "bridge_vids"]).unwrap_or("1").to_owned();
+        let pvid = value(&["bridge-pvid", "bridge_pvid"]).and_then(|id| id.parse().ok()).unwrap_or(1);
+        let first = PortVlan { pvid: true, untagged: true };
+        if let Some(link) = model.link(name) {
+            link.vlan_filtering = Some(true);
+        }
         for port in ports(&["bridge-ports", "bridge_ports"]) {
             bridge::told_all(&port, &vids, model);
+            if let Ok(port) = port.parse() {
+                bridge::told(&port, (pvid, pvid), first, model);
+            }
         }
     }
     vlan(name, value(&["vlan-raw-device", "vlan_raw_device"]), value(&["vlan-id"]), model);

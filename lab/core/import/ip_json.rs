@@ -1,11 +1,14 @@
 //! `ip -j link`, `ip -j address`, `ip -j route` and `ip -j neigh`, with `-s` and `-d` or without.
 
+use std::net::IpAddr;
+
 use crate::import::ip_text::{above, is_elsewhere, partner};
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::{self, Written};
 use crate::import::value::Value;
 use crate::import::{virtual_links, vlan_flags};
+use crate::net::name::IfName;
 
 /// Whether a document is of this format.
 pub fn is_known(value: &Value) -> bool {
@@ -17,7 +20,8 @@ fn is_link(item: &Value) -> bool {
 }
 
 fn is_route(item: &Value) -> bool {
-    item.get("dst").is_some() && item.get("dev").is_some() && item.get("flags").is_some()
+    let has_end = ["dev", "nexthops", "type"].iter().any(|key| item.get(key).is_some());
+    item.get("dst").is_some() && has_end && item.get("flags").is_some()
 }
 
 /// Neighbours have states, where routes have flags.
@@ -31,17 +35,55 @@ pub fn read(value: &Value, line: usize, model: &mut Model) {
     for item in value.items() {
         if is_neighbour(item) {
             model.found("ip -j neigh", line);
-            let address = item.text_of("dst").and_then(|address| address.parse().ok());
-            let dev = item.text_of("dev").and_then(|dev| dev.parse().ok());
-            model.neighbours.extend(address.zip(dev));
-            model.neighbours.truncate(64);
+            neighbour(item, model);
         } else if is_link(item) {
             link(item, model);
         } else if is_route(item) && item.text_of("protocol") != Some("kernel") {
-            let to = item.text_of("dst").unwrap_or_default();
-            add_route(to, item.text_of("gateway"), item.text_of("dev").unwrap_or_default(), model);
+            route(item, model);
         }
     }
+}
+
+fn neighbour(item: &Value, model: &mut Model) {
+    let address: Option<IpAddr> = item.text_of("dst").and_then(|address| address.parse().ok());
+    let Some((address, dev)) = address.zip(item.text_of("dev").and_then(|dev| dev.parse::<IfName>().ok()))
+    else {
+        return;
+    };
+    if item.texts_of("state").any(|state| state == "PERMANENT")
+        && let Some(mac) = item.text_of("lladdr").and_then(|mac| mac.parse().ok())
+    {
+        routing::add_neighbour(address, dev.clone(), Some(mac), model);
+    }
+    model.neighbours.push((address, dev));
+    model.neighbours.truncate(64);
+}
+
+/// One of the routes; of several next hops the first.
+fn route(item: &Value, model: &mut Model) {
+    let to = item.text_of("dst").unwrap_or_default();
+    let hops = item.items_of("nexthops");
+    if hops.len() > 1 {
+        model.note(format!("route to {to}: it has several next hops; the first is taken"));
+    }
+    let from = hops.first().unwrap_or(item);
+    let metrics = item.items_of("metrics").iter().find_map(|metrics| metrics.text_of("mtu"));
+    let mut flags = item.texts_of("flags").chain(from.texts_of("flags"));
+    let is_onlink = flags.any(|flag| flag == "onlink");
+    let written = Written {
+        to,
+        // Of another family: `{"family": "inet6", "host": "fe80::1"}`.
+        via: from.text_of("gateway").or_else(|| from.at(&["via", "host"])?.text()),
+        dev: from.text_of("dev").unwrap_or_default(),
+        kind: item.text_of("type"),
+        table: item.text_of("table"),
+        metric: item.text_of("metric"),
+        src: item.text_of("prefsrc"),
+        mtu: metrics,
+        is_onlink,
+        is_ipv6: item.get("pref").is_some(),
+    };
+    routing::add(&written, model);
 }
 
 fn link(item: &Value, model: &mut Model) {
@@ -133,7 +175,11 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             link.flag = flag.next().map(str::to_owned);
         }
         Some("tun") if data.and_then(|data| data.text_of("type")) == Some("tap") => link.kind = Kind::Tap,
-        Some("bridge") => link.kind = link.kind.max(Kind::Bridge),
+        Some("bridge") => {
+            link.kind = link.kind.max(Kind::Bridge);
+            let filters = data.and_then(|data| data.text_of("vlan_filtering"));
+            link.vlan_filtering = filters.map(|is| is == "1").or(link.vlan_filtering);
+        }
         Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
         Some(other) => {
             link.kind = Kind::Other;

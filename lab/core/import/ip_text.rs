@@ -69,7 +69,7 @@ impl Reader {
     fn begin(&mut self, name: &str, parent: Option<&str>, flags: &str, rest: &str, model: &mut Model) {
         self.columns.clear();
         self.device = None;
-        let flags: Vec<&str> = flags.split(',').collect();
+        let flags = flags_of(flags);
         if flags.contains(&"LOOPBACK") || name == "lo" || name.parse::<IfName>().is_err() {
             return;
         }
@@ -77,8 +77,7 @@ impl Reader {
         let Some(link) = model.link(name) else { return };
         link.up = Some(flags.contains(&"UP"));
         if flags.contains(&"UP") {
-            // Old iproute2 prints flags that it does not know as a number behind it.
-            link.carrier = Some(flags.iter().any(|flag| flag.starts_with("LOWER_UP")));
+            link.carrier = Some(flags.contains(&"LOWER_UP"));
         }
         link.mtu = after(rest, "mtu").and_then(|mtu| mtu.parse().ok()).or(link.mtu);
         link.qdisc = after(rest, "qdisc").map(str::to_owned).or(link.qdisc.take());
@@ -183,6 +182,28 @@ const OTHERS: [&str; 29] = [
     "batadv",
 ];
 
+/// Names of flags. BusyBox and old iproute2 print those that they have no name for as one number behind the last name: `UP800`.
+fn flags_of(text: &str) -> Vec<&str> {
+    let names = ["LOWER_UP", "UP", "BROADCAST", "MULTICAST", "NOARP", "POINTOPOINT", "LOOPBACK"];
+    let mut all = Vec::new();
+    for flag in text.split(',') {
+        let with_more = names.iter().find_map(|name| {
+            let digits = flag.strip_prefix(name).filter(|digits| !digits.is_empty())?;
+            Some((*name, u32::from_str_radix(digits, 16).ok()?))
+        });
+        match with_more {
+            Some((name, bits)) => {
+                all.push(name);
+                // IFF_MASTER and IFF_SLAVE, include/uapi/linux/if.h.
+                all.extend((bits & 0x400 != 0).then_some("MASTER"));
+                all.extend((bits & 0x800 != 0).then_some("SLAVE"));
+            }
+            None => all.push(flag),
+        }
+    }
+    all
+}
+
 /// `2: eth0@bond0: <FLAGS> rest`.
 fn header(text: &str) -> Option<(&str, Option<&str>, &str, &str)> {
     let (number, rest) = text.trim_start().split_once(": ")?;
@@ -225,7 +246,9 @@ pub fn is_elsewhere(name: &str, model: &mut Model) {
 
 /// Made on another device, by its name `name@parent`.
 pub fn above(name: &str, parent: &str, model: &mut Model) {
+    // BusyBox looks the number of the other end up among its own devices, whatever namespace it is of: often it is the device itself.
     let is_far = parent == "NONE"
+        || parent == name
         || parent.strip_prefix("if").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
     if is_far {
         is_elsewhere(name, model);
@@ -275,7 +298,10 @@ fn kind(device: &str, text: &str, model: &mut Model) {
                 .map(str::to_owned);
         }
         "tun" if after(text, "type") == Some("tap") => link.kind = Kind::Tap,
-        "bridge" if text.contains("forward_delay") => link.kind = link.kind.max(Kind::Bridge),
+        "bridge" if text.contains("forward_delay") => {
+            link.kind = link.kind.max(Kind::Bridge);
+            link.vlan_filtering = after(text, "vlan_filtering").map(|is| is == "1").or(link.vlan_filtering);
+        }
         "dummy" => link.kind = link.kind.max(Kind::Dummy),
         word if OTHERS.contains(&word) => other(device, first, model),
         _ => {}

@@ -3,7 +3,7 @@
 use crate::import::ini::{self, File};
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::{self, Written, add_route};
 use crate::import::text::Line;
 
 /// Reads all files that stand in the text. Controllers may be named by the UUID or the name of their connection.
@@ -73,7 +73,8 @@ fn connection(file: &File, device: impl Fn(&str) -> String, model: &mut Model) {
 
 /// `address1=192.0.2.5/24,192.0.2.1`, `route1=198.51.100.0/24,192.0.2.254`.
 fn addresses(name: &str, file: &File, model: &mut Model) {
-    for (key, value) in ini::section(file, "ipv4").map_or(&[][..], |section| &section.entries) {
+    let of = |family: &str| ini::section(file, family).map_or(&[][..], |section| &section.entries);
+    for (key, value) in of("ipv4").iter().chain(of("ipv6")) {
         let mut parts = value.split([',', ';']).map(str::trim).filter(|part| !part.is_empty());
         let first = parts.next().unwrap_or_default();
         if key.starts_with("address") {
@@ -84,7 +85,8 @@ fn addresses(name: &str, file: &File, model: &mut Model) {
         } else if key == "gateway" {
             add_route("default", Some(first), name, model);
         } else if key.starts_with("route") && key[5..].bytes().all(|byte| byte.is_ascii_digit()) {
-            add_route(first, parts.next(), name, model);
+            let (via, metric) = (parts.next(), parts.next());
+            routing::add(&Written { to: first, via, dev: name, metric, ..Written::default() }, model);
         } else if key == "method" && first == "auto" {
             model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
         }

@@ -1,13 +1,15 @@
 //! What was read of one machine, whatever format it was in: links with their options and counters, routes, what the
 //! reporter tried and saw, and what could not be carried over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use indexmap::IndexMap;
 
 use crate::net::address::{Cidr, Mac};
 use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
+use crate::net::route::{self, RouteExtras};
 use crate::topology::lint::{Finding, Rule};
 
 /// As many links as one import may have; a topology takes 2048, and the other end needs some.
@@ -70,6 +72,8 @@ pub struct Link {
     pub virtual_kind: Option<VirtualKind>,
     /// Options of a VLAN or of [`Kind::Virtual`], by the keys of a topology; without those that are the kernel's defaults.
     pub settings: IndexMap<&'static str, toml::Value>,
+    /// Whether a bridge filters by VLAN, where the text shows it.
+    pub vlan_filtering: Option<bool>,
     /// The other end of [`Kind::Veth`].
     pub peer: Option<IfName>,
     /// Where it is.
@@ -149,6 +153,15 @@ impl Link {
     }
 }
 
+/// What a port of a vlan-aware bridge does with one of its VLANs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortVlan {
+    /// Whether untagged frames that come in belong to it.
+    pub pvid: bool,
+    /// Whether its frames leave without a tag.
+    pub untagged: bool,
+}
+
 /// A root queueing discipline, as `tc -s qdisc` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queue {
@@ -165,12 +178,16 @@ pub struct Queue {
 /// A route of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// Of which family it is: neither a network nor a next hop may show it.
+    pub is_ipv6: bool,
     /// `None` is the default route.
     pub to: Option<Cidr>,
     /// The next hop.
-    pub via: Option<std::net::Ipv4Addr>,
+    pub via: Option<IpAddr>,
     /// The device.
     pub dev: Option<IfName>,
+    /// What else is asked of it.
+    pub extras: RouteExtras,
 }
 
 /// Something that the reporter observed, beside counters of links.
@@ -241,10 +258,16 @@ pub struct PodRequest {
 pub struct Model {
     /// By name; each machine has one of each, and the pod's are kept apart by their place.
     pub links: IndexMap<IfName, Link>,
-    /// IPv4 routes.
+    /// Routes of both families.
     pub routes: Vec<Route>,
+    /// Rules that choose a routing table.
+    pub rules: Vec<route::Rule>,
+    /// Routing tables that have names of the machine's own; their numbers are made up.
+    pub tables: Vec<String>,
     /// Neighbours' addresses and the devices they are reached by.
-    pub neighbours: Vec<(std::net::Ipv4Addr, IfName)>,
+    pub neighbours: Vec<(IpAddr, IfName)>,
+    /// Neighbours that do not age; one without an address is a proxy's.
+    pub permanent: Vec<(IpAddr, IfName, Option<Mac>)>,
     /// Kernel releases that were mentioned, as written.
     pub releases: Vec<String>,
     /// Observations, in the order of the text.
@@ -260,7 +283,7 @@ pub struct Model {
     /// Addresses that the gateway has to have opposite a device.
     pub gateways: Vec<(IfName, Cidr)>,
     /// VLANs of each port of a vlan-aware bridge, and of the bridge itself.
-    pub bridge_vlans: BTreeMap<IfName, BTreeSet<u16>>,
+    pub bridge_vlans: BTreeMap<IfName, BTreeMap<u16, PortVlan>>,
     /// What lint finds in the text and a topology cannot show.
     pub lint: Vec<Finding>,
     /// What was not carried over, and why.
@@ -274,7 +297,8 @@ pub struct Model {
 impl Model {
     /// The link of this name, made if it is not there; `None` where the name is no device's, or there are too many.
     pub fn link(&mut self, name: &str) -> Option<&mut Link> {
-        let name: IfName = name.parse().ok()?;
+        // The loopback device is in each namespace, and nobody makes it.
+        let name: IfName = name.parse().ok().filter(|name: &IfName| name.as_str() != "lo")?;
         if !self.links.contains_key(&name) && self.links.len() >= LINKS_MAX {
             self.note(format!("more than {LINKS_MAX} links: {name} and others are left out"));
             return None;
@@ -351,6 +375,20 @@ impl Model {
         if !self.routes.contains(&route) && self.routes.len() < 200 {
             self.routes.push(route);
         }
+    }
+
+    /// The VLANs of a bridge that filters by them: of the bridge itself, or of one of its ports. `None` is one that takes all.
+    pub fn vlans_of(&self, bridge: &IfName, port: &IfName) -> Option<BTreeMap<u16, PortVlan>> {
+        let link = self.links.get(bridge).filter(|link| link.kind == Kind::Bridge)?;
+        let of_its_own =
+            |name: &IfName| self.bridge_vlans.get(name).filter(|all| all.keys().any(|id| *id != 1));
+        let has_tables = || self.ports(bridge).iter().chain([bridge]).any(|name| of_its_own(name).is_some());
+        if !link.vlan_filtering.unwrap_or_else(has_tables) {
+            return None;
+        }
+        // `br_vlan_init()`: VLAN 1 untagged is what each port begins with.
+        let first = BTreeMap::from([(1, PortVlan { pvid: true, untagged: true })]);
+        Some(self.bridge_vlans.get(port).cloned().unwrap_or(first))
     }
 
     /// The ports of a bond or bridge, in the order they were read.

@@ -1,13 +1,15 @@
 //! The machine itself: its links, routes and addresses as tables.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use toml::Value;
 
 use crate::import::draft::{Draft, Section, texts};
 use crate::import::far_end::{FarEnd, is_dead, macsec_key, place};
-use crate::import::model::{Kind, Link, Model, Place, Queue};
+use crate::import::model::{Kind, Link, Model, Place, PortVlan, Queue};
 use crate::import::options::{self, SPECS};
+use crate::import::routing;
+use crate::import::settle::DEPTH_MAX;
 use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 
@@ -34,9 +36,12 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
                 None => table(model, far, &name),
             };
             draft.push(section);
+            if kind == Kind::Bridge {
+                bridge_ports(model, &name, draft);
+            }
         }
     }
-    routes(model, draft);
+    routing::write(model, far, draft);
     queues(model);
 }
 
@@ -68,7 +73,12 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         }
         Kind::Veth => section = section.maybe("peer", link.peer.as_ref().map(|peer| format!("node:{peer}"))),
         Kind::Virtual => section = virtual_link(model, far, name, section),
-        Kind::Bridge => section = section.with("ports", texts(model.ports(name))),
+        Kind::Bridge => {
+            section = section.with("ports", texts(model.ports(name)));
+            if let Some(own) = model.vlans_of(name, name) {
+                section = section.with("vlan_filtering", true).with("vlans", ranges(&own));
+            }
+        }
         Kind::Macvlan => {
             let known = ["private", "vepa", "bridge", "passthru"];
             let mode = link.mode.as_deref().filter(|mode| known.contains(mode));
@@ -82,6 +92,41 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         Kind::Tap | Kind::Dummy | Kind::Unknown | Kind::Other => {}
     }
     common(model, link, section)
+}
+
+/// The VLANs of a bridge's ports.
+fn bridge_ports(model: &Model, bridge: &IfName, draft: &mut Draft) {
+    for port in model.ports(bridge) {
+        if let Some(vlans) = model.vlans_of(bridge, &port) {
+            let section = Section::table(&["ns", "node", "bridge", bridge.as_str(), "port", port.as_str()]);
+            draft.push(section.with("vlans", ranges(&vlans)));
+        }
+    }
+}
+
+/// VLANs that follow each other as ranges; the one of untagged frames by itself, for a range cannot have it.
+fn ranges(vlans: &BTreeMap<u16, PortVlan>) -> Value {
+    let mut all: Vec<(u16, u16, PortVlan)> = Vec::new();
+    for (id, one) in vlans {
+        match all.last_mut() {
+            Some((_, last, is)) if *last + 1 == *id && is == one && !one.pvid => *last = *id,
+            _ => all.push((*id, *id, *one)),
+        }
+    }
+    let table = |(id, last, one): (u16, u16, PortVlan)| {
+        let mut table = toml::Table::new();
+        table.insert("id".into(), i64::from(id).into());
+        if last > id {
+            table.insert("to".into(), i64::from(last).into());
+        }
+        for (key, is) in [("pvid", one.pvid), ("untagged", one.untagged)] {
+            if is {
+                table.insert(key.into(), true.into());
+            }
+        }
+        Value::Table(table)
+    };
+    Value::Array(all.into_iter().map(table).collect())
 }
 
 fn settings(link: &Link, section: Section) -> Section {
@@ -170,6 +215,21 @@ fn parent(link: &Link) -> String {
     if link.place == Place::Pod { format!("node:{parent}") } else { parent }
 }
 
+/// The MTU of a link that is made without one: that of its parent (`vlan_newlink()`, `macvlan_common_newlink()`).
+fn given_mtu(model: &Model, link: &Link, depth: usize) -> u32 {
+    let of = |name: &IfName| {
+        let link = model.links.get(name).filter(|_| depth < DEPTH_MAX)?;
+        let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
+        let of_bond = owner.filter(|owner| owner.kind == Kind::Bond).and_then(|owner| owner.mtu);
+        Some(of_bond.or(link.mtu).unwrap_or_else(|| given_mtu(model, link, depth + 1)))
+    };
+    let lower = match link.kind {
+        Kind::Vlan | Kind::Macvlan | Kind::Ipvlan => link.parent.as_ref().and_then(of),
+        _ => None,
+    };
+    lower.unwrap_or(1500)
+}
+
 fn common(model: &Model, link: &Link, section: Section) -> Section {
     let is_port = link.controller.is_some();
     let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
@@ -179,7 +239,8 @@ fn common(model: &Model, link: &Link, section: Section) -> Section {
     let mac =
         own.filter(|mac| matches!(link.kind, Kind::Nic | Kind::Veth) && mac.0[0] & 1 == 0 && mac.0 != [0; 6]);
     let section = section.maybe("mac", mac.map(|mac| mac.to_string()));
-    let mtu = link.mtu.filter(|mtu| *mtu != 1500 && (68..=65535).contains(mtu)).map(i64::from);
+    let is_usual = |mtu: u32| mtu == 1500 && given_mtu(model, link, 0) == 1500;
+    let mtu = link.mtu.filter(|mtu| !is_usual(*mtu) && (68..=65535).contains(mtu)).map(i64::from);
     let is_down = link.up == Some(false) && !is_port;
     let section = section.maybe("mtu", mtu).maybe("up", is_down.then_some(false));
     section.maybe("addresses", (!link.addresses.is_empty()).then(|| texts(&link.addresses)))
@@ -199,39 +260,5 @@ fn typed(kind: options::Value, value: &str) -> Value {
         options::Value::Bool => Value::Boolean(value == "true"),
         options::Value::Word(_) | options::Value::Device => Value::from(value),
         options::Value::Addresses => texts(value.split(',')),
-    }
-}
-
-/// Routes whose next hop one of the machine's networks has, one for each destination.
-fn routes(model: &mut Model, draft: &mut Draft) {
-    let mut written = Vec::new();
-    for route in model.routes.clone() {
-        let to = route.to.map_or_else(|| "default".to_owned(), |to| to.to_string());
-        let has_network = |link: &Link| {
-            link.place == Place::Node
-                && link.up != Some(false)
-                && link.addresses.iter().any(|cidr| {
-                    route.via.is_some_and(|via| cidr.prefix < 32 && cidr.contains(IpAddr::V4(via)))
-                })
-        };
-        let dev = model
-            .links
-            .iter()
-            .find(|(name, link)| has_network(link) && route.dev.as_ref().is_none_or(|dev| dev == *name));
-        let dev = dev.map(|(name, _)| name.clone());
-        let why = match (&dev, route.to.is_none_or(|to| to.address.is_ipv4())) {
-            _ if written.contains(&to) => "there is another one to the same destination",
-            (_, false) => "IPv6 routes are not carried over",
-            (None, _) => "no address that is carried over is in the network of its next hop",
-            (Some(_), true) => "",
-        };
-        let (Some(dev), "") = (dev, why) else {
-            model.note(format!("route to {to}: {why}"));
-            continue;
-        };
-        let section = Section::item(&["ns", "node", "routes"]).with("to", to.as_str());
-        let section = section.maybe("via", route.via.map(|via| via.to_string()));
-        draft.push(section.with("dev", dev.as_str()));
-        written.push(to);
     }
 }

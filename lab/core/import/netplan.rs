@@ -2,7 +2,7 @@
 
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::{self, Written, add_route};
 use crate::import::value::Value;
 
 const SECTIONS: [(&str, Kind); 5] = [
@@ -80,8 +80,23 @@ fn device(name: &str, kind: Kind, value: &Value, model: &mut Model) {
     if let Some(gateway) = value.text_of("gateway4") {
         add_route("default", Some(gateway), name, model);
     }
+    if let Some(gateway) = value.text_of("gateway6") {
+        add_route("default", Some(gateway), name, model);
+    }
     for route in value.items_of("routes") {
-        add_route(route.text_of("to").unwrap_or_default(), route.text_of("via"), name, model);
+        let written = Written {
+            to: route.text_of("to").unwrap_or_default(),
+            via: route.text_of("via"),
+            dev: name,
+            kind: route.text_of("type"),
+            table: route.text_of("table"),
+            metric: route.text_of("metric"),
+            src: route.text_of("from"),
+            mtu: route.text_of("mtu"),
+            is_onlink: route.text_of("on-link") == Some("true"),
+            is_ipv6: false,
+        };
+        routing::add(&written, model);
     }
     if ["true", "yes"].contains(&value.text_of("dhcp4").unwrap_or_default()) {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));

@@ -3,7 +3,7 @@
 use crate::import::ini::{self, File, Section};
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::{self, Written, add_route};
 use crate::import::text::Line;
 
 /// Reads all files that stand in the text.
@@ -84,7 +84,19 @@ fn network(file: &File, model: &mut Model) {
     network.values("Address").chain(more).for_each(|cidr| model.address(name, cidr));
     network.values("Gateway").for_each(|via| add_route("default", Some(via), name, model));
     for route in file.iter().filter(|section| section.name == "Route") {
-        add_route(route.value("Destination").unwrap_or_default(), route.value("Gateway"), name, model);
+        let written = Written {
+            to: route.value("Destination").unwrap_or_default(),
+            via: route.value("Gateway"),
+            dev: name,
+            kind: route.value("Type"),
+            table: route.value("Table"),
+            metric: route.value("Metric"),
+            src: route.value("PreferredSource"),
+            mtu: route.value("MTUBytes"),
+            is_onlink: route.value("GatewayOnLink").is_some_and(|is| ["yes", "true", "1"].contains(&is)),
+            is_ipv6: false,
+        };
+        routing::add(&written, model);
     }
     let mtu = ini::section(file, "Link").and_then(|link| link.value("MTUBytes")?.parse().ok());
     if let Some(link) = model.link(name) {

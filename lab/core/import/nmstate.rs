@@ -2,7 +2,7 @@
 
 use crate::import::model::{Kind, Model};
 use crate::import::options;
-use crate::import::talos::add_route;
+use crate::import::routing::{self, Written};
 use crate::import::value::Value;
 
 /// The state in a document.
@@ -32,9 +32,17 @@ pub fn read(value: &Value, line: usize, model: &mut Model) {
     }
     let routes = state.at(&["routes", "config"]).map_or(&[][..], Value::items);
     for route in routes {
-        let via = route.text_of("next-hop-address");
-        let dev = route.text_of("next-hop-interface").unwrap_or_default();
-        add_route(route.text_of("destination").unwrap_or_default(), via, dev, model);
+        let written = Written {
+            to: route.text_of("destination").unwrap_or_default(),
+            via: route.text_of("next-hop-address"),
+            dev: route.text_of("next-hop-interface").unwrap_or_default(),
+            // 0 is main there.
+            table: route.text_of("table-id").filter(|table| *table != "0"),
+            metric: route.text_of("metric").filter(|metric| *metric != "-1"),
+            src: route.text_of("source"),
+            ..Written::default()
+        };
+        routing::add(&written, model);
     }
 }
 

@@ -1,55 +1,153 @@
 //! `ip route` and `ip neigh` as text, also inside a sentence.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::import::model::{Model, Route};
-use crate::import::text::Line;
+use crate::import::model::Model;
+use crate::import::routing::{self, Written};
+use crate::import::text::{Line, command};
 use crate::net::name::IfName;
 
 const STATES: [&str; 8] =
     ["FAILED", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP"];
 
+/// What a command asked for, and the route whose next hops are on the next lines.
+#[derive(Default)]
+struct Reader<'t> {
+    /// `-6`.
+    is_ipv6: bool,
+    /// `table 100`, which the lines do not show then.
+    table: Option<&'t str>,
+    /// The first line of a route with several next hops.
+    several: Option<Vec<&'t str>>,
+}
+
 /// Reads all that is there.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
-    for line in lines {
+    let mut reader = Reader::default();
+    for (at, line) in lines.iter().enumerate() {
         let words: Vec<&str> = line.words().map(|word| word.trim_matches(['`', '"', ',', '\''])).collect();
+        if let Some(asked) = heading(line) {
+            reader = asked;
+        }
         for at in 0..words.len().min(64) {
-            let rest = &words[at..];
-            if let Some((address, dev)) = neighbour(rest) {
+            if let Some((address, dev)) = neighbour(&words[at..]) {
                 model.found("ip neigh", line.number);
                 model.neighbours.push((address, dev));
                 model.neighbours.truncate(64);
-            } else if at == 0
-                && let Some(route) = route(rest)
-            {
-                model.found("ip route", line.number);
-                model.route(route);
             }
+        }
+        permanent(&words, model);
+        // `ip route get` adds what the kernel found, not a route of its own.
+        let is_answer = words.contains(&"uid")
+            || lines.get(at + 1).is_some_and(|next| next.words().next() == Some("cache"));
+        if !is_answer && reader.line(&words, model) {
+            model.found("ip route", line.number);
         }
     }
 }
 
-/// `192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01 REACHABLE`, `192.0.2.1 dev eth0 FAILED`.
-fn neighbour(words: &[&str]) -> Option<(Ipv4Addr, IfName)> {
-    let [address, "dev", dev, rest @ ..] = words else { return None };
-    let (address, dev) = (address.parse().ok()?, dev.parse().ok()?);
-    let first = rest.first()?;
-    (*first == "lladdr" || STATES.contains(first)).then_some((address, dev))
+/// What the command above its output asks for.
+fn heading<'t>(line: &Line<'t>) -> Option<Reader<'t>> {
+    let words = command(line.text.trim_start_matches("### "))?;
+    let at = words.iter().position(|word| ["route", "ro", "r"].contains(word)).unwrap_or(words.len());
+    let after = |name: &str| {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1).copied()
+    };
+    let is_ipv6 = words[..at].contains(&"-6") || after("-f") == Some("inet6");
+    Some(Reader { is_ipv6, table: after("table").filter(|table| *table != "all"), several: None })
 }
 
-/// `default via 192.0.2.1 dev eth0 ...`, `192.0.2.0/24 dev eth0 ...`.
-pub fn route(words: &[&str]) -> Option<Route> {
-    let to = match *words.first()? {
-        "default" | "0.0.0.0/0" => None,
-        to => Some(to.parse().ok()?),
+impl<'t> Reader<'t> {
+    /// Whether a line is a route, or one of the next hops of the route above it.
+    fn line(&mut self, words: &[&'t str], model: &mut Model) -> bool {
+        if let (["nexthop", hop @ ..], Some(first)) = (words, self.several.take()) {
+            let all: Vec<&str> = first.iter().chain(hop).copied().collect();
+            model.note(format!("route to {}: it has several next hops; the first is taken", first[0]));
+            return route(&all, self.is_ipv6, self.table, model);
+        }
+        if let [to, "proto" | "metric" | "table", ..] = words
+            && !words.contains(&"dev")
+            && (*to == "default" || to.contains(['.', ':']))
+        {
+            self.several = Some(words.to_vec());
+        }
+        route(words, self.is_ipv6, self.table, model)
+    }
+}
+
+/// `192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01 REACHABLE`, `fe80::1 dev eth0 router FAILED`.
+fn neighbour(words: &[&str]) -> Option<(IpAddr, IfName)> {
+    let [address, "dev", dev, rest @ ..] = words else { return None };
+    let (address, dev) = (address.parse().ok()?, dev.parse().ok()?);
+    let is_state = |word: &&str| STATES.contains(word);
+    let first = rest.first()?;
+    let is_one = *first == "lladdr" || is_state(first) || (*first == "router" && rest.iter().any(is_state));
+    is_one.then_some((address, dev))
+}
+
+/// `192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01 PERMANENT`, `192.0.2.9 dev eth0 proxy`.
+fn permanent(words: &[&str], model: &mut Model) {
+    let [address, "dev", dev, rest @ ..] = words else { return };
+    let (Ok(address), Ok(dev)) = (address.parse::<IpAddr>(), dev.parse()) else { return };
+    // Groups have entries of their own that do not age (`arp_constructor()`), with NOARP.
+    match rest {
+        ["lladdr", mac, states @ ..] if states.contains(&"PERMANENT") => {
+            if let Ok(mac) = mac.parse() {
+                routing::add_neighbour(address, dev, Some(mac), model);
+            }
+        }
+        ["proxy"] => routing::add_neighbour(address, dev, None, model),
+        _ => {}
+    }
+}
+
+/// `default via 192.0.2.1 dev eth0 ...`, `unreachable 2001:db8::/32 dev lo metric 1024`. Whether it was one.
+pub fn route(words: &[&str], is_ipv6: bool, table: Option<&str>, model: &mut Model) -> bool {
+    let (kind, words) = match words {
+        [first, rest @ ..] if *first == "unicast" || routing::kind_of(first).is_some() => {
+            (Some(*first), rest)
+        }
+        // The kernel's own tables have them.
+        ["local" | "broadcast" | "anycast" | "multicast", ..] => return false,
+        _ => (None, words),
     };
+    let Some((to, rest)) = words.split_first() else { return false };
     let value = |name: &str| {
-        let at = words.iter().position(|word| *word == name)?;
-        words.get(at + 1)
+        let at = rest.iter().position(|word| *word == name)?;
+        rest.get(at + 1).copied()
     };
-    let via = value("via").and_then(|via| via.parse().ok());
-    let dev = value("dev").and_then(|dev| dev.parse().ok());
+    let is_network = match to.split_once('/') {
+        Some((address, prefix)) => address.parse::<IpAddr>().is_ok() && prefix.parse::<u8>().is_ok(),
+        // One host, as its neighbour's line begins, too.
+        None if *to != "default" => {
+            to.parse::<IpAddr>().is_ok()
+                && ["via", "proto", "scope", "metric"].iter().any(|word| rest.contains(word))
+        }
+        None => true,
+    };
+    let is_blocked = kind.is_some_and(|kind| kind != "unicast");
+    let leads = value("via").is_some() || value("dev").is_some() || (is_blocked && !rest.is_empty());
     // The kernel's own routes follow from the addresses.
-    let is_own = value("proto") == Some(&"kernel");
-    ((via.is_some() || dev.is_some()) && !is_own && words.len() >= 3).then_some(Route { to, via, dev })
+    if !is_network || !leads || rest.len() < 2 || value("proto") == Some("kernel") {
+        return false;
+    }
+    if rest.contains(&"encap") {
+        model.note(format!("route to {to}: topologies have no encapsulating routes"));
+        return true;
+    }
+    let written = Written {
+        to,
+        via: value("via"),
+        dev: value("dev").unwrap_or_default(),
+        kind,
+        table: value("table").or(table),
+        metric: value("metric"),
+        src: value("src"),
+        mtu: value("mtu").filter(|mtu| *mtu != "lock").or(value("lock")),
+        is_onlink: rest.contains(&"onlink"),
+        is_ipv6: is_ipv6 || rest.contains(&"pref"),
+    };
+    routing::add(&written, model);
+    true
 }

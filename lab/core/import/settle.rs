@@ -1,8 +1,8 @@
 //! From what was read to links that can be made: kinds decided, parents found, what cannot be carried over noted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::import::model::{Kind, Link, Model, Place};
+use crate::import::model::{Kind, Link, Model, Place, PortVlan};
 use crate::import::options::{self, SPECS};
 use crate::import::{cables, virtual_links};
 use crate::net::name::IfName;
@@ -53,10 +53,26 @@ fn logged(model: &mut Model) {
 
 /// VLAN devices on a bridge of which the bridge, or a port of it, does not have the VLAN.
 fn bridge_vlans(model: &mut Model) {
-    let table = std::mem::take(&mut model.bridge_vlans);
-    if table.values().any(|vlans| vlans.iter().any(|id| *id != 1)) {
-        model.note("VLAN tables of bridges: bridges of topologies pass the tags of all VLANs");
+    // A VLAN device on a bridge has its own of it: ifupdown2 adds it without a word.
+    let of_bridges: Vec<(IfName, u16)> = model
+        .links
+        .values()
+        .filter(|link| link.kind == Kind::Vlan)
+        .filter_map(|link| link.parent.clone().zip(link.vlan_id))
+        .filter(|(bridge, _)| {
+            model.links.get(bridge).is_some_and(|link| link.vlan_filtering == Some(true))
+                && !model.bridge_vlans.contains_key(bridge)
+        })
+        .collect();
+    for (bridge, id) in of_bridges {
+        let first = [(1, PortVlan { pvid: true, untagged: true }), (id, PortVlan::default())];
+        model
+            .bridge_vlans
+            .entry(bridge)
+            .or_insert_with(|| BTreeMap::from(first))
+            .insert(id, PortVlan::default());
     }
+    let table = std::mem::take(&mut model.bridge_vlans);
     let mut found = Vec::new();
     for (name, link) in model.links.iter().filter(|(_, link)| link.kind == Kind::Vlan) {
         let (Some(id), Some(bridge)) = (link.vlan_id, &link.parent) else { continue };
@@ -64,7 +80,7 @@ fn bridge_vlans(model: &mut Model) {
             continue;
         }
         for port in std::iter::once(bridge.clone()).chain(model.ports(bridge)) {
-            if table.get(&port).is_some_and(|vlans| !vlans.contains(&id)) {
+            if table.get(&port).is_some_and(|vlans| !vlans.contains_key(&id)) {
                 found.push(format!("node:{port} was not told of VLAN {id} of node:{name}"));
             }
         }

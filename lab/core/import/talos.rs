@@ -1,8 +1,9 @@
 //! Talos: machine configuration (`machine.network.interfaces`), its documents (BondConfig, VLANConfig ...), and the dialect of
 //! its platforms and of `talosctl get`.
 
-use crate::import::model::{Kind, Model, Route};
+use crate::import::model::{Kind, Model};
 use crate::import::options;
+use crate::import::routing::{self, Written};
 use crate::import::value::Value;
 use crate::topology::lint::table::SELECTOR_AMBIGUOUS;
 
@@ -156,27 +157,10 @@ fn common(name: &str, value: &Value, model: &mut Model) {
     }
     for route in value.items_of("routes") {
         let to = route.text_of("network").or_else(|| route.text_of("destination")).unwrap_or("0.0.0.0/0");
-        add_route(to, route.text_of("gateway"), name, model);
+        routing::add(&written(route, to, name), model);
     }
     if value.text_of("dhcp") == Some("true") {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
-    }
-}
-
-/// A route, if it is of IPv4.
-pub fn add_route(to: &str, via: Option<&str>, dev: &str, model: &mut Model) {
-    let is_default = matches!(to, "" | "default" | "0.0.0.0/0" | "0.0.0.0");
-    let via = via.filter(|via| !via.is_empty());
-    if to.contains(':') || via.is_some_and(|via| via.contains(':')) {
-        model.note(format!("route to {to} by {dev}: IPv6 routes are not carried over"));
-        return;
-    }
-    let parsed = if is_default { Some(None) } else { to.parse().ok().map(Some) };
-    match parsed {
-        Some(to) => {
-            model.route(Route { to, via: via.and_then(|via| via.parse().ok()), dev: dev.parse().ok() })
-        }
-        None => model.note(format!("route to {to} by {dev}: it is no network")),
     }
 }
 
@@ -251,6 +235,22 @@ fn is_platform(value: &Value) -> bool {
     value.items_of("links").iter().any(is_link)
 }
 
+/// A route, in the keys that all dialects have. Platforms write the family out, which matters where nothing else shows it.
+fn written<'t>(route: &'t Value, to: &'t str, dev: &'t str) -> Written<'t> {
+    let table = route.text_of("table").filter(|table| *table != "unspec");
+    Written {
+        to,
+        via: route.text_of("gateway"),
+        dev,
+        table,
+        metric: route.text_of("metric").or_else(|| route.text_of("priority")),
+        src: route.text_of("source").or_else(|| route.text_of("src")),
+        mtu: route.text_of("mtu"),
+        is_ipv6: route.text_of("family") == Some("inet6"),
+        ..Written::default()
+    }
+}
+
 /// `PlatformNetworkConfig`.
 fn platform(value: &Value, model: &mut Model) {
     for link in value.items_of("links") {
@@ -269,13 +269,8 @@ fn platform(value: &Value, model: &mut Model) {
         }
     }
     for route in value.items_of("routes") {
-        let via = route.text_of("gateway");
-        add_route(
-            route.text_of("dst").unwrap_or_default(),
-            via,
-            route.text_of("outLinkName").unwrap_or_default(),
-            model,
-        );
+        let to = route.text_of("dst").unwrap_or_default();
+        routing::add(&written(route, to, route.text_of("outLinkName").unwrap_or_default()), model);
     }
 }
 

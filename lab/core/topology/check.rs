@@ -265,7 +265,10 @@ fn resolve_route(
     if let Some(via) = &route.via {
         let on_link = table_routes.iter().filter(|route| route.value.via.is_none());
         let on_link: Vec<RouteTo> = on_link.map(|route| route.value.to.value).collect();
-        check_next_hop(ns, to, via, (links, &on_link, route.onlink.unwrap_or(false)), checker);
+        // Each device has the link-local network (`ip6_validate_gw()` asks for the device alone).
+        let is_link_local = matches!(via.value, IpAddr::V6(via) if via.is_unicast_link_local());
+        let is_onlink = route.onlink.unwrap_or(false) || (is_link_local && route.dev.is_some());
+        check_next_hop(ns, to, via, (links, &on_link, is_onlink), checker);
     }
     Route {
         to,

@@ -161,10 +161,13 @@ pub(super) fn bridge_lacks_vlan(scope: &mut Scope<'_>) {
             continue;
         }
         for bridge in bridges_of(topology, parent) {
-            let is_aware = matches!(
-                topology.links.get(&bridge).map(|link| &link.kind),
-                Some(LinkKind::Bridge { vlan_filtering: true, .. })
-            );
+            let lacks = |link: &Link| {
+                let ports = link.extras.ports.values().filter_map(|port| port.vlans.as_ref());
+                let mut all = link.extras.vlans.iter().chain(ports).flatten();
+                matches!(link.kind, LinkKind::Bridge { vlan_filtering: true, .. })
+                    && !all.any(|vlan| vlan.ids().any(|is| is == id.get()))
+            };
+            let is_aware = topology.links.get(&bridge).is_some_and(lacks);
             // A bridge that the lab makes in place of a NIC gets the NIC's VLANs.
             if let Some(span) = scope.place_of(&bridge).filter(|_| is_aware) {
                 let message =
