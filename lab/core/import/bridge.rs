@@ -52,6 +52,10 @@ fn row(line: &str, port: &mut Option<IfName>, model: &mut Model) -> bool {
     let Some(mut first) = words.next() else { return true };
     if !line.starts_with([' ', '\t']) {
         let Ok(name) = first.parse::<IfName>() else { return false };
+        // A heading of `lab capture` begins with signs that a name might have, too.
+        if words.clone().next().is_some_and(|word| word != "None" && range(word).is_none()) {
+            return false;
+        }
         if model.link(name.as_str()).is_none() {
             return false;
         }

@@ -30,7 +30,7 @@ const IFINFOMSG_BYTES: usize = 16;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
-const RTEXT_FILTER_BRVLAN: u32 = 2;
+const RTEXT_FILTER_BRVLAN_COMPRESSED: u32 = 4;
 
 /// NUD_NOARP and NUD_REACHABLE: what `bridge fdb add ... static` sends.
 const STATIC: u16 = 0x40 | 0x02;
@@ -134,13 +134,13 @@ fn about(index: u32, infos: Vec<BridgeVlanInfo>, is_bridge: bool) -> LinkMessage
 }
 
 /// The VLANs of a port or bridge, with the flags that can be asked for. Kernels up to 6.0 show a port without VLANs by an
-/// attribute without content, which netlink-packet-route does not take.
+/// attribute without content, which netlink-packet-route does not take. As ranges: 4094 VLANs one by one are longer than an answer may be.
 async fn vlans_of(bed: &Testbed, device: &DeviceRef) -> Result<BTreeMap<u16, BridgeVlanInfoFlags>, OpError> {
     let what = format!("read the VLANs of {device}");
     let index = bed.index(device).await?;
     let mut request = vec![0; IFINFOMSG_BYTES];
     request[0] = AF_BRIDGE;
-    request.extend(attribute(IFLA_EXT_MASK, &RTEXT_FILTER_BRVLAN.to_ne_bytes()));
+    request.extend(attribute(IFLA_EXT_MASK, &RTEXT_FILTER_BRVLAN_COMPRESSED.to_ne_bytes()));
     let dumped = bed
         .namespaces
         .enter(&device.ns, || netlink::request(SockProtocol::NetlinkRoute, RTM_GETLINK, NLM_F_DUMP, &request))
@@ -168,10 +168,20 @@ fn vlans_in(answer: &[u8], index: u32) -> Vec<(u16, BridgeVlanInfoFlags)> {
     let infos = infos.filter(|(kind, _)| *kind == IFLA_BRIDGE_VLAN_INFO);
     // struct bridge_vlan_info: flags, vid.
     let asked = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
-    let vlan = |(_, info): (u16, Vec<u8>)| {
-        Some((number(&info, 2)?, BridgeVlanInfoFlags::from_bits_retain(number(&info, 0)?) & asked))
-    };
-    infos.filter_map(vlan).collect()
+    let (mut first, mut all) = (None, Vec::new());
+    for (_, info) in infos {
+        let (Some(flags), Some(vid)) = (number(&info, 0), number(&info, 2)) else { continue };
+        let flags = BridgeVlanInfoFlags::from_bits_retain(flags);
+        // `br_fill_ifvlaninfo_range()` sends the first and the last of a range.
+        if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
+            first = Some(vid);
+        } else if flags.contains(BridgeVlanInfoFlags::RangeEnd) {
+            all.extend((first.take().unwrap_or(vid)..=vid).map(|id| (id, flags & asked)));
+        } else {
+            all.push((vid, flags & asked));
+        }
+    }
+    all
 }
 
 /// Adds an entry to a forwarding database.
@@ -219,6 +229,10 @@ mod tests {
         let bytes = answer(7, &[info(2 | 4 | 32, 10), info(0, 20)].concat());
         let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().collect();
         assert_eq!(shown(&vlans), "10 pvid untagged, 20");
+        // RANGE_BEGIN and RANGE_END.
+        let bytes = answer(7, &[info(8 | 4, 2), info(16 | 4, 4), info(0, 9)].concat());
+        let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().collect();
+        assert_eq!(shown(&vlans), "2 untagged, 3 untagged, 4 untagged, 9");
         assert!(vlans_in(&bytes, 8).is_empty(), "it is another device");
         assert!(vlans_in(&answer(7, &[]), 7).is_empty(), "a port without VLANs");
         assert!(vlans_in(&[0; 4], 0).is_empty(), "a message that is cut");
