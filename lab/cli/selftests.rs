@@ -154,6 +154,22 @@ impl SelftestsArgs {
         script: &str,
         source: &str,
     ) -> Result<Run, Failure> {
+        let missing = tests.missing_tools(script).map_err(|error| Failure::unreadable(&error))?;
+        if !missing.is_empty() {
+            // The script throws away that its shell did not find them, so its words would say nothing of the kernel.
+            let tools = missing.join(" and ");
+            eprintln!(
+                "not run: {script} uses {tools}, which this machine has not\nhint: apt-get install iputils-ping"
+            );
+            return Ok(Run {
+                kernel: kernel.id.clone(),
+                source: source.to_owned(),
+                script: script.to_owned(),
+                no_result: Some(format!("it uses {tools}, which the machine has not")),
+                seconds: 0,
+                output: String::new(),
+            });
+        }
         let command = self.command(kernel, &tests.root, script)?;
         let ended = exec::run(&bench.machine(kernel), &command);
         let (no_result, seconds, output) = match &ended {

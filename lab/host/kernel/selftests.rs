@@ -2,7 +2,7 @@
 //!
 //! What is kept is a part of `tools/testing/selftests`, of 3 MB; the package of 150 MB ends with the scratch directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -153,6 +153,61 @@ pub fn ensure(
     Ok(Selftests { root: tree, scripts: programs(&makefile) })
 }
 
+/// Programs whose output and errors the scripts throw away: where they are missing a script says of the kernel that it failed, or that
+/// it passed.
+const SILENCED: [&str; 2] = ["ping", "ping6"];
+
+impl Selftests {
+    /// The programs that a script runs without showing what they print, and that are in no folder of PATH.
+    ///
+    /// # Errors
+    /// When the script cannot be read.
+    pub fn missing_tools(&self, script: &str) -> Result<Vec<&'static str>, FileError> {
+        let folder = self.root.join(BONDING);
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        let mut wanted = vec![script.to_owned()];
+        while let Some(name) = wanted.pop() {
+            let text = file::read_text(&folder.join(&name), MAKEFILE_BYTES_MAX)?;
+            let names = text.split(|c: char| c.is_whitespace() || "/\"'".contains(c));
+            let included = names.filter(|name| name.ends_with(".sh") && folder.join(name).is_file());
+            let new = included.filter(|name| !texts.contains_key(*name)).map(str::to_owned);
+            wanted.extend(new.collect::<BTreeSet<_>>());
+            texts.insert(name, text);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_there = |tool: &&str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+        let texts: Vec<&str> = texts.values().map(String::as_str).collect();
+        Ok(silenced(&texts).into_iter().filter(|tool| !is_there(tool)).collect())
+    }
+}
+
+/// Those of [`SILENCED`] that a script and the files it includes come to: in lines that are run, and in functions that these name.
+fn silenced(texts: &[&str]) -> Vec<&'static str> {
+    let mut functions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for text in texts {
+        let mut function = "";
+        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            if let Some((name, _)) =
+                line.split_once("()").filter(|(name, _)| !name.contains([' ', '\t', '$']))
+            {
+                function = name;
+                continue;
+            }
+            let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            functions.entry(function).or_default().extend(words);
+            if line.starts_with('}') {
+                function = "";
+            }
+        }
+    }
+    let (mut seen, mut wanted) = (BTreeSet::new(), vec![""]);
+    while let Some(words) = wanted.pop().map(|function| functions.get(function)) {
+        let new = words.into_iter().flatten().filter(|word| seen.insert(**word));
+        wanted.extend(new.filter(|word| functions.contains_key(*word)));
+    }
+    SILENCED.into_iter().filter(|tool| seen.contains(tool)).collect()
+}
+
 /// A few megabytes are read at every use: what was changed is unpacked again.
 fn is_whole(tree: &Path) -> bool {
     let now = Manifest::of(tree).ok();
@@ -255,6 +310,14 @@ mod tests {
         let makefile = "# x\nTEST_PROGS := \\\n\ta.sh \\\n\tb-c.sh \\\n# end of TEST_PROGS\n\nTEST_FILES := lib.sh\nTEST_PROGS += d.sh\n";
         assert_eq!(programs(makefile), ["a.sh", "b-c.sh", "d.sh"]);
         assert_eq!(programs("TEST_PROGS := ../../x.sh /bin/sh ok.sh\n"), ["ok.sh"]);
+    }
+
+    #[rstest::rstest]
+    #[case(&["ip netns exec a ping -c 5 b >/dev/null\n"], &["ping"])]
+    #[case(&["# ping\nTESTS=\"one\"\n. lib.sh\n", "one()\n{\n\ttwo\n}\ntwo() {\n\tping6 a &> /dev/null\n}\n"], &["ping6"])]
+    #[case(&[". lib.sh\nother\n", "one()\n{\n\tping a\n}\nother()\n{\n\tip link\n}\n"], &[])]
+    fn programs_without_a_shown_error_are_found(#[case] texts: &[&str], #[case] expected: &[&str]) {
+        assert_eq!(silenced(texts), expected);
     }
 
     #[rstest::rstest]
