@@ -63,6 +63,21 @@ fn accepted() {
     }
 }
 
+/// vxlan_raw_setup(): packets have no Ethernet header, and the device no address.
+#[test]
+fn a_vxlan_with_gpe_gets_no_ethernet_address() {
+    let mac = |gpe: &str| {
+        let text = format!(
+            "[ns.node.vxlan.x]\ndstport = 5001\nexternal = true\nlearning = false\n{gpe}\n\
+             [[step]]\npause_ms = 1\n[[expect]]\ndevice = \"node:x\"\nshow = \"external\"\nis = \"true\"\n"
+        );
+        let topology = Topology::parse("gpe", "gpe.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        topology.links[0].mac
+    };
+    assert!(mac("").is_some());
+    assert_eq!(mac("gpe = true"), None);
+}
+
 #[test]
 fn the_pretty_form_shows_line_and_hint() {
     let text = "[ns.node.vlan.\"bond0.70\"]\nparent = \"bond0\"\nid = 4095\n";
