@@ -61,6 +61,8 @@ pub struct Checker<'a> {
     pub refusals: BTreeSet<DeviceRef>,
     /// The longest wait.
     pub wait: WaitLimit,
+    /// Names that lead nowhere: what each should name, and the name nearest to it.
+    pub dangling: Vec<(String, Option<String>)>,
 }
 
 /// How long a wait may be, and who says so.
@@ -113,13 +115,20 @@ impl Checker<'_> {
             return;
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let hint = match nearest(name, known.iter().copied()) {
+        let nearest = nearest(name, known.iter().copied());
+        self.dangling.push((what.to_owned(), nearest.map(str::to_owned)));
+        let hint = match nearest {
             Some(word) => format!("did you mean `{word}`?"),
             None if known.is_empty() => format!("there is no {what} at all"),
             None if known.len() > NAMED_MAX => "docs/reference.md lists them".into(),
             None => format!("there are: {}", known.join(", ")),
         };
         self.problem(span, format!("no {what} `{name}`"), hint);
+    }
+
+    /// Remembers a mistake that may be the reason why something of these kinds is unused.
+    pub fn any_may_be_meant(&mut self, kinds: &[&str]) {
+        self.dangling.extend(kinds.iter().map(|kind| ((*kind).to_owned(), None)));
     }
 
     /// Checks that a device exists.
@@ -167,7 +176,8 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
     let wait = WaitLimit::of(file, problems);
     let refusals = file.expect.iter().map(|expect| &expect.value).filter(|expect| expect.refused.is_some());
     let refusals = refusals.filter_map(|expect| Some(expect.device.as_ref()?.value.clone())).collect();
-    let mut checker = Checker { problems, lost, devices: IndexMap::new(), refusals, wait };
+    let mut checker =
+        Checker { problems, lost, devices: IndexMap::new(), refusals, wait, dangling: Vec::new() };
     let mut links = links::resolve(file, &mut checker);
     let substitutions = substitute::apply(&mut links, |nic| nic.backing);
     // A switch's ports can be meant by name, as any device.
@@ -194,9 +204,7 @@ pub fn check(name: &str, file: &TopologyFile, lost: Lost, problems: &mut Vec<Dia
     };
     topology.scenario = scenario::resolve(file, &topology, &mut checker);
     lint::check(file, &mut checker);
-    if checker.problems.is_empty() {
-        unused::check(file, &topology, &mut checker);
-    }
+    unused::check(file, &topology, &mut checker);
     topology
 }
 

@@ -136,6 +136,7 @@ fn one_verb(step: &At<StepTable>, checker: &mut Checker<'_>) -> Option<()> {
     if !checker.lost.any_field(&step.span) {
         let hint = "one of: inject, clear, flood, wait, pause_ms, attach, detach, check, reconcile, set, delete, create, in";
         checker.problem(&step.span, "a step does exactly one thing", hint);
+        checker.any_may_be_meant(&["flow", "fault"]);
     }
     None
 }
@@ -260,6 +261,7 @@ fn resolve_hypothesis(
     if !has_report && !checker.lost.field(&FILE, "report") {
         let hint = "add a [report] with floods and evidence";
         checker.problem(&name.span, "a hypothesis without a report", hint);
+        checker.any_may_be_meant(&["flow", "capture"]);
     }
     if table.inject.is_empty() && table.with.is_none() && !checker.lost.field(&name.span, "inject") {
         let faults = join(scenario.faults.keys());

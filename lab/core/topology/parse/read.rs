@@ -57,6 +57,7 @@ pub struct Alternative {
 #[derive(Debug, Clone, Default)]
 pub struct Lost {
     names: BTreeSet<String>,
+    texts: BTreeSet<String>,
     fields: BTreeSet<(usize, usize, String)>,
 }
 
@@ -69,6 +70,11 @@ impl Lost {
     /// Whether a reference to this name may lead to something that could not be read.
     pub fn name(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// Whether something that could not be read mentions this name, or had one of the keys under which it would be.
+    pub fn may_mention(&self, name: &str, keys: &[&str]) -> bool {
+        self.texts.contains(name) || self.fields.iter().any(|(_, _, key)| keys.contains(&key.as_str()))
     }
 
     /// Whether the table at this place (its own or its key's) had something under this key.
@@ -107,6 +113,9 @@ impl Lost {
                 }
             }
             DeValue::Array(items) => items.iter().for_each(|item| self.add_value(item.get_ref())),
+            DeValue::String(text) => {
+                self.texts.insert(text.to_string());
+            }
             _ => {}
         }
     }
