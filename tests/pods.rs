@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use bondlab_core::judge::account::PodAccount;
 use bondlab_core::judge::outcome::Outcome;
 use bondlab_core::plan::lower::{lower, lower_with};
 use bondlab_core::plan::op::Op;
+use bondlab_core::plan::record::OpError;
 use bondlab_core::plan::{Plan, Programs, RunOptions};
-use bondlab_core::report::document::{Document, KernelDocument, Timing, TrialDocument};
+use bondlab_core::report::document::{self, Document, KernelDocument, Timing, TrialDocument};
 use bondlab_core::topology::Topology;
 
 fn topology(name: &str) -> Topology {
@@ -91,7 +93,32 @@ fn nobody_has_attached_a_pod_of_a_run_that_did_not_come_to_its_trials() {
     let reason = "it lacks a NIC".to_owned();
     let skipped = Document::unfinished("every-key", kernel, Outcome::Skip, reason, Timing::default());
     let ran = Document { trials: vec![TrialDocument::default()], ..skipped.clone() };
-    let attachments = |document: Document| document.of_topology(&every_key(), &by_programs()).attachments;
-    assert_eq!(attachments(skipped), []);
-    assert!(!attachments(ran).is_empty());
+    let attach = PodAccount { what: "attach p".into(), attaches: true, ..PodAccount::default() };
+    let attachments = |document: Document, pods: &[PodAccount]| {
+        document.of_topology(&every_key(), &by_programs(), pods).attachments
+    };
+    assert_eq!(attachments(skipped, &[]), []);
+    assert_eq!(attachments(ran.clone(), &[]), [], "the step was not reached");
+    assert!(!attachments(ran, &[attach]).is_empty());
+}
+
+/// `addPlugins()` of Multus ends at the first ADD that fails.
+#[test]
+fn nobody_has_attached_what_follows_a_network_that_failed() {
+    let pods = topology("requests");
+    let networks = |ends: &[(bool, Option<&str>)]| {
+        let end = |(attaches, failed): &(bool, Option<&str>)| PodAccount {
+            attaches: *attaches,
+            failed: failed
+                .map(|network| (network.to_owned(), OpError { what: "x".into(), errno: None, text: None })),
+            ..PodAccount::default()
+        };
+        let ends: Vec<_> = ends.iter().map(end).collect();
+        let attached = document::attachments(&pods, &by_programs(), &ends, ToString::to_string);
+        attached.iter().map(|attached| attached.network.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let all = networks(&[(true, None), (true, None)]);
+    let (first, rest) = all.split_once(' ').expect("several networks");
+    assert_eq!(networks(&[(true, Some(first))]), first, "of {first} and {rest}");
+    assert_eq!(networks(&[(false, None)]), "", "a detachment attaches nothing");
 }

@@ -213,7 +213,7 @@ impl Begun {
         // Of this call: between two steps the time is the user's.
         let timing = Timing { total, ..Timing::default() };
         let document = Document::finished(&topology.name, kernel, &account, &verdict, timing);
-        let document = document.of_topology(&topology, options);
+        let document = document.of_topology(&topology, options, account.pods());
         println!();
         print!("{}", terminal::render_as(&document, None, &self.look.look()));
         println!(

@@ -26,6 +26,13 @@ pub struct Account {
     pub trials: Vec<TrialAccount>,
 }
 
+impl Account {
+    /// How the steps about pods ended in the first trial; the mutants', which are later, attach less.
+    pub fn pods(&self) -> &[PodAccount] {
+        self.trials.first().map_or(&[], |trial| &trial.pods)
+    }
+}
+
 /// The account of one trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialAccount {
@@ -79,10 +86,12 @@ pub struct AttemptAccount {
 }
 
 /// A step about a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodAccount {
     /// In words, such as `attach pod to net-a, bond0`.
     pub what: String,
+    /// Whether it attaches, and neither detaches nor checks.
+    pub attaches: bool,
     /// The network whose failure is expected.
     pub fails: Option<String>,
     /// How the kernel must refuse it, where the file says so.

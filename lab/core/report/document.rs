@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::account::{Account, TrialAccount};
+use crate::judge::account::{Account, PodAccount, TrialAccount};
 use crate::judge::outcome::Outcome;
 use crate::judge::verdict::{Verdict, title};
 // What the judge says of these is the document's as it is.
@@ -356,9 +356,9 @@ impl Document {
 impl Document {
     /// Says what the topology that was run is made of, and what stood in for NICs and for plugins.
     #[must_use]
-    pub fn of_topology(self, topology: &Topology, options: &RunOptions) -> Self {
+    pub fn of_topology(self, topology: &Topology, options: &RunOptions, pods: &[PodAccount]) -> Self {
         let substitutions = topology.substitutions.iter().map(ToString::to_string).collect();
-        let attachments = attachments(topology, options, |name| format!("program {name}"));
+        let attachments = attachments(topology, options, pods, |name| format!("program {name}"));
         let is_switch = topology.substitutions.iter().any(|it| it.by == Substitute::Switch);
         let differences: &[&str] = if is_switch { &substitute::DIFFERENCES } else { &[] };
         let substitution_differences = differences.iter().map(|text| (*text).into()).collect();
@@ -385,10 +385,12 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Who attaches the pods of a topology; `program` describes a plugin's own program by its name.
+/// Who attached the pods of a topology, up to the network that failed; `program` describes a plugin's own program by its name.
+/// `pods` says how the steps of a trial ended.
 pub fn attachments(
     topology: &Topology,
     options: &RunOptions,
+    pods: &[PodAccount],
     program: impl Fn(&str) -> String,
 ) -> Vec<AttachmentDocument> {
     let attached = topology.scenario.steps.iter().filter_map(|step| match step {
@@ -406,7 +408,14 @@ pub fn attachments(
         plugin: attached.network.delegate.plugin().into(),
         by: by(&attached.network),
     };
-    attached.flat_map(|all| all.delegates.iter().map(move |attached| one(all, attached))).collect()
+    let ended = pods.iter().filter(|pod| pod.attaches);
+    let asked = attached.zip(ended).flat_map(|(all, pod)| {
+        let failed = pod.failed.as_ref().map(|(network, _)| network);
+        let last = all.delegates.iter().position(|attached| failed == Some(&attached.network.name));
+        let number = last.map_or(all.delegates.len(), |last| last + 1);
+        all.delegates[..number].iter().map(move |attached| one(all, attached))
+    });
+    asked.collect()
 }
 
 pub(crate) fn trial_document(trial: &TrialAccount) -> TrialDocument {

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::file::{At, FileError};
 use crate::vm::checksum;
 use crate::vm::initramfs::Extra;
+use bondlab_core::judge::account::PodAccount;
 use bondlab_core::net::inner_path::FileName;
 use bondlab_core::plan::RunOptions;
 use bondlab_core::report::document;
@@ -88,9 +89,10 @@ pub fn lacking(topology: &Topology, options: &RunOptions, folder: Option<&Path>)
 pub fn attachments(
     topology: &Topology,
     options: &RunOptions,
+    pods: &[PodAccount],
     folder: Option<&Path>,
 ) -> Vec<AttachmentDocument> {
-    document::attachments(topology, options, |name| {
+    document::attachments(topology, options, pods, |name| {
         let path = folder.unwrap_or(Path::new("")).join(name);
         match fs::read(&path) {
             Ok(bytes) => {

@@ -163,7 +163,9 @@ fn carry_out_once(topology: &Topology, plan: &Plan, machine: &Machine<'_>) -> Re
         Exit::Died(death) => died(topology, plan, kernel, &death, timing),
     };
     run.notes = notes.1;
-    run.document = run.document.attached_by(plugins::attachments(topology, &plan.options, machine.plugins));
+    let pods = run.account.as_ref().map_or(&[][..], Account::pods);
+    let attached = plugins::attachments(topology, &plan.options, pods, machine.plugins);
+    run.document = run.document.attached_by(attached);
     Ok(run)
 }
 
@@ -360,7 +362,7 @@ fn conclude(
                 let running = Running::of(&kernel.id, &kernel.release);
                 let verdict = verdict::judge(topology, &plan.options, account, running);
                 let document = Document::finished(&topology.name, kernel.clone(), account, &verdict, timing);
-                document.of_topology(topology, &plan.options)
+                document.of_topology(topology, &plan.options, account.pods())
             };
             let documents = rounds::rounds(&account, plan.repetitions).iter().map(finished).collect();
             let document = rounds::together(documents).expect("a plan has a round at least");
@@ -419,8 +421,11 @@ fn unfinished(
     reason: String,
     timing: Timing,
 ) -> Run {
-    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing)
-        .of_topology(topology, &plan.options);
+    let document = Document::unfinished(&topology.name, kernel, outcome, reason, timing).of_topology(
+        topology,
+        &plan.options,
+        &[],
+    );
     Run { document, account: None, missing: Vec::new(), notes: Vec::new(), records: Vec::new() }
 }
 

@@ -112,6 +112,7 @@ pub fn pods(
             Op::CheckPod { pod, .. } => (format!("check {pod}"), None, None),
             _ => continue,
         };
+        let attaches = matches!(op, Op::Attach { .. });
         let ended = records.iter().find_map(|record| match record {
             Record::Pod { op, failed, left, .. } if *op as usize == number => {
                 Some((failed.clone(), left.clone()))
@@ -119,7 +120,7 @@ pub fn pods(
             _ => None,
         });
         match ended {
-            Some((failed, left)) => pods.push(PodAccount { what, fails, refused, failed, left }),
+            Some((failed, left)) => pods.push(PodAccount { what, attaches, fails, refused, failed, left }),
             None if cut_short => {}
             None => return Err(LedgerError::Absent { trial, what: format!("how it ended to {what}") }),
         }

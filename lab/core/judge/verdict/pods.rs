@@ -6,7 +6,7 @@ use crate::judge::verdict::Check;
 
 /// Whether it was done, or failed at the network that is to fail, and as it is to.
 pub fn check(pod: &PodAccount) -> Check {
-    let PodAccount { what, fails, refused, failed, left } = pod;
+    let PodAccount { what, fails, refused, failed, left, .. } = pod;
     let observed = match failed {
         None => "done".into(),
         Some((network, error)) => {
@@ -50,6 +50,7 @@ mod tests {
         let refused = Refused { errno: "EBUSY".into(), extack: Some("in use".into()), when: None };
         let pod = PodAccount {
             what: "attach pod to a, b".into(),
+            attaches: true,
             fails: Some("b".into()),
             refused: Some(refused),
             failed: Some((network.into(), error)),
