@@ -11,6 +11,7 @@ pub mod lines;
 pub mod nics;
 pub mod qemu;
 pub mod qmp;
+mod run_delay;
 pub mod warm;
 
 use std::io::{self, Read, Write};
@@ -269,10 +270,13 @@ impl Vm {
         self.next_line_by(deadline)
     }
 
-    /// The next line, if it comes before `deadline`. The guest is not to be asked for more after anything else.
+    /// The next line, if it comes before `deadline`; the time that the host did not run the machine is not counted. The guest is
+    /// not to be asked for more after anything else.
     pub fn next_line_by(&mut self, deadline: Instant) -> Next {
         let end = self.started + self.timeouts.total;
-        let deadline = deadline.min(end);
+        let allowed = deadline.saturating_duration_since(Instant::now());
+        let mut delayed = None;
+        let mut latest = deadline.min(end);
         loop {
             if Instant::now() >= end {
                 let total = self.timeouts.total.as_secs();
@@ -288,8 +292,16 @@ impl Vm {
                 None if !self.inbox_open => return Next::Closed,
                 None => {}
             }
-            if !self.pump(deadline, false) {
-                let silent = deadline.saturating_duration_since(self.started).as_secs();
+            let before = *delayed.get_or_insert_with(|| run_delay::of(self.process.id()));
+            if !self.pump(latest, false) {
+                let here = run_delay::of(self.process.id()).saturating_sub(before);
+                let more = run_delay::more_time(allowed, here);
+                let later = (deadline + more).min(end);
+                if later > latest {
+                    latest = later;
+                    continue;
+                }
+                let silent = latest.saturating_duration_since(self.started).as_secs();
                 // The time to boot has a limit of its own.
                 let limit = match self.phase {
                     Phase::Boot => format!("{} s are allowed for it", self.timeouts.boot.as_secs()),
