@@ -199,7 +199,7 @@ fn plugins_own_programs_are_not_run_on_the_running_kernel() {
     for words in ["are not run on this machine", "/var/lib/cni", "--kernel VERSION", "--cni own"] {
         assert!(said.stdout.contains(words), "{words}: {said:?}");
     }
-    assert!(!said.stdout.contains("Attached by"), "nothing was: {said:?}");
+    assert!(!said.stdout.contains("ADD by"), "nothing was: {said:?}");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn head(document: &Document, about: Option<&str>, width: usize) -> (String, bool
         let _ = writeln!(out, "  Substitutes, and no hardware: {}", document.substitutions.join(", "));
     }
     for (by, all) in attached(document) {
-        out += &wrap(&format!("Attached by {by}: {}", all.join(", ")), 2, width);
+        out += &wrap(&format!("ADD by {by}: {}", all.join(", ")), 2, width);
     }
     if let Some(reason) = &document.reason {
         let _ = writeln!(out, "\n{reason}");

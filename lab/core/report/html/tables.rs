@@ -20,7 +20,7 @@ pub fn attachments(document: &Document) -> Markup {
     html! {
         @if !document.attachments.is_empty() {
             table.list {
-                thead { tr { @for title in ["Pod", "Interface", "Network", "Plugin", "Attached by"] { th scope="col" { (title) } } } }
+                thead { tr { @for title in ["Pod", "Interface", "Network", "Plugin", "ADD by"] { th scope="col" { (title) } } } }
                 tbody {
                     @for one in &document.attachments {
                         tr {
