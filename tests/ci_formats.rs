@@ -1,4 +1,4 @@
-//! Results for GitHub Actions and for KCIDB, as the command prints them.
+//! Results for GitHub Actions and for KCIDB, as the command prints them, and the summary of the test programs.
 
 use std::io::Write;
 use std::path::Path;
@@ -109,4 +109,47 @@ fn validates(python: &str, submission: &Value) -> (bool, String) {
     drop(input);
     let output = child.wait_with_output().expect("it ends");
     (output.status.success(), text(&output.stderr))
+}
+
+const OF_CARGO: &str = "     Running unittests lab/lib.rs (target/debug/deps/lab-1)
+test a::b ... ok
+test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+";
+
+/// `.ci/summary` on what cargo prints: its own last lines, and whether it ends well.
+fn summary(more: &str) -> (String, bool) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/summary");
+    let mut command = Command::new(script);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
+    let text = format!("{OF_CARGO}{more}");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8(output.stdout).expect("text");
+    let own = said.strip_prefix(&text).unwrap_or_else(|| panic!("it prints what it reads: {said}"));
+    (own.trim_start().to_owned(), output.status.success())
+}
+
+#[rstest::rstest]
+#[case::good(
+    "   Doc-tests lab\ntest result: ok. 7 passed; 0 failed; 0 ignored\n",
+    "2 test programs: 10 passed, 0 failed, 1 ignored\n",
+    true
+)]
+#[case::one_fails(
+    "     Running tests/e2e.rs (t)\ntest exec: a b ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored;\n",
+    "2 test programs: 5 passed, 1 failed, 1 ignored\n  tests/e2e.rs: exec: a b\n",
+    false
+)]
+#[case::one_dies(
+    "     Running tests/vm.rs (t)\ntest c ... ok\n   Doc-tests lab\ntest result: ok. 7 passed; 0 failed; 0 ignored\n",
+    "3 test programs: 10 passed, 1 failed, 1 ignored\n  tests/vm.rs ended without a result\n",
+    false
+)]
+#[case::the_last_dies(
+    "     Running tests/vm.rs (t)\n",
+    "2 test programs: 3 passed, 1 failed, 1 ignored\n  tests/vm.rs ended without a result\n",
+    false
+)]
+fn one_summary_ends_all_test_programs(#[case] more: &str, #[case] expected: &str, #[case] is_good: bool) {
+    assert_eq!(summary(more), (format!("== {expected}"), is_good));
 }
