@@ -15,7 +15,7 @@ use crate::agent::guard::Guard;
 use crate::agent::host_control::HostControl;
 use crate::agent::testbed::Testbed;
 use crate::device::links::XdpMode;
-use crate::device::{gadget, links, tc};
+use crate::device::{gadget, links, tap, tc};
 use crate::fault::xdp::Action;
 use crate::syscall::netns::Namespace;
 use crate::syscall::rtnl::{Rtnl, RtnlError};
@@ -71,6 +71,7 @@ pub async fn inject(
             }
             Ok(())
         }
+        Fault::Stall { device, .. } if tap::is_one(bed, device) => tap::set_reading(bed, device, false),
         Fault::Stall { device, peer } => gadget::stall(bed, device, peer).await,
         Fault::Partner { device, peer, script } => {
             let partner = partner::start(bed, device, peer, script).await?;
@@ -158,6 +159,7 @@ pub async fn clear(
             }
             Ok(())
         }
+        (Fault::Stall { device, .. }, _) if tap::is_one(bed, device) => tap::set_reading(bed, device, true),
         (Fault::Stall { peer, .. }, _) => gadget::go_on(bed, peer).await,
         (Fault::Rcvbuf { .. } | Fault::Closed { .. }, _) => Ok(()),
     }

@@ -409,7 +409,7 @@ fn team(draft: &mut Draft<'_>) {
 }
 
 fn leaf(draft: &mut Draft<'_>) {
-    let kind = *draft.random.of(&["dummy", "ifb", "tap"]).expect("there are some");
+    let kind = *draft.random.of(&["dummy", "ifb", "tap", "tun"]).expect("there are some");
     let name = draft.header(kind);
     draft.some(&COMMON, &["up", "gso_max_size", "gso_max_segs", "gro_max_size"]);
     if kind != "dummy" {

@@ -197,9 +197,7 @@ impl Machine<'_> {
             )),
             LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
             LinkKind::Veth { peer } if self.is_own(peer) => Some("veth addrgenmode eui64".into()),
-            LinkKind::Tap { .. } => {
-                Some("tun type tap pi off vnet_hdr off persist on addrgenmode eui64".into())
-            }
+            LinkKind::Tun(_) => Some("tun type tap pi off vnet_hdr off persist on addrgenmode eui64".into()),
             LinkKind::Virtual(of) => Some(format!("{} addrgenmode eui64", virtual_links::line(link, of))),
             _ => None,
         };

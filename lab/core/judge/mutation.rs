@@ -8,6 +8,7 @@
 //! A report's evidence needs no trial of its own: a piece that shows under each explanation, and with nothing broken,
 //! tells nothing. What a hypothesis waits for must not be there with nothing broken.
 
+mod single;
 mod state;
 
 pub(crate) mod order;
@@ -34,8 +35,6 @@ use crate::topology::scenario::Step;
 
 /// Devices whose routes are taken away, each in a trial of its own, at the most.
 const ROUTES_TRIED: usize = 2;
-/// Single faults and steps that are left out, at the most.
-const SINGLE_MAX: usize = 32;
 /// Whether an expectation, a wait or a piece of evidence can fail; in the document as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
@@ -74,7 +73,7 @@ pub fn of(topology: &Topology) -> Mutation {
         targets.push(MutationTarget { condition: condition.clone(), mutants: places });
     }
     if !targets.is_empty() {
-        for mutant in single(topology).take(SINGLE_MAX) {
+        for mutant in single::all(topology) {
             place_of(mutant, &mut mutants);
         }
     }
@@ -87,29 +86,6 @@ fn place_of(mutant: Mutant, all: &mut Vec<Mutant>) -> usize {
         all.push(mutant);
         all.len() - 1
     })
-}
-
-/// Each fault that is injected, and each step that changes something, left out alone. Where there is one only, it is left out
-/// with all of them already.
-fn single(topology: &Topology) -> impl Iterator<Item = Mutant> {
-    let scenario = &topology.scenario;
-    let is_injected = |name: &String| {
-        scenario.steps.iter().any(|step| match step {
-            Step::Inject(of) | Step::Break { inject: of, .. } => of == name,
-            _ => false,
-        })
-    };
-    let faults: Vec<Element> =
-        scenario.faults.keys().filter(|name| is_injected(name)).cloned().map(Element::Fault).collect();
-    let changing = (0..).zip(&scenario.steps).filter(|(_, step)| step.changes() || is_alone(step));
-    let steps: Vec<Element> = changing.map(|(number, _)| Element::Step(number)).collect();
-    let several = [faults, steps].into_iter().filter(|all| all.len() > 1);
-    several.flatten().map(Element::dropped)
-}
-
-/// Whether a step can be left out alone, beside those that change what the topology is made of.
-fn is_alone(step: &Step) -> bool {
-    matches!(step, Step::Detach(_) | Step::Set { .. } | Step::Reconcile { .. })
 }
 
 /// Pods not detached, each in a trial of its own.
@@ -387,6 +363,7 @@ mod tests {
     use super::*;
     use crate::judge::mutation::state::opposite;
     use crate::plan::lower::lower_with;
+    use crate::plan::op::Op;
     use crate::plan::{Plan, RunOptions};
     use crate::topology::condition::Bounds;
 
@@ -488,6 +465,35 @@ qdisc = { kind = "pfifo", limit = 0 }
         });
         let Some(LinkKind::Bond(bond)) = made.map(|link| link.kind) else { panic!("no bond1 is made") };
         assert_eq!((bond.options.use_carrier, bond.options.miimon), (None, None));
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_refused_step_is_left_out_alone() {
+        let text = "[[step]]\nset = \"node:bond0\"\nbond = { mode = \"balance-rr\" }\nrefused = \"ENOTEMPTY\"\n\
+                    [[expect]]\ndevice = \"node:bond0\"\nshow = \"mode\"\nis = \"active-backup\"\n";
+        let (mutation, plan) = armed_at_rest(text);
+        let emptied = Element::Ports("node:bond0".parse().unwrap()).emptied();
+        let place = mutation.mutants.iter().position(|one| *one == emptied).unwrap();
+        let ops = &plan.trials[1 + place].ops;
+        assert!(!ops.iter().any(|op| matches!(op, Op::Join { .. })), "{ops:?}");
+        assert!(ops.iter().any(|op| matches!(op, Op::Attempt { .. })), "{ops:?}");
+    }
+
+    #[test]
+    fn the_configuration_of_a_hypothesis_is_a_mutant() {
+        let text = "[flow.f]\nfrom = \"node:bond0\"\nto = \"switch:p0\"\nframes = 9\n\
+                    [report]\nfloods = [\"f\"]\n\
+                    [[report.evidence]]\nname = \"none\"\nflow = \"f\"\nfield = \"delivered\"\nequals = 0\n\
+                    [hypothesis.port-down]\nabout = \"the port is down\"\nfits = true\n[hypothesis.port-down.with.ns.switch.veth.p0]\nup = false\n\
+                    [[step]]\nflood = \"f\"\n\
+                    [[expect]]\nflow = \"f\"\nfield = \"delivered\"\nequals = 9\n";
+        let (mutation, plan) = armed_at_rest(text);
+        let other = Element::Configuration("port-down".into()).negated();
+        let place = mutation.mutants.iter().position(|one| *one == other).unwrap();
+        let role = Role::Mutant("configured as under port-down".into());
+        let trial = plan.trials.iter().find(|trial| trial.role == role).unwrap();
+        let is_up = |op: &Op| matches!(op, Op::Up(device) if device.to_string() == "switch:p0");
+        assert!(place < mutation.mutants.len() && !trial.ops.iter().any(is_up), "{:?}", trial.ops);
     }
 
     const VF: &str = r#"

@@ -9,6 +9,7 @@ use crate::net::link_option::words::VirtualKind;
 use crate::net::mode::{IpvlanFlag, IpvlanMode, MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, VlanId};
 use crate::net::nic::{Netdevsim, Nic};
+use crate::net::option::Value;
 use crate::net::qdisc::Qdisc;
 
 /// One link.
@@ -76,11 +77,8 @@ pub enum LinkKind {
         /// The gadget's end.
         peer: DeviceRef,
     },
-    /// A tap that is not read.
-    Tap {
-        /// IFF_BACKPRESSURE.
-        backpressure: bool,
-    },
+    /// A tap or a tun.
+    Tun(Tun),
     /// A bond.
     Bond(Box<Bond>),
     /// A VLAN.
@@ -132,6 +130,17 @@ pub enum LinkKind {
     },
 }
 
+/// A device of the tun driver: a program takes what is sent to it, and writes what it receives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tun {
+    /// Whether its frames have an Ethernet header (IFF_TAP), or are packets of IP (IFF_TUN).
+    pub is_tap: bool,
+    /// IFF_BACKPRESSURE.
+    pub backpressure: bool,
+    /// The device to which the program writes what it reads of this one; without it no program reads it.
+    pub peer: Option<DeviceRef>,
+}
+
 /// A link that has nothing but options, a parent and ports: VRF, VXLAN and the like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Virtual {
@@ -149,7 +158,7 @@ impl LinkKind {
         match self {
             Self::Gadget { .. } | Self::GadgetHost { .. } | Self::Netdevsim(_) => None,
             hardware if hardware.is_hardware() => None,
-            Self::Tap { .. } => Some("tun"),
+            Self::Tun(_) => Some("tun"),
             other => Some(other.word()),
         }
     }
@@ -157,7 +166,7 @@ impl LinkKind {
     /// Whether a kernel shows nothing of it but what every link has.
     pub fn has_no_options(&self) -> bool {
         self.info_kind().is_none()
-            || matches!(self, Self::Dummy | Self::Tap { .. })
+            || matches!(self, Self::Dummy | Self::Tun(_))
             || matches!(self, Self::Virtual(link) if matches!(link.kind, VirtualKind::Ifb | VirtualKind::Team))
     }
 
@@ -166,7 +175,8 @@ impl LinkKind {
         match self {
             Self::Gadget { .. } => "gadget",
             Self::GadgetHost { .. } => "gadget-host",
-            Self::Tap { .. } => "tap",
+            Self::Tun(Tun { is_tap: true, .. }) => "tap",
+            Self::Tun(_) => "tun",
             Self::Dummy => "dummy",
             Self::Veth { .. } => "veth",
             Self::Bond(_) => "bond",
@@ -233,6 +243,19 @@ impl Link {
     pub fn below(&self) -> Vec<DeviceRef> {
         let ports = self.kind.ports().iter().map(|port| DeviceRef::new(&self.device.ns, port));
         ports.chain(self.kind.parent().cloned()).collect()
+    }
+
+    /// Whether its frames have one: packets of a tun, of GRE, and of a VXLAN with gpe have none.
+    pub fn has_ethernet_header(&self) -> bool {
+        match &self.kind {
+            LinkKind::Tun(tun) => tun.is_tap,
+            LinkKind::Virtual(link) => match link.kind {
+                VirtualKind::Gre => false,
+                VirtualKind::Vxlan => self.extras.options.0.get("gpe") != Some(&Value::Number(1)),
+                _ => true,
+            },
+            _ => true,
+        }
     }
 
     /// Whether `device` is one of its ports.

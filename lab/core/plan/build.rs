@@ -136,7 +136,7 @@ fn create_leaves(topology: &Topology) -> Vec<Op> {
     for link in topology.links.values() {
         match &link.kind {
             LinkKind::Virtual(_) if !is_leaf(link) => {}
-            LinkKind::Dummy | LinkKind::Tap { .. } | LinkKind::Virtual(_) => {
+            LinkKind::Dummy | LinkKind::Tun(_) | LinkKind::Virtual(_) => {
                 ops.push(Op::Create { link: link.clone(), peer: None });
             }
             LinkKind::Gadget { peer } => {
@@ -232,7 +232,7 @@ fn can_carry(topology: &Topology, link: &Link) -> bool {
         _ => 1,
     };
     match &link.kind {
-        LinkKind::Dummy | LinkKind::Tap { .. } => true,
+        LinkKind::Dummy | LinkKind::Tun(_) => true,
         // A VRF and a tunnel have carrier by themselves; a MACsec device has its parent's, a team that of any port.
         LinkKind::Virtual(virtual_link) => {
             !matches!(virtual_link.kind, VirtualKind::Macsec | VirtualKind::Team)

@@ -212,8 +212,8 @@ pub fn needs(topology: &Topology, of_mutants: &[Fault]) -> Vec<Need> {
             LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } => {
                 needs.insert(Need::Gadget);
             }
-            LinkKind::Tap { backpressure } => {
-                needs.insert(Need::Tap { backpressure: *backpressure });
+            LinkKind::Tun(tun) => {
+                needs.insert(Need::Tap { backpressure: tun.backpressure });
             }
             other => {
                 needs.insert(Need::Link(other.word().into()));

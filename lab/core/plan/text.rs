@@ -289,7 +289,10 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
         LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => {
             write!(f, " peer {peer}")?;
         }
-        LinkKind::Tap { backpressure } => write!(f, " backpressure {backpressure}")?,
+        LinkKind::Tun(tun) => {
+            write!(f, " backpressure {}", tun.backpressure)?;
+            write_some(f, "peer", tun.peer.as_ref())?;
+        }
         LinkKind::Bond(bond) => write_bond(f, bond)?,
         LinkKind::Vlan { parent, id, protocol } => {
             write_parent(f, link, parent)?;
@@ -386,7 +389,7 @@ fn write_fault(f: &mut Formatter<'_>, verb: &str, name: &str, fault: &Fault) -> 
         Fault::Hold { device, .. } => write!(f, "hold {device}"),
         Fault::Unplug { device, .. } => write!(f, "unplug {device}"),
         Fault::CarrierLost { device, down } => write!(f, "down {}, for {device}", list(down)),
-        Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} takes no frames"),
+        Fault::Stall { device, peer } => write!(f, "stall {device}, of which {peer} gets no frames"),
         Fault::Partner { device, peer, script: PartnerScript { sends, in_sync, key, system, flap_s } } => {
             write!(
                 f,

@@ -25,6 +25,7 @@ pub(crate) mod selectors;
 pub(crate) mod shared_parent;
 pub(crate) mod shown;
 pub(crate) mod stack;
+pub(crate) mod tuns;
 pub(crate) mod unused;
 pub(crate) mod virtual_links;
 

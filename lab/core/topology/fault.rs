@@ -121,7 +121,8 @@ pub enum Fault {
     Unplug { device: DeviceRef, slot: usize },
     /// A NIC set down, or its cable pulled out, where a switch stands in: these are down, of its ends and the switch's ports.
     CarrierLost { device: DeviceRef, down: Vec<DeviceRef> },
-    /// The gadget's end of a USB pair, whose driver stops its queue: frames are not taken from the bus.
+    /// The gadget's end of a USB pair, whose driver stops its queue: frames are not taken from the bus. Or a tap or tun whose
+    /// program stops reading it.
     Stall { device: DeviceRef, peer: DeviceRef },
     /// The other end of an 802.3ad bond's port is a configurable LACP partner.
     Partner { device: DeviceRef, peer: DeviceRef, script: PartnerScript },

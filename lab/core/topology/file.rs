@@ -268,9 +268,12 @@ pub struct NsTable {
     /// USB pairs of a gadget and its host.
     #[serde(default, deserialize_with = "in_file_order")]
     pub gadget: Links<GadgetTable>,
-    /// Taps that are not read.
+    /// Taps: devices whose frames a program reads and writes.
     #[serde(default, deserialize_with = "in_file_order")]
     pub tap: Links<TapTable>,
+    /// Tuns: the same without Ethernet header.
+    #[serde(default, deserialize_with = "in_file_order")]
+    pub tun: Links<TunTable>,
     /// Bonds.
     #[serde(default, deserialize_with = "in_file_order")]
     pub bond: Links<BondTable>,

@@ -146,7 +146,7 @@ impl<'a> Scope<'a> {
                 [$(table.$kind.keys().find(|name| name.value == device.name)),+]
             };
         }
-        let found = named![veth dummy gadget tap bond vlan ipvlan macvlan bridge netdevsim nic pf vf];
+        let found = named![veth dummy gadget tap tun bond vlan ipvlan macvlan bridge netdevsim nic pf vf];
         found.into_iter().flatten().next().map(|name| name.span.clone())
     }
 }

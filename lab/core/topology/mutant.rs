@@ -86,6 +86,8 @@ pub enum Element {
     },
     /// The cable of a device.
     Cable(DeviceRef),
+    /// All that is configured, of which the hypothesis of this name has another version (`with`).
+    Configuration(String),
 }
 
 impl Element {
@@ -146,6 +148,8 @@ impl fmt::Display for Mutant {
             (Drop, Element::Addresses(device)) => write!(f, "{device} without addresses"),
             (Drop, Element::Neighbours(device)) => write!(f, "{device} without permanent neighbours"),
             (Drop, Element::Port { port, controller }) => write!(f, "{port} released from {controller}"),
+            (Negate, Element::Configuration(name)) => write!(f, "configured as under {name}"),
+            (Empty, Element::Ports(device)) => write!(f, "{device} without ports"),
             (Negate, Element::Ports(device)) => write!(f, "{device} with another port"),
             (Drop, Element::Up(device)) => write!(f, "{device} set down"),
             (Negate, Element::Up(device)) => write!(f, "{device} set up at the end"),

@@ -54,6 +54,13 @@ pub enum Socket {
     Tcp,
 }
 
+impl Socket {
+    /// Whether the lab writes the Ethernet header of its frames, and not the kernel.
+    pub fn writes_ethernet(self) -> bool {
+        matches!(self, Self::Packet | Self::PacketBypass)
+    }
+}
+
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

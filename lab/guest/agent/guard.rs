@@ -2,19 +2,19 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::device::tap::Tap;
 use crate::fault::backlog::Shortened;
 use crate::fault::partner::Partner;
 use crate::pod::dhcp::{Leased, Serving};
 use crate::pod::dhcp_daemon::Daemon;
-use bondlab_core::net::name::DeviceRef;
 
 /// Dropping it ends it.
 #[derive(Debug)]
 pub enum Guard {
     /// A BPF link or a socket that owns something.
     Descriptor(OwnedFd),
-    /// What keeps a tap there, and holds its ring; of one that stops its queue when that is full, its name.
-    Tap(OwnedFd, Option<DeviceRef>),
+    /// What keeps a tap or tun there, and holds its ring.
+    Tap(Tap),
     /// A thread that sends LACPDUs.
     Partner(Partner),
     /// A thread that answers DHCP.

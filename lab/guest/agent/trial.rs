@@ -34,6 +34,7 @@ use bondlab_core::net::frame_set::Frames;
 use bondlab_core::net::frame_template::group_mac;
 use bondlab_core::net::layer::Layer;
 use bondlab_core::net::name::{DeviceRef, NsName};
+use bondlab_core::net::probe::Probe;
 use bondlab_core::net::qdisc::Qdisc;
 use bondlab_core::plan::moment::When;
 use bondlab_core::plan::op::{Broken, Op};
@@ -231,7 +232,9 @@ impl<'a> Trial<'a> {
         self.replaced.keep(&self.bed, before).await?;
         self.set_reading(fault, false)?;
         self.set_listening(fault, false)?;
-        if let Fault::Stall { device, peer } = fault {
+        if let Fault::Stall { device, peer } = fault
+            && !tap::is_one(&self.bed, device)
+        {
             self.stalled.insert(device.clone(), peer.clone());
         }
         Ok(())
@@ -265,6 +268,7 @@ impl<'a> Trial<'a> {
     pub fn close(mut self) -> (Vec<Record>, Testbed) {
         // Namespaces go on standing, and what is the machine's must not.
         self.bed.held.retain(|_, held| !matches!(held, Guard::Backlog(_)));
+        tap::stop_all(&mut self.bed);
         (self.drops.records(), self.bed)
     }
 
@@ -364,11 +368,16 @@ impl<'a> Trial<'a> {
     async fn open_ends(&mut self, plan: &'a FlowPlan, number: u16, what: &str) -> Result<Sender, OpError> {
         let flow = &plan.flow;
         let (from_index, to_index) = (self.bed.index(&flow.from).await?, self.bed.index(&flow.to).await?);
-        let source = addresses::mac_of(&self.bed, &flow.from).await?;
         let next_hop = match (&flow.destination_mac, flow.shape.group.and_then(group_mac)) {
-            (Some(mac), _) => addresses::mac_from(&self.bed, mac).await?,
-            (None, Some(mac)) => mac,
-            (None, None) => addresses::mac_of(&self.bed, &flow.to).await?,
+            // The kernel writes the header, if the device has one: a tun and a GRE tunnel have none.
+            _ if !flow.socket.writes_ethernet() => None,
+            (Some(mac), _) => Some(addresses::mac_from(&self.bed, mac).await?),
+            (None, Some(mac)) => Some(mac),
+            (None, None) => Some(addresses::mac_of(&self.bed, &flow.to).await?),
+        };
+        let header = match next_hop {
+            Some(next_hop) => Some((addresses::mac_of(&self.bed, &flow.from).await?, next_hop)),
+            None => None,
         };
         let enter = |error| netns_error(what, &error);
         if !self.receivers.contains_key(&flow.to) {
@@ -393,7 +402,7 @@ impl<'a> Trial<'a> {
                 self.elsewhere.insert(name.clone(), opened.map_err(|error| failed(what, &error))?);
             }
         }
-        let open = || Sender::open(plan, from_index, source, next_hop);
+        let open = || Sender::open(plan, from_index, header);
         let sender = self.bed.namespaces.enter(&flow.from.ns, open).map_err(enter)?;
         sender.map_err(|error| failed(what, &error))
     }
@@ -455,6 +464,12 @@ impl<'a> Trial<'a> {
                 records.push(held(flow, frames, Layer::Backlog, Some(device.clone())));
             }
         }
+        for (device, flow, frames) in self.in_rings(&missing).await? {
+            if let Some(missing) = missing.get_mut(&flow) {
+                *missing = missing.difference(&frames);
+            }
+            records.push(held(flow, frames, Layer::Backlog, Some(device)));
+        }
         for (flow, missing) in &mut missing {
             let to = &self.plan.flows[usize::from(*flow)].flow.to;
             let partial_datagrams = self.receivers.get(to).map(|it| it.incomplete(*flow)).unwrap_or_default();
@@ -478,6 +493,29 @@ impl<'a> Trial<'a> {
             );
         }
         Ok(records)
+    }
+
+    /// Missing frames that are in the rings of taps whose program has stopped, by device and flow.
+    async fn in_rings(&mut self, missing: &ByFlow) -> Result<Vec<(DeviceRef, u16, Frames)>, OpError> {
+        let unread = |error| failed("empty the rings of taps", &error);
+        let mut found = Vec::new();
+        for device in tap::stopped(&self.bed) {
+            // What waits above the ring is in the queue's backlog, and would follow into the ring.
+            tc::put_root(&self.bed, &device, &Qdisc::Noqueue).await?;
+            self.drops.take_drained().map_err(unread)?;
+            let mut in_ring = ByFlow::new();
+            for frame in tap::take(&self.bed, &device)? {
+                let probe = Probe::parse_frame(&frame).or_else(|| Probe::parse_ip(&frame));
+                if let Some(probe) = probe.filter(|probe| probe.trial == self.mark) {
+                    in_ring.entry(probe.flow).or_default().insert(probe.sequence);
+                }
+            }
+            found.extend(in_ring.into_iter().filter_map(|(flow, frames)| {
+                let frames = frames.intersection(missing.get(&flow)?);
+                (!frames.is_empty()).then(|| (device.clone(), flow, frames))
+            }));
+        }
+        Ok(found)
     }
 
     /// Missing frames that came to their socket by another device than they were sent to, by flow.

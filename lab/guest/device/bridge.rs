@@ -72,7 +72,12 @@ pub async fn set_vlans(
 ) -> Result<(), OpError> {
     let wanted: BTreeMap<u16, BridgeVlanInfoFlags> =
         vlans.iter().flat_map(|vlan| vlan.ids().map(|id| (id, flags(*vlan)))).collect();
-    for (id, _) in vlans_of(bed, device).await?.into_iter().filter(|(id, _)| !wanted.contains_key(id)) {
+    for (id, _) in vlans_of(bed, device)
+        .await?
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(id, _)| !wanted.contains_key(id))
+    {
         let what = format!("take the VLAN {id} from {device}");
         let info = vec![BridgeVlanInfo { flags: BridgeVlanInfoFlags::empty(), vid: id }];
         let message = about(bed.index(device).await?, info, is_bridge);
@@ -92,7 +97,7 @@ pub async fn set_vlans(
         let given = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::SetLink(message), 0).await;
         given.map_err(|error| error.during(what))?;
     }
-    let is = vlans_of(bed, device).await?;
+    let is = vlans_of(bed, device).await?.unwrap_or_default();
     if is == wanted {
         return Ok(());
     }
@@ -133,9 +138,15 @@ fn about(index: u32, infos: Vec<BridgeVlanInfo>, is_bridge: bool) -> LinkMessage
     message
 }
 
-/// The VLANs of a port or bridge, with the flags that can be asked for. Kernels up to 6.0 show a port without VLANs by an
+/// The VLANs of a port or bridge, with the flags that can be asked for; `None` if it is neither. Kernels up to 6.0 show a port without VLANs by an
 /// attribute without content, which netlink-packet-route does not take. As ranges: 4094 VLANs one by one are longer than an answer may be.
-async fn vlans_of(bed: &Testbed, device: &DeviceRef) -> Result<BTreeMap<u16, BridgeVlanInfoFlags>, OpError> {
+///
+/// # Errors
+/// There is no such device, or no complete answer.
+pub(crate) async fn vlans_of(
+    bed: &Testbed,
+    device: &DeviceRef,
+) -> Result<Option<BTreeMap<u16, BridgeVlanInfoFlags>>, OpError> {
     let what = format!("read the VLANs of {device}");
     let index = bed.index(device).await?;
     let mut request = vec![0; IFINFOMSG_BYTES];
@@ -150,18 +161,16 @@ async fn vlans_of(bed: &Testbed, device: &DeviceRef) -> Result<BTreeMap<u16, Bri
         errno: error.raw_os_error().map(errno_name),
         text: error.raw_os_error().is_none().then(|| error.to_string()),
     })?;
-    Ok(answers.iter().flat_map(|answer| vlans_in(answer, index)).collect())
+    let of_device: Vec<_> = answers.iter().filter_map(|answer| vlans_in(answer, index)).collect();
+    Ok((!of_device.is_empty()).then(|| of_device.into_iter().flatten().collect()))
 }
 
 /// The VLANs in one answer, where it is about device number `index`.
-fn vlans_in(answer: &[u8], index: u32) -> Vec<(u16, BridgeVlanInfoFlags)> {
+fn vlans_in(answer: &[u8], index: u32) -> Option<Vec<(u16, BridgeVlanInfoFlags)>> {
     let number = |bytes: &[u8], at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
-    let (Some(header), Some(attributes)) = (answer.get(..IFINFOMSG_BYTES), answer.get(IFINFOMSG_BYTES..))
-    else {
-        return Vec::new();
-    };
+    let (header, attributes) = (answer.get(..IFINFOMSG_BYTES)?, answer.get(IFINFOMSG_BYTES..)?);
     if header[4..8] != index.to_ne_bytes() {
-        return Vec::new();
+        return None;
     }
     let specs = option::of_bytes(attributes).into_iter().filter(|(kind, _)| *kind == IFLA_AF_SPEC);
     let infos = specs.flat_map(|(_, spec)| option::of_bytes(&spec));
@@ -181,7 +190,7 @@ fn vlans_in(answer: &[u8], index: u32) -> Vec<(u16, BridgeVlanInfoFlags)> {
             all.push((vid, flags & asked));
         }
     }
-    all
+    Some(all)
 }
 
 /// Adds an entry to a forwarding database.
@@ -227,14 +236,14 @@ mod tests {
         };
         // PVID, UNTAGGED and BRENTRY.
         let bytes = answer(7, &[info(2 | 4 | 32, 10), info(0, 20)].concat());
-        let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().collect();
+        let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().flatten().collect();
         assert_eq!(shown(&vlans), "10 pvid untagged, 20");
         // RANGE_BEGIN and RANGE_END.
         let bytes = answer(7, &[info(8 | 4, 2), info(16 | 4, 4), info(0, 9)].concat());
-        let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().collect();
+        let vlans: BTreeMap<_, _> = vlans_in(&bytes, 7).into_iter().flatten().collect();
         assert_eq!(shown(&vlans), "2 untagged, 3 untagged, 4 untagged, 9");
-        assert!(vlans_in(&bytes, 8).is_empty(), "it is another device");
-        assert!(vlans_in(&answer(7, &[]), 7).is_empty(), "a port without VLANs");
-        assert!(vlans_in(&[0; 4], 0).is_empty(), "a message that is cut");
+        assert!(vlans_in(&bytes, 8).is_none(), "it is another device");
+        assert_eq!(vlans_in(&answer(7, &[]), 7), Some(Vec::new()), "a port without VLANs");
+        assert!(vlans_in(&[0; 4], 0).is_none(), "a message that is cut");
     }
 }

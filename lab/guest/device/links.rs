@@ -32,7 +32,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
     match (&link.kind, peer) {
         (LinkKind::Gadget { .. }, Some(peer)) => return gadget::create(bed, link, peer).await,
         (LinkKind::Netdevsim(_), peer) => return netdevsim::create(bed, link, peer).await,
-        (LinkKind::Tap { backpressure }, _) => return tap::create(bed, link, *backpressure).await,
+        (LinkKind::Tun(tun), _) => return tap::create(bed, link, tun).await,
         _ => {}
     }
     let what = format!("create {} {}", link.kind.word(), link.device);
@@ -40,7 +40,7 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
     let mut infos = vec![LinkInfo::Kind(InfoKind::from(link.kind.word()))];
     let options = option::encode(&link.extras.options.rows(rows_of(link.kind.word())));
     match &link.kind {
-        LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tap { .. } => {}
+        LinkKind::Dummy | LinkKind::Gadget { .. } | LinkKind::GadgetHost { .. } | LinkKind::Tun(_) => {}
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => {
             let text = "hardware is adopted, not made".into();
             return Err(OpError { what, errno: None, text: Some(text) });

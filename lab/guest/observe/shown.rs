@@ -5,16 +5,14 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use netlink_packet_route::link::{
-    AfSpecBridge, BridgeVlanInfoFlags, LinkAttribute, LinkExtentMask, LinkMessage,
-};
+use netlink_packet_route::link::BridgeVlanInfoFlags;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::agent::testbed::{Testbed, netns_error};
-use crate::device::{addresses, ethtool, mdb};
+use crate::device::{addresses, bridge, ethtool, mdb};
 use crate::observe::details;
 use crate::observe::link_text;
 use crate::observe::log_lines::LogLines;
@@ -109,7 +107,7 @@ impl Baseline {
                 Ok(entered.map_err(|error| netns_error(&what, &error))?.ok().flatten())
             }
             Shown::Neighbour { device, to } => neighbour(bed, device, *to).await,
-            Shown::BridgeVlan { device, id } => bridge_vlan(bed, device, id.get()).await.map_err(failed),
+            Shown::BridgeVlan { device, id } => bridge_vlan(bed, device, id.get()).await,
             Shown::Fdb { device, mac } => {
                 // A device that is gone has no address.
                 let Ok(mac) = addresses::mac_from(bed, mac).await else { return Ok(None) };
@@ -197,34 +195,15 @@ fn state_word(state: NeighbourState) -> &'static str {
     }
 }
 
-async fn bridge_vlan(bed: &Testbed, device: &DeviceRef, id: u16) -> Result<Option<String>, RtnlError> {
-    let Ok(rtnl) = bed.rtnl(&device.ns) else { return Ok(None) };
-    let mut message = LinkMessage::default();
-    message.header.interface_family = AddressFamily::Bridge;
-    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
-    let all = rtnl.dump(RouteNetlinkMessage::GetLink(message)).await?;
-    let mut shown = None;
-    for answer in all {
-        let RouteNetlinkMessage::NewLink(link) = answer else { continue };
-        if states::name_of(&link).as_ref() != Some(&device.name) {
-            continue;
-        }
-        shown.get_or_insert_with(|| NONE.to_owned());
-        for attribute in &link.attributes {
-            let LinkAttribute::AfSpecBridge(all) = attribute else { continue };
-            let flags = all.iter().find_map(|one| match one {
-                AfSpecBridge::VlanInfo(vlan) if vlan.vid == id => Some(vlan.flags),
-                _ => None,
-            });
-            if let Some(flags) = flags {
-                let words =
-                    [(BridgeVlanInfoFlags::Pvid, "pvid"), (BridgeVlanInfoFlags::Untagged, "untagged")];
-                let words = words.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| *word);
-                shown = Some([MEMBER].into_iter().chain(words).collect::<Vec<_>>().join(","));
-            }
-        }
+async fn bridge_vlan(bed: &Testbed, device: &DeviceRef, id: u16) -> Result<Option<String>, OpError> {
+    if index_now(bed, device).await?.is_none() {
+        return Ok(None);
     }
-    Ok(shown)
+    let Some(vlans) = bridge::vlans_of(bed, device).await? else { return Ok(None) };
+    let Some(flags) = vlans.get(&id) else { return Ok(Some(NONE.into())) };
+    let words = [(BridgeVlanInfoFlags::Pvid, "pvid"), (BridgeVlanInfoFlags::Untagged, "untagged")];
+    let words = words.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| *word);
+    Ok(Some([MEMBER].into_iter().chain(words).collect::<Vec<_>>().join(",")))
 }
 
 async fn fdb(bed: &Testbed, device: &DeviceRef, mac: Mac) -> Result<Option<String>, RtnlError> {

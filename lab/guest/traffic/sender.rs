@@ -76,10 +76,10 @@ impl Sender {
     ///
     /// # Errors
     /// When a socket call fails; the device must exist.
-    pub fn open(plan: &FlowPlan, ifindex: u32, source: Mac, next_hop: Mac) -> Result<Self, SendError> {
+    pub fn open(plan: &FlowPlan, ifindex: u32, header: Option<(Mac, Mac)>) -> Result<Self, SendError> {
         let flow = &plan.flow;
         let opened = match flow.socket {
-            Socket::Packet | Socket::PacketBypass => packet(plan, ifindex, source, next_hop),
+            Socket::Packet | Socket::PacketBypass => packet(plan, ifindex, header),
             Socket::Raw => raw(plan, ifindex),
             Socket::Udp | Socket::UdpRecverr => udp(plan, ifindex),
             Socket::Ping => ping(plan, ifindex),
@@ -134,7 +134,9 @@ fn send_to(socket: &OwnedFd, bytes: &[u8], to: &SockaddrStorage) -> io::Result<(
     Ok(())
 }
 
-fn packet(plan: &FlowPlan, ifindex: u32, source_mac: Mac, next_hop: Mac) -> Result<TransmitSocket, Failed> {
+fn packet(plan: &FlowPlan, ifindex: u32, header: Option<(Mac, Mac)>) -> Result<TransmitSocket, Failed> {
+    let no_header = || ("AF_PACKET without Ethernet addresses", io::Error::from(io::ErrorKind::InvalidInput));
+    let (source_mac, destination_mac) = header.ok_or_else(no_header)?;
     let flow = &plan.flow;
     let socket = sockopt::packet_socket(SENDS_ONLY, ifindex).map_err(|e| ("AF_PACKET socket", e))?;
     sockopt::send_buffer(&socket, SEND_BUFFER_BYTES).map_err(|e| ("SO_SNDBUFFORCE", e))?;
@@ -146,7 +148,7 @@ fn packet(plan: &FlowPlan, ifindex: u32, source_mac: Mac, next_hop: Mac) -> Resu
     }
     let tag_len = if flow.tag.is_some() { TAG_LEN } else { 0 };
     let packet = packet_template(plan, flow.len - ETHERNET_LEN - tag_len);
-    let template = FrameTemplate { source_mac, destination_mac: next_hop, tag: flow.tag, packet };
+    let template = FrameTemplate { source_mac, destination_mac, tag: flow.tag, packet };
     Ok(TransmitSocket::Packet { socket, template })
 }
 

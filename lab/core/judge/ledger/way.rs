@@ -85,6 +85,7 @@ impl<'p> Map<'p> {
             }
             LinkKind::Nic(nic) | LinkKind::Pf(nic) => self.cable(&link.device, &nic.peer),
             LinkKind::Netdevsim(sim) => sim.peer.iter().for_each(|peer| self.cable(&link.device, peer)),
+            LinkKind::Tun(tun) => tun.peer.iter().for_each(|peer| self.cable(&link.device, peer)),
             LinkKind::Bridge { .. } => drop(self.bridges.insert(&link.device)),
             _ => {}
         }

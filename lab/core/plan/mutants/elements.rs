@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::net::address::Mac;
 use crate::net::bond::Bond;
-use crate::net::link::{Link, LinkKind};
+use crate::net::link::{Link, LinkKind, Virtual};
 use crate::net::link_extras::Extras;
 use crate::net::name::{DeviceRef, IfName};
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
@@ -100,6 +100,7 @@ pub(crate) fn change(topology: &Topology, action: Action, of: &Element) -> Optio
         Element::Queue(device) => queue(topology, action, device),
         Element::Frames { device, hook } => frames(topology, action, device, *hook),
         Element::Cable(device) => cable(topology, action, device),
+        Element::Configuration(name) => configuration(topology, action, name),
     }
 }
 
@@ -296,8 +297,20 @@ fn port_of(topology: &Topology, action: Action, port: &DeviceRef, controller: &D
     (action == Action::Drop).then(|| Change::without_faults(topology).broken(released))
 }
 
-/// One port more, which has carrier.
+/// As a hypothesis has it, and the same is done.
+fn configuration(topology: &Topology, action: Action, hypothesis: &str) -> Option<Change> {
+    let other = topology.alternatives.get(hypothesis).filter(|_| action == Action::Negate)?;
+    Some(Change::as_written(topology).with_model(|topology| {
+        topology.links.clone_from(&other.links);
+        topology.namespaces.clone_from(&other.namespaces);
+    }))
+}
+
+/// One port more, which has carrier; or none.
 fn ports(topology: &Topology, action: Action, bond: &DeviceRef) -> Option<Change> {
+    if action == Action::Empty {
+        return Some(Change::as_written(topology).with_model(|topology| without_ports(topology, bond)));
+    }
     let [near, far] = SPARE.map(|end| DeviceRef::new(&bond.ns, &name(end)));
     let built = vec![
         spare(&near, &far),
@@ -306,6 +319,19 @@ fn ports(topology: &Topology, action: Action, bond: &DeviceRef) -> Option<Change
         Op::Up(far),
     ];
     (action == Action::Negate).then(|| Change { built, ..Change::without_faults(topology) })
+}
+
+fn without_ports(topology: &mut Topology, controller: &DeviceRef) {
+    let Some(link) = topology.links.get_mut(controller) else { return };
+    match &mut link.kind {
+        LinkKind::Bond(bond) => {
+            bond.ports.clear();
+            bond.port_options.clear();
+        }
+        LinkKind::Bridge { ports, .. } | LinkKind::Virtual(Virtual { ports, .. }) => ports.clear(),
+        _ => {}
+    }
+    link.extras.ports.clear();
 }
 
 /// Set down from the start; or set up at the end, where it must be down.

@@ -117,6 +117,7 @@ fn peer(kind: &LinkKind) -> Option<&DeviceRef> {
         LinkKind::Veth { peer } | LinkKind::Gadget { peer } | LinkKind::GadgetHost { peer } => Some(peer),
         LinkKind::Nic(nic) | LinkKind::Pf(nic) => Some(&nic.peer),
         LinkKind::Netdevsim(device) => device.peer.as_ref(),
+        LinkKind::Tun(tun) => tun.peer.as_ref(),
         _ => None,
     }
 }
@@ -129,7 +130,7 @@ fn detail(kind: &LinkKind) -> String {
         LinkKind::Ipvlan { mode, flag, .. } => format!("{mode} {flag}"),
         LinkKind::Macvlan { mode, .. } => mode.to_string(),
         LinkKind::Bridge { vlan_filtering: true, .. } => "vlan_filtering".into(),
-        LinkKind::Tap { backpressure: true } => "backpressure".into(),
+        LinkKind::Tun(tun) if tun.backpressure => "backpressure".into(),
         LinkKind::Nic(nic) => nic.driver.to_string(),
         LinkKind::Pf(nic) => format!("{}, {} VFs", nic.driver, nic.vfs.len()),
         LinkKind::Netdevsim(device) if !device.vfs.is_empty() => format!("{} VFs", device.vfs.len()),

@@ -209,7 +209,7 @@ fn why(fault: &Fault) -> &'static str {
     match fault {
         Fault::Hold { .. } => "no command stops the receiving end of a veth",
         Fault::Unplug { .. } => "the cable of an emulated NIC is QEMU's",
-        Fault::Stall { .. } => "no command stops the driver of a USB gadget",
+        Fault::Stall { .. } => "no command stops the driver of a USB gadget, or what reads a tap",
         Fault::Partner { .. } => "no command answers as an LACP partner",
         Fault::Rcvbuf { .. } | Fault::Closed { .. } => "the receiving socket is the script's own",
         Fault::Backlog { .. } => "the value before it is not known to the script",

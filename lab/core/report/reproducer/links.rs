@@ -33,7 +33,7 @@ pub fn create(script: &mut Script, link: &Link, peer: Option<&Link>) {
             }
         }
         LinkKind::Virtual(_)
-        | LinkKind::Tap { .. }
+        | LinkKind::Tun(_)
         | LinkKind::Gadget { .. }
         | LinkKind::GadgetHost { .. }
         | LinkKind::Netdevsim(_)

@@ -49,7 +49,7 @@ pub fn common(kind: &LinkKind, attributes: &LinkAttributes<'_>, checker: &mut Ch
 
 /// Whether a kind of link takes an option that all have: what netlink does not make has its queues from its driver.
 fn takes(kind: &LinkKind, written: &Written) -> bool {
-    let is_made = kind.info_kind().is_some() && !matches!(kind, LinkKind::Tap { .. });
+    let is_made = kind.info_kind().is_some() && !matches!(kind, LinkKind::Tun(_));
     is_made || !matches!(written.row.key, "numtxqueues" | "numrxqueues")
 }
 

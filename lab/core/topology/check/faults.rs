@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use crate::net::link::{Link, LinkKind};
+use crate::net::link::{Link, LinkKind, Tun};
 use crate::net::mode::BondMode;
 use crate::net::name::DeviceRef;
 use crate::net::nic::slot_of;
@@ -141,10 +141,20 @@ pub(crate) fn hold(device: &At<DeviceRef>, topology: &Topology, checker: &mut Ch
 pub(crate) fn stall(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) -> Option<Fault> {
     checker.device(device);
     match &topology.links.get(&device.value)?.kind {
-        LinkKind::Gadget { peer } => Some(Fault::Stall { device: device.value.clone(), peer: peer.clone() }),
+        LinkKind::Gadget { peer } | LinkKind::Tun(Tun { peer: Some(peer), .. }) => {
+            Some(Fault::Stall { device: device.value.clone(), peer: peer.clone() })
+        }
+        LinkKind::Tun(_) => {
+            let hint = "give it a `peer`, to which a program writes what it reads of it";
+            checker.problem(&device.span, format!("no program reads {}", device.value), hint);
+            None
+        }
         other => {
-            let message =
-                format!("{} is a {}, not the gadget's end of a USB pair", device.value, other.word());
+            let message = format!(
+                "{} is a {}: neither the gadget's end of a USB pair, nor a tap or tun",
+                device.value,
+                other.word()
+            );
             checker.problem(&device.span, message, "use a `gadget` link, or `hold` for the end of a cable");
             None
         }

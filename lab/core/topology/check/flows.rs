@@ -63,7 +63,7 @@ pub fn resolve(name: &str, table: &FlowTable, topology: &Topology, checker: &mut
         checker.problem(&table.to.span, message, "give it one in `addresses`");
     }
     let socket = table.socket.unwrap_or(Socket::Packet);
-    let through_ip = !matches!(socket, Socket::Packet | Socket::PacketBypass);
+    let through_ip = !socket.writes_ethernet();
     if through_ip && lacks_address(&table.from.value, checker) {
         let message = format!("{} has no {family} address to send from", table.from.value);
         checker.problem(&table.from.span, message, "give it one in `addresses`, or use socket = \"packet\"");
@@ -72,12 +72,18 @@ pub fn resolve(name: &str, table: &FlowTable, topology: &Topology, checker: &mut
         let hint = "use socket = \"packet\" with `tag`";
         checker.problem(&tag.span, format!("a {socket} socket cannot write a tag"), hint);
     }
+    let counts_at = counted_at(table, socket, checker);
+    if !through_ip || counts_at == CountsAt::Device {
+        for device in [&table.from, &table.to] {
+            has_ethernet_header(device, topology, checker);
+        }
+    }
     Flow {
         name: name.into(),
         from: table.from.value.clone(),
         to: table.to.value.clone(),
         socket,
-        counts_at: counted_at(table, socket, checker),
+        counts_at,
         frames: table.frames.value,
         len: table.len.as_ref().map_or(FRAME_LEN_DEFAULT, |len| len.value),
         tag: table.tag.as_ref().map(|tag| tag.value),
@@ -87,6 +93,16 @@ pub fn resolve(name: &str, table: &FlowTable, topology: &Topology, checker: &mut
         keepalive_s: table.keepalive_s.as_ref().map(|keepalive| kept_alive(keepalive, socket, checker)),
         connect_late: table.connect_late.as_ref().is_some_and(|late| connected_late(late, socket, checker)),
         shape: shape(table, socket, checker),
+    }
+}
+
+/// Frames that the lab writes, or sees at a device, have an Ethernet header.
+fn has_ethernet_header(device: &At<DeviceRef>, topology: &Topology, checker: &mut Checker<'_>) {
+    if let Some(link) = topology.links.get(&device.value).filter(|link| !link.has_ethernet_header()) {
+        let message =
+            format!("{} is a {}, whose packets have no Ethernet header", device.value, link.kind.word());
+        let hint = "use socket = \"udp\", \"raw\" or \"ping\", which count at the socket or in the stack";
+        checker.problem(&device.span, message, hint);
     }
 }
 
@@ -101,7 +117,7 @@ fn unbound_by(unbound: &At<bool>, socket: Socket, checker: &mut Checker<'_>) -> 
 
 fn addressed_to(mac: &At<MacSource>, socket: Socket, checker: &mut Checker<'_>) -> MacSource {
     checker.mac(mac);
-    if !matches!(socket, Socket::Packet | Socket::PacketBypass) {
+    if !socket.writes_ethernet() {
         let message = format!("a {socket} socket does not write Ethernet addresses");
         let hint = "give its namespace a neighbour with that `mac`, or use socket = \"packet\"";
         checker.problem(&mac.span, message, hint);

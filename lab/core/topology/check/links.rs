@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use crate::net::address::Mac;
-use crate::net::link::{Link, LinkKind, Virtual};
+use crate::net::link::{Link, LinkKind, Tun, Virtual};
 use crate::net::link_extras::Extras;
 use crate::net::link_option::words::VirtualKind;
 use crate::net::mode::{MacvlanMode, VlanProtocol};
 use crate::net::name::{DeviceRef, IfName, NsName, VlanId};
-use crate::net::option::Value;
-use crate::topology::check::{Checker, bonds, extras, nics, qdiscs, shared_parent, stack, virtual_links};
+use crate::topology::check::{
+    Checker, bonds, extras, nics, qdiscs, shared_parent, stack, tuns, virtual_links,
+};
 use crate::topology::file::{At, GadgetTable, LinkAttributes, NsTable, TopologyFile, VethTable};
 use crate::topology::parse::document::NOWHERE;
 use crate::topology::parse::read::is_lost_name;
@@ -47,6 +48,7 @@ pub fn resolve(file: &TopologyFile, checker: &mut Checker<'_>) -> IndexMap<Devic
         links.insert(link.device.clone(), link);
     }
     nics::bounded(file, &mut links, checker);
+    tuns::read_by_one_program(file, &links, checker);
     virtual_links::finish(file, &mut links, checker);
     extras::forwarding(file, &mut links, checker);
     address_by_position(&mut links);
@@ -173,18 +175,20 @@ fn has_own_address(link: &Link) -> bool {
         | LinkKind::Veth { .. }
         | LinkKind::Gadget { .. }
         | LinkKind::GadgetHost { .. }
-        | LinkKind::Tap { .. } => true,
+        | LinkKind::Tun(Tun { is_tap: true, .. }) => true,
         LinkKind::Netdevsim(_) | LinkKind::Nic(_) | LinkKind::Pf(_) | LinkKind::Vf { .. } => true,
         LinkKind::Macvlan { mode, .. } => *mode != MacvlanMode::Passthru,
         LinkKind::Virtual(Virtual { kind, .. }) => match kind {
             // With gpe it carries packets without an Ethernet header (vxlan_raw_setup()).
-            VirtualKind::Vxlan => link.extras.options.0.get("gpe") != Some(&Value::Number(1)),
+            VirtualKind::Vxlan => link.has_ethernet_header(),
             VirtualKind::Ifb | VirtualKind::Vrf | VirtualKind::Geneve | VirtualKind::Gretap => true,
             VirtualKind::Gre | VirtualKind::Macsec | VirtualKind::Team => false,
         },
-        LinkKind::Vlan { .. } | LinkKind::Ipvlan { .. } | LinkKind::Bond(_) | LinkKind::Bridge { .. } => {
-            false
-        }
+        LinkKind::Vlan { .. }
+        | LinkKind::Ipvlan { .. }
+        | LinkKind::Bond(_)
+        | LinkKind::Bridge { .. }
+        | LinkKind::Tun(_) => false,
     }
 }
 
@@ -210,9 +214,8 @@ fn links_of(ns: &NsName, table: &NsTable, ids: &mut VlanIds, checker: &mut Check
         let kind = LinkKind::Gadget { peer: gadget.peer.value.clone() };
         links.push(finish(at(name), kind, &gadget.attributes(), checker));
     }
-    for (name, tap) in &table.tap {
-        let kind = LinkKind::Tap { backpressure: tap.backpressure.unwrap_or(false) };
-        links.push(finish(at(name), kind, &tap.attributes(), checker));
+    for (name, kind, attributes) in tuns::links_of(table) {
+        links.push(finish(at(name), kind, &attributes, checker));
     }
     for (name, bond) in &table.bond {
         let kind = LinkKind::Bond(Box::new(bonds::resolve(ns, name, bond, checker)));

@@ -13,8 +13,8 @@ impl NsTable {
             };
         }
         each! {
-            veth dummy gadget tap bond vlan ipvlan macvlan bridge ifb vrf vxlan geneve gre gretap macsec team netdevsim nic
-            pf vf
+            veth dummy gadget tap tun bond vlan ipvlan macvlan bridge ifb vrf vxlan geneve gre gretap macsec team netdevsim
+            nic pf vf
         }
         all
     }
@@ -26,8 +26,8 @@ impl NsTable {
             ($($table:ident)+) => { $(all.extend(self.$table.keys());)+ };
         }
         each! {
-            veth dummy gadget tap bond vlan ipvlan macvlan bridge ifb vrf vxlan geneve gre gretap macsec team netdevsim nic
-            pf vf
+            veth dummy gadget tap tun bond vlan ipvlan macvlan bridge ifb vrf vxlan geneve gre gretap macsec team netdevsim
+            nic pf vf
         }
         all
     }

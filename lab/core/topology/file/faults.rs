@@ -40,7 +40,7 @@ pub struct FaultTables {
     /// The cable of an emulated NIC, unplugged: both ends lose their carrier.
     #[serde(default, deserialize_with = "in_file_order")]
     pub unplug: Named<UnplugFaultTable>,
-    /// The gadget's end of a USB pair with its transmit queue stopped by its driver.
+    /// The gadget's end of a USB pair with its transmit queue stopped by its driver, or a tap or tun whose program stops reading.
     #[serde(default, deserialize_with = "in_file_order")]
     pub stall: Named<StallFaultTable>,
     /// An LACP partner that is never in sync.

@@ -291,10 +291,23 @@ link_table! {
     }
 }
 link_table! {
-    /// A tap that no process reads: its ring of `txqueuelen` frames fills.
+    /// A tap. A program reads its ring of `txqueuelen` frames, or the ring fills.
     TapTable {
         /// Whether its driver stops the queue when the ring is full, instead of losing frames (IFF_BACKPRESSURE, 7.3).
         backpressure: Option<bool>,
+        /// The tap, `namespace:device`, to which a program writes each frame that it reads of this one, and which names this
+        /// one. Default: no program reads it.
+        peer: Option<At<DeviceRef>>,
+    }
+}
+link_table! {
+    /// A tun: a device without Ethernet header, whose ring of `txqueuelen` packets a program reads, or the ring fills.
+    TunTable without mac {
+        /// Whether its driver stops the queue when the ring is full, instead of losing packets (IFF_BACKPRESSURE, 7.3).
+        backpressure: Option<bool>,
+        /// The tun, `namespace:device`, to which a program writes each packet that it reads of this one, and which names
+        /// this one. Default: no program reads it.
+        peer: Option<At<DeviceRef>>,
     }
 }
 /// The tables in which options are written, from their rows: a key for each, with its place.

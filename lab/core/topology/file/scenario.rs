@@ -143,11 +143,12 @@ pub struct UnplugFaultTable {
     pub device: At<DeviceRef>,
 }
 
-/// The gadget's end of a USB pair, whose driver stops its queue after ten frames, with carrier: the other end is down.
+/// The gadget's end of a USB pair, whose driver stops its queue after ten frames, with carrier: the other end is down. Or a tap or tun
+/// that its program does not read until the fault is cleared: its ring fills.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StallFaultTable {
-    /// Which end: the gadget, which sends.
+    /// Which end: the gadget, which sends, or the tap or tun that is not read.
     pub device: At<DeviceRef>,
 }
 
