@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use crate::net::clean;
 use crate::net::name::DeviceRef;
 use crate::plan::Plan;
+use crate::plan::op::Op;
 use crate::plan::record::Record;
 use crate::plan::tapped::{FRAME_BYTES_MAX, Missed, TappedFrame};
 
@@ -20,8 +21,9 @@ const STATISTICS: u32 = 5;
 const FRAME: u32 = 6;
 /// Read as something else where the order of bytes is another one.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-/// `LINKTYPE_ETHERNET`.
+/// `LINKTYPE_ETHERNET`; of a tun or GRE tunnel `LINKTYPE_RAW`, packets of IPv4 and IPv6.
 const ETHERNET: u16 = 1;
+const RAW: u16 = 101;
 /// Options of any block, and of an interface, a frame, the statistics.
 const COMMENT: u16 = 1;
 const SECTION_OS: u16 = 3;
@@ -71,7 +73,7 @@ pub fn files(plan: &Plan, system: &str, records: &[Record]) -> Vec<EndFile> {
         let role = plan.trials.get(usize::from(trial)).map(|trial| trial.role.to_string());
         let role = role.unwrap_or_default();
         let about = format!("{}, {role}: {device}", plan.topology);
-        let bytes = encode(&about, system, device, &frames, &missed);
+        let bytes = encode(&about, system, (device, link_type(plan, trial, device)), &frames, &missed);
         let short: String = role.chars().take(ROLE_CHARACTERS_MAX).collect();
         let stem = file_stem(&format!("{trial:03}-{short}.{}.{}", device.ns, device.name));
         let same = (2..).map(|number| format!("{stem}-{number}"));
@@ -79,6 +81,16 @@ pub fn files(plan: &Plan, system: &str, records: &[Record]) -> Vec<EndFile> {
         EndFile { name: name.unwrap_or(stem) + ".pcapng", bytes, frames: frames.len(), missed }
     };
     ends.into_iter().map(file).collect()
+}
+
+/// What the frames of a device begin with.
+fn link_type(plan: &Plan, trial: u16, device: &DeviceRef) -> u16 {
+    let ops = plan.trials.get(usize::from(trial)).map(|trial| &trial.ops);
+    let mut links = ops.into_iter().flatten().filter_map(|op| match op {
+        Op::Create { link, .. } if link.device == *device => Some(link),
+        _ => None,
+    });
+    if links.any(|link| !link.has_ethernet_header()) { RAW } else { ETHERNET }
 }
 
 /// A text as part of a file's name.
@@ -91,7 +103,7 @@ pub fn file_stem(text: &str) -> String {
 fn encode(
     about: &str,
     system: &str,
-    device: &DeviceRef,
+    (device, link_type): (&DeviceRef, u16),
     frames: &[&TappedFrame],
     missed: &Missed,
 ) -> Vec<u8> {
@@ -102,7 +114,7 @@ fn encode(
     section.text(SECTION_APPLICATION, concat!("bondlab ", env!("CARGO_PKG_VERSION")));
     let mut interface = Body::default();
     let snap = u32::try_from(FRAME_BYTES_MAX).unwrap_or(u32::MAX);
-    interface.u16(ETHERNET).u16(0).u32(snap);
+    interface.u16(link_type).u16(0).u32(snap);
     interface.text(INTERFACE_NAME, &device.to_string());
     interface.option(INTERFACE_TIME, &[NANOSECONDS]);
 
@@ -219,6 +231,18 @@ mod tests {
     fn plan() -> Plan {
         let topology = Topology::parse("t", "t.toml", "[ns.a.dummy.x]\n");
         lower(&topology.unwrap_or_else(|errors| panic!("{errors}")))
+    }
+
+    #[test]
+    fn packets_of_a_tun_are_no_ethernet_frames() {
+        let topology = Topology::parse("t", "t.toml", "[ns.a.dummy.x]\n[ns.a.tun.t]\n");
+        let plan = lower(&topology.unwrap_or_else(|errors| panic!("{errors}")));
+        let of = |device: &str| {
+            let found = files(&plan, "6.12.57", &[tapped(device, Vec::new(), Missed::default())]);
+            let blocks = blocks(&found[0].bytes);
+            u16::from_le_bytes([blocks[1].1[0], blocks[1].1[1]])
+        };
+        assert_eq!((of("a:x"), of("a:t")), (ETHERNET, RAW));
     }
 
     /// The blocks, each with its two lengths checked.
