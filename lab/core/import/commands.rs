@@ -94,6 +94,7 @@ const HOOKS: [&str; 3] = ["up", "post-up", "pre-up"];
 /// The words of one command, without the hook that runs it, its folder, and what follows it on the line.
 fn words(text: &str) -> Vec<&str> {
     let ends = |word: &&str| ["||", "&&", ";", "|"].contains(word);
+    let text = text.split("; ").next().unwrap_or_default();
     let all = text.split_whitespace().take(64).take_while(|word| !ends(word));
     let mut words: Vec<&str> = all.skip_while(|word| HOOKS.contains(word)).collect();
     if let Some(first) = words.first_mut()

@@ -149,6 +149,32 @@ pub fn prepared(text: &str) -> Result<String, usize> {
 /// Programs whose output is read.
 const PROGRAMS: [&str; 8] = ["ip", "bridge", "tc", "ethtool", "nft", "cat", "uname", "dmesg"];
 
+/// What `ip` is asked for.
+const OBJECTS: [&str; 22] = [
+    "link",
+    "l",
+    "li",
+    "address",
+    "addr",
+    "a",
+    "ad",
+    "add",
+    "route",
+    "r",
+    "ro",
+    "rule",
+    "ru",
+    "neighbour",
+    "neighbor",
+    "neigh",
+    "n",
+    "netns",
+    "maddr",
+    "tunnel",
+    "macsec",
+    "vrf",
+];
+
 /// The words of a command in a transcript, without prompt, `sudo` and path: `[root@node ~]# /sbin/tc -s qdisc`.
 pub fn command(text: &str) -> Option<Vec<&str>> {
     let words: Vec<&str> = text.split_whitespace().take(64).collect();
@@ -159,8 +185,14 @@ pub fn command(text: &str) -> Option<Vec<&str>> {
         let word = words[before];
         word.ends_with(['#', '$', '%', ';', '|']) || ["sudo", "--"].contains(&word)
     });
-    // What `ip -d link` shows of a bridge begins with the word, too.
-    let is_shown = at == 0 && words[0] == "bridge" && words.get(1) == Some(&"forward_delay");
+    // Without a prompt it may be another line: `bridge forward_delay` of `ip -d link`, `ip daddr` of an nft rule.
+    let second = words.get(at + 1).copied().unwrap_or_default();
+    let is_shown = at == 0
+        && match words[0] {
+            "bridge" => second == "forward_delay",
+            "ip" => !second.starts_with('-') && !OBJECTS.contains(&second),
+            _ => false,
+        };
     let first = words[at];
     let rest = words[at + 1..].iter().copied();
     (is_prompt && !is_shown)
@@ -192,6 +224,8 @@ mod tests {
     #[case("$ sudo nft list ruleset", &["nft", "list", "ruleset"])]
     #[case("the ip address of eth0", &[])]
     #[case("    bridge forward_delay 1500 hello_time 200", &[])]
+    #[case("\t\tip daddr 198.51.100.7 counter packets 11 bytes 924 drop", &[])]
+    #[case("ip a", &["ip", "a"])]
     fn commands_are_found_behind_their_prompts(#[case] text: &str, #[case] expected: &[&str]) {
         assert_eq!(command(text).unwrap_or_default(), expected);
     }
