@@ -109,7 +109,7 @@ fn bond_ports(model: &Model, bond: &IfName, draft: &mut Draft) {
         let mut asked = link.port_options.iter().filter(|(key, _)| is_for_mode(key)).peekable();
         if asked.peek().is_some() {
             let section = Section::table(&["ns", place(link), "bond", bond.as_str(), "port", port.as_str()]);
-            draft.push(asked.fold(section, |section, (key, value)| section.with(*key, *value)));
+            draft.push(asked.fold(section, |section, (key, value)| section.with(key, *value)));
         }
     }
 }
