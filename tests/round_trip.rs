@@ -80,6 +80,11 @@ impl Writer {
                     self.table("gadget", &name);
                     _ = writeln!(self.toml, "peer = \"switch:p1\"\n{mac}");
                 }
+                (1, 3) => {
+                    self.table("netdevsim", &name);
+                    _ = writeln!(self.toml, "peer = \"switch:p1\"\n{mac}");
+                    _ = writeln!(self.toml, "[ns.switch.netdevsim.p1]\npeer = \"node:{name}\"");
+                }
                 _ => {
                     self.table("veth", &name);
                     _ = writeln!(self.toml, "peer = \"switch:p{number}\"\n{mac}");
@@ -137,6 +142,9 @@ impl Writer {
                 self.maybe(20, "ad_actor_sys_prio = 100");
                 self.maybe(20, "ad_user_port_key = 12");
                 self.maybe(20, "lacp_active = false");
+                self.maybe(20, "coupled_control = false");
+                self.maybe(20, "broadcast_neighbor = true\nlacp_strict = true");
+                self.maybe(20, "ad_actor_system = \"02:00:5e:00:53:77\"");
             }
             "active-backup" => {
                 let primary = format!("primary = \"{}\"", ports[0]);
@@ -157,6 +165,11 @@ impl Writer {
         self.maybe(25, "mtu = 9000");
         if self.random.is(50) {
             self.addresses();
+        }
+        if self.random.is(30) {
+            _ = writeln!(self.toml, "[ns.node.bond.{name}.port.{}]\nqueue_id = 2", ports[0]);
+            let has_active = ["active-backup", "balance-tlb", "balance-alb"].contains(&mode);
+            self.maybe(if has_active { 50 } else { 0 }, "prio = -7");
         }
     }
 
@@ -200,8 +213,9 @@ fn generated(seed: u64) -> String {
         }
     }
     // Of a team the first port comes back as the active one: text has hardware behind cables.
-    let has_hardware =
-        ["nic", "pf", "gadget"].iter().any(|kind| writer.toml.contains(&format!("[ns.node.{kind}.")));
+    let has_hardware = ["nic", "pf", "gadget", "netdevsim"]
+        .iter()
+        .any(|kind| writer.toml.contains(&format!("[ns.node.{kind}.")));
     if !has_hardware && nics.len() > 1 && writer.random.is(30) {
         let ports: Vec<String> = (0..2).filter_map(|_| nics.pop()).collect();
         writer.table("team", "team0");
@@ -367,6 +381,18 @@ fn macsec(writer: &mut Writer, lower: &str) {
     );
 }
 
+/// Sometimes a bridge's port whose other end is in a container.
+fn container(writer: &mut Writer) -> Option<String> {
+    if !writer.random.is(50) {
+        return None;
+    }
+    let (number, port) = (writer.networks, format!("vnet{}", writer.networks));
+    writer.table("veth", &port);
+    _ = writeln!(writer.toml, "peer = \"pod:eth{number}\"\nmac = \"02:00:5e:00:01:{number:02x}\"");
+    _ = writeln!(writer.toml, "[ns.pod.veth.eth{number}]\npeer = \"node:{port}\"");
+    Some(port)
+}
+
 /// What stands on a VLAN: an address, a bridge, or devices as pods have them.
 fn above(writer: &mut Writer, vlan: &str) {
     match writer.random.below(7) {
@@ -384,9 +410,10 @@ fn above(writer: &mut Writer, vlan: &str) {
         }
         0 => {
             let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
-            writer.table("bridge", &format!("{name}x{}", writer.networks));
-            _ = writeln!(writer.toml, "ports = [\"{vlan}\"]");
             let bridge = format!("{name}x{}", writer.networks);
+            let container = container(writer).map_or(String::new(), |port| format!(", \"{port}\""));
+            writer.table("bridge", &bridge);
+            _ = writeln!(writer.toml, "ports = [\"{vlan}\"{container}]");
             let filters = writer.random.is(50);
             if filters {
                 let id = 2 + writer.random.below(100);
@@ -455,8 +482,7 @@ fn generated_topologies_come_back_from_their_captures() {
         assert_eq!(own, theirs, "seed {seed}\n{toml}\n{text}\n{:#?}", back.notes);
     }
     // Hardware comes back as NICs that cables play: a driver without its hardware does nothing, and `ip` shows of a VF neither its PF
-    // nor its number (sysfs does, `physfn`). Not of the machine are "gadget-host", which is the other end, and "netdevsim", whose cable
-    // no text shows (`link_device_store()` has no file to read): without one it discards every frame.
+    // nor its number (sysfs does, `physfn`). "gadget-host" is not of the machine: it is the other end.
     let all = [
         "bond",
         "bridge",
@@ -470,6 +496,7 @@ fn generated_topologies_come_back_from_their_captures() {
         "ipvlan",
         "macsec",
         "macvlan",
+        "netdevsim",
         "nic",
         "pf",
         "tap",

@@ -48,6 +48,12 @@ pub struct Machine<'t> {
     pub states: BTreeMap<DeviceRef, State>,
 }
 
+/// Whether a cable's other end is in a pod's namespace: then `ip` shows of it a number, and of the cable that it is a veth. Any other
+/// end stands for what a NIC is plugged into.
+fn is_pods(peer: &DeviceRef) -> bool {
+    peer.ns.as_str() == "pod"
+}
+
 impl Machine<'_> {
     fn links(&self) -> Vec<&Link> {
         self.topology.links.values().filter(|link| link.device.ns == self.ns).collect()
@@ -99,6 +105,7 @@ impl Machine<'_> {
             flags.push("LOWER_UP");
         }
         let parent = match &link.kind {
+            LinkKind::Veth { peer } if is_pods(peer) => Some("if7".into()),
             LinkKind::Veth { peer } => self.is_own(peer).then(|| peer.name.to_string()),
             LinkKind::Virtual(of) => match (of.kind.word(), &of.parent) {
                 // vxlan has no IFLA_LINK; a tunnel of GRE has 0 where it is bound to no device.
@@ -128,9 +135,9 @@ impl Machine<'_> {
             .to_owned();
         for (number, link) in self.links().into_iter().enumerate() {
             let _ = writeln!(out, "{}", self.header(number, link));
-            let is_nic = matches!(&link.kind, LinkKind::Veth { peer } if !self.is_own(peer))
+            let is_nic = matches!(&link.kind, LinkKind::Veth { peer } if !self.is_own(peer) && !is_pods(peer))
                 || link.kind.is_hardware()
-                || matches!(link.kind, LinkKind::Gadget { .. });
+                || matches!(link.kind, LinkKind::Gadget { .. } | LinkKind::Netdevsim(_));
             let bus = if is_nic {
                 format!(" parentbus pci parentdev 0000:{:02x}:00.0", number + 1)
             } else {
@@ -196,17 +203,21 @@ impl Machine<'_> {
                 u8::from(*vlan_filtering)
             )),
             LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
-            LinkKind::Veth { peer } if self.is_own(peer) => Some("veth addrgenmode eui64".into()),
+            LinkKind::Veth { peer } if self.is_own(peer) || is_pods(peer) => {
+                Some("veth addrgenmode eui64".into())
+            }
             LinkKind::Tun(_) => Some("tun type tap pi off vnet_hdr off persist on addrgenmode eui64".into()),
             LinkKind::Virtual(of) => Some(format!("{} addrgenmode eui64", virtual_links::line(link, of))),
             _ => None,
         };
         let state = self.state(link);
         let port = self.controller(link).map(|owner| match &owner.kind {
-            LinkKind::Bond(_) => format!(
-                "bond_slave state ACTIVE mii_status UP link_failure_count {} perm_hwaddr {} queue_id 0 prio 0",
+            LinkKind::Bond(bond) => format!(
+                "bond_slave state ACTIVE mii_status UP link_failure_count {} perm_hwaddr {} queue_id {} prio {}",
                 state.failures,
-                self.mac(link)
+                self.mac(link),
+                port_option(bond, link, "queue_id"),
+                port_option(bond, link, "prio"),
             ),
             LinkKind::Virtual(of) => format!("{}_slave", of.kind.word()),
             _ => "bridge_slave state forwarding priority 32 cost 100 hairpin off".into(),
@@ -410,6 +421,13 @@ fn vlan_maps(link: &Link) -> String {
 }
 
 /// `mode active-backup miimon 100 updelay 0 ...`: all that is asked for, as iproute2's `bond_print_opt()` says it.
+/// An option of a bond's port, or the kernel's default.
+fn port_option(bond: &Bond, port: &Link, key: &str) -> String {
+    let asked = bond.port_options.get(&port.device.name).map(|of| of.values()).unwrap_or_default();
+    let found = asked.iter().find(|(row, _)| row.key == key);
+    found.map_or_else(|| "0".to_owned(), |(row, value)| row.wire.shown(value))
+}
+
 fn options(bond: &Bond) -> String {
     let words = bond.values().into_iter().map(|(row, value)| {
         let key = match row.key {

@@ -42,6 +42,7 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                 // A NIC of any driver comes back as a cable.
                 LinkKind::Veth { .. }
                 | LinkKind::Nic(_)
+                | LinkKind::Netdevsim(_)
                 | LinkKind::Pf(_)
                 | LinkKind::Vf { .. }
                 | LinkKind::Gadget { .. } => {
@@ -53,8 +54,17 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                         .values()
                         .into_iter()
                         .filter(|(row, value)| row.key != "miimon" || *value != Value::Number(0))
+                        // Shown whether it was asked for or not.
+                        .filter(|(row, value)| row.key != "lacp_rate" || row.wire.shown(value) != "slow")
                         .map(|(row, value)| format!("{} {}", row.key, row.wire.shown(&value)));
-                    let ports: BTreeSet<String> = bond.ports.iter().map(ToString::to_string).collect();
+                    let of_port = |port: &IfName| {
+                        let asked = bond.port_options.get(port).map(|of| of.values()).unwrap_or_default();
+                        let words = asked
+                            .iter()
+                            .map(|(row, value)| format!(" {} {}", row.key, row.wire.shown(value)));
+                        format!("{port}{}", words.collect::<String>())
+                    };
+                    let ports: BTreeSet<String> = bond.ports.iter().map(of_port).collect();
                     format!("bond {:?} of {ports:?}", options.collect::<BTreeSet<_>>())
                 }
                 LinkKind::Bridge { ports, vlan_filtering } => {
@@ -63,6 +73,8 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                         .filter(|_| *vlan_filtering)
                         .map(|port| (port.to_string(), vlans(link, port)))
                         .collect();
+                    let ports: BTreeSet<&IfName> = ports.iter().collect();
+                    let vlans: BTreeMap<_, _> = vlans.into_iter().collect();
                     format!("bridge of {ports:?}, vlan_filtering {vlan_filtering}, vlans {vlans:?}")
                 }
                 other => {

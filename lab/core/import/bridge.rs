@@ -12,9 +12,11 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut table: Option<Option<IfName>> = None;
     for line in lines {
         let text = line.text.trim();
-        if command(line.text).is_some_and(|words| words[0] == "bridge") {
+        if line.begins {
             table = None;
-            continue;
+            if command(line.text).is_some() {
+                continue;
+            }
         }
         if is_heading(text) {
             model.found("bridge vlan", line.number);

@@ -1,8 +1,11 @@
 //! Veths: pairs within the machine, and those whose other end is in another namespace: an interface of a pod or of a container when
-//! it is what frames leave by, and then a NIC like any other.
+//! it is what frames leave by, or a bridge's port to one, and then a NIC like any other.
 
 use crate::import::model::{Kind, Link, Model};
 use crate::net::name::IfName;
+
+/// Ports to containers that one bridge keeps: each gets an end of its own, and a node may have a hundred.
+const CONTAINERS_MAX: usize = 4;
 
 /// Finds the cables within the machine: two veths of which each is made on the other.
 pub fn pairs(model: &mut Model) {
@@ -29,11 +32,24 @@ pub fn pairs(model: &mut Model) {
     }
 }
 
-/// Has veths that a bond, a VLAN or an address uses play NICs. Those that only a runtime's bridge uses are left to be noted.
-pub fn settle(model: &mut Model) {
-    let is_end = |link: &Link| {
-        link.kind == Kind::Other && (link.kind_word == "veth" || link.kind_word.starts_with("its other end"))
+/// Whether its other end is not in the text.
+fn is_end(link: &Link) -> bool {
+    link.kind == Kind::Other && (link.kind_word == "veth" || link.kind_word.starts_with("its other end"))
+}
+
+/// Ports to containers: the first ones of each bridge.
+fn of_bridges(model: &Model) -> Vec<IfName> {
+    let bridges = model.links.iter().filter(|(_, link)| link.kind == Kind::Bridge);
+    let first = |bridge: &IfName| {
+        let ports = model.ports(bridge).into_iter().filter(|port| is_end(&model.links[port]));
+        ports.take(CONTAINERS_MAX).collect::<Vec<_>>()
     };
+    bridges.flat_map(|(name, _)| first(name)).collect()
+}
+
+/// Has veths that a bond, a bridge, a VLAN or an address uses play NICs.
+pub fn settle(model: &mut Model) {
+    let of_bridges = of_bridges(model);
     let is_bond = |name: &IfName| model.links.get(name).is_some_and(|owner| owner.kind == Kind::Bond);
     let is_below = |name: &IfName| model.links.values().any(|link| link.parent.as_ref() == Some(name));
     let used: Vec<IfName> = model
@@ -41,7 +57,10 @@ pub fn settle(model: &mut Model) {
         .iter()
         .filter(|(name, link)| {
             is_end(link)
-                && (link.controller.as_ref().is_some_and(is_bond) || is_below(name) || has_network(link))
+                && (link.controller.as_ref().is_some_and(is_bond)
+                    || is_below(name)
+                    || has_network(link)
+                    || of_bridges.contains(name))
         })
         .map(|(name, _)| name.clone())
         .collect();

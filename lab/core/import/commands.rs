@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::import::model::{Kind, Model, Seen};
 use crate::import::text::{Line, after};
-use crate::import::{options, routes, virtual_links};
+use crate::import::{ip_rule, options, routes, virtual_links};
 use crate::net::address::Cidr;
 use crate::net::name::IfName;
 
@@ -39,7 +39,7 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
         errnos(line, ping.as_ref(), model);
         let text = line.text.trim().trim_start_matches(['$', '#', '%', ' ']);
         let text = text.strip_prefix("sudo ").unwrap_or(text);
-        let words: Vec<&str> = text.split_whitespace().take(64).collect();
+        let words = words(text);
         if let Some(bond) = adding.take() {
             adding = continued(&bond, &words, model).then_some(bond);
         }
@@ -67,6 +67,12 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             ["ip", "-6", "route", "add", ref rest @ ..] if !has_variable(text) => {
                 routes::route(rest, true, None, model);
             }
+            ["ip", "rule", "add", ref rest @ ..] if !has_variable(text) => {
+                ip_rule::configured(rest, false, model);
+            }
+            ["ip", "-6", "rule", "add", ref rest @ ..] if !has_variable(text) => {
+                ip_rule::configured(rest, true, model);
+            }
             ["ping", ref rest @ ..] => {
                 let payload = after_word(rest, "-s").and_then(|payload| payload.parse().ok());
                 let own = Ping { device: pinged(rest, &given), payload };
@@ -80,6 +86,23 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             _ => statistics(text, ping.as_ref(), model),
         }
     }
+}
+
+/// What runs `ip` in a file of ifupdown.
+const HOOKS: [&str; 3] = ["up", "post-up", "pre-up"];
+
+/// The words of one command, without the hook that runs it, its folder, and what follows it on the line.
+fn words(text: &str) -> Vec<&str> {
+    let ends = |word: &&str| ["||", "&&", ";", "|"].contains(word);
+    let text = text.split("; ").next().unwrap_or_default();
+    let all = text.split_whitespace().take(64).take_while(|word| !ends(word));
+    let mut words: Vec<&str> = all.skip_while(|word| HOOKS.contains(word)).collect();
+    if let Some(first) = words.first_mut()
+        && ["/sbin/ip", "/usr/sbin/ip", "/bin/ip"].contains(first)
+    {
+        *first = "ip";
+    }
+    words
 }
 
 fn has_variable(text: &str) -> bool {

@@ -48,15 +48,17 @@ struct Reader {
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for line in lines {
-        if let Some(words) = command(line.text) {
+        if line.begins {
             reader.close(model);
             reader = Reader::default();
-            if words[0] == "ethtool" {
-                reader.asked(&words, line.number, model);
+            if let Some(words) = command(line.text) {
+                if words[0] == "ethtool" {
+                    reader.asked(&words, line.number, model);
+                }
+                continue;
             }
-        } else {
-            reader.line(line.text.trim(), line.number, model);
         }
+        reader.line(line.text.trim(), line.number, model);
     }
     reader.close(model);
 }

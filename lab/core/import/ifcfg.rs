@@ -16,6 +16,9 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     // SUSE's files have no DEVICE: the device is in the name of the file.
     let mut named: Option<&str> = None;
     for line in lines {
+        if line.begins {
+            file(&std::mem::take(&mut run), named.take(), first, model);
+        }
         if let Some(name) = file_of(line.text) {
             file(&std::mem::take(&mut run), named, first, model);
             named = Some(name);

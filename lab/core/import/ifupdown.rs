@@ -14,7 +14,8 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     for line in lines {
         let mut words = line.words();
         let first = words.next().unwrap_or_default();
-        let ends = first.is_empty() || ["auto", "allow-hotplug", "source", "iface"].contains(&first);
+        let ends =
+            line.begins || first.is_empty() || ["auto", "allow-hotplug", "source", "iface"].contains(&first);
         if ends && let Some((name, options)) = stanza.take() {
             self::stanza(&name, &options, model);
         }

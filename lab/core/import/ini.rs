@@ -33,6 +33,7 @@ pub fn files(lines: &[Line<'_>], first: &[&str]) -> Vec<File> {
     let mut files: Vec<File> = Vec::new();
     let mut is_open = false;
     for line in lines {
+        is_open &= !line.begins;
         let text = line.text.trim();
         let heading = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         let heading = heading.filter(|name| {

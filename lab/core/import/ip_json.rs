@@ -139,6 +139,11 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             port.text_of("perm_hwaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
         link.carrier = port.text_of("mii_status").map(|status| status == "UP").or(link.carrier);
     }
+    for key in ["queue_id", "prio", "actor_port_prio"] {
+        if let Some(value) = item.at(&["linkinfo", "info_slave_data", key]).and_then(Value::text) {
+            options::set_of_port(model, name, key, value);
+        }
+    }
     let is_nic = kind.is_none() && item.get("parentbus").is_some();
     if kind.is_some_and(|kind| virtual_links::json(name, kind, data, model)) {
         return;
@@ -181,6 +186,8 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             link.vlan_filtering = filters.map(|is| is == "1").or(link.vlan_filtering);
         }
         Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
+        // Its cable is shown by no command (`link_device_store()` has no file to read): one plays it, as of any other NIC.
+        Some("netdevsim") => link.kind = link.kind.max(Kind::Nic),
         Some(other) => {
             link.kind = Kind::Other;
             other.clone_into(&mut link.kind_word);

@@ -1,4 +1,4 @@
-//! `ip rule`, as text and as JSON.
+//! `ip rule`, as text and as JSON, and rules of configurations in the same words.
 
 use crate::import::model::Model;
 use crate::import::routing::{self, add_rule, selector};
@@ -10,9 +10,12 @@ use crate::net::route::Rule;
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut is_ipv6 = false;
     for line in lines {
-        if let Some(words) = command(line.text.trim_start_matches("### ")) {
-            is_ipv6 = words.contains(&"-6");
-            continue;
+        if line.begins {
+            let words = command(line.text);
+            is_ipv6 = words.as_ref().is_some_and(|words| words.contains(&"-6"));
+            if words.is_some() {
+                continue;
+            }
         }
         let Some((priority, rest)) = line.text.trim().split_once(':') else { continue };
         let Ok(priority) = priority.parse::<u32>() else { continue };
@@ -28,6 +31,36 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     }
 }
 
+/// A rule that a configuration asks for, in words of ip(8). Without a table it leads to `main`.
+pub fn configured(words: &[&str], is_ipv6: bool, model: &mut Model) {
+    let has = |keys: &[&str]| words.iter().any(|word| keys.contains(word));
+    let mut all = words.to_vec();
+    if !has(&["table", "lookup", "unreachable", "blackhole", "prohibit", "nop", "goto"]) {
+        all.extend(["table", "main"]);
+    }
+    let mut rule = of_words(0, &all, is_ipv6, model);
+    let shown = words.join(" ");
+    if let Ok(rule) = &mut rule
+        && !has(&PRIORITY)
+    {
+        rule.priority = next_priority(rule.ipv6, model);
+        model.note(format!(
+            "rule {shown}: it has no priority, and gets {} as the kernel gives it to the next one",
+            rule.priority
+        ));
+    }
+    add(&shown, rule, model);
+}
+
+/// One below all others of the family but the first (`fib_default_rule_pref()`).
+fn next_priority(is_ipv6: bool, model: &Model) -> u32 {
+    let of_family = model.rules.iter().filter(|rule| rule.ipv6 == is_ipv6 && rule.priority > 0);
+    of_family.map(|rule| rule.priority).chain([32766]).min().unwrap_or(1).saturating_sub(1)
+}
+
+/// Words for the place of a rule among the others.
+const PRIORITY: [&str; 5] = ["priority", "prio", "pref", "preference", "order"];
+
 /// The rule of VRFs comes with the first of them (`vrf_add_fib_rules()`).
 const OF_VRFS: &str = "l3mdev";
 
@@ -41,6 +74,9 @@ fn add(words: &str, rule: Result<Rule, String>, model: &mut Model) {
 /// One keyword and its value.
 fn set(rule: &mut Rule, key: &str, value: &str, model: &mut Model) -> Result<(), String> {
     match key {
+        key if PRIORITY.contains(&key) => {
+            rule.priority = value.parse().map_err(|_| format!("the priority {value}"))?;
+        }
         "from" | "src" => rule.from = selector(value)?,
         "to" | "dst" => rule.to = selector(value)?,
         "iif" => rule.iif = Some(value.parse().map_err(|_| format!("the device {value}"))?),

@@ -24,6 +24,9 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
         ..Reader::default()
     };
     for line in lines {
+        if line.begins || is_ifconfig(line.text) {
+            (reader.device, reader.columns) = (None, Vec::new());
+        }
         // `-o` joins the lines of one device.
         for part in line.text.split("\\ ") {
             reader.line(part, line.number, model);
@@ -62,7 +65,7 @@ impl Reader {
                 model.found("counters of ip -s link", number);
             }
         } else {
-            self.detail(&device, trimmed, model);
+            self.detail(&device, text, model);
         }
     }
 
@@ -98,6 +101,7 @@ impl Reader {
     }
 
     fn detail(&mut self, device: &str, text: &str, model: &mut Model) {
+        let (whole, text) = (text, text.trim());
         let mut words = text.split_whitespace();
         let first = words.next().unwrap_or_default();
         match first {
@@ -112,7 +116,7 @@ impl Reader {
             "bond_slave" => port(device, text, model),
             "bond" => bond(device, text, model),
             _ if first.starts_with("link/") => self.hardware(device, first, text, model),
-            _ => kind(device, text, model),
+            _ => kind(device, whole, model),
         }
         // Kinds follow on the same line when there is little to say before them.
         for word in [" bond_slave ", " bond mode ", " vlan protocol ", " macvlan mode ", " ipvlan mode "] {
@@ -150,7 +154,7 @@ fn other(device: &str, word: &str, model: &mut Model) {
 }
 
 /// Kinds of iproute2 that topologies do not have; veth is decided when both ends are known.
-const OTHERS: [&str; 29] = [
+const OTHERS: [&str; 28] = [
     "veth",
     "tun",
     "openvswitch",
@@ -176,7 +180,6 @@ const OTHERS: [&str; 29] = [
     "netkit",
     "amt",
     "rmnet",
-    "netdevsim",
     "dsa",
     "gtp",
     "batadv",
@@ -283,13 +286,14 @@ fn kind(device: &str, text: &str, model: &mut Model) {
     let first = words.next().unwrap_or_default();
     let Some(link) = model.link(device) else { return };
     match first {
-        "vlan" if text.contains(" id ") => {
+        // `protocol` is there from iproute2 3.10 on.
+        "vlan" if text.contains(" id ") && (text.contains(" protocol ") || text.contains('<')) => {
             link.kind = Kind::Vlan;
             link.vlan_id = after(text, "id").and_then(|id| id.parse().ok()).or(link.vlan_id);
             link.is_service_tag = text.contains("802.1ad");
             vlan_flags::of_line(link, text);
         }
-        "ipvlan" | "macvlan" if text.contains(" mode ") => {
+        "ipvlan" | "macvlan" if words.clone().next() == Some("mode") => {
             link.kind = if first == "ipvlan" { Kind::Ipvlan } else { Kind::Macvlan };
             link.mode = after(text, "mode").map(str::to_owned);
             link.flag = ["private", "vepa"]
@@ -302,14 +306,27 @@ fn kind(device: &str, text: &str, model: &mut Model) {
             link.kind = link.kind.max(Kind::Bridge);
             link.vlan_filtering = after(text, "vlan_filtering").map(|is| is == "1").or(link.vlan_filtering);
         }
-        "dummy" => link.kind = link.kind.max(Kind::Dummy),
-        word if OTHERS.contains(&word) => other(device, first, model),
+        "dummy" if is_shown(text) => link.kind = link.kind.max(Kind::Dummy),
+        "netdevsim" if is_shown(text) => link.kind = link.kind.max(Kind::Nic),
+        word if OTHERS.contains(&word) && is_shown(text) => other(device, first, model),
         _ => {}
     }
 }
 
+/// Whether a line that begins with a kind's word is one of `ip`, and no sentence (`can anybody ...`): it is indented, and what `ip`
+/// prints of every link stands behind the kind's own attributes.
+fn is_shown(text: &str) -> bool {
+    text.starts_with([' ', '\t']) || text.contains(" addrgenmode ") || text.contains(" numtxqueues ")
+}
+
+/// The heading of a device in the output of `ifconfig`, whose lines below it look like those of `ip`.
+fn is_ifconfig(text: &str) -> bool {
+    text.split_once(": flags=").is_some_and(|(_, flags)| flags.contains('<')) || text.contains(" Link encap:")
+}
+
 fn bond(device: &str, text: &str, model: &mut Model) {
-    if !text.starts_with("bond mode ") {
+    let is_sentence = [" miimon ", " addrgenmode "].iter().all(|word| !text.contains(word));
+    if !text.starts_with("bond mode ") || is_sentence {
         return;
     }
     let mut words = text.split_whitespace().skip(1);
@@ -342,6 +359,11 @@ pub fn partner(bond: &str, mac: &str, model: &mut Model) {
 }
 
 fn port(device: &str, text: &str, model: &mut Model) {
+    for key in ["queue_id", "prio", "actor_port_prio"] {
+        if let Some(value) = after(text, key) {
+            options::set_of_port(model, device, key, value);
+        }
+    }
     let Some(link) = model.link(device) else { return };
     link.is_active = after(text, "state").map(|state| state == "ACTIVE");
     link.failures = after(text, "link_failure_count").and_then(|count| count.parse().ok());

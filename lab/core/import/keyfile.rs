@@ -2,9 +2,9 @@
 
 use crate::import::ini::{self, File};
 use crate::import::model::{Kind, Model};
-use crate::import::options;
-use crate::import::routing::{self, Written, add_route};
+use crate::import::routing::{self, Written};
 use crate::import::text::Line;
+use crate::import::{ip_rule, options};
 
 /// Reads all files that stand in the text. Controllers may be named by the UUID or the name of their connection.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
@@ -74,19 +74,51 @@ fn connection(file: &File, device: impl Fn(&str) -> String, model: &mut Model) {
 /// `address1=192.0.2.5/24,192.0.2.1`, `route1=198.51.100.0/24,192.0.2.254`.
 fn addresses(name: &str, file: &File, model: &mut Model) {
     let of = |family: &str| ini::section(file, family).map_or(&[][..], |section| &section.entries);
-    for (key, value) in of("ipv4").iter().chain(of("ipv6")) {
+    let all =
+        ["ipv4", "ipv6"].into_iter().flat_map(|family| of(family).iter().map(move |pair| (family, pair)));
+    for (family, (key, value)) in all {
+        let entry = |key: &str| ini::section(file, family).and_then(|section| section.value(key));
+        if key.starts_with("routing-rule") {
+            let words: Vec<&str> = value.split_whitespace().take(64).collect();
+            ip_rule::configured(&words, family == "ipv6", model);
+            continue;
+        }
+        let by_gateway = |via: &str, model: &mut Model| {
+            let table = entry("route-table");
+            let written = Written { to: "default", via: Some(via), dev: name, table, ..Written::default() };
+            routing::add(&written, model);
+        };
         let mut parts = value.split([',', ';']).map(str::trim).filter(|part| !part.is_empty());
         let first = parts.next().unwrap_or_default();
         if key.starts_with("address") {
             model.address(name, first);
             if let Some(gateway) = parts.next() {
-                add_route("default", Some(gateway), name, model);
+                by_gateway(gateway, model);
             }
         } else if key == "gateway" {
-            add_route("default", Some(first), name, model);
+            by_gateway(first, model);
         } else if key.starts_with("route") && key[5..].bytes().all(|byte| byte.is_ascii_digit()) {
             let (via, metric) = (parts.next(), parts.next());
-            routing::add(&Written { to: first, via, dev: name, metric, ..Written::default() }, model);
+            // `table=100,src=192.0.2.5`.
+            let options = format!("{key}_options");
+            let options = entry(&options).unwrap_or_default();
+            let option = |name: &str| {
+                let mut pairs = options.split(',').filter_map(|pair| pair.split_once('='));
+                pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+            };
+            let written = Written {
+                to: first,
+                via,
+                dev: name,
+                kind: option("type"),
+                table: option("table").or(entry("route-table")),
+                metric,
+                src: option("src"),
+                mtu: option("mtu"),
+                is_onlink: option("onlink") == Some("true"),
+                is_ipv6: family == "ipv6",
+            };
+            routing::add(&written, model);
         } else if key == "method" && first == "auto" {
             model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
         }

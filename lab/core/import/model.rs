@@ -116,6 +116,8 @@ pub struct Link {
     pub logged_no_partner: bool,
     /// Options of a bond, by the words of a topology.
     pub options: IndexMap<&'static str, String>,
+    /// Options of a bond's port, by the words of a topology; without those that are the kernel's defaults.
+    pub port_options: IndexMap<&'static str, i64>,
     /// Whether what was read is the bond's whole configuration: what is missing is the kernel's default.
     pub is_configuration: bool,
     /// Whether the other end answered LACP: from the partner's address.

@@ -36,8 +36,10 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
                 None => table(model, far, &name),
             };
             draft.push(section);
-            if kind == Kind::Bridge {
-                bridge_ports(model, &name, draft);
+            match kind {
+                Kind::Bridge => bridge_ports(model, &name, draft),
+                Kind::Bond => bond_ports(model, &name, draft),
+                _ => {}
             }
         }
     }
@@ -92,6 +94,24 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
         Kind::Tap | Kind::Dummy | Kind::Unknown | Kind::Other => {}
     }
     common(model, link, section)
+}
+
+/// Options of a bond's ports, in the modes that have them.
+fn bond_ports(model: &Model, bond: &IfName, draft: &mut Draft) {
+    let mode = model.links[bond].options.get("mode").map_or("", String::as_str);
+    for port in model.ports(bond) {
+        let is_for_mode = |key: &str| match key {
+            "prio" => ["active-backup", "balance-tlb", "balance-alb"].contains(&mode),
+            "actor_port_prio" => mode == "802.3ad",
+            _ => true,
+        };
+        let link = &model.links[&port];
+        let mut asked = link.port_options.iter().filter(|(key, _)| is_for_mode(key)).peekable();
+        if asked.peek().is_some() {
+            let section = Section::table(&["ns", place(link), "bond", bond.as_str(), "port", port.as_str()]);
+            draft.push(asked.fold(section, |section, (key, value)| section.with(key, *value)));
+        }
+    }
 }
 
 /// The VLANs of a bridge's ports.
@@ -258,7 +278,7 @@ fn typed(kind: options::Value, value: &str) -> Value {
     match kind {
         options::Value::Number => Value::Integer(value.parse().unwrap_or(0)),
         options::Value::Bool => Value::Boolean(value == "true"),
-        options::Value::Word(_) | options::Value::Device => Value::from(value),
-        options::Value::Addresses => texts(value.split(',')),
+        options::Value::Word(_) | options::Value::Device | options::Value::Mac => Value::from(value),
+        options::Value::Addresses | options::Value::Addresses6 => texts(value.split(',')),
     }
 }

@@ -1,9 +1,9 @@
 //! netplan (`network: version: 2`).
 
 use crate::import::model::{Kind, Model};
-use crate::import::options;
 use crate::import::routing::{self, Written, add_route};
 use crate::import::value::Value;
+use crate::import::{ip_rule, options};
 
 const SECTIONS: [(&str, Kind); 5] = [
     ("ethernets", Kind::Nic),
@@ -97,6 +97,14 @@ fn device(name: &str, kind: Kind, value: &Value, model: &mut Model) {
             is_ipv6: false,
         };
         routing::add(&written, model);
+    }
+    for rule in value.items_of("routing-policy") {
+        let mut words = Vec::new();
+        for (key, value) in rule.entries() {
+            words.push(if key == "mark" { "fwmark" } else { key.as_str() });
+            words.push(value.text().unwrap_or_default());
+        }
+        ip_rule::configured(&words, false, model);
     }
     if ["true", "yes"].contains(&value.text_of("dhcp4").unwrap_or_default()) {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));

@@ -2,9 +2,9 @@
 
 use crate::import::ini::{self, File, Section};
 use crate::import::model::{Kind, Model};
-use crate::import::options;
 use crate::import::routing::{self, Written, add_route};
 use crate::import::text::Line;
+use crate::import::{ip_rule, options};
 
 /// Reads all files that stand in the text.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
@@ -98,6 +98,7 @@ fn network(file: &File, model: &mut Model) {
         };
         routing::add(&written, model);
     }
+    file.iter().filter(|section| section.name == "RoutingPolicyRule").for_each(|of| rule(of, model));
     let mtu = ini::section(file, "Link").and_then(|link| link.value("MTUBytes")?.parse().ok());
     if let Some(link) = model.link(name) {
         link.mtu = mtu.or(link.mtu);
@@ -106,4 +107,46 @@ fn network(file: &File, model: &mut Model) {
     if network.value("DHCP").is_some_and(|dhcp| dhcp != "no" && dhcp != "false") {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
     }
+}
+
+/// `[RoutingPolicyRule]`.
+fn rule(section: &Section, model: &mut Model) {
+    let is_yes = |value: &str| ["yes", "true", "1", "on"].contains(&value);
+    let mut words = Vec::new();
+    let mut families = vec![false];
+    for (key, value) in &section.entries {
+        let word = match key.as_str() {
+            "From" => "from",
+            "To" => "to",
+            "FirewallMark" => "fwmark",
+            "Table" => "table",
+            "Priority" => "priority",
+            "IncomingInterface" => "iif",
+            "OutgoingInterface" => "oif",
+            "InvertRule" | "L3MasterDevice" if !is_yes(value) => continue,
+            "InvertRule" => {
+                words.insert(0, "not");
+                continue;
+            }
+            "L3MasterDevice" => {
+                words.extend(["table", "l3mdev"]);
+                continue;
+            }
+            "Type" => {
+                words.extend((value != "table").then_some(value.as_str()));
+                continue;
+            }
+            "Family" => {
+                families = match value.as_str() {
+                    "ipv6" => vec![true],
+                    "both" => vec![false, true],
+                    _ => vec![false],
+                };
+                continue;
+            }
+            other => other,
+        };
+        words.extend([word, value.as_str()]);
+    }
+    families.into_iter().for_each(|is_ipv6| ip_rule::configured(&words, is_ipv6, model));
 }

@@ -1,7 +1,7 @@
 //! `nft list ruleset`: which chains drop, where they are hooked, and how much they have counted. Rules are not carried over.
 
 use crate::import::model::Model;
-use crate::import::text::{Line, command};
+use crate::import::text::Line;
 
 /// Chains that are reported.
 const CHAINS_MAX: usize = 32;
@@ -27,13 +27,84 @@ struct Chain {
     masquerades: bool,
 }
 
-/// Reads all that is there.
+/// Families of tables, as `nft` writes them.
+const FAMILIES: [&str; 6] = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
+
+/// A table whose end has not come yet.
+struct Table {
+    /// White space before it.
+    indent: usize,
+    /// Braces that are open.
+    depth: usize,
+    /// Whether what is in it is indented, as `nft` writes it; not every forum keeps that.
+    is_indented: Option<bool>,
+}
+
+impl Table {
+    /// `table inet filter {`, and `table filter {` of a file.
+    fn of(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().take(5).collect();
+        match words[..] {
+            ["table", family, _, "{", ..] if FAMILIES.contains(&family) => {}
+            ["table", _, "{", ..] => {}
+            _ => return None,
+        }
+        let mut table = Self { indent: indent(text), depth: 0, is_indented: None };
+        table.count(text);
+        Some(table)
+    }
+
+    /// Braces outside of comments' quotes.
+    fn count(&mut self, text: &str) {
+        for part in text.split('"').step_by(2) {
+            self.depth += part.matches('{').count();
+            self.depth = self.depth.saturating_sub(part.matches('}').count());
+        }
+    }
+
+    /// Whether a line is in it. One that stands further left is not: the table's end is missing.
+    fn takes(&mut self, text: &str) -> bool {
+        let is_deeper = indent(text) > self.indent;
+        if !text.trim().is_empty() {
+            let is_indented = *self.is_indented.get_or_insert(is_deeper);
+            if is_indented && !is_deeper && !text.trim().starts_with('}') {
+                return false;
+            }
+        }
+        self.count(text);
+        true
+    }
+}
+
+fn indent(text: &str) -> usize {
+    text.len() - text.trim_start().len()
+}
+
+/// All other lines, and those of rulesets: rules have words of many formats, and no other reader may take them for its own.
+pub fn apart(lines: Vec<Line<'_>>) -> (Vec<Line<'_>>, Vec<Line<'_>>) {
+    let (mut others, mut rules) = (Vec::with_capacity(lines.len()), Vec::new());
+    let mut table: Option<Table> = None;
+    let mut is_behind = false;
+    for mut line in lines {
+        // A command is in no table, whatever is missing of it.
+        let is_inside = !line.begins && table.as_mut().is_some_and(|open| open.takes(line.text));
+        if !is_inside {
+            table = Table::of(line.text);
+            line.begins |= is_behind || table.is_some();
+        }
+        is_behind = is_inside || table.is_some();
+        (if is_behind { &mut rules } else { &mut others }).push(line);
+        table = table.filter(|open| open.depth > 0);
+    }
+    (others, rules)
+}
+
+/// Reads what [`apart`] found.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for line in lines {
-        if command(line.text).is_some() {
+        if line.begins {
             reader = Reader { told: reader.told, ..Reader::default() };
-            continue;
         }
         reader.line(line.text.trim(), line.number, model);
     }
@@ -43,9 +114,10 @@ impl Reader {
     fn line(&mut self, text: &str, number: usize, model: &mut Model) {
         let words: Vec<&str> = text.split_whitespace().take(128).collect();
         match (words.as_slice(), self.table.is_some(), self.chain.is_some()) {
-            (["table", family, name, "{", ..], false, _) => {
+            (["table", rest @ ..], false, _) => {
                 model.found("nft list ruleset", number);
-                self.table = Some(format!("{family} {name}"));
+                let name = rest.split(|word| *word == "{").next().unwrap_or_default();
+                self.table = Some(name.join(" "));
             }
             (["chain", name, "{", ..], true, false) if self.inner == 0 => {
                 self.chain = Some(Chain { name: (*name).to_owned(), ..Chain::default() });

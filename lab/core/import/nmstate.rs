@@ -1,9 +1,9 @@
 //! nmstate, by itself or in a NodeNetworkConfigurationPolicy.
 
 use crate::import::model::{Kind, Model};
-use crate::import::options;
 use crate::import::routing::{self, Written};
 use crate::import::value::Value;
+use crate::import::{ip_rule, options};
 
 /// The state in a document.
 fn state(value: &Value) -> &Value {
@@ -44,6 +44,34 @@ pub fn read(value: &Value, line: usize, model: &mut Model) {
         };
         routing::add(&written, model);
     }
+    let rules = state.at(&["route-rules", "config"]).map_or(&[][..], Value::items);
+    rules.iter().for_each(|value| rule(value, model));
+}
+
+/// An entry of `route-rules`.
+fn rule(value: &Value, model: &mut Model) {
+    if value.text_of("state") == Some("absent") {
+        return;
+    }
+    let is_ipv6 = value.text_of("family") == Some("ipv6");
+    let mut words = Vec::new();
+    for (key, value) in value.entries() {
+        let value = value.text().unwrap_or_default();
+        let word = match (key.as_str(), value) {
+            ("ip-from", _) => "from",
+            ("ip-to", _) => "to",
+            // nmstate chooses one then, and 0 is main.
+            ("priority", "-1") | ("route-table", "0") | ("family" | "state", _) => continue,
+            ("route-table", _) => "table",
+            ("action", action) => {
+                words.push(action);
+                continue;
+            }
+            (other, _) => other,
+        };
+        words.extend([word, value]);
+    }
+    ip_rule::configured(&words, is_ipv6, model);
 }
 
 fn interface(name: &str, value: &Value, model: &mut Model) {
@@ -107,9 +135,14 @@ fn bond(name: &str, value: &Value, model: &mut Model) {
         options::set(model, name, key, &option.joined());
     }
     for port in value.items_of("ports-config") {
-        let asked = port.entries().iter().filter(|(key, _)| key != "name");
-        let asked: Vec<String> = asked.map(|(key, value)| format!("{key} {}", value.joined())).collect();
-        let port = port.text_of("name").unwrap_or_default();
+        let name_of_port = port.text_of("name").unwrap_or_default();
+        let mut asked = Vec::new();
+        for (key, value) in port.entries().iter().filter(|(key, _)| key != "name") {
+            if !options::set_of_port(model, name_of_port, key, &value.joined()) {
+                asked.push(format!("{key} {}", value.joined()));
+            }
+        }
+        let port = name_of_port;
         if !asked.is_empty() {
             model.note(format!("{port}, port of {name}: topologies do not have {}", asked.join(", ")));
         }

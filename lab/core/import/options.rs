@@ -1,6 +1,7 @@
 //! A bond's options in the spellings of all formats, as words and values of a topology.
 
 use crate::import::model::{Kind, Model};
+use crate::net::address::Mac;
 use crate::net::name::IfName;
 
 /// What an option's value is.
@@ -14,8 +15,12 @@ pub enum Value {
     Word(&'static [&'static str]),
     /// A device.
     Device,
-    /// Addresses.
+    /// IPv4 addresses.
     Addresses,
+    /// IPv6 addresses.
+    Addresses6,
+    /// An Ethernet address.
+    Mac,
 }
 
 /// The modes by their numbers.
@@ -213,7 +218,70 @@ pub const SPECS: &[Spec] = &[
         default: "0",
         modes: &[4],
     },
+    Spec {
+        name: "ad_actor_system",
+        spellings: &["adactorsystem"],
+        value: Value::Mac,
+        default: "00:00:00:00:00:00",
+        modes: &[4],
+    },
+    Spec {
+        name: "coupled_control",
+        spellings: &["coupledcontrol"],
+        value: Value::Bool,
+        default: "true",
+        modes: &[4],
+    },
+    Spec {
+        name: "broadcast_neighbor",
+        spellings: &["broadcastneighbor", "broadcastneigh"],
+        value: Value::Bool,
+        default: "false",
+        modes: &[4],
+    },
+    Spec {
+        name: "lacp_strict",
+        spellings: &["lacpstrict"],
+        value: Value::Bool,
+        default: "false",
+        modes: &[4],
+    },
+    Spec {
+        name: "ns_ip6_target",
+        spellings: &["nsip6target", "nsip6targets"],
+        value: Value::Addresses6,
+        default: "",
+        modes: &[0, 1, 2, 3],
+    },
 ];
+
+/// Options of a bond's port: their words, their least and largest value, and the one that the kernel has without them.
+pub const OF_PORTS: [(&str, i64, i64, i64); 3] = [
+    ("queue_id", 0, 65_535, 0),
+    ("prio", i32::MIN as i64, i32::MAX as i64, 0),
+    ("actor_port_prio", 0, 65_535, 255),
+];
+
+/// Sets an option of a bond's port, in any spelling; whether topologies have it.
+pub fn set_of_port(model: &mut Model, port: &str, name: &str, value: &str) -> bool {
+    let plain = plain(name);
+    // nmstate and NetworkManager call it that.
+    let plain = if plain == "priority" { "prio" } else { &plain };
+    let Some((key, least, most, default)) =
+        OF_PORTS.into_iter().find(|(key, ..)| key.replace('_', "") == plain)
+    else {
+        return false;
+    };
+    match value.parse::<i64>().ok().filter(|value| (least..=most).contains(value)) {
+        Some(value) => {
+            if let Some(link) = model.link(port).filter(|_| value != default) {
+                link.port_options.insert(key, value);
+            }
+        }
+        None => model.note(format!("option {name} of {port}: {value:?} is none of its values")),
+    }
+    true
+}
 
 /// Options without an effect on what a topology shows, with why; not worth a word where they have their default.
 const KNOWN_ELSEWHERE: &[&str] = &[
@@ -221,11 +289,9 @@ const KNOWN_ELSEWHERE: &[&str] = &[
     "resendigmpmsec",
     "learnpacketinterval",
     "learnpacketintervalsec",
-    "adactorsystem",
     "peernotificationdelay",
     "primaryname",
     "activeslave",
-    "queueid",
 ];
 
 /// A spelling without what formats differ in.
@@ -301,6 +367,14 @@ fn normal(spec: &Spec, value: &str) -> Option<String> {
             // BOND_MAX_ARP_TARGETS.
             all.filter(|all| (1..=16).contains(&all.len())).map(|all| all.join(","))
         }
+        Value::Addresses6 => {
+            let parts = value.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty());
+            let all: Option<Vec<String>> =
+                parts.map(|part| part.parse::<std::net::Ipv6Addr>().ok().map(|ip| ip.to_string())).collect();
+            // BOND_MAX_NS_TARGETS.
+            all.filter(|all| (1..=16).contains(&all.len())).map(|all| all.join(","))
+        }
+        Value::Mac => lower.parse::<Mac>().ok().map(|mac| mac.to_string()),
     }
 }
 
@@ -366,6 +440,18 @@ mod tests {
         set(&mut model, "bond0", name, value);
         let (_, link) = model.links.first().expect("it is made");
         assert_eq!(link.options.get(option).map(String::as_str), Some(expected), "{:?}", model.notes);
+    }
+
+    /// The port that is active now is a state, and no configuration.
+    #[test]
+    fn each_option_of_a_topology_can_be_imported() {
+        let of_bonds = crate::net::bond_option::BOND_OPTIONS.iter().map(|row| row.key);
+        let lost: Vec<&str> = of_bonds.filter(|key| !SPECS.iter().any(|spec| spec.name == *key)).collect();
+        assert_eq!(lost, ["active_slave"]);
+        let of_ports = crate::net::bond_option::PORT_OPTIONS.iter().map(|row| row.key);
+        let lost: Vec<&str> =
+            of_ports.filter(|key| !OF_PORTS.iter().any(|(known, ..)| known == key)).collect();
+        assert_eq!(lost, [""; 0]);
     }
 
     #[test]

@@ -17,15 +17,21 @@ struct Reader {
     port: Option<String>,
     /// The port that the heading names as active.
     active: Option<String>,
+    /// Bonds whose name is not in the text, so far.
+    nameless: usize,
 }
 
 /// Reads all that is there.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for line in lines {
-        if let Some(name) = path(line.text) {
-            reader = Reader { named: Some(name), ..Reader::default() };
-            continue;
+        let named = path(line.text);
+        if line.begins || named.is_some() {
+            let nameless = reader.nameless;
+            reader = Reader { named, nameless, ..Reader::default() };
+            if reader.named.is_some() {
+                continue;
+            }
         }
         let Some((key, value)) = line.text.trim().split_once(':') else { continue };
         reader.line(key.trim(), value.trim(), line.number, model);
@@ -74,10 +80,11 @@ impl Reader {
     fn begin(&mut self, mode: &str, number: usize, model: &mut Model) {
         model.found("/proc/net/bonding", number);
         let name = self.named.take().unwrap_or_else(|| {
-            let name = if self.bond.is_some() { "bond1" } else { "bond0" };
+            let name = format!("bond{}", self.nameless);
+            self.nameless += 1;
             model
                 .note(format!("the name of the bond of line {number} is not in the text: {name} is made up"));
-            name.to_owned()
+            name
         });
         (self.port, self.active) = (None, None);
         options::set(model, &name, "mode", mode);

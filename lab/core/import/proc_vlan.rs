@@ -7,6 +7,9 @@ use crate::import::text::{Line, after};
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut current: Option<String> = None;
     for line in lines {
+        if line.begins {
+            current = None;
+        }
         let text = line.text.trim();
         let columns: Vec<&str> = text.split('|').map(str::trim).collect();
         if let [name, id, parent] = columns[..]
@@ -21,8 +24,10 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             if let Some(name) = &current {
                 vlan(name, id, None, model);
             }
-        } else if let Some(name) = &current {
-            of_device(name, text, model);
+        } else if let Some(name) = &current
+            && !of_device(name, text, model)
+        {
+            current = None;
         }
     }
 }
@@ -36,15 +41,18 @@ fn vlan(name: &str, id: u16, parent: Option<&str>, model: &mut Model) {
     }
 }
 
-fn of_device(name: &str, text: &str, model: &mut Model) {
-    if let Some(parent) = text.strip_prefix("Device:").and_then(|parent| parent.trim().parse().ok()) {
-        if let Some(link) = model.link(name) {
+/// Whether more of the device may follow. Its parent is the last that is read (`vlandev_seq_show()`): `lspci` has a `Device:`, too.
+fn of_device(name: &str, text: &str, model: &mut Model) -> bool {
+    if let Some(parent) = text.strip_prefix("Device:") {
+        if let (Some(link), Ok(parent)) = (model.link(name), parent.trim().parse()) {
             link.parent = Some(parent);
         }
-    } else if let Some(sent) =
-        text.strip_prefix("total frames transmitted").and_then(|n| n.trim().parse().ok())
+        return false;
+    }
+    if let Some(sent) = text.strip_prefix("total frames transmitted").and_then(|n| n.trim().parse().ok())
         && let Some(link) = model.link(name)
     {
         link.counters.insert("tx_packets", sent);
     }
+    true
 }

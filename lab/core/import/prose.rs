@@ -14,15 +14,41 @@ const SENTENCE_MAX: usize = 2000;
 
 /// Reads all sentences.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
-    for (number, text) in sentences(lines) {
-        let lower = text.to_lowercase();
-        let devices = devices(&text);
-        stack(&lower, &text, &devices, model);
-        pod(&lower, &text, &devices, model);
+    let sentences = sentences(lines);
+    for (number, text) in &sentences {
+        let (number, lower) = (*number, text.to_lowercase());
+        let devices = devices(text);
+        stack(&lower, text, &devices, model);
+        pod(&lower, text, &devices, model);
         observations(&lower, &devices, model);
-        if tried::sentence(&lower, &text, &devices, model) {
+        if tried::sentence(&lower, text, &devices, model) {
             model.found("attempts and their results", number);
         }
+    }
+    lacp(&sentences, model);
+}
+
+/// The mode of the only bond, where no sentence with its name has one: the text speaks of LACP and of no other mode.
+fn lacp(sentences: &[(usize, String)], model: &mut Model) {
+    let bonds = model.bonds();
+    let [bond] = bonds.as_slice() else { return };
+    if model.links[bond].options.contains_key("mode") || model.links[bond].is_configuration {
+        return;
+    }
+    let says = |words: &[&str]| {
+        sentences.iter().any(|(_, text)| {
+            let lower = text.to_lowercase();
+            words.iter().any(|word| lower.contains(word))
+        })
+    };
+    let others: Vec<&str> =
+        MODES.iter().copied().filter(|mode| !["broadcast", "802.3ad"].contains(mode)).collect();
+    if says(&["lacp", "802.3ad"]) && !says(&others) {
+        model.found("sentences", 0);
+        options::set(model, bond.as_str(), "mode", "802.3ad");
+        model.note(format!(
+            "{bond}: its mode is 802.3ad, because the text speaks of LACP and of no other mode"
+        ));
     }
 }
 
@@ -196,6 +222,12 @@ pub fn after_number(lower: &str, word: &str) -> Option<u16> {
 fn observations(lower: &str, devices: &[String], model: &mut Model) {
     let Some(name) = devices.first().and_then(|name| name.parse::<IfName>().ok()) else { return };
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if is_bond(name.as_str())
+        && says(&["miimon"])
+        && says(&["not set", "isn't set", "unset", "missing", "without miimon", "no miimon"])
+    {
+        options::set(model, name.as_str(), "miimon", "0");
+    }
     if says(&[
         "not counted on",
         "no drops on",

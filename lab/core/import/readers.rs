@@ -13,7 +13,7 @@ use crate::import::{
 type OfLines = fn(&[Line<'_>], &mut Model);
 
 /// Readers of lines, by name.
-const LINES: [(&str, OfLines); 16] = [
+const LINES: [(&str, OfLines); 15] = [
     ("ip_text", ip_text::read),
     ("proc_bonding", proc_bonding::read),
     ("proc_vlan", proc_vlan::read),
@@ -23,7 +23,6 @@ const LINES: [(&str, OfLines); 16] = [
     ("tc", tc::read),
     ("ethtool", ethtool::read),
     ("bridge", bridge::read),
-    ("nft", nft::read),
     ("dmesg", dmesg::read),
     ("commands", commands::read),
     ("networkd", networkd::read),
@@ -52,6 +51,8 @@ const DOCUMENTS: [OfDocuments; 9] = [
     OfDocuments { name: "talos", is_known: talos::is_known, read: talos::read },
 ];
 
+/// The reader of rulesets. What is in them is no other reader's.
+const RULESETS: &str = "nft";
 /// The reader of sentences.
 const PROSE: &str = "prose";
 /// The reader of kernel releases.
@@ -60,19 +61,21 @@ const KERNEL: &str = "kernel";
 /// Names of all readers, for tests that give each of them a text alone.
 pub fn names() -> Vec<&'static str> {
     let lines = LINES.iter().map(|(name, _)| *name);
-    lines.chain(DOCUMENTS.iter().map(|reader| reader.name)).chain([PROSE, KERNEL]).collect()
+    lines.chain(DOCUMENTS.iter().map(|reader| reader.name)).chain([RULESETS, PROSE, KERNEL]).collect()
 }
 
 /// Gives a text to one reader alone: how much it found (links, notes, observations, releases). `None` where there is no
 /// such reader, or the text is too large.
 pub fn alone(name: &str, text: &str) -> Option<usize> {
     let text = text::prepared(text).ok()?;
-    let lines = text::lines(&text);
+    let (lines, rulesets) = nft::apart(text::lines(&text));
     let mut model = Model::default();
     if let Some((_, read)) = LINES.iter().find(|(known, _)| *known == name) {
         read(&lines, &mut model);
     } else if let Some(reader) = DOCUMENTS.iter().find(|reader| reader.name == name) {
         configurations(&text, &lines, std::slice::from_ref(reader), &mut model);
+    } else if name == RULESETS {
+        nft::read(&rulesets, &mut model);
     } else if name == PROSE {
         prose::read(&lines, &mut model);
     } else if name == KERNEL {
@@ -88,12 +91,16 @@ pub fn alone(name: &str, text: &str) -> Option<usize> {
 /// command that printed it.
 pub(crate) fn read(name: &str, text: &str, known: &Known<'_>, model: &mut Model) -> Option<kernel::Choice> {
     let heading = tree::heading(name);
-    let mut lines: Vec<Line<'_>> =
-        heading.iter().map(|text| Line { number: 0, text: text.as_str(), is_code: true }).collect();
+    let mut lines: Vec<Line<'_>> = heading
+        .iter()
+        .map(|text| Line { number: 0, text: text.as_str(), is_code: true, begins: true })
+        .collect();
     lines.extend(text::lines(text));
+    let (lines, rulesets) = nft::apart(lines);
     for (_, read) in LINES {
         read(&lines, model);
     }
+    nft::read(&rulesets, model);
     // A configuration by itself has words, but no sentences, and so has a file of a sosreport.
     let has_documents = configurations(text, &lines, &DOCUMENTS, model);
     if heading.is_none() && (!has_documents || lines.iter().any(|line| !line.is_code)) {

@@ -26,8 +26,8 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for (at, line) in lines.iter().enumerate() {
         let words: Vec<&str> = line.words().map(|word| word.trim_matches(['`', '"', ',', '\''])).collect();
-        if let Some(asked) = heading(line) {
-            reader = asked;
+        if line.begins {
+            reader = heading(line).unwrap_or_default();
         }
         for at in 0..words.len().min(64) {
             if let Some((address, dev)) = neighbour(&words[at..]) {
@@ -48,7 +48,7 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
 
 /// What the command above its output asks for.
 fn heading<'t>(line: &Line<'t>) -> Option<Reader<'t>> {
-    let words = command(line.text.trim_start_matches("### "))?;
+    let words = command(line.text)?;
     let at = words.iter().position(|word| ["route", "ro", "r"].contains(word)).unwrap_or(words.len());
     let after = |name: &str| {
         let at = words.iter().position(|word| *word == name)?;

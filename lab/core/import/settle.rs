@@ -352,7 +352,9 @@ fn mode(name: &IfName, model: &mut Model) {
             ));
             notes.push(format!("{option} {value} of {name}: it is no port of it"));
         }
-        !is_default && is_for_mode && is_port
+        // Lint has something to say of a rate that is not written.
+        let is_worth = !is_default || *option == "lacp_rate";
+        is_worth && is_for_mode && is_port
     });
     if !link.is_configuration
         && !link.options.contains_key("miimon")

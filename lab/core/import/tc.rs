@@ -28,13 +28,15 @@ enum Of {
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for line in lines {
-        if let Some(words) = command(line.text) {
+        if line.begins {
             reader = Reader::default();
-            if words[0] == "tc" {
-                reader.asked = after(line.text, "dev").map(str::to_owned);
-                reader.hook = hook(line.text);
+            if let Some(words) = command(line.text) {
+                if words[0] == "tc" {
+                    reader.asked = after(line.text, "dev").map(str::to_owned);
+                    reader.hook = hook(line.text);
+                }
+                continue;
             }
-            continue;
         }
         let text = line.text.trim();
         if text.starts_with("qdisc ") {

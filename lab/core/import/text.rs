@@ -17,6 +17,9 @@ pub struct Line<'t> {
     pub text: &'t str,
     /// Whether it stands in a block of code, or the whole text has none.
     pub is_code: bool,
+    /// Whether another thing begins with it, and no line above it has anything to do with it: a command, or the first line below
+    /// a block of code or a ruleset.
+    pub begins: bool,
 }
 
 impl<'t> Line<'t> {
@@ -38,15 +41,18 @@ pub struct Block {
 /// The lines of a text.
 pub fn lines(text: &str) -> Vec<Line<'_>> {
     let has_code = text.lines().any(|line| fence(unquoted(line)).is_some());
-    let mut is_inside = false;
+    let (mut is_inside, mut is_closed) = (false, false);
     let mut all = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = unquoted(bounded(line));
         if fence(line).is_some() {
             is_inside = !is_inside;
+            // What stands above a block may be the command whose output is in it.
+            is_closed |= !is_inside;
             continue;
         }
-        all.push(Line { number: at + 1, text: line, is_code: is_inside || !has_code });
+        let begins = std::mem::take(&mut is_closed) || command(line).is_some();
+        all.push(Line { number: at + 1, text: line, is_code: is_inside || !has_code, begins });
     }
     all
 }
@@ -54,7 +60,8 @@ pub fn lines(text: &str) -> Vec<Line<'_>> {
 /// Whether a line opens or closes a block of code: Markdown's fence, AsciiDoc's, or a short code of Hugo.
 fn fence(line: &str) -> Option<()> {
     let line = line.trim();
-    let is_fence = line.starts_with("```")
+    // Backticks that are closed on their line are code within a sentence.
+    let is_fence = (line.starts_with("```") && !line.trim_start_matches('`').contains('`'))
         || line.starts_with("~~~")
         || line == "----"
         || (line.starts_with("{{<") && line.contains("highlight") && line.ends_with(">}}"));
@@ -142,6 +149,32 @@ pub fn prepared(text: &str) -> Result<String, usize> {
 /// Programs whose output is read.
 const PROGRAMS: [&str; 8] = ["ip", "bridge", "tc", "ethtool", "nft", "cat", "uname", "dmesg"];
 
+/// What `ip` is asked for.
+const OBJECTS: [&str; 22] = [
+    "link",
+    "l",
+    "li",
+    "address",
+    "addr",
+    "a",
+    "ad",
+    "add",
+    "route",
+    "r",
+    "ro",
+    "rule",
+    "ru",
+    "neighbour",
+    "neighbor",
+    "neigh",
+    "n",
+    "netns",
+    "maddr",
+    "tunnel",
+    "macsec",
+    "vrf",
+];
+
 /// The words of a command in a transcript, without prompt, `sudo` and path: `[root@node ~]# /sbin/tc -s qdisc`.
 pub fn command(text: &str) -> Option<Vec<&str>> {
     let words: Vec<&str> = text.split_whitespace().take(64).collect();
@@ -152,9 +185,18 @@ pub fn command(text: &str) -> Option<Vec<&str>> {
         let word = words[before];
         word.ends_with(['#', '$', '%', ';', '|']) || ["sudo", "--"].contains(&word)
     });
+    // Without a prompt it may be another line: `bridge forward_delay` of `ip -d link`, `ip daddr` of an nft rule.
+    let second = words.get(at + 1).copied().unwrap_or_default();
+    let is_shown = at == 0
+        && match words[0] {
+            "bridge" => second == "forward_delay",
+            "ip" => !second.starts_with('-') && !OBJECTS.contains(&second),
+            _ => false,
+        };
     let first = words[at];
     let rest = words[at + 1..].iter().copied();
-    is_prompt.then(|| std::iter::once(&first[first.len() - name(first)..]).chain(rest).collect())
+    (is_prompt && !is_shown)
+        .then(|| std::iter::once(&first[first.len() - name(first)..]).chain(rest).collect())
 }
 
 /// The value behind a word: `master` in `mtu 1500 master bond0`.
@@ -181,8 +223,25 @@ mod tests {
     #[case("$ kubectl exec p -- ip rule", &["ip", "rule"])]
     #[case("$ sudo nft list ruleset", &["nft", "list", "ruleset"])]
     #[case("the ip address of eth0", &[])]
+    #[case("    bridge forward_delay 1500 hello_time 200", &[])]
+    #[case("\t\tip daddr 198.51.100.7 counter packets 11 bytes 924 drop", &[])]
+    #[case("ip a", &["ip", "a"])]
     fn commands_are_found_behind_their_prompts(#[case] text: &str, #[case] expected: &[&str]) {
         assert_eq!(command(text).unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn code_within_a_line_is_no_fence() {
+        let lines: Vec<_> =
+            lines("```ip a```\na\n```\nb\n```\n").iter().map(|line| (line.text, line.is_code)).collect();
+        assert_eq!(lines, [("```ip a```", false), ("a", false), ("b", true)]);
+    }
+
+    #[test]
+    fn a_command_and_the_end_of_a_block_begin_something() {
+        let text = "# ip link\na\n```\nb\n```\nc\nd\n";
+        let begins: Vec<_> = lines(text).iter().filter(|line| line.begins).map(|line| line.text).collect();
+        assert_eq!(begins, ["# ip link", "c"]);
     }
 
     #[test]
