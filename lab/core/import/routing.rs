@@ -95,6 +95,8 @@ pub fn add(written: &Written<'_>, model: &mut Model) {
         onlink: written.is_onlink,
     };
     let dev = dev.parse().ok().filter(|_| kind.is_none());
+    // Packets of the others go nowhere.
+    let via = via.filter(|_| kind.is_none());
     model.route(Route { is_ipv6, to: network, via, dev, extras });
 }
 
