@@ -109,27 +109,7 @@ impl Writer {
         let mode = self.random.one(&modes);
         let ports_list = ports.iter().map(|port| format!("\"{port}\"")).collect::<Vec<_>>().join(", ");
         _ = writeln!(self.toml, "mode = \"{mode}\"\nports = [{ports_list}]");
-        let takes_arp = ["balance-rr", "active-backup", "balance-xor", "broadcast"].contains(&mode);
-        if takes_arp && self.random.is(25) {
-            _ = writeln!(
-                self.toml,
-                "arp_interval = {}\narp_ip_target = [\"10.200.0.1\", \"10.200.0.2\"]",
-                100 + self.random.below(900)
-            );
-            self.maybe(30, "arp_missed_max = 4");
-            self.maybe(30, "arp_all_targets = \"all\"");
-            if mode == "active-backup" {
-                self.maybe(30, "arp_validate = \"filter_active\"");
-            }
-        } else {
-            let miimon = 50 * (1 + self.random.below(4));
-            _ = writeln!(self.toml, "miimon = {miimon}");
-            for option in ["updelay", "downdelay", "peer_notif_delay"] {
-                if self.random.is(25) {
-                    _ = writeln!(self.toml, "{option} = {}", miimon * (1 + self.random.below(5)));
-                }
-            }
-        }
+        self.monitor(mode);
         self.maybe(20, "num_grat_arp = 3");
         self.maybe(20, "resend_igmp = 5");
         self.maybe(20, "all_slaves_active = true");
@@ -170,6 +150,31 @@ impl Writer {
             _ = writeln!(self.toml, "[ns.node.bond.{name}.port.{}]\nqueue_id = 2", ports[0]);
             let has_active = ["active-backup", "balance-tlb", "balance-alb"].contains(&mode);
             self.maybe(if has_active { 50 } else { 0 }, "prio = -7");
+        }
+    }
+
+    /// How a bond watches its ports.
+    fn monitor(&mut self, mode: &str) {
+        let takes_arp = ["balance-rr", "active-backup", "balance-xor", "broadcast"].contains(&mode);
+        if takes_arp && self.random.is(25) {
+            _ = writeln!(
+                self.toml,
+                "arp_interval = {}\narp_ip_target = [\"10.200.0.1\", \"10.200.0.2\"]",
+                100 + self.random.below(900)
+            );
+            self.maybe(30, "arp_missed_max = 4");
+            self.maybe(30, "arp_all_targets = \"all\"");
+            if mode == "active-backup" {
+                self.maybe(30, "arp_validate = \"filter_active\"");
+            }
+        } else {
+            let miimon = 50 * (1 + self.random.below(4));
+            _ = writeln!(self.toml, "miimon = {miimon}");
+            for option in ["updelay", "downdelay", "peer_notif_delay"] {
+                if self.random.is(25) {
+                    _ = writeln!(self.toml, "{option} = {}", miimon * (1 + self.random.below(5)));
+                }
+            }
         }
     }
 
