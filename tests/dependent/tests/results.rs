@@ -69,7 +69,7 @@ fn mistakes_of_a_built_topology_are_those_of_a_file() {
         .link("node:bond0", Link::bond("active-bakup", ["p0"]))
         .flow("stream", Flow::new("node:bond0", "switch:p0", 10).set("colour", "red"));
     let error = wrong.build().unwrap_err().to_string();
-    for expected in ["active-bakup", "active-backup", "colour", "4 problems in builder; nothing was created"] {
+    for expected in ["active-bakup", "active-backup", "colour", "5 problems in builder; nothing was created"] {
         assert!(error.contains(expected), "{error}");
     }
     assert_eq!(Topology::from_text("builder", &wrong.text()).unwrap_err().to_string(), error);
