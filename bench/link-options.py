@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which kernels take each option of links other than bonds: a link for each, with a value that is not the default.
+"""Which kernels take each option of links: a link for each, with a value that is not the default.
 
 Usage: bench/link-options.py LAB KERNEL,KERNEL...
 
@@ -164,7 +164,42 @@ def of_macsec_devices():
         yield key, f'[ns.node.macsec.m@]\npeer = "far:m@"\n{both}{key} = {value}\n{far}'
 
 
+def of_bonds():
+    """By the attribute, its mode, the lines of the bond, and those of its port."""
+    arp = 'arp_interval = 100\narp_ip_target = ["192.0.2.9"]\n'
+    ab, lacp = "active-backup", "802.3ad"
+    rows = {
+        "MODE": (ab, ""), "MIIMON": (ab, "miimon = 50"), "UPDELAY": (ab, "miimon = 50\nupdelay = 100"),
+        "DOWNDELAY": (ab, "miimon = 50\ndowndelay = 100"), "USE_CARRIER": (ab, "miimon = 50\nuse_carrier = true"),
+        "ARP_INTERVAL": (ab, arp), "ARP_IP_TARGET": (ab, arp),
+        "NS_IP6_TARGET": (ab, 'arp_interval = 100\nns_ip6_target = ["2001:db8::9"]'),
+        "MISSED_MAX": (ab, arp + "arp_missed_max = 4"), "ARP_VALIDATE": (ab, arp + 'arp_validate = "all"'),
+        "ARP_ALL_TARGETS": (ab, arp + 'arp_all_targets = "all"'), "PRIMARY": (ab, 'primary = "d@"'),
+        "PRIMARY_RESELECT": (ab, 'primary = "d@"\nprimary_reselect = "better"'),
+        "ACTIVE_SLAVE": (ab, 'active_slave = "d@"'), "FAIL_OVER_MAC": (ab, 'fail_over_mac = "active"'),
+        "XMIT_HASH_POLICY": ("balance-xor", 'xmit_hash_policy = "layer3+4"'), "RESEND_IGMP": (ab, "resend_igmp = 5"),
+        "AD_LACP_RATE": (lacp, 'lacp_rate = "fast"'), "AD_LACP_ACTIVE": (lacp, "lacp_active = false"),
+        "LACP_STRICT": (lacp, "lacp_strict = true"), "AD_SELECT": (lacp, 'ad_select = "bandwidth"'),
+        "AD_ACTOR_SYS_PRIO": (lacp, "ad_actor_sys_prio = 100"),
+        "AD_ACTOR_SYSTEM": (lacp, 'ad_actor_system = "02:00:5e:00:53:77"'),
+        "AD_USER_PORT_KEY": (lacp, "ad_user_port_key = 12"), "COUPLED_CONTROL": (lacp, "coupled_control = false"),
+        "BROADCAST_NEIGH": (lacp, "broadcast_neighbor = true"), "MIN_LINKS": (lacp, "min_links = 1"),
+        "ALL_SLAVES_ACTIVE": (ab, "all_slaves_active = true"),
+        "TLB_DYNAMIC_LB": ("balance-tlb", "tlb_dynamic_lb = false"), "LP_INTERVAL": ("balance-tlb", "lp_interval = 4"),
+        "PACKETS_PER_SLAVE": ("balance-rr", "packets_per_slave = 7"), "NUM_PEER_NOTIF": (ab, "num_grat_arp = 3"),
+        "PEER_NOTIF_DELAY": (ab, "miimon = 50\npeer_notif_delay = 100"),
+        "SLAVE_QUEUE_ID": (ab, "", "queue_id = 2"), "SLAVE_PRIO": (ab, "", "prio = -7"),
+        "SLAVE_ACTOR_PORT_PRIO": (lacp, "", "actor_port_prio = 100"),
+    }  # fmt: skip
+    for key, (mode, lines, *of_port) in rows.items():
+        miimon = "" if "miimon" in lines or "arp" in lines else "miimon = 100\n"
+        bond = f'[ns.node.dummy.d@]\n[ns.node.bond.b@]\nmode = "{mode}"\nports = ["d@"]\n{miimon}{lines}\n'
+        port = "".join(f"[ns.node.bond.b@.port.d@]\n{line}\n" for line in of_port)
+        yield f"IFLA_BOND_{key}", bond + port
+
+
 KINDS = {
+    "": of_bonds,
     "every link": of_every_link, "VLANs": of_vlans, "bridges": of_bridges,
     "ports of bridges": of_ports_of_bridges, "macvlans": of_macvlans, "VRFs": of_vrfs, "VXLANs": of_vxlans,
     "Geneve tunnels": of_geneve_tunnels, "GRE tunnels": of_gre_tunnels, "MACsec devices": of_macsec_devices,
@@ -211,7 +246,7 @@ def main():
     for of, make in KINDS.items():
         taken = {kernel: measure(lab, kernel, make) for kernel in kernels}
         for key, _ in make():
-            print(f"{of}, {key}: {' '.join(kernel for kernel in kernels if key in taken[kernel])}".rstrip())
+            print(f"{of and of + ', '}{key}: {' '.join(kernel for kernel in kernels if key in taken[kernel])}".rstrip())
         sys.stdout.flush()
 
 

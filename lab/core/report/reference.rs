@@ -10,6 +10,7 @@ use crate::net::link_option::{self, LeftOut};
 use crate::net::link_show::{self, Property};
 use crate::net::mode::BondMode;
 use crate::net::option::OptionRow;
+use crate::report::behaviour;
 
 const PREFACE: &str = include_str!("reference/preface.md");
 
@@ -25,6 +26,16 @@ pub fn render(schema: &Value) -> String {
         page.table(&place, &table);
     }
     page.out.push_str("\n## Options of bonds and ports by netlink attribute\n\n");
+    let all = kernels_of(MODE.attribute);
+    let _ = writeln!(
+        page.out,
+        "The column `kernels`, here and in the next table, was measured on {} kernels, {} to {}: a value that is not the default was read \
+         back as it was asked for. `a .. b` are all of these from a to b. A kernel that is not listed took the attribute without a word, or \
+         refused it.\n",
+        all.len(),
+        all.first().unwrap_or(&""),
+        all.last().unwrap_or(&"")
+    );
     page.out
         .push_str("| key | attribute | values | in modes | default | kernels |\n|---|---|---|---|---|---|\n");
     for row in std::iter::once(&MODE).chain(BOND_OPTIONS).chain(PORT_OPTIONS) {
@@ -86,10 +97,15 @@ fn option_row(out: &mut String, row: &OptionRow) {
     let _ = writeln!(out, "| `{key}` | {attribute} | {} | {modes} | {default} | {kernels} |", row.values());
 }
 
-/// The kernels of a line of `kernels.txt`, as the page has them.
+/// The kernels of a line of `kernels.txt`, as the page has them: ranges of those that were asked, each of which has modes of bonds.
 fn kernel_list(line: &str) -> String {
-    let kernels = kernels_of(line);
-    if kernels.is_empty() { "not measured".into() } else { kernels.join(", ") }
+    let [all, kernels] = [MODE.attribute, line]
+        .map(|line| kernels_of(line).into_iter().map(str::to_owned).collect::<Vec<_>>());
+    match kernels.len() {
+        0 => "not measured".into(),
+        count if count == all.len() => "all".into(),
+        _ => behaviour::ranges(&all, &kernels),
+    }
 }
 
 /// The kernels on which an attribute of bonds (`IFLA_BOND_MODE`) or an option of other links (`bridges, priority`) was read back.
