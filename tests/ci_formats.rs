@@ -135,6 +135,11 @@ fn summary(more: &str) -> (String, bool) {
     "2 test programs: 10 passed, 0 failed, 1 ignored\n",
     true
 )]
+#[case::cut(
+    "   Doc-tests lab\ntest result: ok. 7 passed; 0 failed; 0 ignored",
+    "2 test programs: 10 passed, 0 failed, 1 ignored\n",
+    true
+)]
 #[case::one_fails(
     "     Running tests/e2e.rs (t)\ntest exec: a b ... FAILED\ntest result: FAILED. 2 passed; 1 failed; 0 ignored;\n",
     "2 test programs: 5 passed, 1 failed, 1 ignored\n  tests/e2e.rs: exec: a b\n",
