@@ -217,9 +217,6 @@ async fn run<R: BufRead, W: Write>(
     record_writer: &mut RecordWriter<R, W>,
     order: OrderMutants,
 ) -> Result<(), AgentError> {
-    if plan.is_timed() {
-        wait::whole_second();
-    }
     let (needs, mut missing) = safe_modules::load(&plan.needs);
     match probe::missing(&needs, &mut prepared.spares, &mut prepared.probed).await {
         Ok(lacks) => missing.extend(lacks),
@@ -229,6 +226,10 @@ async fn run<R: BufRead, W: Write>(
     if !missing.is_empty() {
         record_writer.write(&Record::Missing { what: missing })?;
         return Ok(());
+    }
+    // Only now: what cannot run need not wait.
+    if plan.is_timed() {
+        wait::whole_second();
     }
     for (number, trial) in (0..).zip(&plan.trials) {
         if !matches!(trial.role, Role::Mutant(_)) {
