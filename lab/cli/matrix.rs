@@ -10,7 +10,7 @@ mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -289,8 +289,10 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
         repeat: args.repeat,
     });
     let matrix = run_cells(args, &shared, &accepted)?;
-    remember(&cache, &matrix)?;
+    // What was seen is printed, whether or not it can be kept.
+    let remembered = remember(&cache, &matrix);
     print(args.format, &matrix)?;
+    remembered?;
     let typed: Vec<String> =
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     for command in rest::commands(&matrix, &shared.sources, &typed, &args.paths) {
@@ -374,7 +376,7 @@ pub fn accepted(folder: &Path, topology: &str) -> Result<snapshot::Accepted, Fai
     let path = snapshot_path(folder, topology)?;
     let content = match file::read_text(&path, TEXT_BYTES_MAX) {
         Ok(content) => content,
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.source.kind() == ErrorKind::NotFound => {
             return Ok(snapshot::Accepted::default());
         }
         Err(error) => return Err(Failure::unreadable(&error)),
@@ -509,7 +511,11 @@ fn measures(cells: &[Cell], wall: Duration, prepared: Duration, jobs: usize, pea
     }
 }
 
-/// Keeps the result for `lab accept`.
+/// Keeps the result for `lab accept`. Where it cannot be kept, an older one is not taken for it.
+///
+/// # Errors
+///
+/// An older result can be neither replaced nor removed.
 fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
     if cache.is_read_only() {
         eprintln!("note: the cache is read-only: `lab accept` does not know this result");
@@ -524,7 +530,20 @@ fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(|error| Failure::unavailable(format!("error: cannot write {}: {error}", path.display())))
+    let Err(error) = write() else { return Ok(()) };
+    match fs::remove_file(&path) {
+        Err(removing) if !matches!(removing.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Failure::unavailable(format!(
+                "error: cannot write {}: {error}, nor remove what an older matrix left there: {removing}",
+                path.display()
+            )))
+        }
+        _ => {
+            let path = path.display();
+            eprintln!("note: cannot write {path}: {error}: `lab accept` does not know this result");
+            Ok(())
+        }
+    }
 }
 
 /// What a matrix comes to.

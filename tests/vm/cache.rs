@@ -15,9 +15,10 @@ use crate::machine::{LAB, is_root};
 use crate::{KERNEL, Test, tests};
 
 /// What is provoked, by name.
-pub const TESTS: [(&str, Test); 3] = tests![
+pub const TESTS: [(&str, Test); 4] = tests![
     a_read_only_cache_runs_what_is_in_it,
     a_matrix_that_may_not_install_skips_the_kernels_that_are_not_there,
+    a_matrix_that_cannot_be_kept_is_printed,
     what_a_killed_lab_left_is_swept_by_the_next_one,
 ];
 
@@ -57,8 +58,9 @@ impl Own {
     }
 }
 
+/// The smallest cell: what is looked at is what surrounds it.
 fn topology() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/vlan-over-bond-tx-drop.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/one-flow.toml");
     path.display().to_string()
 }
 
@@ -136,6 +138,34 @@ fn a_matrix_that_may_not_install_skips_the_kernels_that_are_not_there(_: Qemu, s
 
     let (code, stdout, stderr) = matrix("6.18.15");
     assert_eq!((code, stdout.as_str()), (Some(69), ""), "{stderr}");
+}
+
+/// Its result has cost minutes: a full disk, or a file in the way, takes it from `lab accept` alone.
+fn a_matrix_that_cannot_be_kept_is_printed(_: Qemu, spec: VmSpec) {
+    let own = Own::new(&spec);
+    let matrix = || {
+        let topology = topology();
+        let arguments = ["matrix", &topology, "--kernels", KERNEL, "--no-compare", "--format", "json"];
+        said(&mut own.lab(&arguments))
+    };
+    let is_whole = |stdout: &str| {
+        let result: serde_json::Value = serde_json::from_str(stdout).unwrap();
+        assert_eq!(result["cells"][0]["outcome"], "pass");
+    };
+    let folder = own.path("cache/last-matrix");
+    fs::write(&folder, "").unwrap();
+    let (code, stdout, stderr) = matrix();
+    assert_eq!(code, Some(0), "{stderr}");
+    is_whole(&stdout);
+    assert!(stderr.contains("`lab accept` does not know this result"), "{stderr}");
+
+    // What an older matrix left, and cannot be removed, would be accepted in its place.
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir_all(folder.join("result.json/in-the-way")).unwrap();
+    let (code, stdout, stderr) = matrix();
+    assert_eq!(code, Some(69), "{stderr}");
+    is_whole(&stdout);
+    assert!(stderr.contains("nor remove what an older matrix left there"), "{stderr}");
 }
 
 fn what_a_killed_lab_left_is_swept_by_the_next_one(_: Qemu, spec: VmSpec) {
