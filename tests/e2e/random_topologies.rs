@@ -9,12 +9,15 @@ use libtest_mimic::Trial;
 
 use crate::machine::{self, Bench};
 use crate::random::{self, Generator};
-use crate::shared;
+use crate::{FULL_VARIABLE, shared};
 
 /// It knows all options.
 const KERNEL: &str = "7.3.4";
 const COUNT_VARIABLE: &str = "LAB_TEST_TOPOLOGIES";
-const COUNT_DEFAULT: usize = 300;
+/// For each commit.
+const COUNT_DEFAULT: usize = 100;
+/// For the night.
+const COUNT_FULL: usize = 300;
 const SEED_VARIABLE: &str = "LAB_FUZZ_SEED";
 
 fn number(name: &str, default: usize) -> usize {
@@ -23,7 +26,8 @@ fn number(name: &str, default: usize) -> usize {
 
 pub fn trial() -> Trial {
     let pin = machine::pins(KERNEL).remove(0);
-    let count = number(COUNT_VARIABLE, COUNT_DEFAULT);
+    let default = if machine::is_set(FULL_VARIABLE) { COUNT_FULL } else { COUNT_DEFAULT };
+    let count = number(COUNT_VARIABLE, default);
     let name = format!("random topologies: {count} come up in one guest and read back equal");
     machine::trial(name, pin, move |bench, kernel| come_up(bench, kernel, count))
 }
