@@ -29,6 +29,7 @@ use crate::vm::death::{Cause, Death, Exit, Phase, cause_of, judge};
 use crate::vm::lines::{Lines, excerpt};
 use crate::vm::qemu::{Clock, Process, Qemu, QemuError, VmSpec};
 use crate::vm::qmp::QmpError;
+use crate::vm::run_delay::Wait;
 use crate::wait;
 use bondlab_core::net::clean;
 use bondlab_core::plan::Plan;
@@ -190,7 +191,8 @@ impl Vm {
         Err(self.die())
     }
 
-    /// Sends one line. Drains what the guest says meanwhile, or two full buffers would wait for each other.
+    /// Sends one line. Drains what the guest says meanwhile, or two full buffers would wait for each other. The time that the host
+    /// did not run the machine is not counted.
     ///
     /// # Errors
     /// The verdict on a guest that does not take it; it is dead then.
@@ -199,11 +201,13 @@ impl Vm {
         let deadline = self.deadline(self.timeouts.idle);
         let message = [line.as_bytes(), b"\n"].concat();
         let mut rest = message.as_slice();
+        let mut wait = None;
         while !rest.is_empty() {
             match self.process.agent.write(rest) {
                 Ok(length) => rest = &rest[length..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.inbox_open => {
-                    if !self.pump(deadline, true) {
+                    let wait = wait.get_or_insert_with(|| self.begin_wait(deadline));
+                    if !self.pump(wait.latest(), true) && !wait.goes_on() {
                         self.fault = Some(self.hang("it does not read its requests"));
                         return Err(self.die());
                     }
@@ -274,9 +278,7 @@ impl Vm {
     /// not to be asked for more after anything else.
     pub fn next_line_by(&mut self, deadline: Instant) -> Next {
         let end = self.started + self.timeouts.total;
-        let allowed = deadline.saturating_duration_since(Instant::now());
-        let mut delayed = None;
-        let mut latest = deadline.min(end);
+        let mut wait = None;
         loop {
             if Instant::now() >= end {
                 let total = self.timeouts.total.as_secs();
@@ -292,16 +294,12 @@ impl Vm {
                 None if !self.inbox_open => return Next::Closed,
                 None => {}
             }
-            let before = *delayed.get_or_insert_with(|| run_delay::of(self.process.id()));
-            if !self.pump(latest, false) {
-                let here = run_delay::of(self.process.id()).saturating_sub(before);
-                let more = run_delay::more_time(allowed, here);
-                let later = (deadline + more).min(end);
-                if later > latest {
-                    latest = later;
+            let wait = wait.get_or_insert_with(|| self.begin_wait(deadline));
+            if !self.pump(wait.latest(), false) {
+                if wait.goes_on() {
                     continue;
                 }
-                let silent = latest.saturating_duration_since(self.started).as_secs();
+                let silent = wait.latest().saturating_duration_since(self.started).as_secs();
                 // The time to boot has a limit of its own.
                 let limit = match self.phase {
                     Phase::Boot => format!("{} s are allowed for it", self.timeouts.boot.as_secs()),
@@ -331,6 +329,10 @@ impl Vm {
 
     fn deadline(&self, timeout: Duration) -> Instant {
         (Instant::now() + timeout).min(self.started + self.timeouts.total)
+    }
+
+    fn begin_wait(&self, deadline: Instant) -> Wait {
+        Wait::begin(self.process.id(), deadline, self.started + self.timeouts.total)
     }
 
     fn hang(&self, notice: &str) -> Cause {
