@@ -90,7 +90,7 @@ fn is_sender(model: &Model, name: &IfName, link: &Link) -> bool {
         && !gets_no_arp(link)
         && !link.is_pooled
         && !matches!(link.kind, Kind::Dummy | Kind::Tap | Kind::Veth)
-        && (link.kind != Kind::Virtual || link.is_bundle() || link.is(VirtualKind::Macsec))
+        && (!matches!(link.kind, Kind::Virtual(_)) || link.is_bundle() || link.is(VirtualKind::Macsec))
         && (!link.addresses.is_empty() || !has_above)
 }
 

@@ -147,7 +147,7 @@ impl Reader {
 
 /// A device of a kind that topologies do not have, unless another command shows that they have it.
 fn other(device: &str, word: &str, model: &mut Model) {
-    if let Some(link) = model.link(device).filter(|link| link.kind != Kind::Virtual) {
+    if let Some(link) = model.link(device).filter(|link| !matches!(link.kind, Kind::Virtual(_))) {
         link.kind = Kind::Other;
         word.clone_into(&mut link.kind_word);
     }

@@ -42,8 +42,8 @@ pub enum Kind {
     Veth,
     /// A tap.
     Tap,
-    /// A link that has nothing but options, a parent and ports: [`Link::virtual_kind`].
-    Virtual,
+    /// A link that has nothing but options, a parent and ports.
+    Virtual(VirtualKind),
     /// A kind that topologies do not have.
     Other,
 }
@@ -68,9 +68,7 @@ pub struct Link {
     pub kind: Kind,
     /// The word for it where it is [`Kind::Other`].
     pub kind_word: String,
-    /// Which one it is where it is [`Kind::Virtual`].
-    pub virtual_kind: Option<VirtualKind>,
-    /// Options of a VLAN or of [`Kind::Virtual`], by the keys of a topology; without those that are the kernel's defaults.
+    /// Options of a VLAN or of a [`Kind::Virtual`], by the keys of a topology; without those that are the kernel's defaults.
     pub settings: IndexMap<&'static str, toml::Value>,
     /// Whether a bridge filters by VLAN, where the text shows it.
     pub vlan_filtering: Option<bool>,
@@ -146,7 +144,7 @@ impl Link {
 
     /// Whether it is one of [`Kind::Virtual`].
     pub fn is(&self, kind: VirtualKind) -> bool {
-        self.kind == Kind::Virtual && self.virtual_kind == Some(kind)
+        self.kind == Kind::Virtual(kind)
     }
 
     /// Whether it can have ports.

@@ -15,36 +15,42 @@ use crate::net::name::IfName;
 
 /// Writes them.
 pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
-    let order = [
-        Kind::Nic,
-        Kind::Veth,
-        Kind::Tap,
-        Kind::Dummy,
-        Kind::Bond,
-        Kind::Vlan,
-        Kind::Bridge,
-        Kind::Macvlan,
-        Kind::Ipvlan,
-        Kind::Virtual,
-    ];
-    for kind in order {
-        let of_kind: Vec<IfName> =
-            model.links.iter().filter(|(_, link)| link.kind == kind).map(|(name, _)| name.clone()).collect();
-        for name in of_kind {
-            let section = match &model.links[&name].function_of {
-                Some((_, number)) => function(far, &name, *number, draft),
-                None => table(model, far, &name),
-            };
-            draft.push(section);
-            match kind {
-                Kind::Bridge => bridge_ports(model, &name, draft),
-                Kind::Bond => bond_ports(model, &name, draft),
-                _ => {}
-            }
+    let mut links: Vec<(u8, Kind, IfName)> = Vec::new();
+    for (name, link) in &model.links {
+        links.extend(order(link.kind).map(|order| (order, link.kind, name.clone())));
+    }
+    links.sort_by_key(|(order, ..)| *order);
+    for (_, kind, name) in links {
+        let section = match &model.links[&name].function_of {
+            Some((_, number)) => function(far, &name, *number, draft),
+            None => table(model, far, &name),
+        };
+        draft.push(section);
+        match kind {
+            Kind::Bridge => bridge_ports(model, &name, draft),
+            Kind::Bond => bond_ports(model, &name, draft),
+            _ => {}
         }
     }
     routing::write(model, far, draft);
     queues(model);
+}
+
+/// Which kinds come first; `None` is not written.
+fn order(kind: Kind) -> Option<u8> {
+    Some(match kind {
+        Kind::Nic => 0,
+        Kind::Veth => 1,
+        Kind::Tap => 2,
+        Kind::Dummy => 3,
+        Kind::Bond => 4,
+        Kind::Vlan => 5,
+        Kind::Bridge => 6,
+        Kind::Macvlan => 7,
+        Kind::Ipvlan => 8,
+        Kind::Virtual(_) => 9,
+        Kind::Unknown | Kind::Other => return None,
+    })
 }
 
 fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
@@ -52,7 +58,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
     let word = match link.kind {
         Kind::Nic | Kind::Veth => "veth",
         Kind::Tap => "tap",
-        Kind::Virtual => link.virtual_kind.unwrap_or(VirtualKind::Ifb).word(),
+        Kind::Virtual(kind) => kind.word(),
         Kind::Bond => "bond",
         Kind::Vlan => "vlan",
         Kind::Bridge => "bridge",
@@ -74,7 +80,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
             section = settings(link, section);
         }
         Kind::Veth => section = section.maybe("peer", link.peer.as_ref().map(|peer| format!("node:{peer}"))),
-        Kind::Virtual => section = virtual_link(model, far, name, section),
+        Kind::Virtual(_) => section = virtual_link(model, far, name, section),
         Kind::Bridge => {
             section = section.with("ports", texts(model.ports(name)));
             if let Some(own) = model.vlans_of(name, name) {
@@ -157,8 +163,8 @@ fn settings(link: &Link, section: Section) -> Section {
 fn virtual_link(model: &Model, far: &FarEnd, name: &IfName, mut section: Section) -> Section {
     let link = &model.links[name];
     let has_parent = matches!(
-        link.virtual_kind,
-        Some(VirtualKind::Vxlan | VirtualKind::Gre | VirtualKind::Gretap | VirtualKind::Macsec)
+        link.kind,
+        Kind::Virtual(VirtualKind::Vxlan | VirtualKind::Gre | VirtualKind::Gretap | VirtualKind::Macsec)
     );
     section = section.maybe("parent", link.parent.as_ref().filter(|_| has_parent).map(ToString::to_string));
     if link.takes_ports() {

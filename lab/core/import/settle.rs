@@ -180,8 +180,8 @@ fn kinds(model: &mut Model) {
             link.kind = Kind::Other;
             link.kind_word = "a VLAN whose number or parent the text does not show".into();
         }
-        if link.kind == Kind::Virtual
-            && let Some(why) = virtual_links::obstacle(said, link)
+        if let Kind::Virtual(kind) = link.kind
+            && let Some(why) = virtual_links::obstacle(said, kind, link)
         {
             link.kind = Kind::Other;
             link.kind_word = why.into();

@@ -140,7 +140,7 @@ pub fn json(device: &str, word: &str, data: Option<&Value>, model: &mut Model) -
 /// Makes it one of this kind.
 fn begin(device: &str, kind: VirtualKind, model: &mut Model) -> bool {
     let Some(link) = model.link(device) else { return false };
-    (link.kind, link.virtual_kind) = (Kind::Virtual, Some(kind));
+    link.kind = Kind::Virtual(kind);
     link.kind_word.clear();
     link.settings.clear();
     true
@@ -314,9 +314,8 @@ fn number(text: &str) -> Option<Toml> {
 pub const VRF_WITHOUT_TABLE: &str = "a VRF whose table the text does not show (ip -d link does)";
 
 /// Why a kind of these cannot be carried over.
-pub fn obstacle(name: &str, link: &Link) -> Option<&'static str> {
+pub fn obstacle(name: &str, kind: VirtualKind, link: &Link) -> Option<&'static str> {
     let has = |key: &str| link.settings.contains_key(key);
-    let kind = link.virtual_kind?;
     let has_remote = has("remote") || has("remote6");
     match kind {
         VirtualKind::Vrf if !has("table") => Some(VRF_WITHOUT_TABLE),
