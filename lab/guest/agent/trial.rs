@@ -25,7 +25,7 @@ use crate::observe::waiting::{self, Ended};
 use crate::observe::{capture, counters, drain, kernel_log};
 use crate::syscall::netns::Spares;
 use crate::traffic::elsewhere::Elsewhere;
-use crate::traffic::flood::{Flood, Watch};
+use crate::traffic::flood::{Flood, QUIET_ROUNDS, QUIET_ROUNDS_WITH_NICS, Watch};
 use crate::traffic::receiver::Receiver;
 use crate::traffic::sender::Sender;
 use crate::traffic::stream::{self, Stream};
@@ -74,6 +74,8 @@ pub struct Trial<'a> {
     unread: BTreeSet<DeviceRef>,
     /// Devices without a listening socket.
     closed: BTreeSet<DeviceRef>,
+    /// See [`Watch::quiet_rounds`].
+    quiet_rounds: u32,
     /// What the kernel accepted, by flow; a TCP flow's is in its connection.
     accepted: ByFlow,
     /// Devices whose drivers have stopped, and who is to take their frames.
@@ -107,6 +109,7 @@ impl<'a> Trial<'a> {
             streams: BTreeMap::new(),
             unread: BTreeSet::new(),
             closed: BTreeSet::new(),
+            quiet_rounds: if plan.slots.is_empty() { QUIET_ROUNDS } else { QUIET_ROUNDS_WITH_NICS },
             accepted: ByFlow::new(),
             stalled: BTreeMap::new(),
             timed_out: false,
@@ -336,7 +339,7 @@ impl<'a> Trial<'a> {
                 self.mark,
                 (&mut self.receivers, &mut self.elsewhere),
                 (&mut self.streams, &mut self.end_taps),
-                &mut self.drops,
+                (&mut self.drops, self.quiet_rounds),
             );
             flood.send(*at_frame, &mut watch).map_err(gave_up)?;
             flood.rest(&mut watch).map_err(gave_up)?;
@@ -563,7 +566,8 @@ impl<'a> Trial<'a> {
 
     fn watch(&mut self) -> Watch<'_, 'a> {
         let arrivals = (&mut self.receivers, &mut self.elsewhere);
-        watch(self.mark, arrivals, (&mut self.streams, &mut self.end_taps), &mut self.drops)
+        let drops = (&mut self.drops, self.quiet_rounds);
+        watch(self.mark, arrivals, (&mut self.streams, &mut self.end_taps), drops)
     }
 }
 
@@ -572,9 +576,9 @@ fn watch<'w, 'o>(
     mark: u16,
     (receivers, elsewhere): (&'w mut IndexMap<DeviceRef, Receiver>, &'w mut BTreeMap<NsName, Elsewhere>),
     (streams, end_taps): (&'w mut BTreeMap<u16, Stream>, &'w mut EndTaps),
-    drops: &'w mut DropLog<'o>,
+    (drops, quiet_rounds): (&'w mut DropLog<'o>, u32),
 ) -> Watch<'w, 'o> {
-    Watch { receivers, elsewhere, streams, end_taps, mark, drops }
+    Watch { receivers, elsewhere, streams, end_taps, mark, drops, quiet_rounds }
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> OpError {

@@ -26,7 +26,11 @@ use bondlab_core::topology::scenario::Flow;
 const BURST_FRAMES: u32 = 64;
 /// A frame on its way is in a softirq or a NAPI poll. While the agent sleeps everything that can run runs, so a few
 /// rounds without news mean that nothing is on its way; a queue that releases later is a queue that holds frames.
-const QUIET_ROUNDS: u32 = 5;
+pub const QUIET_ROUNDS: u32 = 5;
+/// The same where there are emulated NICs. Frames of theirs are in a thread of QEMU, which the guest's idle processor does not wait
+/// for (`virtio_net_handle_tx_bh()` runs in QEMU's main loop): on a loaded host it ran later than five rounds, and a
+/// frame on its way was taken for one that a queue holds. A second.
+pub const QUIET_ROUNDS_WITH_NICS: u32 = 250;
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(4);
 /// Between two looks while the next frame of a paced flow is not due.
@@ -207,6 +211,8 @@ pub struct Watch<'w, 'o> {
     pub mark: u16,
     /// The drop observer's book.
     pub drops: &'w mut DropLog<'o>,
+    /// Rounds without news after which a frame that is missing is not on its way.
+    pub quiet_rounds: u32,
 }
 
 impl Watch<'_, '_> {
@@ -247,7 +253,7 @@ impl Watch<'_, '_> {
         let mut round = || -> Result<bool, FloodError> {
             quiet = if self.drain()? == 0 { quiet + 1 } else { 0 };
             // One quiet round even then: a second copy of a frame may be on its way.
-            Ok(quiet >= if accounted(self) { 1 } else { QUIET_ROUNDS })
+            Ok(quiet >= if accounted(self) { 1 } else { self.quiet_rounds })
         };
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         wait::until(deadline, ROUND, || match round() {

@@ -6,7 +6,7 @@ use super::{Trial, failed};
 use crate::agent::testbed::Testbed;
 use crate::device::tap;
 use crate::observe::{capture, link_reports, tables};
-use crate::traffic::flood::order;
+use crate::traffic::flood::{QUIET_ROUNDS, order};
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::moment::When;
 use bondlab_core::plan::record::{DeviceState, OpError, Record};
@@ -58,7 +58,12 @@ impl Trial<'_> {
     }
 
     async fn count_at_rest(&mut self) -> Result<IndexMap<DeviceRef, DeviceState>, OpError> {
-        self.watch().settle(|_| false).map_err(|error| failed(WHAT, &error))?;
+        let is_missing = !self.missing().is_empty();
+        let mut watch = self.watch();
+        if !is_missing {
+            watch.quiet_rounds = QUIET_ROUNDS;
+        }
+        watch.settle(|_| false).map_err(|error| failed(WHAT, &error))?;
         let mut devices = self.count().await?;
         self.replaced.tell(&mut devices);
         Ok(devices)
