@@ -7,9 +7,10 @@ use crate::report::html::places;
 use crate::report::html::topology::One;
 use crate::report::matrix::Matrix;
 
-/// A browser lays a table out as a whole, which takes it more than 0.1 s for the rows of a gallery. The script shows the others
-/// in slices; the style shows all of them where no script runs.
-const ROWS_AT_FIRST: usize = 30;
+/// The grid's columns, for the style: cells have a fixed width.
+pub fn style(matrix: &Matrix) -> String {
+    format!("#grid {{ --kernels: {}; }}\n", matrix.grid.kernels.len())
+}
 
 /// The grid.
 pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
@@ -32,9 +33,7 @@ pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
                         }
                     }
                     tbody {
-                        @for (number, one) in topologies.iter().enumerate() {
-                            (row(matrix, one, number >= ROWS_AT_FIRST))
-                        }
+                        @for one in topologies { (row(matrix, one)) }
                     }
                 }
             }
@@ -42,7 +41,7 @@ pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
     }
 }
 
-fn row(matrix: &Matrix, one: &One<'_>, is_later: bool) -> Markup {
+fn row(matrix: &Matrix, one: &One<'_>) -> Markup {
     let mut before: Option<usize> = None;
     let cells: Vec<Markup> = matrix
         .grid
@@ -56,7 +55,7 @@ fn row(matrix: &Matrix, one: &One<'_>, is_later: bool) -> Markup {
         })
         .collect();
     html! {
-        tr hidden[is_later] {
+        tr {
             th scope="row" { a href={ "#" (places::of_topology(one.name)) } { (one.name) } }
             @for cell in cells { (cell) }
         }

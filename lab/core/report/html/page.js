@@ -67,7 +67,7 @@
       part.hidden = kernel !== null && !has(part.dataset.k, kernels.indexOf(kernel));
     section.querySelector(".chosen")?.remove();
     if (kernel === null) return;
-    const bar = element("div", ""), label = element("label", "Shown: "), list = element("select", ""), all = element("button", "All kernels");
+    const bar = element("div", ""), label = element("label", section.querySelector("h2").textContent + " on "), list = element("select", ""), all = element("button", "All kernels");
     bar.className = "chosen";
     for (const cell of section.querySelectorAll(".runs li")) {
       const name = kernelOf(cell);

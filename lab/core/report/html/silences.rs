@@ -8,9 +8,11 @@ use crate::report::html::runs::seconds;
 use crate::report::html::topology::One;
 use crate::report::matrix::Cell;
 
-const WIDTH: u64 = 720;
-/// Where the axis begins: left of it are the labels.
-const LEFT: u64 = 260;
+/// From the first mark of the axis to the last one.
+const AXIS: u64 = 444;
+/// Left of the axis are the labels: as much room as the longest one needs.
+const CHARACTER: u64 = 7;
+const LABEL_GAP: u64 = 10;
 const RIGHT: u64 = 16;
 const TOP: u64 = 8;
 const ROW: u64 = 26;
@@ -69,21 +71,24 @@ fn plot(rows: &[Row<'_>], of: &str) -> Markup {
     let longest = rows.iter().flat_map(|row| &row.dots).map(|(_, ms, _)| *ms).max().unwrap_or(0);
     let mark_ms = MARKS_MS.into_iter().find(|mark| longest / mark < MARKS_MAX).unwrap_or(longest);
     let end_ms = (longest / mark_ms.max(1) + 1) * mark_ms.max(1);
-    let x = |ms: u64| LEFT + ms * (WIDTH - LEFT - RIGHT) / end_ms;
+    let longest_label = rows.iter().map(|row| clip(&row.label).chars().count()).max().unwrap_or(0) as u64;
+    let left = LABEL_GAP + CHARACTER * longest_label;
+    let width = left + AXIS + RIGHT;
+    let x = |ms: u64| left + ms * AXIS / end_ms;
     let bottom = TOP + ROW * rows.len() as u64;
     html! {
         figure {
             div.scroll role="group" aria-label={ "Silence at the receivers of " (of) } tabindex="0" {
                 svg.plot role="group" aria-label={ "Silence in ms, 0 to " (end_ms) ", a dot for each kernel" }
-                    viewBox={ "0 0 " (WIDTH) " " (bottom + BOTTOM) } width=(WIDTH) height=(bottom + BOTTOM) {
+                    viewBox={ "0 0 " (width) " " (bottom + BOTTOM) } width=(width) height=(bottom + BOTTOM) {
                     @for ms in (0..=end_ms).step_by(usize::try_from(mark_ms.max(1)).unwrap_or(usize::MAX)) {
                         path d={ "M" (x(ms)) " " (TOP) "V" (bottom) } {}
                         text.mark-ms x=(x(ms)) y=(bottom + 14) { (ms) }
                     }
-                    text.unit x=(WIDTH - RIGHT) y=(bottom + 29) { "ms; filled: frames were lost" }
+                    text.unit x=(width - RIGHT) y=(bottom + 29) { "ms; filled: frames were lost" }
                     @for (number, row) in rows.iter().enumerate() {
                         @let middle = TOP + ROW * number as u64 + ROW / 2;
-                        text x=(LEFT - 10) y=(middle + 4) { (clip(&row.label)) }
+                        text x=(left - LABEL_GAP) y=(middle + 4) { (clip(&row.label)) }
                         @for (place, (cell, ms, has_lost)) in row.dots.iter().enumerate() { (dot(cell, (x(*ms), height(middle, place, row.dots.len())), *ms, *has_lost)) }
                     }
                 }
