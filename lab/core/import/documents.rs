@@ -1,6 +1,6 @@
 //! The documents of YAML and JSON that stand in a text: all of it, in blocks of code, in here-documents, or with no mark around them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::import::text::{Block, Line};
 use crate::import::value::Value;
@@ -60,7 +60,7 @@ pub fn documents(
 ) -> Documents {
     let read = vec![false; whole.len()];
     let mut reading =
-        Reading { read, left: PARSED_BYTES_MAX, found: Documents::default(), known: HashSet::new() };
+        Reading { read, left: PARSED_BYTES_MAX, found: Documents::default(), known: BTreeSet::new() };
     for block in blocks {
         reading.block(block, &is_known);
     }
@@ -123,7 +123,7 @@ struct Reading {
     left: usize,
     found: Documents,
     /// Hashes of all documents that were found.
-    known: HashSet<u64>,
+    known: BTreeSet<u64>,
 }
 
 impl Reading {

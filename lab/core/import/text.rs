@@ -1,6 +1,6 @@
 //! A pasted text as lines: quoting of mails, prompts and Markdown taken off, blocks of code found.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::net::clean;
 
@@ -119,7 +119,7 @@ fn here_documents(lines: &[&str]) -> Vec<Block> {
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    let mut ends: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut ends: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_word(line.trim())) {
         ends.entry(line.trim()).or_default().push(at);
     }
