@@ -140,6 +140,54 @@ fn mutated_texts_make_no_reader_panic_or_hang() {
     }
 }
 
+/// Lines that made an import as slow as the square of their number, or that have parsers begin again and again; `%` is a number.
+const REPEATED: [&str; 12] = [
+    "cat <<A%",
+    "port              vlan-id\nbond0  1-4095",
+    "{",
+    "[{\"ifname\":\"a%\"}]",
+    "- interface: a%",
+    "network: {ethernets: {e%: {}}}\n---",
+    "addresses: [",
+    "interfaces:",
+    "table inet t {",
+    "```",
+    "%: a%: <UP> mtu 1500",
+    "ping -I e% 192.0.2.1\n1 packets transmitted, 0 received, 100% packet loss",
+];
+
+/// A user's file may be large, and made by somebody else: what it costs grows with its length.
+#[test]
+fn a_line_that_is_repeated_all_over_a_large_text_makes_no_import_hang() {
+    let bytes = number("LAB_FUZZ_BYTES", 192 * 1024);
+    for line in REPEATED {
+        let mut text = String::from("2: eth0: <UP> mtu 1500\n");
+        for at in 0.. {
+            if text.len() > bytes {
+                break;
+            }
+            text += &line.replace('%', &at.to_string());
+            text.push('\n');
+        }
+        let begun = Instant::now();
+        drop(imported(&text));
+        assert!(begun.elapsed() < SLOWEST, "{line:?} took {:?} in {bytes} bytes", begun.elapsed());
+    }
+}
+
+/// Two maps of many keys, of which one might be a part of the other.
+#[test]
+fn large_documents_side_by_side_make_no_import_hang() {
+    let map = |last: &str| {
+        let entries: Vec<String> = (0..20_000).map(|at| format!("\"k{at}\":{{\"link\":{at}}}")).collect();
+        let link = "[{\"ifname\":\"eth0\",\"flags\":[],\"all\":";
+        format!("{link}{{{},\"{last}\":0}}}}]\n", entries.join(","))
+    };
+    let begun = Instant::now();
+    drop(imported(&(map("a") + &map("b"))));
+    assert!(begun.elapsed() < SLOWEST, "{:?}", begun.elapsed());
+}
+
 /// A tarball of a fixture's files, as sos makes it.
 pub fn tarball(folder: &Path) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -141,6 +141,53 @@ fn a_report_in_prose_has_the_evidence_of_a_topology_by_hand() {
     assert!(filter.is_some(), "{:?}", topology.scenario.hypotheses);
 }
 
+fn node_links(toml: &str) -> usize {
+    toml.lines().filter(|line| line.starts_with("[ns.node.veth.")).count()
+}
+
+/// `ip -j` without `-p` prints one line, of any length; lines of other formats are read up to a bound.
+#[test]
+fn json_on_one_long_line_is_read() {
+    let links: Vec<String> = (0..60)
+        .map(|at| {
+            format!(
+                r#"{{"ifindex":{at},"ifname":"eth{at}","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"qdisc":"mq","operstate":"UP","linkmode":"DEFAULT","group":"default","txqlen":1000,"link_type":"ether","address":"02:00:00:00:00:{at:02x}","broadcast":"ff:ff:ff:ff:ff:ff"}}"#
+            )
+        })
+        .collect();
+    let text = format!("It is this:\n# ip -j link\n[{}]\n# uname -r\n6.12.57\n", links.join(","));
+    assert!(text.len() > 12 * 1024);
+    assert_eq!(node_links(&imported(&text).expect("it shows links").toml), 60);
+}
+
+/// The other end of so many NICs does not fit into a topology either.
+#[test]
+fn more_links_than_a_topology_takes_are_left_out_with_a_note() {
+    let links = |count: usize| {
+        let link =
+            |at: usize| format!("{at}: eth{at}: <UP> mtu 1500\n    inet 10.{}.{}.1/24\n", at / 256, at % 256);
+        imported(&(1..=count).map(link).collect::<String>()).expect("it shows links")
+    };
+    let all = links(390);
+    assert_eq!(node_links(&all.toml), 390);
+    let first = links(600);
+    assert_eq!(node_links(&first.toml), 400);
+    assert!(first.notes.iter().any(|note| note.contains("more than 400 links")), "{:?}", first.notes);
+}
+
+/// A configuration that ends in the middle is read up to there, a list as well as a map.
+#[rstest]
+#[case(
+    "interfaces:\n- name: bond7\n  type: bond\n  link-aggregation: {mode: active-backup, port: [eth0]}\n- name: eth0\n  type: [ethern"
+)]
+#[case(
+    "- interface: bond7\n  bond:\n    mode: active-backup\n    interfaces: [eth0]\n- interface: eth0\n  addresses: [192.0.2."
+)]
+fn a_document_without_its_end_is_read(#[case] text: &str) {
+    let toml = imported(text).expect("it shows a bond").toml;
+    assert!(toml.contains("[ns.node.bond.bond7]"), "{toml}");
+}
+
 /// Whatever comes in: a topology that the checker takes, or an error with words, and never a panic.
 #[test]
 fn mutated_texts_are_imported_or_refused() {

@@ -8,6 +8,7 @@ pub(crate) mod choices;
 pub(crate) mod cloud_init;
 pub(crate) mod commands;
 pub(crate) mod dmesg;
+pub(crate) mod documents;
 pub(crate) mod draft;
 pub(crate) mod ethtool;
 pub(crate) mod evidence;

@@ -80,11 +80,17 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first <= last && last <= 4095).then_some((first, last))
 }
 
+/// VLANs of all ports together, at the most: a full table of each, written twice.
+const VLANS_MAX: usize = 2 * 512 * 4094;
+
 /// A port has VLANs.
 pub fn told(port: &IfName, (first, last): (u16, u16), one: PortVlan, model: &mut Model) {
-    if model.bridge_vlans.len() < 512 || model.bridge_vlans.contains_key(port) {
-        let all = (first.max(1)..=last.min(4094)).map(|id| (id, one));
-        model.bridge_vlans.entry(port.clone()).or_default().extend(all);
+    let ids = first.max(1)..=last.min(4094);
+    if model.vlans_read + ids.len() > VLANS_MAX {
+        model.note("tables of VLANs: there are too many rows; those of the first ports are read");
+    } else if model.bridge_vlans.len() < 512 || model.bridge_vlans.contains_key(port) {
+        model.vlans_read += ids.len();
+        model.bridge_vlans.entry(port.clone()).or_default().extend(ids.map(|id| (id, one)));
     }
 }
 

@@ -12,8 +12,9 @@ use crate::net::name::IfName;
 use crate::net::route::{self, RouteExtras};
 use crate::topology::lint::{Finding, Rule};
 
-/// As many links as one import may have; a topology takes 2048, and the other end needs some.
-pub const LINKS_MAX: usize = 512;
+/// As many links as one import may have: a topology takes 2048, and a NIC needs five with its cable, its port of the switch and the
+/// gateway's side.
+pub const LINKS_MAX: usize = 400;
 
 /// Notes beyond these are counted only.
 const NOTES_MAX: usize = 200;
@@ -284,6 +285,8 @@ pub struct Model {
     pub gateways: Vec<(IfName, Cidr)>,
     /// VLANs of each port of a vlan-aware bridge, and of the bridge itself.
     pub bridge_vlans: BTreeMap<IfName, BTreeMap<u16, PortVlan>>,
+    /// How many VLANs were read for them, also the same again.
+    pub vlans_read: usize,
     /// What lint finds in the text and a topology cannot show.
     pub lint: Vec<Finding>,
     /// What was not carried over, and why.

@@ -2,11 +2,11 @@
 
 use crate::import::model::Model;
 use crate::import::text::{self, Line};
-use crate::import::value::{self, Value};
+use crate::import::value::Value;
 use crate::import::{
-    Known, bridge, cloud_init, commands, dmesg, ethtool, ifcfg, ifupdown, ip_json, ip_rule, ip_text, kernel,
-    keyfile, nad, netplan, networkd, nft, nmstate, proc_bonding, proc_dev, proc_vlan, prose, routes, talos,
-    tc, tc_json, tree,
+    Known, bridge, cloud_init, commands, dmesg, documents, ethtool, ifcfg, ifupdown, ip_json, ip_rule,
+    ip_text, kernel, keyfile, nad, netplan, networkd, nft, nmstate, proc_bonding, proc_dev, proc_vlan, prose,
+    routes, talos, tc, tc_json, tree,
 };
 
 /// Reads lines.
@@ -117,14 +117,18 @@ pub(crate) fn read(name: &str, text: &str, known: &Known<'_>, model: &mut Model)
 
 /// Reads the documents of YAML and JSON; whether there are any.
 fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model: &mut Model) -> bool {
-    let mut blocks = text::blocks(text);
-    blocks.extend(value::regions(lines));
+    let whole = text::whole(text);
     let is_known = |value: &Value| readers.iter().any(|reader| (reader.is_known)(value));
-    let documents = value::documents(&blocks, is_known);
-    for document in &documents {
+    let found = documents::documents(&whole, &text::blocks(&whole), lines, is_known);
+    if found.is_cut {
+        model.note(
+            "there are too many documents of YAML and JSON, and parts of them: some were not looked at",
+        );
+    }
+    for document in &found.all {
         if let Some(reader) = readers.iter().find(|reader| (reader.is_known)(&document.value)) {
             (reader.read)(&document.value, document.line, model);
         }
     }
-    !documents.is_empty()
+    !found.all.is_empty()
 }

@@ -1,5 +1,7 @@
 //! A pasted text as lines: quoting of mails, prompts and Markdown taken off, blocks of code found.
 
+use std::collections::BTreeMap;
+
 use crate::net::clean;
 
 /// What the lab reads of one source at the most, in bytes.
@@ -85,53 +87,65 @@ fn bounded(line: &str) -> &str {
     &line[..end]
 }
 
+/// All lines of a text in full, without quoting and line ends.
+pub fn whole(text: &str) -> Vec<&str> {
+    text.lines().map(unquoted).collect()
+}
+
+/// Blocks of a text at the most.
+const BLOCKS_MAX: usize = 200;
+
 /// Blocks in which a document of its own may stand: those between fences, here-documents, and the whole text first.
-pub fn blocks(text: &str) -> Vec<Block> {
-    let whole: Vec<(usize, &str)> =
-        text.lines().enumerate().map(|(at, line)| (at + 1, unquoted(bounded(line)))).collect();
-    let mut all = vec![block(&whole)];
-    let mut open: Option<Vec<(usize, &str)>> = None;
-    for &(number, line) in &whole {
+pub fn blocks(whole: &[&str]) -> Vec<Block> {
+    let mut all = vec![block(1, whole)];
+    let mut open: Option<usize> = None;
+    for (at, line) in whole.iter().enumerate() {
         if fence(line).is_some() {
             match open.take() {
-                Some(inside) => all.push(block(&inside)),
-                None => open = Some(Vec::new()),
+                Some(from) => all.push(block(from + 1, &whole[from..at])),
+                None => open = Some(at + 1),
             }
-        } else if let Some(inside) = &mut open {
-            inside.push((number, line));
         }
     }
-    all.extend(open.map(|inside| block(&inside)));
-    all.extend(here_documents(&whole));
+    all.extend(open.map(|from| block(from + 1, &whole[from..])));
+    all.extend(here_documents(whole));
     all.retain(|block| !block.text.trim().is_empty());
-    all.truncate(200);
+    all.truncate(BLOCKS_MAX);
     all
 }
 
 /// `cat <<EOF > FILE` up to its end.
-fn here_documents(lines: &[(usize, &str)]) -> Vec<Block> {
+fn here_documents(lines: &[&str]) -> Vec<Block> {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let mut ends: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_word(line.trim())) {
+        ends.entry(line.trim()).or_default().push(at);
+    }
     let mut found = Vec::new();
-    let mut rest = lines;
-    while let Some(at) = rest.iter().position(|(_, line)| line.contains("<<")) {
-        let word = rest[at].1.split("<<").nth(1).unwrap_or_default();
+    let mut from = 0;
+    while let Some(at) = lines[from..].iter().position(|line| line.contains("<<")).map(|at| from + at) {
+        from = at + 1;
+        let word = lines[at].split("<<").nth(1).unwrap_or_default();
         let word = word.trim_start_matches(['-', ' ']).split_whitespace().next().unwrap_or_default();
         let word = word.trim_matches(['\'', '"']);
-        rest = &rest[at + 1..];
-        let is_word =
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if is_word && let Some(end) = rest.iter().position(|(_, line)| line.trim() == word) {
-            found.push(block(&rest[..end]));
+        let end = ends.get(word).and_then(|ends| ends.get(ends.partition_point(|end| *end < from)));
+        if let Some(end) = end {
+            found.push(block(from + 1, &lines[from..*end]));
+            from = end + 1;
         }
     }
     found
 }
 
-fn block(lines: &[(usize, &str)]) -> Block {
+/// The lines of a block of which the first one has this number.
+fn block(line: usize, lines: &[&str]) -> Block {
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let filled = lines.iter().filter(|(_, line)| !line.trim().is_empty());
-    let common = filled.map(|(_, line)| indent(line)).min().unwrap_or(0);
-    let texts: Vec<&str> = lines.iter().map(|(_, line)| line.get(common..).unwrap_or_default()).collect();
-    Block { line: lines.first().map_or(1, |(number, _)| *number), text: texts.join("\n") }
+    let common =
+        lines.iter().filter(|line| !line.trim().is_empty()).map(|line| indent(line)).min().unwrap_or(0);
+    let texts: Vec<&str> = lines.iter().map(|line| line.get(common..).unwrap_or_default()).collect();
+    Block { line, text: texts.join("\n") }
 }
 
 /// A text as it may be read: bounded, with what is no text spelt out.
@@ -247,7 +261,7 @@ mod tests {
     #[test]
     fn blocks_are_found_with_their_lines() {
         let text = "x\n    ```yaml\n    a:\n      b: 1\n    ```\ncat << EOF > f\nc: 2\nEOF\n";
-        let blocks = blocks(text);
+        let blocks = blocks(&whole(text));
         let found: Vec<_> = blocks.iter().skip(1).map(|block| (block.line, block.text.as_str())).collect();
         assert_eq!(found, [(3, "a:\n  b: 1"), (7, "c: 2")]);
     }

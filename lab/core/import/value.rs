@@ -1,21 +1,13 @@
-//! YAML and JSON as one kind of value, and the documents that stand in a text.
+//! YAML and JSON as one kind of value.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::import::text::Block;
-
-/// Documents of one text at the most.
-const DOCUMENTS_MAX: usize = 500;
-/// A block of which the end is missing is tried without its last lines, this often.
-const CUTS_MAX: usize = 12;
-/// Only blocks up to this size are tried more than once, in bytes.
-const RETRY_BYTES_MAX: usize = 64 * 1024;
-
 /// A value; keys keep their order. The parsers bound its depth.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Value {
     /// Nothing.
     Null,
@@ -88,6 +80,13 @@ impl Value {
         self.get(key).map_or(&[], Value::entries)
     }
 
+    /// A number that values have in common only if they are the same.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The text of a list of scalars, with commas, or of a scalar.
     pub fn joined(&self) -> String {
         match self {
@@ -150,133 +149,4 @@ impl<'de> Visitor<'de> for ValueVisitor {
         }
         Ok(Value::Map(map))
     }
-}
-
-/// A document and the line where its block begins.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    /// From 1.
-    pub line: usize,
-    /// All of it.
-    pub value: Value,
-}
-
-/// All documents that can be read out of blocks, each once. `is_known` says which are of a format that is imported.
-pub fn documents(blocks: &[Block], is_known: impl Fn(&Value) -> bool) -> Vec<Document> {
-    let mut found: Vec<Document> = Vec::new();
-    for block in blocks {
-        for value in parsed(&block.text).into_iter().flat_map(unlisted) {
-            let is_new = !found.iter().any(|known| known.value == value || has_part(&known.value, &value));
-            if is_known(&value) && is_new && found.len() < DOCUMENTS_MAX {
-                found.push(Document { line: block.line, value });
-            }
-        }
-    }
-    found
-}
-
-/// `kubectl get -o yaml` of several objects is one of kind `List`.
-fn unlisted(value: Value) -> Vec<Value> {
-    match value {
-        Value::Map(entries)
-            if entries.iter().any(|(key, value)| key == "kind" && value.text() == Some("List")) =>
-        {
-            let items = entries.into_iter().find(|(key, _)| key == "items").map(|(_, items)| items);
-            match items {
-                Some(Value::List(items)) => items,
-                _ => Vec::new(),
-            }
-        }
-        other => vec![other],
-    }
-}
-
-/// Whether a document is a part of one that was read before: a region of the same text.
-fn has_part(whole: &Value, part: &Value) -> bool {
-    let is_here = match (whole, part) {
-        (Value::Map(_), Value::Map(entries)) => {
-            !entries.is_empty() && entries.iter().all(|(key, value)| whole.get(key) == Some(value))
-        }
-        (Value::List(items), Value::List(parts)) => parts.iter().all(|part| items.contains(part)),
-        _ => false,
-    };
-    is_here
-        || whole.items().iter().any(|item| has_part(item, part))
-        || whole.entries().iter().any(|(_, value)| has_part(value, part))
-}
-
-/// The documents of a block, as far as they can be parsed.
-fn parsed(text: &str) -> Vec<Value> {
-    if text.trim_start().starts_with(['{', '[']) {
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        return values.by_ref().map_while(Result::ok).take(DOCUMENTS_MAX).collect();
-    }
-    if let Ok(all) = serde_saphyr::from_multiple::<Value>(text) {
-        return all;
-    }
-    // One document that is none (a template, a text cut short) does not spoil the others.
-    let documents = text.split("\n---");
-    documents
-        .filter(|document| document.len() <= RETRY_BYTES_MAX)
-        .take(DOCUMENTS_MAX)
-        .filter_map(shortened)
-        .collect()
-}
-
-/// A document without what stands after the place where it was cut off.
-fn shortened(text: &str) -> Option<Value> {
-    let text = text.trim_start_matches(['-', '\n']);
-    let whole = text.find("[...]").map_or(text, |at| &text[..at]);
-    let lines: Vec<&str> = whole.lines().collect();
-    (0..CUTS_MAX.min(lines.len())).find_map(|cut| {
-        let text = lines[..lines.len() - cut].join("\n");
-        serde_saphyr::from_str::<Value>(&text)
-            .ok()
-            .filter(|value| !matches!(value, Value::Text(_) | Value::Null))
-    })
-}
-
-/// Runs of lines that begin with a key of a known format, for texts that have YAML without a mark around it.
-pub fn regions(lines: &[crate::import::text::Line<'_>]) -> Vec<Block> {
-    let keys = [
-        "interfaces:",
-        "network:",
-        "machine:",
-        "apiVersion:",
-        "version:",
-        "links:",
-        "networkInterfaces:",
-        "nodes:",
-        "bond:",
-        "- interface:",
-        "- deviceSelector:",
-        "addresses:",
-    ];
-    let mut found = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        let text = line.text.trim_start();
-        let is_json = line.text.starts_with(['{']) || line.text.starts_with("[{") || line.text == "[";
-        if is_json && found.len() < 200 {
-            // The parser finds where the value ends.
-            let rest = lines[at..].iter().take(5000).map(|line| line.text);
-            found.push(Block { line: line.number, text: rest.collect::<Vec<_>>().join("\n") });
-            continue;
-        }
-        if !keys.iter().any(|key| text.starts_with(key)) || found.len() >= 200 {
-            continue;
-        }
-        let indent = line.text.len() - text.len();
-        let is_inside = |line: &&crate::import::text::Line<'_>| {
-            let text = line.text.trim_start();
-            let own = line.text.len() - text.len();
-            let is_yaml =
-                text.starts_with(['-', '#', '"', '\'']) || text.contains(": ") || text.ends_with(':');
-            text.is_empty() || own > indent || (own == indent && is_yaml && text != "---")
-        };
-        let inside = lines[at + 1..].iter().take_while(is_inside).take(2000);
-        let all = std::iter::once(line).chain(inside);
-        let texts: Vec<&str> = all.map(|line| line.text.get(indent..).unwrap_or_default()).collect();
-        found.push(Block { line: line.number, text: texts.join("\n") });
-    }
-    found
 }
