@@ -17,6 +17,7 @@ pub(crate) mod flows;
 pub(crate) mod ifcfg;
 pub(crate) mod ifupdown;
 pub(crate) mod ini;
+pub(crate) mod ip_brief;
 pub(crate) mod ip_json;
 pub(crate) mod ip_rule;
 pub(crate) mod ip_text;

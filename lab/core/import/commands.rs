@@ -1,8 +1,8 @@
 //! Commands that somebody typed: `ip link add`, `ip addr add`, `ping`, and what they said.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::import::model::{Kind, Model, Seen};
+use crate::import::model::{Kind, Link, Model, Seen};
 use crate::import::text::{Line, after};
 use crate::import::{ip_rule, options, routes, virtual_links};
 use crate::net::address::Cidr;
@@ -37,7 +37,7 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut adding: Option<String> = None;
     for line in lines {
         errnos(line, ping.as_ref(), model);
-        let text = line.text.trim().trim_start_matches(['$', '#', '%', ' ']);
+        let text = without_prompt(line.text.trim().trim_start_matches(['$', '#', '%', ' ']));
         let text = text.strip_prefix("sudo ").unwrap_or(text);
         let words = words(text);
         if let Some(bond) = adding.take() {
@@ -75,7 +75,7 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             }
             ["ping", ref rest @ ..] => {
                 let payload = after_word(rest, "-s").and_then(|payload| payload.parse().ok());
-                let own = Ping { device: pinged(rest, &given), payload };
+                let own = Ping { device: pinged(rest, &given, model), payload };
                 outcome_of_comment(text, &own, model);
                 ping = Some(own);
             }
@@ -86,6 +86,21 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             _ => statistics(text, ping.as_ref(), model),
         }
     }
+}
+
+/// A command without what the shell wrote before it: `root@node:~# ping`, `[root@node ~]$ sudo ip`.
+fn without_prompt(text: &str) -> &str {
+    let mut rest = text;
+    for _ in 0..4 {
+        let Some((word, behind)) = rest.split_once(' ') else { break };
+        let behind = behind.trim_start();
+        let is_command = ["ip ", "ping ", "ifenslave ", "sudo "].iter().any(|name| behind.starts_with(name));
+        if word.ends_with(['#', '$', '%', '>']) && is_command {
+            return behind;
+        }
+        rest = behind;
+    }
+    text
 }
 
 /// What runs `ip` in a file of ifupdown.
@@ -179,14 +194,16 @@ fn set(words: &[&str], model: &mut Model) {
     }
 }
 
-/// The device a ping leaves by: `-I`, or the one that was given an address of the target's network.
-fn pinged(words: &[&str], given: &[(Cidr, IfName)]) -> Option<IfName> {
+/// The device a ping leaves by: `-I`, or the one that has, or was given, an address of the target's network.
+fn pinged(words: &[&str], given: &[(Cidr, IfName)], model: &Model) -> Option<IfName> {
     if let Some(device) = after_word(words, "-I").and_then(|device| device.parse::<IfName>().ok()) {
         return Some(device);
     }
-    let target: Ipv4Addr = words.iter().find_map(|word| word.parse().ok())?;
-    let is_near = |(cidr, _): &&(Cidr, IfName)| cidr.contains(target.into());
-    given.iter().rev().find(is_near).map(|(_, device)| device.clone())
+    let target: IpAddr = words.iter().find_map(|word| word.parse().ok())?;
+    let is_near = |(cidr, _): &&(Cidr, IfName)| cidr.contains(target);
+    let made = given.iter().rev().find(is_near).map(|(_, device)| device.clone());
+    let has_near = |link: &Link| link.addresses.iter().any(|cidr| cidr.contains(target));
+    made.or_else(|| model.links.iter().find(|(_, link)| has_near(link)).map(|(name, _)| name.clone()))
 }
 
 /// `# 5/5 success` behind the command.

@@ -33,8 +33,9 @@ pub fn files(lines: &[Line<'_>], first: &[&str]) -> Vec<File> {
     let mut files: Vec<File> = Vec::new();
     let mut is_open = false;
     for line in lines {
-        is_open &= !line.begins;
         let text = line.text.trim();
+        // `head` and `tail` write `==> FILE <==` above each file.
+        is_open &= !line.begins && !text.starts_with("==");
         let heading = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         let heading = heading.filter(|name| {
             !name.is_empty()
@@ -46,8 +47,9 @@ pub fn files(lines: &[Line<'_>], first: &[&str]) -> Vec<File> {
             }
             let section = Section { line: line.number, name: name.to_owned(), entries: Vec::new() };
             is_open = files.last_mut().map(|file| file.push(section)).is_some();
-        } else if let Some((key, value)) =
-            text.split_once('=').filter(|_| is_open && !text.starts_with(['#', ';']))
+        } else if let Some((key, value)) = text
+            .split_once('=')
+            .filter(|(key, _)| is_open && !key.is_empty() && !text.starts_with(['#', ';']))
         {
             let section = files.last_mut().and_then(|file| file.last_mut());
             if let Some(section) = section.filter(|section| section.entries.len() < 200) {

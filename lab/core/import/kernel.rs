@@ -116,6 +116,23 @@ const DISTRIBUTIONS: [(&str, &str, u32, u32); 70] = [
     ("debian", "13", 6, 12),
 ];
 
+/// What stands before `Linux` in the names of distributions.
+const DISTRIBUTORS: [&str; 13] = [
+    "enterprise",
+    "rocky",
+    "alma",
+    "oracle",
+    "centos",
+    "scientific",
+    "amazon",
+    "alpine",
+    "talos",
+    "suse",
+    "kali",
+    "container",
+    "azure",
+];
+
 /// Releases that the text mentions, in its order.
 pub fn mentioned(lines: &[Line<'_>]) -> Vec<String> {
     let mut found = Vec::new();
@@ -125,7 +142,15 @@ pub fn mentioned(lines: &[Line<'_>]) -> Vec<String> {
             found.push(release);
         }
         for (at, word) in words.iter().enumerate() {
-            let before = at.checked_sub(1).map_or("", |at| words[at]);
+            let back = |by: usize| at.checked_sub(by).map_or("", |at| words[at]);
+            // `Rocky Linux 9.4`, `Red Hat Enterprise Linux Server release 7.9`: the release is the distribution's.
+            let is_own = match back(1).to_ascii_lowercase().as_str() {
+                "release" => !["", "kernel", "linux"].contains(&back(2).to_ascii_lowercase().as_str()),
+                "linux" => DISTRIBUTORS.contains(&back(2).to_ascii_lowercase().as_str()),
+                _ => false,
+            };
+            let is_own = is_own || (back(1) == "release" && back(2) == "Linux" && !back(3).is_empty());
+            let before = if is_own { "" } else { back(1) };
             let is_uname =
                 words[0] == "Linux" && at == 2 && words.iter().any(|word| word.starts_with("x86_64"));
             if is_release(word, before, is_uname) && found.len() < 20 {
@@ -185,10 +210,11 @@ fn is_release(word: &str, before: &str, is_uname: bool) -> bool {
 /// The kernel's series by the distribution's release that a text mentions.
 pub fn of_distribution(lines: &[Line<'_>]) -> Option<(String, Series)> {
     for line in lines {
-        let lower = line.text.to_lowercase();
+        // The image that a machine configuration of Talos installs has the release as its tag.
+        let lower = line.text.to_lowercase().replace("siderolabs/installer", "talos");
         for (name, release, major, minor) in DISTRIBUTIONS {
             let Some(at) = lower.find(name) else { continue };
-            let near = lower[at..].split([' ', '\t', '/', '"']).filter(|word| !word.is_empty()).take(9);
+            let near = lower[at..].split([' ', '\t', '/', '"', ':']).filter(|word| !word.is_empty()).take(9);
             let mut near = near.map(|word| word.trim_matches(['v', ',', '(', ')', '.', ';', ':']));
             if let Some(word) = near.find(|word| word.starts_with(release)) {
                 return Some((format!("{name} {word}"), Series::new(major, minor)));
@@ -310,6 +336,11 @@ mod tests {
     #[case("pve-manager/8.2.4/faa83925c9641325 (running kernel)", "6.8")]
     #[case("Talos v1.11.5", "6.12")]
     #[case("Talos (v1.3.7)", "5.15")]
+    #[case("    image: ghcr.io/siderolabs/installer:v1.9.1", "6.12")]
+    #[case(
+        "  image: factory.talos.dev/installer/376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba:v1.7.4",
+        "6.6"
+    )]
     #[case("Distributor ID: Ubuntu 25.10", "6.17")]
     #[case("Red Hat Enterprise Linux Server release 7.9 (Maipo)", "3.10")]
     #[case("PRETTY_NAME=\"Red Hat Enterprise Linux 10.0 (Coughlan)\"", "6.12")]
@@ -338,6 +369,25 @@ mod tests {
         let pins: Vec<KernelVersion> = pins.iter().map(|pin| pin.parse().unwrap()).collect();
         let choice = choose(release, &pins).unwrap();
         assert!(choice.why.contains(sides), "{choice:?}");
+    }
+
+    #[rstest::rstest]
+    #[case("Red Hat Enterprise Linux Server release 7.9 (Maipo)")]
+    #[case("PRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"")]
+    #[case("Rocky Linux release 8.10 (Green Obsidian)")]
+    #[case("CentOS Stream release 9.1")]
+    #[case("Alpine Linux 3.19.1")]
+    #[case("Fedora release 7.2")]
+    fn a_distributions_release_is_no_kernels(#[case] line: &str) {
+        assert_eq!(mentioned(&text::lines(line)), <[&str; 0]>::default());
+    }
+
+    #[rstest::rstest]
+    #[case("kernel release 6.12.57")]
+    #[case("We run Linux 6.12.57 here")]
+    #[case("Linux release 6.12.57")]
+    fn a_kernels_release_is_found_behind_its_word(#[case] line: &str) {
+        assert_eq!(mentioned(&text::lines(line)), ["6.12.57"]);
     }
 
     #[test]

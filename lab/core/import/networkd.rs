@@ -46,19 +46,25 @@ fn device(section: &Section, file: &File, model: &mut Model) {
 fn network(file: &File, model: &mut Model) {
     let Some(network) = ini::section(file, "Network") else { return };
     let matched = ini::section(file, "Match");
-    let name = matched.and_then(|section| section.value("Name"));
     let mac =
         matched.and_then(|section| section.value("MACAddress").or(section.value("PermanentMACAddress")));
+    let names = matched.and_then(|section| section.value("Name")).unwrap_or_default();
     // `enp*` and `!lo` are no names.
-    let name =
-        name.and_then(|names| names.split_whitespace().next()).filter(|name| !name.contains(['*', '!', '?']));
-    let Some(name) = name else {
-        if network.value("Bond").is_some() || network.value("VLAN").is_some() {
-            let said = mac.unwrap_or("a pattern");
-            model.note(format!("a port that [Match] finds by {said}: its name is not in the file"));
-        }
-        return;
-    };
+    let (names, patterns): (Vec<&str>, Vec<&str>) =
+        names.split_whitespace().partition(|name| !name.contains(['*', '!', '?', '[']));
+    if (names.is_empty() || !patterns.is_empty())
+        && (network.value("Bond").is_some() || network.value("VLAN").is_some())
+    {
+        let said = patterns.first().copied().or(mac).unwrap_or("a pattern");
+        model.note(format!("a port that [Match] finds by {said}: its name is not in the file"));
+    }
+    for name in names {
+        device_of_network(name, mac, network, file, model);
+    }
+}
+
+/// What a `.network` file says of one of the devices that it is for.
+fn device_of_network(name: &str, mac: Option<&str>, network: &Section, file: &File, model: &mut Model) {
     if model.link(name).is_none() {
         return;
     }

@@ -4,17 +4,18 @@ use crate::import::model::Model;
 use crate::import::text::{self, Line};
 use crate::import::value::Value;
 use crate::import::{
-    Known, bridge, cloud_init, commands, dmesg, documents, ethtool, ifcfg, ifupdown, ip_json, ip_rule,
-    ip_text, kernel, keyfile, nad, netplan, networkd, nft, nmstate, proc_bonding, proc_dev, proc_vlan, prose,
-    routes, talos, tc, tc_json, tree,
+    Known, bridge, cloud_init, commands, dmesg, documents, ethtool, ifcfg, ifupdown, ip_brief, ip_json,
+    ip_rule, ip_text, kernel, keyfile, nad, netplan, networkd, nft, nmstate, proc_bonding, proc_dev,
+    proc_vlan, prose, routes, talos, tc, tc_json, tree,
 };
 
 /// Reads lines.
 type OfLines = fn(&[Line<'_>], &mut Model);
 
 /// Readers of lines, by name.
-const LINES: [(&str, OfLines); 15] = [
+const LINES: [(&str, OfLines); 16] = [
     ("ip_text", ip_text::read),
+    ("ip_brief", ip_brief::read),
     ("proc_bonding", proc_bonding::read),
     ("proc_vlan", proc_vlan::read),
     ("proc_dev", proc_dev::read),
