@@ -3,6 +3,9 @@
 use bondlab_core::plan::Plan;
 use bondlab_core::plan::op::Op;
 use bondlab_core::plan::record::Record;
+use bondlab_core::report::terminal::wrap;
+
+use crate::cli::look;
 
 /// Shows what the records say of a plan's steps.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +22,7 @@ impl<'p> Steps<'p> {
     /// Shows one record, if it is about a step.
     pub fn show(&self, record: &Record) {
         if let Some(line) = self.line(record) {
-            eprintln!("{line}");
+            eprint!("{}", broken(&line, look::width()));
         }
     }
 
@@ -82,6 +85,16 @@ fn first_line(op: &Op) -> String {
     op.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
+/// A line of at most so many columns, and the rest below it and further in: in a narrow window a terminal would break words.
+fn broken(line: &str, width: usize) -> String {
+    const REST: usize = 4;
+    let indent = line.len() - line.trim_start().len();
+    let first = wrap(line, indent, width);
+    let first = first.lines().next().unwrap_or_default();
+    let rest: Vec<&str> = line.split_whitespace().skip(first.split_whitespace().count()).collect();
+    format!("{first}\n{}", wrap(&rest.join(" "), REST, width))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +130,16 @@ flood = "f"
         let lines: Vec<String> =
             begin.into_iter().chain(done).filter_map(|record| Steps::new(&plan).line(&record)).collect();
         assert_eq!(lines, ["trial main", "  inject cut: down b:p"], "{plan}");
+    }
+
+    #[test]
+    fn a_step_that_is_longer_than_a_narrow_window_goes_on_below() {
+        let line = "  inject queue: qdisc of node:enp2s0 tbf rate 8 burst 200 limit 2000";
+        assert_eq!(
+            broken(line, 40),
+            "  inject queue: qdisc of node:enp2s0 tbf\n    rate 8 burst 200 limit 2000\n"
+        );
+        assert_eq!(broken(line, 100), format!("{line}\n"));
+        assert_eq!(broken("trial main", 40), "trial main\n");
     }
 }

@@ -234,6 +234,14 @@ for (const width of [390, 1500]) {
 }
 tab = await open("#" + last);
 await tab.emulateMediaType("print");
+// A sheet of A4 has 718 points of a page's between its margins.
+await tab.setViewport({ width: 718, height: 1000 });
+const sheet = await tab.evaluate(() => {
+  const grid = document.querySelector("#grid").getBoundingClientRect();
+  const [row] = [...document.querySelectorAll("#grid tbody tr")].filter((one) => one.textContent.length < 200);
+  return { right: grid.right, height: row.getBoundingClientRect().height, over: [...row.querySelectorAll("a")].filter((one) => one.scrollWidth > one.clientWidth).length };
+});
+check("on paper the grid fits, a line for each topology", sheet.right <= 718 && sheet.height < 25 && sheet.over === 0, sheet);
 check("controls are not printed", await tab.$eval(".controls", (one) => getComputedStyle(one).display === "none"));
 await tab.pdf({ path: `${folder}/page.pdf`, pageRanges: "1-2", timeout: 120000 });
 await tab.close();
@@ -248,6 +256,8 @@ const times = await tab.evaluate(() => {
   document.querySelector("#verdict").dispatchEvent(new Event("change"));
   return { ready: Math.round(domContentLoadedEventEnd), load: Math.round(loadEventEnd), search: Math.round(performance.now() - begin) };
 });
+// The observer of tasks hears of them later.
+await new Promise((done) => setTimeout(done, 1000));
 console.log(`${readFileSync(page).length} bytes, ${cells.length} cells; ready after ${times.ready} ms, loaded after ${times.load} ms, first search ${times.search} ms; longest task ${await tab.evaluate(() => window.longest)} ms`);
 await browser.close();
 
