@@ -73,6 +73,16 @@ fn a_rule_is_silenced_in_the_file(#[files("tests/lint/*.fires.toml")] path: Path
     assert!(!found.iter().any(is_left), "{found:?}");
 }
 
+/// Both the text and the topology that is made of it show the bridge's table.
+#[test]
+fn a_finding_of_the_text_and_of_its_topology_is_one() {
+    let text = read(&folder("tests/lint/bridge-lacks-vlan.fires.txt"));
+    let mut messages: Vec<String> =
+        imported(&text).expect("it shows a bridge").lint.into_iter().map(|finding| finding.message).collect();
+    messages.retain(|message| message.starts_with("node:br0 "));
+    assert_eq!(messages, ["node:br0 filters VLANs, and does not have VLAN 70 of node:br0.70"]);
+}
+
 #[test]
 fn each_rule_has_a_file_for_both() {
     let entries = fs::read_dir(folder("tests/lint")).expect("the folder is there");

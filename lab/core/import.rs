@@ -50,6 +50,7 @@ pub(crate) mod tried;
 pub(crate) mod value;
 pub(crate) mod virtual_links;
 pub(crate) mod vlan_flags;
+pub(crate) mod wrapped;
 
 use crate::import::draft::Draft;
 use crate::import::far_end::FarEnd;

@@ -17,7 +17,7 @@ const REGION_LINES_MAX: usize = 2000;
 const PARSED_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// Keys by which a document of a known format may begin.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "interfaces:",
     "network:",
     "machine:",
@@ -26,6 +26,8 @@ const KEYS: [&str; 12] = [
     "links:",
     "networkInterfaces:",
     "nodes:",
+    "node:",
+    "kind:",
     "bond:",
     "- interface:",
     "- deviceSelector:",

@@ -3,7 +3,7 @@
 use crate::import::model::{Kind, Model};
 use crate::import::text::{Line, after};
 use crate::import::virtual_links::VRF_WITHOUT_TABLE;
-use crate::import::{options, virtual_links, vlan_flags};
+use crate::import::{options, virtual_links, vlan_flags, wrapped};
 use crate::net::name::IfName;
 
 /// What is being read.
@@ -23,12 +23,12 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
         is_detailed: lines.iter().any(|line| line.text.contains("promiscuity ")),
         ..Reader::default()
     };
-    for line in lines {
+    for (text, line) in wrapped::joined(lines, |text| header(text).is_some()) {
         if line.begins || is_ifconfig(line.text) {
             (reader.device, reader.columns) = (None, Vec::new());
         }
         // `-o` joins the lines of one device.
-        for part in line.text.split("\\ ") {
+        for part in text.split("\\ ") {
             reader.line(part, line.number, model);
         }
     }

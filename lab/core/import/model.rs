@@ -176,6 +176,19 @@ pub struct Queue {
     pub drops: Option<u64>,
 }
 
+/// A link that its text refers to by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Number {
+    /// Its own.
+    pub number: u32,
+    /// The link.
+    pub name: IfName,
+    /// That of the bond or bridge that it is a port of.
+    pub controller: Option<u32>,
+    /// That of the link that it is made on.
+    pub parent: Option<u32>,
+}
+
 /// A route of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -279,6 +292,8 @@ pub struct Model {
     pub attached: Option<(Kind, Option<u16>)>,
     /// CNI configurations.
     pub networks: Vec<Network>,
+    /// Links that refer to others by number, of the text that is being read.
+    pub numbers: Vec<Number>,
     /// Pods' annotations.
     pub pods: Vec<PodRequest>,
     /// Addresses that the gateway has to have opposite a device.

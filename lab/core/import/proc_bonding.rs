@@ -8,7 +8,7 @@ use crate::net::name::IfName;
 
 /// What is being read.
 #[derive(Default)]
-struct Reader {
+struct Reader<'t> {
     /// The name that the last command or path said.
     named: Option<String>,
     /// The bond.
@@ -17,6 +17,8 @@ struct Reader {
     port: Option<String>,
     /// The port that the heading names as active.
     active: Option<String>,
+    /// The file of which `grep` shows the lines.
+    grepped: Option<&'t str>,
     /// Bonds whose name is not in the text, so far.
     nameless: usize,
 }
@@ -25,6 +27,17 @@ struct Reader {
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let mut reader = Reader::default();
     for line in lines {
+        if let Some((name, text)) = grepped(line.text.trim()) {
+            if reader.grepped != Some(name) {
+                let nameless = reader.nameless;
+                let named = Some(name.to_owned());
+                reader = Reader { named, grepped: Some(name), nameless, ..Reader::default() };
+            }
+            if let Some((key, value)) = text.split_once(':') {
+                reader.line(key.trim(), value.trim(), line.number, model);
+            }
+            continue;
+        }
         let named = path(line.text);
         if line.begins || named.is_some() {
             let nameless = reader.nameless;
@@ -38,6 +51,12 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     }
 }
 
+/// `/proc/net/bonding/bond0:MII Status: up`, as `grep` writes it: the bond, and the line of its file.
+fn grepped(text: &str) -> Option<(&str, &str)> {
+    let (name, line) = text.strip_prefix("/proc/net/bonding/")?.split_once(':')?;
+    (!line.is_empty() && name.parse::<IfName>().is_ok()).then_some((name, line))
+}
+
 /// The bond's name in a path, as a command or a heading has it.
 fn path(text: &str) -> Option<String> {
     let at = text.find("/proc/net/bonding/").or_else(|| text.find("proc/net/bonding/"))?;
@@ -47,7 +66,7 @@ fn path(text: &str) -> Option<String> {
     name.parse::<IfName>().is_ok().then(|| name.to_owned())
 }
 
-impl Reader {
+impl Reader<'_> {
     fn line(&mut self, key: &str, value: &str, number: usize, model: &mut Model) {
         match (key, &self.bond) {
             ("Ethernet Channel Bonding Driver", _) => {

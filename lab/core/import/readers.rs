@@ -131,5 +131,6 @@ fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model
             (reader.read)(&document.value, document.line, model);
         }
     }
+    talos::settle(model);
     !found.all.is_empty()
 }

@@ -1,10 +1,11 @@
 //! Talos: machine configuration (`machine.network.interfaces`), its documents (BondConfig, VLANConfig ...), and the dialect of
 //! its platforms and of `talosctl get`.
 
-use crate::import::model::{Kind, Model};
+use crate::import::model::{Kind, Model, Number};
 use crate::import::options;
 use crate::import::routing::{self, Written};
 use crate::import::value::Value;
+use crate::net::name::IfName;
 use crate::topology::lint::table::SELECTOR_AMBIGUOUS;
 
 /// Whether a document is one of these.
@@ -327,5 +328,27 @@ fn link_status(value: &Value, model: &mut Model) {
         spec.text_of("masterName").or_else(|| spec.at(&["bondSlave", "masterName"])?.text())
     {
         model.port(controller, name);
+    }
+    // A status names the link below, and the bond above, by their numbers.
+    if let (Some(number), Ok(name)) = (spec.number_of("index"), name.parse::<IfName>()) {
+        let of = |key: &str| spec.number_of(key).filter(|other| *other != 0 && *other != number);
+        model.numbers.push(Number { number, name, controller: of("masterIndex"), parent: of("linkIndex") });
+    }
+}
+
+/// Gives links the controllers and parents that their text has by number.
+pub fn settle(model: &mut Model) {
+    let numbers = std::mem::take(&mut model.numbers);
+    let of = |number: Option<u32>| numbers.iter().find(|one| Some(one.number) == number).map(|one| &one.name);
+    for one in &numbers {
+        if let Some(controller) = of(one.controller) {
+            model.port(controller.as_str(), one.name.as_str());
+        }
+        if let Some(parent) = of(one.parent)
+            && let Some(link) = model.link(one.name.as_str())
+            && link.kind == Kind::Vlan
+        {
+            link.parent = link.parent.take().or_else(|| Some(parent.clone()));
+        }
     }
 }
