@@ -66,6 +66,10 @@ impl Choices<'_> {
         let uplink = &self.model.links[&self.focus.uplink];
         let mode = uplink.options.get("mode").cloned().unwrap_or_default();
         let Some(partner) = self.far.partners.get(&self.focus.uplink).cloned() else { return };
+        // Without a port that has carrier the switch has no such bond.
+        if self.ports(&self.alive).is_empty() {
+            return;
+        }
         let is_lacp = mode == "802.3ad";
         // Frames of a static channel find their way by the switch's table of addresses, too.
         if !is_lacp && self.focus.symptom != Symptom::Silence {
