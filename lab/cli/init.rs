@@ -13,7 +13,9 @@ pub const EXAMPLES: &str =
     "Example:\n  lab init bonding-tests && cd bonding-tests && lab run topologies/first.toml";
 
 /// The files, by their path in the folder.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
+    // What the CI files leave.
+    (".gitignore", "/.cache/\n/result.*\n"),
     ("README.md", include_str!("init/readme.md")),
     ("topologies/first.toml", include_str!("init/first.toml")),
     ("snapshots/.gitkeep", ""),
