@@ -74,6 +74,32 @@ pub struct TrialAccount {
     pub unobserved: Option<String>,
 }
 
+impl TrialAccount {
+    /// Of a trial of which nothing has been read yet.
+    pub fn empty(role: Role) -> Self {
+        Self {
+            role,
+            refused: None,
+            flows: Vec::new(),
+            devices: IndexMap::new(),
+            qdiscs: IndexMap::new(),
+            replaced: Vec::new(),
+            hooks: IndexMap::new(),
+            links: LinkStates::new(),
+            tables: Tables::default(),
+            shown: Vec::new(),
+            captured: BTreeMap::new(),
+            waits: Vec::new(),
+            attempts: Vec::new(),
+            pods: Vec::new(),
+            foreign: Vec::new(),
+            moved: Moved::new(),
+            end: End::default(),
+            unobserved: None,
+        }
+    }
+}
+
 /// A step that was to be refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptAccount {

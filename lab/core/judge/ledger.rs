@@ -66,7 +66,6 @@ pub(crate) mod wires;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
 use thiserror::Error;
 
 use crate::judge::ledger::claims::{CLAIMS, Claim, Missing};
@@ -74,11 +73,10 @@ use crate::judge::ledger::place::Cables;
 use crate::judge::ledger::pools::Pools;
 use crate::judge::ledger::wires::Wires;
 use crate::net::frame_set::Frames;
-use crate::net::link_state::LinkStates;
 use crate::plan::digest::Digest;
 use crate::plan::moment::When;
 use crate::plan::op::Op;
-use crate::plan::record::{DeviceState, Record, Tables};
+use crate::plan::record::{DeviceState, Record};
 use crate::plan::{Plan, Trial};
 use crate::topology::scenario::Flow;
 
@@ -176,24 +174,12 @@ fn close_trial_by(
     let trial = &plan.trials[number];
     let refused = steps::complete(&trial.ops, number, records)?;
     let mut account = TrialAccount {
-        role: trial.role.clone(),
-        flows: Vec::new(),
-        devices: IndexMap::new(),
-        qdiscs: IndexMap::new(),
-        replaced: Vec::new(),
-        hooks: IndexMap::new(),
-        links: LinkStates::new(),
-        tables: Tables::default(),
-        shown: Vec::new(),
-        captured: BTreeMap::new(),
         waits: steps::waits(&trial.ops, number, records, refused.is_some())?,
         attempts: steps::attempts(&trial.ops, number, records, refused.is_some())?,
         pods: steps::pods(&trial.ops, number, records, refused.is_some())?,
-        foreign: Vec::new(),
-        moved: Moved::new(),
         end: end::of(trial, number, records)?,
-        unobserved: None,
         refused,
+        ..TrialAccount::empty(trial.role.clone())
     };
     if account.refused.is_some() {
         return Ok(account);

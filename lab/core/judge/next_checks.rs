@@ -3,6 +3,8 @@
 //! An answer is read from what the lab measured in the explanation's own trial, never from what a cause ought to do.
 //! Numbers differ on the reporter's machine, so two answers are distinguished by what they say, not by how many.
 
+mod hooks;
+
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::account::{Account, Fate, FlowAccount, TrialAccount};
 use crate::judge::hypotheses::Tried;
+use crate::judge::next_checks::hooks::Hook;
 use crate::net::layer::Layer;
 use crate::net::link::LinkKind;
 use crate::net::name::DeviceRef;
@@ -27,6 +30,7 @@ pub struct NextCheck {
 
 /// What is looked at: one trial, one flow that lost frames in it, one device on its way.
 struct Look<'a> {
+    topology: &'a Topology,
     trial: &'a TrialAccount,
     flow: &'a FlowAccount,
     /// From the sender down.
@@ -68,12 +72,13 @@ struct Question {
 }
 
 /// The cheapest first: reading what is there, then watching, then tracing.
-const QUESTIONS: [Question; 9] = [
+const QUESTIONS: [Question; 10] = [
     Question { command: "cat /sys/class/net/{}/carrier", answer: carrier, of_bond: false },
     Question { command: "cat /sys/class/net/{}/mtu", answer: mtu, of_bond: false },
     Question { command: "cat /sys/class/net/{}/bonding/active_slave", answer: active_port, of_bond: true },
     Question { command: "ip -s link show {}", answer: tx_dropped, of_bond: false },
-    Question { command: "tc -s filter show dev {} egress", answer: filter, of_bond: false },
+    Question { command: "tc -s filter show dev {} egress", answer: egress_filter, of_bond: false },
+    Question { command: "tc -s filter show dev {} ingress", answer: ingress_filter, of_bond: false },
     Question { command: "tc -s qdisc show dev {}", answer: qdisc, of_bond: false },
     Question { command: "bpftool net show dev {}", answer: program, of_bond: false },
     Question { command: "nft list hooks netdev device {}", answer: chain, of_bond: false },
@@ -140,7 +145,7 @@ fn ask(topology: &Topology, account: &Account, rivals: &[&Tried], flow: &Flow) -
         for device in here.iter().filter(|device| !question.of_bond || is_bond(device)) {
             let command = question.command.replace("{}", device.name.as_str());
             let answered =
-                answers(&|trial, flow| (question.answer)(&Look { trial, flow, way: &way, device }));
+                answers(&|trial, flow| (question.answer)(&Look { topology, trial, flow, way: &way, device }));
             all.extend(answered.map(|answers| (command, answers)));
         }
     }
@@ -213,8 +218,24 @@ fn clsact_drops(look: &Look<'_>) -> u64 {
     look.trial.hooks.get(look.device).and_then(|hook| hook.counters.get("drops")).copied().unwrap_or(0)
 }
 
-fn filter(look: &Look<'_>) -> Option<Answer> {
-    Some(Answer::counted(clsact_drops(look), "a filter that drops", "no filter that drops"))
+/// clsact has one counter for both hooks; the drop events tell at which of them it counted. A hook of which no event was seen is
+/// said to have dropped nothing only where the events account for all that clsact counted.
+fn filter(look: &Look<'_>, hook: Hook) -> Option<Answer> {
+    let counted = clsact_drops(look);
+    let at = |hook| lost_at(look, Layer::Tc, hook);
+    let (here, all) = (at(hook), Hook::ALL.map(at).iter().sum::<u64>());
+    if here == 0 && all < counted {
+        return None;
+    }
+    Some(Answer::counted(here.min(counted), "a filter that drops", "no filter that drops"))
+}
+
+fn egress_filter(look: &Look<'_>) -> Option<Answer> {
+    filter(look, Hook::Egress)
+}
+
+fn ingress_filter(look: &Look<'_>) -> Option<Answer> {
+    filter(look, Hook::Ingress)
 }
 
 fn qdisc(look: &Look<'_>) -> Option<Answer> {
@@ -229,21 +250,33 @@ fn qdisc(look: &Look<'_>) -> Option<Answer> {
     Some(Answer::counted(held, &format!("{kind}, a backlog that stays"), &format!("{kind}, dropped 0")))
 }
 
-/// Frames lost at one layer of the device that is looked at.
-fn lost_at(look: &Look<'_>, layer: Layer) -> u64 {
-    let here = |fate: &&Fate| fate.layer == layer && fate.device.as_ref() == Some(look.device);
-    look.flow.fates.iter().filter(here).map(|fate| u64::from(fate.frames)).sum()
+/// Frames that one layer of the device lost at a hook.
+fn lost_at(look: &Look<'_>, layer: Layer, hook: Hook) -> u64 {
+    let sends = |from: &DeviceRef| way_down(look.topology, from).contains(look.device);
+    hooks::lost(look.trial, look.device, layer, hook, sends)
+}
+
+/// The hooks at which something lost frames, each with `before` in front of it.
+fn at_hooks(before: &str, lost: impl Fn(Hook) -> u64) -> Vec<String> {
+    let hooks = Hook::ALL.into_iter().filter(|hook| lost(*hook) > 0);
+    hooks.map(|hook| format!("{before}{}", hook.word())).collect()
 }
 
 /// A tcx program has no counter, and `tc filter show` does not show it: what traffic control lost and clsact did not
 /// count is its work.
 fn program(look: &Look<'_>) -> Option<Answer> {
-    let is_program = lost_at(look, Layer::Tc) > 0 && clsact_drops(look) == 0;
-    Some(Answer::plain(if is_program { "a program at tcx/egress" } else { "no program" }))
+    let is_tcx = clsact_drops(look) == 0;
+    let mut programs =
+        at_hooks("a program at tcx/", |hook| if is_tcx { lost_at(look, Layer::Tc, hook) } else { 0 });
+    if lost_at(look, Layer::Xdp, Hook::Ingress) > 0 {
+        programs.insert(0, "an XDP program".into());
+    }
+    Some(Answer::plain(if programs.is_empty() { "no program".into() } else { programs.join(", ") }))
 }
 
 fn chain(look: &Look<'_>) -> Option<Answer> {
-    Some(Answer::plain(if lost_at(look, Layer::Nft) > 0 { "a chain at egress" } else { "no chain" }))
+    let chains = at_hooks("a chain at ", |hook| lost_at(look, Layer::Nft, hook));
+    Some(Answer::plain(if chains.is_empty() { "no chain".into() } else { chains.join(", ") }))
 }
 
 /// A packet socket sees what is handed to a device's driver (`dev_queue_xmit_nit()` in `xmit_one()`): below the device's

@@ -9,19 +9,19 @@
 //! result says so. A filter that followed the address by the kernel's notifications would come after the first frames
 //! from a new one, which a failover's announcements are: so `spoofchk` of a VF that may change its address is an error.
 
+mod hardware_alone;
+
 use std::fmt;
 
 use indexmap::IndexMap;
 
-use crate::net::layer::Layer;
 use crate::net::link::{Link, LinkKind};
 use crate::net::mode::{Backing, VfLinkState};
 use crate::net::name::{DeviceRef, NsName};
 use crate::net::nic::{Netdevsim, Nic, VfSettings};
-use crate::net::switch_port::{BRIDGE, Substitute, SwitchPort, inside, unsupported_setting};
+use crate::net::switch_port::{BRIDGE, Substitute, SwitchPort, inside};
 use crate::topology::Topology;
-use crate::topology::cni::{Attached, Attachments};
-use crate::topology::condition::{Condition, Subject};
+use crate::topology::cni::Attachments;
 use crate::topology::fault::Fault;
 
 /// What a switch does that an igb does not, in QEMU: read from QEMU's igb. tests/e2e/substitutions.rs compares
@@ -106,36 +106,8 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
     if !topology.links.values().any(is_nic) {
         return Ok(false);
     }
-    if let Some(why) = attached_otherwise(topology) {
+    if let Some(why) = hardware_alone::found(topology) {
         return Err(why);
-    }
-    let is_refusal = |expected: &&Condition| matches!(expected.subject, Subject::Refused { .. });
-    if let Some(refused) = topology.scenario.expect.iter().find(is_refusal) {
-        return Err(format!("expects a refusal of a driver's own ({})", refused.subject));
-    }
-    let pfs = topology.links.values().filter_map(|link| match &link.kind {
-        LinkKind::Pf(nic) => Some((link, nic)),
-        _ => None,
-    });
-    for (link, nic) in pfs {
-        if topology.links.get(&nic.peer).is_some_and(|peer| matches!(peer.kind, LinkKind::Pf(_))) {
-            return Err(format!("links two PFs ({} and {})", link.device, nic.peer));
-        }
-        if let Some(word) = nic.vfs.iter().find_map(unsupported_setting) {
-            return Err(format!("sets {word} of a VF of {}", link.device));
-        }
-    }
-    // A NIC refuses frames to other addresses before its driver sees them, in no counter; a veth takes every frame.
-    let wire = Layer::Wire.to_string();
-    let is_of_nic =
-        |condition: &&Condition| matches!(&condition.subject, Subject::Fate { layer, .. } if *layer == wire);
-    if let Some(condition) = topology.scenario.expect.iter().find(is_of_nic) {
-        return Err(format!("expects what a NIC itself refuses ({})", condition.subject));
-    }
-    let unplugs = |(_, fault): &(&String, &Fault)| matches!(fault, Fault::Unplug { .. });
-    if let Some((name, _)) = topology.scenario.faults.iter().find(unplugs) {
-        // An emulated igb's VFs do not hear of it (docs/vf.md), a switch's do: what the file expects is of the former.
-        return Err(format!("pulls a cable out (fault {name})"));
     }
     let mut substitutions = apply(&mut topology.links, |_| Backing::Switch);
     let cables: Vec<(DeviceRef, DeviceRef)> = topology
@@ -163,31 +135,6 @@ pub fn fall_back(topology: &mut Topology) -> Result<bool, String> {
     }
     topology.scenario.faults = faults;
     Ok(true)
-}
-
-/// What of a pod's attachment a switch does not do.
-fn attached_otherwise(topology: &Topology) -> Option<String> {
-    let attachments = topology.attachments.by_step.values();
-    if let Some(network) = attachments.clone().find_map(|attachment| attachment.fails.as_ref()) {
-        return Some(format!("expects ADD of {network} to fail"));
-    }
-    let told = |attached: &Attached| {
-        let settings = attached.network.delegate.vf_settings()?;
-        attached.taken.iter().find_map(|link| {
-            let LinkKind::Vf { of, index } = &link.kind else { return None };
-            let Some(LinkKind::Pf(nic)) = topology.links.get(of).map(|pf| &pf.kind) else { return None };
-            let has = nic.vfs.get(usize::from(*index)).cloned().unwrap_or_default();
-            let port = SwitchPort {
-                address: has.mac,
-                source: has.mac.filter(|_| has.spoofchk == Some(true)),
-                vlan: has.vlan,
-                ..SwitchPort::plain(link.device.clone())
-            };
-            port.told(settings).err()
-        })
-    };
-    let word = attachments.flat_map(|attachment| &attachment.delegates).find_map(told)?;
-    Some(format!("has a sriov plugin ask for {word}"))
 }
 
 /// VFs that pods are attached to, as what stands in for them.
@@ -431,6 +378,25 @@ mod tests {
         }
     }
 
+    /// An expectation about a device of the topology, in a namespace with a VF.
+    #[rstest::rstest]
+    #[case(
+        "flow = 'f'\nlayer = 'ip'\ndevice = 'node:enp1s0'",
+        "a PF does with frames (flow f lost at ip of node:enp1s0)"
+    )]
+    #[case(
+        "ns = 'pod'\nip_address = \"\"\"\n2: net1: <BROADCAST,UP> mtu 1500 qdisc mq state UP\n    link/ether 02:00:5e:00:53:01 brd ff:ff:ff:ff:ff:ff\n\"\"\"",
+        "`ip address` prints of net1: a veth has `@`"
+    )]
+    fn what_is_expected_of_hardware_has_no_substitute(#[case] expected: &str, #[case] what: &str) {
+        let text = format!(
+            "[ns.switch.nic.p1]\ndriver = 'e1000e'\npeer = 'node:enp1s0'\naddresses = ['192.0.2.1/24']\n\
+             [flow.f]\nfrom = 'pod:net1'\nto = 'switch:p1'\nframes = 1\n[[step]]\nflood = 'f'\n\
+             [[expect]]\nname = 'it'\n{expected}\nequals = 1\n"
+        );
+        assert_eq!(fall_back(&mut topology(&text)), Err(format!("expects what {what}")));
+    }
+
     #[test]
     fn both_ends_of_a_cable_without_a_pf_are_reported() {
         let text = "[ns.a.nic.eth0]\ndriver = 'igb'\npeer = 'b:eth0'\n\
@@ -486,6 +452,7 @@ mod tests {
         assert_eq!(fall_back(&mut topology), Err(expected.into()));
         assert!(topology.substitutions.is_empty(), "nothing is half done");
     }
+
     #[test]
     fn what_a_nic_refuses_is_not_expected_of_a_veth() {
         let text = "[ns.a.nic.eth0]\ndriver = 'e1000e'\npeer = 'b:eth0'\naddresses = ['192.0.2.1/24']\n\

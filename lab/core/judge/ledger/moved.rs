@@ -408,7 +408,6 @@ fn add(effects: &mut Effects, sure: Sure, counter: Counter, frames: u64) {
 
 #[cfg(test)]
 mod tests {
-    use indexmap::IndexMap;
 
     use super::*;
     use crate::net::frame_set::Frames;
@@ -428,26 +427,7 @@ mod tests {
     /// Everything a device of the trial has counted, by `DEVICE OF COUNTER`.
     fn account(counted: &[(&str, u64)]) -> (plan::Plan, TrialAccount) {
         let plan = crate::plan::lower::lower(&Topology::parse("t", "t.toml", TOPOLOGY).expect("it is one"));
-        let mut account = TrialAccount {
-            role: plan.trials[0].role.clone(),
-            refused: None,
-            flows: Vec::new(),
-            devices: IndexMap::new(),
-            qdiscs: IndexMap::new(),
-            replaced: Vec::new(),
-            hooks: IndexMap::new(),
-            links: IndexMap::new(),
-            tables: Default::default(),
-            shown: Vec::new(),
-            attempts: Vec::new(),
-            captured: BTreeMap::new(),
-            waits: Vec::new(),
-            pods: Vec::new(),
-            foreign: Vec::new(),
-            moved: Moved::new(),
-            end: Default::default(),
-            unobserved: None,
-        };
+        let mut account = TrialAccount::empty(plan.trials[0].role.clone());
         for (name, kind, bond) in [("p0", "dummy", true), ("p1", "dummy", true), ("b", "bond", false)]
             .into_iter()
             .chain(["v", "w", "x"].map(|vlan| (vlan, "vlan", false)))

@@ -77,7 +77,7 @@ mod tests {
     use crate::judge::account::Refusal;
     use crate::net::link_state::{LinkState, LinkStates};
     use crate::plan;
-    use crate::plan::record::{OpError, Tables};
+    use crate::plan::record::OpError;
     use crate::topology::Topology;
     use crate::topology::condition::{Bounds, Condition, State, Subject};
 
@@ -106,24 +106,9 @@ mod tests {
     fn ended(mtu: u32, up: bool, refused: Option<Refusal>) -> TrialAccount {
         let link = LinkState { mtu, up, ..LinkState::default() };
         TrialAccount {
-            role: Role::Mutant("some".into()),
             refused,
-            flows: Vec::new(),
-            devices: Default::default(),
-            qdiscs: Default::default(),
-            replaced: Vec::new(),
-            hooks: Default::default(),
             links: LinkStates::from([("a:x".parse().unwrap(), link)]),
-            tables: Tables::default(),
-            shown: Vec::new(),
-            attempts: Vec::new(),
-            captured: Default::default(),
-            waits: Vec::new(),
-            pods: Vec::new(),
-            foreign: Vec::new(),
-            moved: Default::default(),
-            end: Default::default(),
-            unobserved: None,
+            ..TrialAccount::empty(Role::Mutant("some".into()))
         }
     }
 
