@@ -217,7 +217,11 @@ const OF_NO_USE: [&str; 32] = [
 
 /// A line that is not read. A sentence with a colon that stands below a bond is none of its lines.
 fn left(key: &str, value: &str, model: &mut Model) {
-    let is_line = key.len() < 40 && value.len() < 40 && key.starts_with(|c: char| c.is_ascii_uppercase());
+    // `On 06.05.24 12:45, somebody wrote` of a mail.
+    let is_line = !key.contains(|c: char| c.is_ascii_digit())
+        && key.len() < 40
+        && value.len() < 40
+        && key.starts_with(|c: char| c.is_ascii_uppercase());
     let is_sentence = key.split_whitespace().count() > 4 || value.split_whitespace().count() > 3;
     if is_line && !is_sentence && !value.is_empty() && !OF_NO_USE.contains(&key) {
         model.left("/proc/net/bonding", key);

@@ -36,14 +36,14 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
 /// Whether a sentence says of a device that something works or does not.
 fn is_outcome(lower: &str, devices: &[String]) -> bool {
     let words = [
-        "succeed",
-        "works",
-        "worked",
-        "fails",
-        "failed",
+        " succeed",
+        " works",
+        " worked",
+        " fails",
+        " failed",
         "is lost",
         "are lost",
-        "arrives",
+        " arrives",
         "arrive ",
         "no answer",
         "no reply",
@@ -58,7 +58,9 @@ fn is_outcome(lower: &str, devices: &[String]) -> bool {
     // Output without a mark around it is joined as sentences are.
     let is_output = lower.starts_with(['$', '#', '[', '%'])
         || ["mtu ", ": <", "[ "].iter().any(|mark| lower.contains(mark));
-    !devices.is_empty() && !is_output && words.iter().any(|word| lower.contains(word))
+    let is_about_links =
+        !devices.is_empty() || [" vlan", " bond", " interface"].iter().any(|word| lower.contains(word));
+    is_about_links && !is_output && words.iter().any(|word| lower.contains(word))
 }
 
 /// Sentences that are shown, for whoever reads the topology to see what is not in it.

@@ -32,13 +32,16 @@ const LINES: [(&str, OfLines); 16] = [
     ("ifupdown", ifupdown::read),
 ];
 
+/// A part of a document, if it has it.
+type Part = fn(&Value) -> Option<&Value>;
+
 /// Reads a document of YAML or JSON.
 struct OfDocuments {
     name: &'static str,
     is_known: fn(&Value) -> bool,
     read: fn(&Value, usize, &mut Model),
     /// The format, where it is a configuration of which each key matters, and the part of it that is about links.
-    configures: Option<(&'static str, &'static [&'static str])>,
+    configures: Option<(&'static str, Part)>,
 }
 
 /// Keys of all kinds of documents that are not about links.
@@ -68,25 +71,25 @@ const DOCUMENTS: [OfDocuments; 9] = [
         name: "nmstate",
         is_known: nmstate::is_known,
         read: nmstate::read,
-        configures: Some(("nmstate", &[])),
+        configures: Some(("nmstate", all)),
     },
     OfDocuments {
         name: "netplan",
         is_known: netplan::is_known,
         read: netplan::read,
-        configures: Some(("netplan", &["network"])),
+        configures: Some(("netplan", network)),
     },
     OfDocuments {
         name: "cloud_init",
         is_known: cloud_init::is_known,
         read: cloud_init::read,
-        configures: Some(("cloud-init", &["network"])),
+        configures: Some(("cloud-init", network)),
     },
     OfDocuments {
         name: "talos",
         is_known: talos::is_known,
         read: talos::read,
-        configures: Some(("Talos", &["machine", "network"])),
+        configures: Some(("Talos", talos::configuration)),
     },
 ];
 
@@ -174,12 +177,19 @@ fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model
     !found.all.is_empty()
 }
 
+fn all(value: &Value) -> Option<&Value> {
+    Some(value)
+}
+
+/// netplan and cloud-init have it all under one key, or leave that out.
+fn network(value: &Value) -> Option<&Value> {
+    value.get("network").or(Some(value))
+}
+
 /// Says which keys of a configuration nobody has asked for.
 fn left(reader: &OfDocuments, value: &Value, model: &mut Model) {
-    let is_state = value.at(&["metadata", "type"]).is_some();
-    let Some((format, part)) = reader.configures.filter(|_| !is_state) else { return };
-    let part = value.at(part).unwrap_or(value);
-    for path in part.unread() {
+    let Some((format, part)) = reader.configures else { return };
+    for path in part(value).map_or_else(Vec::new, Value::unread) {
         let (first, last) = (path.split('.').next(), path.rsplit('.').next());
         let is_one = |of: &[&str], key: Option<&str>| key.is_some_and(|key| of.contains(&key));
         if !is_one(&OF_DOCUMENTS, first) && !is_one(&OF_NO_USE, last) {

@@ -231,11 +231,27 @@ fn document(value: &Value, line: usize, model: &mut Model) {
         "DHCPv4Config" | "DHCPv6Config" => {
             model.note(format!("{kind} of {name}: its addresses are from DHCP; the text does not show them"));
         }
-        _ => {
-            // None of its keys is worth a word of its own.
-            value.entries();
-            model.left("Talos", format!("document {kind}"));
-        }
+        _ => model.left("Talos", format!("document {kind}")),
+    }
+}
+
+/// The part of a document whose keys are about links: of documents of other kinds, of states, and of talhelper's lists of nodes there is
+/// none.
+pub fn configuration(value: &Value) -> Option<&Value> {
+    let kinds = [
+        "BondConfig",
+        "VLANConfig",
+        "BridgeConfig",
+        "LinkConfig",
+        "DummyLinkConfig",
+        "LinkAliasConfig",
+        "DHCPv4Config",
+        "DHCPv6Config",
+    ];
+    match value.text_of("kind") {
+        Some(kind) => kinds.contains(&kind).then_some(value),
+        None if value.get("machine").is_some() => value.at(&["machine", "network"]),
+        None => (is_platform(value) || value.get("interfaces").is_some()).then_some(value),
     }
 }
 
