@@ -21,6 +21,8 @@ use crate::import::imported;
 
 /// Inputs of each target unless `LAB_FUZZ_INPUTS` says otherwise.
 const INPUTS: usize = 120;
+/// So many of a target's inputs are whole texts; those behind are parts of them, of which an hour has ten times as many.
+const WHOLE: usize = 20_000;
 /// One input takes some ms of a processor; more than this is a hang to whoever waits.
 const SLOWEST: Duration = Duration::from_secs(20);
 /// Texts larger than this are no seeds: small ones have as many places to break.
@@ -107,14 +109,39 @@ fn targets() -> Vec<Target> {
     all
 }
 
+/// Halved as often as a half is still read: what is left of each text, once.
+fn parts(target: &Target, random: &mut Generator) -> Vec<String> {
+    let is_read = |text: &String| (target.run)(text) > 0;
+    let mut all = Vec::new();
+    // Either half may be read: another round may end at another place.
+    for seed in target.seeds.iter().cycle().take(target.seeds.len() * 4) {
+        let mut part = seed.clone();
+        loop {
+            let lines: Vec<&str> = part.lines().collect();
+            let (first, second) = lines.split_at(lines.len() / 2);
+            let mut halves = [first.join("\n"), second.join("\n")];
+            halves.rotate_left(random.next(2));
+            match halves.into_iter().find(|half| lines.len() > 1 && is_read(half)) {
+                Some(half) => part = half,
+                None => break,
+            }
+        }
+        if !all.contains(&part) {
+            all.push(part);
+        }
+    }
+    all
+}
+
 /// Gives a target as many inputs; one line of figures.
 fn fuzz(target: &Target, inputs: usize, seed: u64) -> String {
     assert!(!target.seeds.is_empty(), "{}: no text of tests/import is one that it reads", target.name);
     let mut random = Generator(seed);
+    let parts = if inputs > WHOLE { parts(target, &mut Generator(seed)) } else { Vec::new() };
     let (mut known, mut slowest, begun) = (0, Duration::ZERO, Instant::now());
     for at in 0..inputs {
-        let text =
-            mutated(&target.seeds[at % target.seeds.len()], &target.seeds, target.changes_max, &mut random);
+        let seeds = if at < WHOLE { &target.seeds } else { &parts };
+        let text = mutated(&seeds[at % seeds.len()], seeds, target.changes_max, &mut random);
         let one = computed();
         match catch_unwind(AssertUnwindSafe(|| (target.run)(&text))) {
             Ok(found) => known += usize::from(found > 0),

@@ -133,6 +133,7 @@ fn a_report_in_prose_has_the_evidence_of_a_topology_by_hand() {
             "bond0 counts none",
             "the sender is told ENOBUFS",
             "what eno1.200 sends arrives",
+            "what comes back to eno1.200 arrives",
             "untagged frames of bond0 arrive",
             "fq_codel-on-bond0 does not help: still ENOBUFS"
         ]

@@ -253,7 +253,7 @@ fn generated(seed: u64) -> String {
 
 /// What no frame of a NIC passes.
 fn apart(writer: &mut Writer) {
-    for (kind, name) in [("dummy", "dummy0"), ("tap", "tap7"), ("ifb", "ifb3")] {
+    for (kind, name) in [("dummy", "dummy0"), ("tap", "tap7"), ("tun", "tunnel8"), ("ifb", "ifb3")] {
         if writer.random.is(30) {
             writer.table(kind, name);
             writer.addresses();
@@ -325,6 +325,38 @@ const TUNNELS: [(&str, &[&str]); 4] = [
     ("geneve", &["dstport = 6082", "ttl = 7", "tos = 3", "udpcsum = true"]),
     ("gre", &["key = 5", "ttl = 64", "tos = 1", "pmtudisc = false"]),
     ("gretap", &["key = 4294967295", "pmtudisc = false\nignore_df = true", "ttl = 255"]),
+];
+
+/// Options of bridges, none of them as without being asked; spanning tree is none that comes back.
+const BRIDGE: [&str; 12] = [
+    "ageing_time = 6000",
+    "forward_delay = 400",
+    "priority = 4096",
+    "group_fwd_mask = 16384",
+    "group_address = \"01:80:c2:00:00:0e\"",
+    "mcast_snooping = false",
+    "mcast_router = \"permanent\"",
+    "mcast_hash_max = 512",
+    "mcast_query_interval = 6000",
+    "nf_call_iptables = true",
+    "no_linklocal_learn = true",
+    "fdb_max_learned = 64",
+];
+
+/// The same of their ports.
+const BRIDGE_PORT: [&str; 12] = [
+    "priority = 8",
+    "hairpin = true",
+    "guard = true",
+    "root_block = true",
+    "fastleave = true",
+    "learning = false",
+    "flood = false",
+    "mcast_router = \"disabled\"",
+    "bcast_flood = false",
+    "neigh_suppress = true",
+    "isolated = true",
+    "group_fwd_mask = 16384",
 ];
 
 /// A tunnel from an address of a device, sometimes bound to it, to a machine that nothing else shows.
@@ -419,6 +451,9 @@ fn above(writer: &mut Writer, vlan: &str) {
             let container = container(writer).map_or(String::new(), |port| format!(", \"{port}\""));
             writer.table("bridge", &bridge);
             _ = writeln!(writer.toml, "ports = [\"{vlan}\"{container}]");
+            for option in BRIDGE {
+                writer.maybe(10, option);
+            }
             let filters = writer.random.is(50);
             if filters {
                 let id = 2 + writer.random.below(100);
@@ -441,6 +476,13 @@ fn above(writer: &mut Writer, vlan: &str) {
                     writer.toml,
                     "vlans = [{{ id = 1, untagged = {untagged}, pvid = {pvid} }}, {{ id = 200, to = 220 }}]"
                 );
+            } else if writer.random.is(60) {
+                _ = writeln!(writer.toml, "[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]");
+            } else {
+                return;
+            }
+            for option in BRIDGE_PORT {
+                writer.maybe(10, option);
             }
         }
         1 => {
@@ -506,6 +548,7 @@ fn generated_topologies_come_back_from_their_captures() {
         "pf",
         "tap",
         "team",
+        "tun",
         "veth",
         "vf",
         "vlan",

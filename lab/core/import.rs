@@ -1,7 +1,9 @@
 //! From a pasted report to a topology: formats recognised wherever they stand in a text, merged into one machine, with a made-up
 //! other end, and with what was seen as evidence.
 
+pub(crate) mod answers;
 pub(crate) mod bridge;
+pub(crate) mod bridge_options;
 pub(crate) mod cables;
 pub(crate) mod causes;
 pub(crate) mod choices;
@@ -31,6 +33,7 @@ pub(crate) mod networkd;
 pub(crate) mod nft;
 pub(crate) mod nmstate;
 pub(crate) mod options;
+pub(crate) mod pings;
 pub(crate) mod pods;
 pub(crate) mod proc_bonding;
 pub(crate) mod proc_dev;
@@ -191,6 +194,7 @@ fn read_all(
             found.push(format!("{format} ({}{place})", clean::line(&source.name)));
         }
     }
+    model.note_left();
     pods::settle(&mut model);
     settle::settle(&mut model);
     if model.links.is_empty() {
@@ -294,6 +298,9 @@ fn all_notes(model: &Model) -> Vec<String> {
 fn write(model: &mut Model, choice: Option<kernel::Choice>, found: &[String], known: &Known<'_>) -> String {
     let mut draft = Draft::default();
     let focus = evidence::focus(model);
+    if focus.is_none() {
+        answers::settle(model);
+    }
     let far = FarEnd::new(model, focus.as_ref().and_then(evidence::Focus::without_partner));
     pods::write_networks(model, &mut draft);
     near_end::write(model, &far, &mut draft);

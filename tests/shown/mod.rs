@@ -12,8 +12,9 @@ use std::net::IpAddr;
 
 use bondlab_core::net::bond::Bond;
 use bondlab_core::net::link::{Link, LinkKind};
+use bondlab_core::net::link_option::{BRIDGE_OPTIONS, BRIDGE_PORT_OPTIONS, Settings};
 use bondlab_core::net::name::{DeviceRef, NsName};
-use bondlab_core::net::option::{Value, Wire};
+use bondlab_core::net::option::{OptionRow, Value, Wire};
 use bondlab_core::net::route::Neighbour;
 use bondlab_core::topology::Topology;
 
@@ -146,6 +147,7 @@ impl Machine<'_> {
             let tail = format!("numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535{bus}");
             let hardware = match link.kind.word() {
                 "gre" => "link/gre 0.0.0.0 brd 0.0.0.0".to_owned(),
+                "tun" => "link/none".to_owned(),
                 _ if self.controller(link).is_some_and(|owner| owner.kind.word() == "team") => {
                     let own = self.mac(link);
                     format!("link/ether 02:00:5e:00:53:01 brd ff:ff:ff:ff:ff:ff permaddr {own}")
@@ -198,15 +200,18 @@ impl Machine<'_> {
                 mode.word()
             )),
             LinkKind::Bridge { vlan_filtering, .. } => Some(format!(
-                "bridge forward_delay 1500 hello_time 200 max_age 2000 ageing_time 30000 stp_state 0 priority 32768 vlan_filtering {} \
-                 vlan_protocol 802.1Q",
-                u8::from(*vlan_filtering)
+                "bridge {} vlan_filtering {} addrgenmode eui64",
+                option_words(BRIDGE_OPTIONS, &link.extras.options, ["1", "0"]),
+                u8::from(*vlan_filtering),
             )),
             LinkKind::Dummy => Some("dummy addrgenmode eui64".into()),
             LinkKind::Veth { peer } if self.is_own(peer) || is_pods(peer) => {
                 Some("veth addrgenmode eui64".into())
             }
-            LinkKind::Tun(_) => Some("tun type tap pi off vnet_hdr off persist on addrgenmode eui64".into()),
+            LinkKind::Tun(tun) => {
+                let kind = if tun.is_tap { "tap" } else { "tun" };
+                Some(format!("tun type {kind} pi off vnet_hdr off persist on addrgenmode eui64"))
+            }
             LinkKind::Virtual(of) => Some(format!("{} addrgenmode eui64", virtual_links::line(link, of))),
             _ => None,
         };
@@ -220,7 +225,11 @@ impl Machine<'_> {
                 port_option(bond, link, "prio"),
             ),
             LinkKind::Virtual(of) => format!("{}_slave", of.kind.word()),
-            _ => "bridge_slave state forwarding priority 32 cost 100 hairpin off".into(),
+            _ => {
+                let asked = owner.extras.ports.get(&link.device.name).map(|port| port.options.clone());
+                let words = option_words(BRIDGE_PORT_OPTIONS, &asked.unwrap_or_default(), ["on", "off"]);
+                format!("bridge_slave state forwarding {words}")
+            }
         });
         let lines: Vec<String> = own.into_iter().chain(port).collect();
         (!lines.is_empty()).then(|| lines.join(" \n    "))
@@ -231,7 +240,11 @@ impl Machine<'_> {
         let mut out = String::new();
         for (number, link) in self.links().into_iter().enumerate() {
             let _ = writeln!(out, "{}", self.header(number, link));
-            let _ = writeln!(out, "    link/ether {} brd ff:ff:ff:ff:ff:ff", self.mac(link));
+            if matches!(&link.kind, LinkKind::Tun(tun) if !tun.is_tap) {
+                let _ = writeln!(out, "    link/none");
+            } else {
+                let _ = writeln!(out, "    link/ether {} brd ff:ff:ff:ff:ff:ff", self.mac(link));
+            }
             for cidr in &link.addresses {
                 let family = if cidr.address.is_ipv6() { "inet6" } else { "inet" };
                 let _ = writeln!(
@@ -447,4 +460,28 @@ fn options(bond: &Bond) -> String {
         format!("{key} {said}")
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// All options of a bridge or of its port, with those that were asked for; `switch` is how truth values are printed.
+fn option_words(rows: &'static [OptionRow], asked: &Settings, switch: [&str; 2]) -> String {
+    let word = |row: &OptionRow| {
+        let value = asked.rows(rows).into_iter().find(|(known, _)| known.key == row.key);
+        let value = value.map_or_else(|| row.default.to_owned(), |(_, value)| row.wire.shown(&value));
+        // iproute2 prints these as numbers.
+        let number = match row.wire {
+            Wire::Word8(words) => {
+                words.iter().find(|(_, word)| *word == value).map(|(number, _)| number.to_string())
+            }
+            _ => None,
+        };
+        let value = match value.as_str() {
+            "true" => switch[0].to_owned(),
+            "false" => switch[1].to_owned(),
+            "by its speed" => "100".to_owned(),
+            _ => number.unwrap_or(value),
+        };
+        let key = if row.key == "fastleave" { "mcast_fast_leave" } else { row.key };
+        format!("{key} {value}")
+    };
+    rows.iter().map(word).collect::<Vec<_>>().join(" ")
 }

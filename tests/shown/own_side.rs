@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bondlab_core::net::link::{Link, LinkKind};
-use bondlab_core::net::link_option::rows_of;
+use bondlab_core::net::link_option::{BRIDGE_OPTIONS, BRIDGE_PORT_OPTIONS, rows_of};
 use bondlab_core::net::name::{IfName, NsName};
 use bondlab_core::net::option::Value;
 use bondlab_core::topology::Topology;
@@ -73,9 +73,18 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                         .filter(|_| *vlan_filtering)
                         .map(|port| (port.to_string(), vlans(link, port)))
                         .collect();
-                    let ports: BTreeSet<&IfName> = ports.iter().collect();
+                    let of_port = |port: &IfName| {
+                        let asked =
+                            link.extras.ports.get(port).map(|of| of.options.words(BRIDGE_PORT_OPTIONS));
+                        format!("{port} {:?}", asked.unwrap_or_default())
+                    };
+                    let ports: BTreeSet<String> = ports.iter().map(of_port).collect();
                     let vlans: BTreeMap<_, _> = vlans.into_iter().collect();
-                    format!("bridge of {ports:?}, vlan_filtering {vlan_filtering}, vlans {vlans:?}")
+                    let options: BTreeSet<String> =
+                        link.extras.options.words(BRIDGE_OPTIONS).into_iter().collect();
+                    format!(
+                        "bridge of {ports:?}, vlan_filtering {vlan_filtering}, vlans {vlans:?}, {options:?}"
+                    )
                 }
                 other => {
                     let options = link.extras.options.words(rows_of(other.word()));

@@ -81,9 +81,9 @@ fn neighbour(model: &Model, device: &IfName) -> Option<IpAddr> {
     };
     // Its ping is one of IPv4.
     let hops = model.routes.iter().filter_map(|route| route.via).filter(IpAddr::is_ipv4);
-    let known = model.neighbours.iter().map(|(address, _)| *address).filter(IpAddr::is_ipv4);
+    let known = model.neighbours.iter().map(|entry| entry.address).filter(IpAddr::is_ipv4);
     let by_route = model.routes.iter().filter(|route| route.dev.as_ref() == Some(device));
-    let by_device = model.neighbours.iter().filter(|(_, by)| by == device).map(|(address, _)| *address);
+    let by_device = model.neighbours.iter().filter(|entry| entry.dev == *device).map(|entry| entry.address);
     let by_device = by_route.filter_map(|route| route.via).chain(by_device).find(IpAddr::is_ipv4);
     hops.chain(known).find(is_near).or(by_device)
 }

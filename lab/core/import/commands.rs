@@ -1,34 +1,11 @@
 //! Commands that somebody typed: `ip link add`, `ip addr add`, `ping`, and what they said.
 
-use std::net::IpAddr;
-
-use crate::import::model::{Kind, Link, Model, Seen};
+use crate::import::model::{Kind, Model, Seen};
+use crate::import::pings::Ping;
 use crate::import::text::{Line, after};
-use crate::import::{ip_rule, options, routes, virtual_links};
+use crate::import::{ip_rule, options, routes, text, virtual_links};
 use crate::net::address::Cidr;
 use crate::net::name::IfName;
-
-/// What a ping is about.
-#[derive(Default)]
-struct Ping {
-    /// By which device, if that is known.
-    device: Option<IfName>,
-    /// Bytes of payload, where they were chosen.
-    payload: Option<u32>,
-}
-
-impl Ping {
-    /// What it shows when nothing is answered.
-    fn silent(&self, device: IfName) -> Seen {
-        match self.payload.filter(|payload| *payload > PAYLOAD) {
-            Some(payload) => Seen::LargeSilent(device, payload),
-            None => Seen::Silent(device),
-        }
-    }
-}
-
-/// Bytes of payload that `ping` sends by default (`DEFDATALEN` of iputils).
-const PAYLOAD: u32 = 56;
 
 /// Reads all that is there.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
@@ -73,18 +50,34 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             ["ip", "-6", "rule", "add", ref rest @ ..] if !has_variable(text) => {
                 ip_rule::configured(rest, true, model);
             }
-            ["ping", ref rest @ ..] => {
-                let payload = after_word(rest, "-s").and_then(|payload| payload.parse().ok());
-                let own = Ping { device: pinged(rest, &given, model), payload };
-                outcome_of_comment(text, &own, model);
-                ping = Some(own);
+            ["ping" | "ping6" | "arping", ref rest @ ..] => {
+                let own = Ping::asked(rest, &given, model);
+                own.comment(text, model);
+                close(ping.replace(own), model);
+            }
+            ["PING" | "ARPING", ref rest @ ..] if ping.as_ref().is_none_or(|ping| ping.device.is_none()) => {
+                close(std::mem::replace(&mut ping, Ping::heading(rest, &given, model)), model);
             }
             ["ifenslave", bond, ref ports @ ..] if !has_variable(text) => {
                 ports.iter().for_each(|port| model.port(bond, port));
                 model.kind(bond, Kind::Bond);
             }
-            _ => statistics(text, ping.as_ref(), model),
+            _ => {
+                if line.begins && text::command(line.text).is_some() {
+                    close(ping.take(), model);
+                }
+                if let Some(ping) = &mut ping {
+                    ping.line(text, model);
+                }
+            }
         }
+    }
+    close(ping, model);
+}
+
+fn close(ping: Option<Ping>, model: &mut Model) {
+    if let Some(ping) = ping {
+        ping.close(model);
     }
 }
 
@@ -94,7 +87,9 @@ fn without_prompt(text: &str) -> &str {
     for _ in 0..4 {
         let Some((word, behind)) = rest.split_once(' ') else { break };
         let behind = behind.trim_start();
-        let is_command = ["ip ", "ping ", "ifenslave ", "sudo "].iter().any(|name| behind.starts_with(name));
+        let is_command = ["ip ", "ping ", "ping6 ", "arping ", "ifenslave ", "sudo "]
+            .iter()
+            .any(|name| behind.starts_with(name));
         if word.ends_with(['#', '$', '%', '>']) && is_command {
             return behind;
         }
@@ -191,46 +186,6 @@ fn set(words: &[&str], model: &mut Model) {
         && let Some(link) = model.link(name)
     {
         link.mtu = Some(mtu);
-    }
-}
-
-/// The device a ping leaves by: `-I`, or the one that has, or was given, an address of the target's network.
-fn pinged(words: &[&str], given: &[(Cidr, IfName)], model: &Model) -> Option<IfName> {
-    if let Some(device) = after_word(words, "-I").and_then(|device| device.parse::<IfName>().ok()) {
-        return Some(device);
-    }
-    let target: IpAddr = words.iter().find_map(|word| word.parse().ok())?;
-    let is_near = |(cidr, _): &&(Cidr, IfName)| cidr.contains(target);
-    let made = given.iter().rev().find(is_near).map(|(_, device)| device.clone());
-    let has_near = |link: &Link| link.addresses.iter().any(|cidr| cidr.contains(target));
-    made.or_else(|| model.links.iter().find(|(_, link)| has_near(link)).map(|(name, _)| name.clone()))
-}
-
-/// `# 5/5 success` behind the command.
-fn outcome_of_comment(text: &str, ping: &Ping, model: &mut Model) {
-    let (Some((_, comment)), Some(device)) = (text.split_once('#'), &ping.device) else { return };
-    let counted = comment.split_whitespace().find_map(|word| {
-        let (got, sent) = word.split_once('/')?;
-        Some((got.parse::<u32>().ok()?, sent.parse::<u32>().ok()?))
-    });
-    match counted {
-        Some((got, sent)) if got == sent && sent > 0 => model.saw(Seen::Works(device.clone())),
-        Some((0, _)) => model.saw(ping.silent(device.clone())),
-        _ => {}
-    }
-}
-
-/// `5 packets transmitted, 5 received, 0% packet loss`.
-fn statistics(text: &str, ping: Option<&Ping>, model: &mut Model) {
-    let Some((ping, device)) = ping.and_then(|ping| Some((ping, ping.device.clone()?))) else { return };
-    if !text.contains("packets transmitted") {
-        return;
-    }
-    model.found("ping", 0);
-    if text.contains(" 0% packet loss") {
-        model.saw(Seen::Works(device));
-    } else if text.contains("100% packet loss") {
-        model.saw(ping.silent(device));
     }
 }
 

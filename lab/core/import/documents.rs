@@ -233,16 +233,8 @@ fn bytes_before(text: &str, line: usize, column: usize) -> usize {
 
 /// `kubectl get -o yaml` of several objects is one of kind `List`.
 fn unlisted(value: Value) -> Vec<Value> {
-    match value {
-        Value::Map(entries)
-            if entries.iter().any(|(key, value)| key == "kind" && value.text() == Some("List")) =>
-        {
-            let items = entries.into_iter().find(|(key, _)| key == "items").map(|(_, items)| items);
-            match items {
-                Some(Value::List(items)) => items,
-                _ => Vec::new(),
-            }
-        }
-        other => vec![other],
+    match value.text_of("kind") {
+        Some("List") => value.items_of("items").to_vec(),
+        _ => vec![value],
     }
 }

@@ -88,7 +88,12 @@ pub fn focus(model: &mut Model) -> Option<Focus> {
     dropping.sort_by_key(|(dropped, name)| (std::cmp::Reverse(*dropped), name.clone()));
     let counted = dropping.into_iter().next().map(|(_, name)| name).or_else(|| told(model));
     let counted = counted.map(|name| (name, Symptom::Counted));
-    let (device, symptom) = counted.or_else(|| symptoms::silent(model)).or_else(|| symptoms::alone(model))?;
+    let found = counted
+        .or_else(|| symptoms::silent(model))
+        .or_else(|| symptoms::alone(model))
+        .or_else(|| symptoms::unresolved(model));
+    symptoms::note_neighbours(model, found.as_ref());
+    let (device, symptom) = found?;
     let sender = above(model, &device).unwrap_or_else(|| device.clone());
     let uplink = uplink_of(model, &device)?;
     let vlan = model.links[&device].vlan_id;
@@ -334,7 +339,7 @@ impl Writer<'_> {
         for seen in &model.seen {
             match seen {
                 Seen::Works(name) if *name != focus.device && *name != focus.sender => {
-                    self.arrives(name, &format!("what {name} sends arrives"));
+                    self.is_answered(name);
                 }
                 Seen::UntaggedWorks(name) => self.arrives(name, &format!("untagged frames of {name} arrive")),
                 Seen::VlanWorks(name, id) if Some(*id) != focus.vlan => {
@@ -357,6 +362,17 @@ impl Writer<'_> {
         let name = format!("by-{}", flow.name);
         self.send(flow.table(&name, None, 50), &name);
         self.evidence.push(item(says.to_owned()).with("flow", name).with("field", "lost").with("equals", 0));
+    }
+
+    /// A ping that got an answer: one by the lab, and what comes back.
+    fn is_answered(&mut self, name: &IfName) {
+        let Some(there) = Flow::by(self.model, self.far, name) else { return };
+        let back = there.back().map(|back| (back, format!("what comes back to {name} arrives")));
+        for (flow, says) in [(there, format!("what {name} sends arrives"))].into_iter().chain(back) {
+            let name = format!("by-{}", flow.name);
+            self.send(flow.table(&name, flow.can_ping.then_some("ping"), 50), &name);
+            self.evidence.push(item(says).with("flow", name).with("field", "lost").with("equals", 0));
+        }
     }
 
     fn in_band(&mut self, name: &IfName, id: u16, focus: &Focus) {

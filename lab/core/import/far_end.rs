@@ -374,7 +374,7 @@ fn gateway_in(model: &Model, own: &Cidr) -> Option<Cidr> {
     }
     let is_fit = |candidate: &IpAddr| *candidate != own.address && own.contains(*candidate);
     let by_route = model.routes.iter().filter_map(|route| route.via);
-    let by_neighbour = model.neighbours.iter().map(|(address, _)| *address);
+    let by_neighbour = model.neighbours.iter().map(|entry| entry.address);
     let known = by_route.chain(by_neighbour).find(is_fit);
     // The first host of the network, or the other end of a pair.
     let hosts = if own.prefix == most { 0..=1 } else { 1..=2 };

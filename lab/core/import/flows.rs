@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::import::answers;
 use crate::import::draft::{Draft, Section};
 use crate::import::far_end::{self, FarEnd, is_dead, place};
 use crate::import::model::{Kind, Link, Model, Place};
@@ -29,6 +30,8 @@ pub struct Flow {
     pub can_ping: bool,
     /// Whether only IPv6 can.
     pub is_ipv6: bool,
+    /// Whether frames can be sent back: a receiver needs an address.
+    pub has_way_back: bool,
 }
 
 impl Flow {
@@ -51,7 +54,15 @@ impl Flow {
             to: format!("gateway:{opposite}"),
             can_ping,
             is_ipv6: can_ping && !by_ipv4,
+            has_way_back: can_ping || link.addresses.iter().any(|own| own.address.is_ipv4()),
         })
+    }
+
+    /// The way back: to the device that it is by.
+    pub fn back(&self) -> Option<Self> {
+        let name = format!("{}-back", self.name);
+        let flow = Self { name, from: self.to.clone(), to: self.from.clone(), ..self.clone() };
+        self.has_way_back.then_some(flow)
     }
 
     /// Its table; `socket` unless it is the usual one.
@@ -82,14 +93,14 @@ fn is_alive(model: &Model, name: &IfName, depth: usize) -> bool {
 }
 
 /// Whether a device is one that somebody sends by: it has an address, or nothing stands on it.
-fn is_sender(model: &Model, name: &IfName, link: &Link) -> bool {
+pub fn is_sender(model: &Model, name: &IfName, link: &Link) -> bool {
     let is_covered = |other: &Link| other.parent.as_ref() == Some(name);
     let has_above = model.links.values().any(is_covered);
     let owner = link.controller.as_ref().and_then(|owner| model.links.get(owner));
     owner.is_none_or(|owner| owner.is(VirtualKind::Vrf))
         && !gets_no_arp(link)
         && !link.is_pooled
-        && !matches!(link.kind, Kind::Dummy | Kind::Tap | Kind::Veth)
+        && !matches!(link.kind, Kind::Dummy | Kind::Tap | Kind::Tun | Kind::Veth)
         && (!matches!(link.kind, Kind::Virtual(_)) || link.is_bundle() || link.is(VirtualKind::Macsec))
         && (!link.addresses.is_empty() || !has_above)
 }
@@ -131,10 +142,12 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
     for name in senders {
         if !is_alive(model, &name, 0) {
             model.note(format!("nothing is sent by {name}: the text shows it, or what it stands on, down"));
-        } else if flows.len() == FLOWS_MAX {
+        } else if flows.len() >= FLOWS_MAX {
             model.note(format!("nothing is sent by {name}: there are {FLOWS_MAX} flows already"));
         } else if let Some(flow) = Flow::by(model, far, &name) {
-            flows.push(flow);
+            let back = answers::shown(model, &name).and_then(|why| Some((flow.back()?, Some(why))));
+            flows.push((flow, None));
+            flows.extend(back);
         } else if [Some(&name), model.links[&name].parent.as_ref()]
             .into_iter()
             .flatten()
@@ -143,15 +156,17 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
             model.note(format!("nothing is sent by {name}: no port of its bridge has its VLAN"));
         }
     }
-    for flow in &flows {
+    for (flow, why) in &flows {
         let socket = flow.can_ping.then_some("ping");
-        draft.push(
-            flow.table(&flow.name, socket, FRAMES).comment("Made up: what this device sends has to arrive."),
-        );
+        let comment = match why {
+            None => "Made up: what this device sends has to arrive.".into(),
+            Some(why) => format!("Made up, the way back: {why}."),
+        };
+        draft.push(flow.table(&flow.name, socket, FRAMES).comment(comment));
     }
     let before = draft.sections.len();
     waits(model, far, draft);
-    for flow in &flows {
+    for (flow, _) in &flows {
         draft.push(Section::item(&["step"]).with("flood", flow.name.as_str()));
     }
     if draft.sections.len() == before && model.pods.is_empty() {
@@ -161,8 +176,12 @@ pub fn write(model: &mut Model, far: &FarEnd, draft: &mut Draft) {
                 .with("pause_ms", 100),
         );
     }
-    for flow in &flows {
-        let section = Section::item(&["expect"]).with("name", format!("what {} sends arrives", flow.from));
+    for (flow, why) in &flows {
+        let says = match why {
+            None => format!("what {} sends arrives", flow.from),
+            Some(_) => format!("what comes back to {} arrives", flow.to),
+        };
+        let section = Section::item(&["expect"]).with("name", says);
         draft
             .push(section.with("flow", flow.name.as_str()).with("field", "delivered").with("equals", FRAMES));
     }

@@ -123,8 +123,58 @@ fn file(variables: &Variables<'_>, named: Option<&str>, line: usize, model: &mut
         link.permanent_mac =
             value("HWADDR").and_then(|mac| mac.to_lowercase().parse().ok()).or(link.permanent_mac);
     }
+    left(variables, model);
     if value("BOOTPROTO") == Some("dhcp") {
         model.note(format!("{name}: its addresses are from DHCP; the text does not show them"));
+    }
+}
+
+/// What is read of a file, and what is not about the device: how and when the scripts start it.
+const KNOWN: [&str; 37] = [
+    "BONDING_MASTER",
+    "BONDING_MODULE_OPTS",
+    "BONDING_OPTS",
+    "BOOTPROTO",
+    "BRIDGE",
+    "BRIDGE_PORTS",
+    "DEFROUTE",
+    "DEVICE",
+    "ETHERDEVICE",
+    "GATEWAY",
+    "HWADDR",
+    "IPADDR",
+    "IPV6ADDR",
+    "IPV6ADDR_SECONDARIES",
+    "IPV6_DEFAULTGW",
+    "MASTER",
+    "MTU",
+    "NAME",
+    "NETMASK",
+    "NM_CONTROLLED",
+    "ONBOOT",
+    "PHYSDEV",
+    "PREFIX",
+    "PREFIXLEN",
+    "SLAVE",
+    "STARTMODE",
+    "TYPE",
+    "USERCTL",
+    "UUID",
+    "VLAN",
+    "VLAN_ID",
+    "BONDING_SLAVE0",
+    "BONDING_SLAVE1",
+    "BONDING_SLAVE2",
+    "BONDING_SLAVE3",
+    "IPV6INIT",
+    "NETWORK",
+];
+
+fn left(variables: &Variables<'_>, model: &mut Model) {
+    for (key, value) in variables {
+        if !value.is_empty() && !KNOWN.contains(key) && !key.starts_with("BONDING_SLAVE") {
+            model.left("ifcfg", key);
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! `/etc/network/interfaces` of ifupdown, ifupdown2 and Proxmox.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use crate::import::bridge;
 use crate::import::cloud_init::prefix;
 use crate::import::ip_text::vlan_of_name;
@@ -42,8 +45,12 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
 }
 
 fn stanza(name: &str, entries: &[(&str, String)], model: &mut Model) {
-    let value =
-        |keys: &[&str]| entries.iter().find(|(key, _)| keys.contains(key)).map(|(_, value)| value.as_str());
+    let asked = RefCell::new(BTreeSet::new());
+    let value = |keys: &[&str]| {
+        let found = entries.iter().find(|(key, _)| keys.contains(key));
+        asked.borrow_mut().extend(found.map(|(key, _)| *key));
+        found.map(|(_, value)| value.as_str())
+    };
     let ports = |keys: &[&str]| -> Vec<String> {
         let all = value(keys).unwrap_or_default().split_whitespace().filter(|port| *port != "none");
         all.map(str::to_owned).collect()
@@ -99,6 +106,23 @@ fn stanza(name: &str, entries: &[(&str, String)], model: &mut Model) {
     }
     if let Some(link) = model.link(name) {
         link.mtu = value(&["mtu"]).and_then(|mtu| mtu.parse().ok()).or(link.mtu);
+    }
+    if value(&["bridge-stp", "bridge_stp"]).is_some_and(|stp| ["off", "no", "0"].contains(&stp)) {
+        // It matters to a spanning tree alone.
+        value(&["bridge-fd", "bridge_fd"]);
+    }
+    value(&["netmask"]);
+    left(entries, &asked.borrow(), model);
+}
+
+/// Says which keys nobody has asked for.
+fn left(entries: &[(&str, String)], asked: &BTreeSet<&str>, model: &mut Model) {
+    // `ip` behind these is a command, and read as one.
+    let is_hook = |key: &str| ["up", "pre-up", "post-up", "down", "pre-down", "post-down"].contains(&key);
+    for (key, _) in entries.iter().filter(|(key, _)| !key.starts_with("bond") && !is_hook(key)) {
+        if !asked.contains(key) {
+            model.left("/etc/network/interfaces", key);
+        }
     }
 }
 

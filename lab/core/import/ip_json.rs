@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use crate::import::bridge_options::{self, Of};
 use crate::import::ip_text::{above, is_elsewhere, partner};
-use crate::import::model::{Kind, Model};
-use crate::import::options;
+use crate::import::model::{Kind, Model, Neighbour};
 use crate::import::routing::{self, Written};
 use crate::import::value::Value;
-use crate::import::{virtual_links, vlan_flags};
+use crate::import::{options, routes, virtual_links, vlan_flags};
 use crate::net::name::IfName;
 
 /// Whether a document is of this format.
@@ -55,8 +55,8 @@ fn neighbour(item: &Value, model: &mut Model) {
     {
         routing::add_neighbour(address, dev.clone(), Some(mac), model);
     }
-    model.neighbours.push((address, dev));
-    model.neighbours.truncate(64);
+    let has_answered = routes::has_answered(item.texts_of("state"));
+    model.neighbour(Neighbour { address, dev, has_answered });
 }
 
 /// One of the routes; of several next hops the first.
@@ -127,9 +127,8 @@ fn link(item: &Value, model: &mut Model) {
     }
 }
 
-/// What `-d` adds.
-fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
-    let data = item.at(&["linkinfo", "info_data"]);
+/// What `-d` adds of a port of a bond or bridge.
+fn of_port(name: &str, item: &Value, model: &mut Model) {
     if let Some(port) = item.at(&["linkinfo", "info_slave_data"])
         && let Some(link) = model.link(name)
     {
@@ -139,11 +138,22 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             port.text_of("perm_hwaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
         link.carrier = port.text_of("mii_status").map(|status| status == "UP").or(link.carrier);
     }
+    if item.at(&["linkinfo", "info_slave_kind"]).and_then(Value::text) == Some("bridge")
+        && let Some(port) = item.at(&["linkinfo", "info_slave_data"])
+    {
+        bridge_options::json(name, Of::Port, port, model);
+    }
     for key in ["queue_id", "prio", "actor_port_prio"] {
         if let Some(value) = item.at(&["linkinfo", "info_slave_data", key]).and_then(Value::text) {
             options::set_of_port(model, name, key, value);
         }
     }
+}
+
+/// What `-d` adds.
+fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
+    let data = item.at(&["linkinfo", "info_data"]);
+    of_port(name, item, model);
     let is_nic = kind.is_none() && item.get("parentbus").is_some();
     if kind.is_some_and(|kind| virtual_links::json(name, kind, data, model)) {
         return;
@@ -180,10 +190,12 @@ fn info(name: &str, kind: Option<&str>, item: &Value, model: &mut Model) {
             link.flag = flag.next().map(str::to_owned);
         }
         Some("tun") if data.and_then(|data| data.text_of("type")) == Some("tap") => link.kind = Kind::Tap,
+        Some("tun") if data.and_then(|data| data.text_of("type")) == Some("tun") => link.kind = Kind::Tun,
         Some("bridge") => {
             link.kind = link.kind.max(Kind::Bridge);
             let filters = data.and_then(|data| data.text_of("vlan_filtering"));
             link.vlan_filtering = filters.map(|is| is == "1").or(link.vlan_filtering);
+            data.into_iter().for_each(|data| bridge_options::json(name, Of::Bridge, data, model));
         }
         Some("dummy") => link.kind = link.kind.max(Kind::Dummy),
         // Its cable is shown by no command (`link_device_store()` has no file to read): one plays it, as of any other NIC.

@@ -1,9 +1,10 @@
 //! `ip link`, `ip address`, with `-s`, `-s -s` and `-d` in any mix, as text.
 
+use crate::import::bridge_options::{self, Of};
 use crate::import::model::{Kind, Model};
 use crate::import::text::{Line, after};
 use crate::import::virtual_links::VRF_WITHOUT_TABLE;
-use crate::import::{options, virtual_links, vlan_flags, wrapped};
+use crate::import::{options, tc, virtual_links, vlan_flags, wrapped};
 use crate::net::name::IfName;
 
 /// What is being read.
@@ -109,11 +110,17 @@ impl Reader {
                 let cidr = words.next().unwrap_or_default();
                 let is_link_local = after(text, "scope") == Some("link");
                 let is_tunnel = words.next() == Some("peer");
-                if !is_link_local && !is_tunnel {
+                if is_tunnel {
+                    model.note(format!("address {cidr} of {device}: topologies have none with a peer"));
+                } else if !is_link_local {
                     model.address(device, cidr);
                 }
             }
             "bond_slave" => port(device, text, model),
+            "bridge_slave" => bridge_options::words(device, Of::Port, words, model),
+            "prog/xdp" => {
+                tc::program_seen(device, "XDP", after(text, "name").unwrap_or("without a name"), model)
+            }
             "bond" => bond(device, text, model),
             _ if first.starts_with("link/") => self.hardware(device, first, text, model),
             _ => kind(device, whole, model),
@@ -147,7 +154,7 @@ impl Reader {
 
 /// A device of a kind that topologies do not have, unless another command shows that they have it.
 fn other(device: &str, word: &str, model: &mut Model) {
-    if let Some(link) = model.link(device).filter(|link| !matches!(link.kind, Kind::Virtual(_))) {
+    if let Some(link) = model.link(device).filter(|link| !matches!(link.kind, Kind::Virtual(_) | Kind::Tun)) {
         link.kind = Kind::Other;
         word.clone_into(&mut link.kind_word);
     }
@@ -302,15 +309,50 @@ fn kind(device: &str, text: &str, model: &mut Model) {
                 .map(str::to_owned);
         }
         "tun" if after(text, "type") == Some("tap") => link.kind = Kind::Tap,
+        "tun" if after(text, "type") == Some("tun") => link.kind = Kind::Tun,
         "bridge" if text.contains("forward_delay") => {
             link.kind = link.kind.max(Kind::Bridge);
             link.vlan_filtering = after(text, "vlan_filtering").map(|is| is == "1").or(link.vlan_filtering);
+            bridge_options::words(device, Of::Bridge, words, model);
         }
         "dummy" if is_shown(text) => link.kind = link.kind.max(Kind::Dummy),
         "netdevsim" if is_shown(text) => link.kind = link.kind.max(Kind::Nic),
         word if OTHERS.contains(&word) && is_shown(text) => other(device, first, model),
+        // What is indented below a device is of `ip`, unless it is a sentence.
+        word if text.starts_with([' ', '\t']) && is_left(word) => {
+            model.left("ip link or ip address", text.trim())
+        }
         _ => {}
     }
+}
+
+/// Whether a line says something that is not looked at: no lifetime, alias, header of counters, or word with a capital letter.
+fn is_left(word: &str) -> bool {
+    const OF_NO_USE: [&str; 20] = [
+        "valid_lft",
+        "altname",
+        "alias",
+        "promiscuity",
+        "vlan",
+        "bridge_slave",
+        "team_slave",
+        "vrf_slave",
+        "openvswitch_slave",
+        "addrgenmode",
+        "numtxqueues",
+        "gso_max_size",
+        "parentbus",
+        "ingress-qos-map",
+        "egress-qos-map",
+        "minmtu",
+        "macvlan",
+        "bond",
+        "ipvlan",
+        "bridge",
+    ];
+    !OF_NO_USE.contains(&word)
+        && !OTHERS.contains(&word)
+        && word.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 /// Whether a line that begins with a kind's word is one of `ip`, and no sentence (`can anybody ...`): it is indented, and what `ip`

@@ -1,6 +1,6 @@
 //! NetworkManager's keyfiles.
 
-use crate::import::ini::{self, File};
+use crate::import::ini::{self, File, Section};
 use crate::import::model::{Kind, Model};
 use crate::import::routing::{self, Written};
 use crate::import::text::Line;
@@ -14,7 +14,10 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
         let known = named.iter().find(|(names, _)| names.iter().any(|name| name == said));
         known.map_or_else(|| said.to_owned(), |(_, device)| device.clone())
     };
-    files.iter().for_each(|file| connection(file, device, model));
+    for file in &files {
+        connection(file, device, model);
+        ini::left(file, "NetworkManager keyfile", model);
+    }
 }
 
 /// What a connection may be called by, and its device.
@@ -63,7 +66,7 @@ fn connection(file: &File, device: impl Fn(&str) -> String, model: &mut Model) {
         link.mtu =
             value("ethernet", "mtu").and_then(|mtu| mtu.parse().ok()).filter(|mtu| *mtu > 0).or(link.mtu);
     }
-    for (key, option) in ini::section(file, "bond").map_or(&[][..], |bond| &bond.entries) {
+    for (key, option) in ini::section(file, "bond").map_or(&[][..], Section::entries) {
         if key != "interface-name" {
             options::set(model, name, key, option);
         }
@@ -73,7 +76,7 @@ fn connection(file: &File, device: impl Fn(&str) -> String, model: &mut Model) {
 
 /// `address1=192.0.2.5/24,192.0.2.1`, `route1=198.51.100.0/24,192.0.2.254`.
 fn addresses(name: &str, file: &File, model: &mut Model) {
-    let of = |family: &str| ini::section(file, family).map_or(&[][..], |section| &section.entries);
+    let of = |family: &str| ini::section(file, family).map_or(&[][..], Section::entries);
     let all =
         ["ipv4", "ipv6"].into_iter().flat_map(|family| of(family).iter().map(move |pair| (family, pair)));
     for (family, (key, value)) in all {

@@ -43,6 +43,8 @@ pub enum Kind {
     Veth,
     /// A tap.
     Tap,
+    /// A tun.
+    Tun,
     /// A link that has nothing but options, a parent and ports.
     Virtual(VirtualKind),
     /// A kind that topologies do not have.
@@ -117,6 +119,8 @@ pub struct Link {
     pub options: IndexMap<&'static str, String>,
     /// Options of a bond's port, by the words of a topology; without those that are the kernel's defaults.
     pub port_options: IndexMap<&'static str, i64>,
+    /// Options of a bridge's port, by the keys of a topology; without those that are the kernel's defaults.
+    pub bridge_port: IndexMap<&'static str, toml::Value>,
     /// Whether what was read is the bond's whole configuration: what is missing is the kernel's default.
     pub is_configuration: bool,
     /// Whether the other end answered LACP: from the partner's address.
@@ -267,6 +271,17 @@ pub struct PodRequest {
     pub networks: Vec<(String, Option<String>)>,
 }
 
+/// An entry of the table of neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its own.
+    pub address: IpAddr,
+    /// The device that it is reached by.
+    pub dev: IfName,
+    /// Whether it has answered: `REACHABLE` and what comes after that, or `FAILED`. `None` where the state says nothing.
+    pub has_answered: Option<bool>,
+}
+
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -278,8 +293,8 @@ pub struct Model {
     pub rules: Vec<route::Rule>,
     /// Routing tables that have names of the machine's own; their numbers are made up.
     pub tables: Vec<String>,
-    /// Neighbours' addresses and the devices they are reached by.
-    pub neighbours: Vec<(IpAddr, IfName)>,
+    /// Neighbours, in the order of the text.
+    pub neighbours: Vec<Neighbour>,
     /// Neighbours that do not age; one without an address is a proxy's.
     pub permanent: Vec<(IpAddr, IfName, Option<Mac>)>,
     /// Kernel releases that were mentioned, as written.
@@ -308,6 +323,8 @@ pub struct Model {
     pub notes: Vec<String>,
     /// Notes that were too many.
     pub notes_more: usize,
+    /// Of texts whose format was recognised: what their readers did not take, by format, and how many there are.
+    pub left: BTreeMap<&'static str, (Vec<String>, usize)>,
     /// Formats that were found, with the line of the first.
     pub found: Vec<(&'static str, usize)>,
 }
@@ -366,6 +383,28 @@ impl Model {
         }
     }
 
+    /// Says that a part of a recognised format was not read.
+    pub fn left(&mut self, format: &'static str, what: impl AsRef<str>) {
+        let (shown, count) = self.left.entry(format).or_default();
+        let what = shortened(&crate::net::clean::line(what.as_ref()), 60);
+        if shown.contains(&what) {
+            return;
+        }
+        *count += 1;
+        if shown.iter().map(String::len).sum::<usize>() + what.len() < 120 {
+            shown.push(what);
+        }
+    }
+
+    /// Makes notes of what was not read, one for each format.
+    pub fn note_left(&mut self) {
+        for (format, (shown, count)) in std::mem::take(&mut self.left) {
+            let more = count - shown.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            self.note(format!("{format}, not read: {}{more}", shown.join(", ")));
+        }
+    }
+
     /// Says that lint has something to say, once.
     pub fn lint(&mut self, rule: &'static Rule, message: impl AsRef<str>) {
         let finding = Finding::new(rule, shortened(message.as_ref(), 200));
@@ -385,6 +424,19 @@ impl Model {
     pub fn saw(&mut self, seen: Seen) {
         if !self.seen.contains(&seen) && self.seen.len() < 200 {
             self.seen.push(seen);
+        }
+    }
+
+    /// Adds a neighbour; a later entry of the same one says what it is now.
+    pub fn neighbour(&mut self, entry: Neighbour) {
+        let is_same = |known: &Neighbour| known.address == entry.address && known.dev == entry.dev;
+        match self.neighbours.iter().position(is_same) {
+            Some(at) => {
+                let known = &mut self.neighbours[at];
+                known.has_answered = entry.has_answered.or(known.has_answered);
+            }
+            None if self.neighbours.len() < 64 => self.neighbours.push(entry),
+            None => {}
         }
     }
 

@@ -177,10 +177,10 @@ fn json(value: &Value, depth: usize) -> String {
             let items: Vec<String> = items.iter().map(|item| json(item, depth + 1)).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Map(entries) => {
+        Value::Map(map) => {
             let entry =
                 |(key, value): &(String, Value)| format!("{}: {}", quoted(key), json(value, depth + 1));
-            format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            format!("{{ {} }}", map.all().iter().map(entry).collect::<Vec<_>>().join(", "))
         }
     }
 }

@@ -41,7 +41,7 @@ fn order(kind: Kind) -> Option<u8> {
     Some(match kind {
         Kind::Nic => 0,
         Kind::Veth => 1,
-        Kind::Tap => 2,
+        Kind::Tap | Kind::Tun => 2,
         Kind::Dummy => 3,
         Kind::Bond => 4,
         Kind::Vlan => 5,
@@ -58,6 +58,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
     let word = match link.kind {
         Kind::Nic | Kind::Veth => "veth",
         Kind::Tap => "tap",
+        Kind::Tun => "tun",
         Kind::Virtual(kind) => kind.word(),
         Kind::Bond => "bond",
         Kind::Vlan => "vlan",
@@ -86,6 +87,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
             if let Some(own) = model.vlans_of(name, name) {
                 section = section.with("vlan_filtering", true).with("vlans", ranges(&own));
             }
+            section = settings(link, section);
         }
         Kind::Macvlan => {
             let known = ["private", "vepa", "bridge", "passthru"];
@@ -97,7 +99,7 @@ fn table(model: &Model, far: &FarEnd, name: &IfName) -> Section {
             let flag = link.flag.as_deref();
             section = section.with("parent", parent(link)).maybe("mode", mode).maybe("flag", flag);
         }
-        Kind::Tap | Kind::Dummy | Kind::Unknown | Kind::Other => {}
+        Kind::Tap | Kind::Tun | Kind::Dummy | Kind::Unknown | Kind::Other => {}
     }
     common(model, link, section)
 }
@@ -120,12 +122,16 @@ fn bond_ports(model: &Model, bond: &IfName, draft: &mut Draft) {
     }
 }
 
-/// The VLANs of a bridge's ports.
+/// The VLANs and options of a bridge's ports.
 fn bridge_ports(model: &Model, bridge: &IfName, draft: &mut Draft) {
     for port in model.ports(bridge) {
-        if let Some(vlans) = model.vlans_of(bridge, &port) {
+        let vlans = model.vlans_of(bridge, &port);
+        let options = &model.links[&port].bridge_port;
+        if vlans.is_some() || !options.is_empty() {
             let section = Section::table(&["ns", "node", "bridge", bridge.as_str(), "port", port.as_str()]);
-            draft.push(section.with("vlans", ranges(&vlans)));
+            let section = section.maybe("vlans", vlans.map(|vlans| ranges(&vlans)));
+            draft
+                .push(options.iter().fold(section, |section, (key, value)| section.with(key, value.clone())));
         }
     }
 }

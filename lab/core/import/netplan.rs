@@ -35,10 +35,8 @@ pub fn read(value: &Value, line: usize, model: &mut Model) {
             self::device(name, kind, device, model);
         }
     }
-    for (section, _) in network.entries() {
-        if ["tunnels", "wifis", "modems", "vrfs", "virtual-ethernets", "nm-devices"]
-            .contains(&section.as_str())
-        {
+    for section in network.keys() {
+        if ["tunnels", "wifis", "modems", "vrfs", "virtual-ethernets", "nm-devices"].contains(&section) {
             model.note(format!("{section} of netplan: topologies do not have them"));
         }
     }

@@ -13,6 +13,7 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             Some(section) => device(section, &file, model),
             None => network(&file, model),
         }
+        ini::left(&file, "systemd-networkd", model);
     }
 }
 
@@ -35,7 +36,7 @@ fn device(section: &Section, file: &File, model: &mut Model) {
     link.vlan_id = id.or(link.vlan_id);
     link.is_configuration |= kind == Kind::Bond;
     link.mtu = section.value("MTUBytes").and_then(|mtu| mtu.parse().ok()).or(link.mtu);
-    for (key, value) in ini::section(file, "Bond").map_or(&[][..], |bond| &bond.entries) {
+    for (key, value) in ini::section(file, "Bond").map_or(&[][..], Section::entries) {
         // Times without a unit are in seconds.
         let is_time = key.ends_with("Sec") && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let value = if is_time { format!("{value}s") } else { value.clone() };
@@ -120,7 +121,7 @@ fn rule(section: &Section, model: &mut Model) {
     let is_yes = |value: &str| ["yes", "true", "1", "on"].contains(&value);
     let mut words = Vec::new();
     let mut families = vec![false];
-    for (key, value) in &section.entries {
+    for (key, value) in section.entries() {
         let word = match key.as_str() {
             "From" => "from",
             "To" => "to",

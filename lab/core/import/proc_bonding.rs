@@ -141,6 +141,8 @@ fn of_bond(bond: &str, key: &str, value: &str, model: &mut Model) {
         | "ARP Missed Max" => {
             options::set(model, bond, name, value.trim_end_matches(" ms"));
         }
+        "Peer Notification Delay" => options::set(model, bond, "peer_notif_delay", value),
+        "NS IPv6 target/s (XX::XX form)" => options::set(model, bond, "ns_ip6_target", value),
         "Primary Slave" => {
             options::set(model, bond, name, value);
             if let Some((_, rest)) = value.split_once("(primary_reselect ") {
@@ -159,7 +161,7 @@ fn of_bond(bond: &str, key: &str, value: &str, model: &mut Model) {
                 link.carrier = Some(value == "up");
             }
         }
-        _ => {}
+        _ => left(name, value, model),
     }
 }
 
@@ -170,6 +172,58 @@ fn of_port(port: &str, key: &str, value: &str, model: &mut Model) {
         "MII Status" => link.carrier = link.carrier.or(Some(value == "up")),
         "Link Failure Count" => link.failures = value.parse().ok(),
         "Permanent HW addr" => link.permanent_mac = value.parse().ok().or(link.permanent_mac),
-        _ => {}
+        "Slave queue ID" => {
+            options::set_of_port(model, port, "queue_id", value);
+        }
+        _ => left(key, value, model),
+    }
+}
+
+/// States that follow from the others, of the bond and of its LACP.
+const OF_NO_USE: [&str; 32] = [
+    "802.3ad info",
+    "ARP Missed Max",
+    "Active Aggregator Info",
+    "Actor Churned Count",
+    "Actor Churn State",
+    "Actor Key",
+    "Aggregator ID",
+    "Bonding Mode",
+    "Currently Active Slave",
+    "Duplex",
+    "Partner Churned Count",
+    "Partner Churn State",
+    "Partner Key",
+    "Speed",
+    "System MAC address",
+    "System priority",
+    "details actor lacp pdu",
+    "details partner lacp pdu",
+    "oper key",
+    "port key",
+    "port number",
+    "port priority",
+    "port state",
+    "system mac address",
+    "system priority",
+    "Number of ports",
+    "Link Failure Count",
+    "MII Status",
+    "Permanent HW addr",
+    "ARP IP target/s (n.n.n.n form)",
+    "Partner Mac Address",
+    "LACP PDU Tx",
+];
+
+/// A line that is not read. A sentence with a colon that stands below a bond is none of its lines.
+fn left(key: &str, value: &str, model: &mut Model) {
+    // `On 06.05.24 12:45, somebody wrote` of a mail.
+    let is_line = !key.contains(|c: char| c.is_ascii_digit())
+        && key.len() < 40
+        && value.len() < 40
+        && key.starts_with(|c: char| c.is_ascii_uppercase());
+    let is_sentence = key.split_whitespace().count() > 4 || value.split_whitespace().count() > 3;
+    if is_line && !is_sentence && !value.is_empty() && !OF_NO_USE.contains(&key) {
+        model.left("/proc/net/bonding", key);
     }
 }

@@ -3,7 +3,7 @@
 //! Only a few forms are understood, and each is an observation of its own; what a sentence explains is not read.
 
 use crate::import::ip_text::vlan_of_name;
-use crate::import::model::{Kind, Model, Place, Seen};
+use crate::import::model::{Kind, Model, Place, Seen, shortened};
 use crate::import::options::MODES;
 use crate::import::text::Line;
 use crate::import::{options, tried};
@@ -15,17 +15,65 @@ const SENTENCE_MAX: usize = 2000;
 /// Reads all sentences.
 pub fn read(lines: &[Line<'_>], model: &mut Model) {
     let sentences = sentences(lines);
+    let mut left = Vec::new();
     for (number, text) in &sentences {
         let (number, lower) = (*number, text.to_lowercase());
         let devices = devices(text);
         stack(&lower, text, &devices, model);
         pod(&lower, text, &devices, model);
+        let before = (model.seen.len(), model.tried.len());
         observations(&lower, &devices, model);
         if tried::sentence(&lower, text, &devices, model) {
             model.found("attempts and their results", number);
+        } else if before == (model.seen.len(), model.tried.len()) && is_outcome(&lower, &devices) {
+            left.push((number, text.as_str()));
         }
     }
+    left_out(&left, model);
     lacp(&sentences, model);
+}
+
+/// Whether a sentence says of a device that something works or does not.
+fn is_outcome(lower: &str, devices: &[String]) -> bool {
+    let words = [
+        " succeed",
+        " works",
+        " worked",
+        " fails",
+        " failed",
+        "is lost",
+        "are lost",
+        " arrives",
+        "arrive ",
+        "no answer",
+        "no reply",
+        "does not work",
+        "doesn't work",
+        "stops working",
+        "stopped working",
+        "unreachable",
+        "is reachable",
+        "packet loss",
+    ];
+    // Output without a mark around it is joined as sentences are.
+    let is_output = lower.starts_with(['$', '#', '[', '%'])
+        || ["mtu ", ": <", "[ "].iter().any(|mark| lower.contains(mark));
+    let is_about_links =
+        !devices.is_empty() || [" vlan", " bond", " interface"].iter().any(|word| lower.contains(word));
+    is_about_links && !is_output && words.iter().any(|word| lower.contains(word))
+}
+
+/// Sentences that are shown, for whoever reads the topology to see what is not in it.
+const LEFT_SHOWN: usize = 5;
+
+/// What was said to work, or not to, and is in no observation.
+fn left_out(left: &[(usize, &str)], model: &mut Model) {
+    for (number, text) in left.iter().take(LEFT_SHOWN) {
+        model.note(format!("line {number}: said, and not carried over: {}", shortened(text, 140)));
+    }
+    if let Some(more) = left.len().checked_sub(LEFT_SHOWN).filter(|more| *more > 0) {
+        model.note(format!("{more} more sentences about what works or does not are not carried over"));
+    }
 }
 
 /// The mode of the only bond, where no sentence with its name has one: the text speaks of LACP and of no other mode.

@@ -32,24 +32,65 @@ const LINES: [(&str, OfLines); 16] = [
     ("ifupdown", ifupdown::read),
 ];
 
+/// A part of a document, if it has it.
+type Part = fn(&Value) -> Option<&Value>;
+
 /// Reads a document of YAML or JSON.
 struct OfDocuments {
     name: &'static str,
     is_known: fn(&Value) -> bool,
     read: fn(&Value, usize, &mut Model),
+    /// The format, where it is a configuration of which each key matters, and the part of it that is about links.
+    configures: Option<(&'static str, Part)>,
 }
+
+/// Keys of all kinds of documents that are not about links.
+const OF_DOCUMENTS: [&str; 6] = ["apiVersion", "kind", "metadata", "version", "renderer", "status"];
+/// Keys that say what another one says, too: of nmstate, and of Talos' platforms.
+const OF_NO_USE: [&str; 8] =
+    ["enabled", "family", "scope", "flags", "layer", "logical", "type", "slaveIndex"];
 
 /// Readers of documents; the first that knows one reads it.
 const DOCUMENTS: [OfDocuments; 9] = [
-    OfDocuments { name: "ip_json", is_known: ip_json::is_known, read: ip_json::read },
-    OfDocuments { name: "tc_json", is_known: tc_json::is_known, read: tc_json::read },
-    OfDocuments { name: "bridge_json", is_known: bridge::is_known, read: bridge::read_json },
-    OfDocuments { name: "ip_rule_json", is_known: ip_rule::is_known, read: ip_rule::read_json },
-    OfDocuments { name: "nad", is_known: nad::is_known, read: nad::read },
-    OfDocuments { name: "nmstate", is_known: nmstate::is_known, read: nmstate::read },
-    OfDocuments { name: "netplan", is_known: netplan::is_known, read: netplan::read },
-    OfDocuments { name: "cloud_init", is_known: cloud_init::is_known, read: cloud_init::read },
-    OfDocuments { name: "talos", is_known: talos::is_known, read: talos::read },
+    OfDocuments { name: "ip_json", is_known: ip_json::is_known, read: ip_json::read, configures: None },
+    OfDocuments { name: "tc_json", is_known: tc_json::is_known, read: tc_json::read, configures: None },
+    OfDocuments {
+        name: "bridge_json",
+        is_known: bridge::is_known,
+        read: bridge::read_json,
+        configures: None,
+    },
+    OfDocuments {
+        name: "ip_rule_json",
+        is_known: ip_rule::is_known,
+        read: ip_rule::read_json,
+        configures: None,
+    },
+    OfDocuments { name: "nad", is_known: nad::is_known, read: nad::read, configures: None },
+    OfDocuments {
+        name: "nmstate",
+        is_known: nmstate::is_known,
+        read: nmstate::read,
+        configures: Some(("nmstate", all)),
+    },
+    OfDocuments {
+        name: "netplan",
+        is_known: netplan::is_known,
+        read: netplan::read,
+        configures: Some(("netplan", network)),
+    },
+    OfDocuments {
+        name: "cloud_init",
+        is_known: cloud_init::is_known,
+        read: cloud_init::read,
+        configures: Some(("cloud-init", network)),
+    },
+    OfDocuments {
+        name: "talos",
+        is_known: talos::is_known,
+        read: talos::read,
+        configures: Some(("Talos", talos::configuration)),
+    },
 ];
 
 /// The reader of rulesets. What is in them is no other reader's.
@@ -129,8 +170,30 @@ fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model
     for document in &found.all {
         if let Some(reader) = readers.iter().find(|reader| (reader.is_known)(&document.value)) {
             (reader.read)(&document.value, document.line, model);
+            left(reader, &document.value, model);
         }
     }
     talos::settle(model);
     !found.all.is_empty()
+}
+
+fn all(value: &Value) -> Option<&Value> {
+    Some(value)
+}
+
+/// netplan and cloud-init have it all under one key, or leave that out.
+fn network(value: &Value) -> Option<&Value> {
+    value.get("network").or(Some(value))
+}
+
+/// Says which keys of a configuration nobody has asked for.
+fn left(reader: &OfDocuments, value: &Value, model: &mut Model) {
+    let Some((format, part)) = reader.configures else { return };
+    for path in part(value).map_or_else(Vec::new, Value::unread) {
+        let (first, last) = (path.split('.').next(), path.rsplit('.').next());
+        let is_one = |of: &[&str], key: Option<&str>| key.is_some_and(|key| of.contains(&key));
+        if !is_one(&OF_DOCUMENTS, first) && !is_one(&OF_NO_USE, last) {
+            model.left(format, path);
+        }
+    }
 }

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::import::model::Model;
+use crate::import::model::{Model, Neighbour};
 use crate::import::routing::{self, Written};
 use crate::import::text::{Line, command};
-use crate::net::name::IfName;
 
 const STATES: [&str; 8] =
     ["FAILED", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT", "NOARP"];
@@ -30,10 +29,9 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
             reader = heading(line).unwrap_or_default();
         }
         for at in 0..words.len().min(64) {
-            if let Some((address, dev)) = neighbour(&words[at..]) {
+            if let Some(entry) = neighbour(&words[at..]) {
                 model.found("ip neigh", line.number);
-                model.neighbours.push((address, dev));
-                model.neighbours.truncate(64);
+                model.neighbour(entry);
             }
         }
         permanent(&words, model);
@@ -77,13 +75,24 @@ impl<'t> Reader<'t> {
 }
 
 /// `192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01 REACHABLE`, `fe80::1 dev eth0 router FAILED`.
-fn neighbour(words: &[&str]) -> Option<(IpAddr, IfName)> {
+fn neighbour(words: &[&str]) -> Option<Neighbour> {
     let [address, "dev", dev, rest @ ..] = words else { return None };
     let (address, dev) = (address.parse().ok()?, dev.parse().ok()?);
     let is_state = |word: &&str| STATES.contains(word);
     let first = rest.first()?;
     let is_one = *first == "lladdr" || is_state(first) || (*first == "router" && rest.iter().any(is_state));
-    is_one.then_some((address, dev))
+    let has_answered = has_answered(rest.iter().copied().take(8));
+    is_one.then_some(Neighbour { address, dev, has_answered })
+}
+
+/// What the states of a neighbour say. One that is looked for (`INCOMPLETE`) has not answered yet, and `PERMANENT` and `NOARP` are never
+/// asked (`NUD_CONNECTED`).
+pub fn has_answered<'t>(mut states: impl Iterator<Item = &'t str>) -> Option<bool> {
+    states.find_map(|state| match state.trim_end_matches([',', '.', '`']) {
+        "REACHABLE" | "STALE" | "DELAY" | "PROBE" => Some(true),
+        "FAILED" | "INCOMPLETE" => Some(false),
+        _ => None,
+    })
 }
 
 /// `192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01 PERMANENT`, `192.0.2.9 dev eth0 proxy`.

@@ -120,11 +120,8 @@ fn parents(model: &mut Model) {
         };
         model.kind(name.as_str(), kind);
     }
-    for (cidr, name) in std::mem::take(&mut model.neighbours) {
-        if model.links.contains_key(&name) {
-            model.neighbours.push((cidr, name));
-        }
-    }
+    let links = &model.links;
+    model.neighbours.retain(|entry| links.contains_key(&entry.dev));
 }
 
 /// A pod's interface stands on a VLAN, or on what the text says.

@@ -1,9 +1,12 @@
 //! What a report shows beside counters and errnos: pings without an answer, and LACP bonds without a partner.
 
+use std::net::IpAddr;
+
+use crate::import::answers;
 use crate::import::evidence::{Focus, Symptom};
 use crate::import::far_end::is_dead;
 use crate::import::flows::uplink_of;
-use crate::import::model::{Kind, Model, Seen};
+use crate::import::model::{Kind, Model, Neighbour, Seen};
 use crate::net::name::IfName;
 
 /// The longest frame that the lab sends, in bytes without FCS.
@@ -65,6 +68,51 @@ pub fn alone(model: &Model) -> Option<(IfName, Symptom)> {
             && (link.has_partner == Some(false) || is_short)
     };
     model.bonds().into_iter().find(is_alone).map(|bond| (bond, Symptom::NoPartner))
+}
+
+fn is_hop(model: &Model, address: IpAddr) -> bool {
+    model.routes.iter().any(|route| route.via == Some(address))
+}
+
+/// A device by which the next hop of a route is looked for in vain, where no neighbour of it has answered, and no ping: frames that it
+/// sends, or answers, are lost.
+pub fn unresolved(model: &mut Model) -> Option<(IfName, Symptom)> {
+    let found = model.neighbours.iter().find(|entry| {
+        entry.has_answered == Some(false)
+            && is_hop(model, entry.address)
+            && answers::shown(model, &entry.dev).is_none()
+            && model
+                .links
+                .get(&entry.dev)
+                .is_some_and(|link| link.up != Some(false) && link.carrier != Some(false))
+            && uplink_of(model, &entry.dev).is_some()
+    });
+    let Neighbour { address, dev, .. } = found?.clone();
+    model.note(format!(
+        "neighbour {address} of {dev}, which a route leads to, is not found: taken as frames that are lost on their way out"
+    ));
+    Some((dev, Symptom::Silence))
+}
+
+/// Neighbours that are not found, and that are no evidence of their own.
+pub fn note_neighbours(model: &mut Model, focus: Option<&(IfName, Symptom)>) {
+    let failed = model.neighbours.iter().filter(|entry| entry.has_answered == Some(false));
+    let mut notes = Vec::new();
+    for Neighbour { address, dev, .. } in failed {
+        let works = answers::shown(model, dev);
+        notes.push(match (focus, works) {
+            // That is what shows it.
+            (Some((focus, Symptom::Silence)), None) if focus == dev && is_hop(model, *address) => continue,
+            (Some((focus, _)), None) if focus == dev => format!(
+                "neighbour {address} of {dev} is not found: what loses the frames of {dev} loses requests for it, too; it is no evidence of its own"
+            ),
+            (_, Some(works)) => {
+                format!("neighbour {address} of {dev} is not found, and {works}: it is no evidence, the machine may be off")
+            }
+            _ => format!("neighbour {address} of {dev} is not found: no evidence, the machine may be off"),
+        });
+    }
+    notes.into_iter().for_each(|note| model.note(note));
 }
 
 /// What the topology is about, in a sentence.

@@ -221,11 +221,37 @@ fn document(value: &Value, line: usize, model: &mut Model) {
             let fits = value.at(&["selector", "match"]).and_then(Value::text).unwrap_or_default();
             model.note(format!("alias {name}: it stands for the NIC of ({fits})"));
             model.kind(name, Kind::Nic);
+            // `mac(link.permanent_addr) == "00:00:5e:00:53:01"`, an expression of CEL.
+            let by_address = fits.contains("permanent_addr") || fits.contains("hardware_addr");
+            let mac = fits.split(['"', '\'']).find_map(|word| word.to_lowercase().parse().ok());
+            if let Some(link) = model.link(name).filter(|_| by_address && !fits.contains("!=")) {
+                link.permanent_mac = mac.or(link.permanent_mac);
+            }
         }
         "DHCPv4Config" | "DHCPv6Config" => {
             model.note(format!("{kind} of {name}: its addresses are from DHCP; the text does not show them"));
         }
-        _ => {}
+        _ => model.left("Talos", format!("document {kind}")),
+    }
+}
+
+/// The part of a document whose keys are about links: of documents of other kinds, of states, and of talhelper's lists of nodes there is
+/// none.
+pub fn configuration(value: &Value) -> Option<&Value> {
+    let kinds = [
+        "BondConfig",
+        "VLANConfig",
+        "BridgeConfig",
+        "LinkConfig",
+        "DummyLinkConfig",
+        "LinkAliasConfig",
+        "DHCPv4Config",
+        "DHCPv6Config",
+    ];
+    match value.text_of("kind") {
+        Some(kind) => kinds.contains(&kind).then_some(value),
+        None if value.get("machine").is_some() => value.at(&["machine", "network"]),
+        None => (is_platform(value) || value.get("interfaces").is_some()).then_some(value),
     }
 }
 

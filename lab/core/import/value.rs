@@ -1,5 +1,6 @@
 //! YAML and JSON as one kind of value.
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -16,14 +17,50 @@ pub enum Value {
     /// A list.
     List(Vec<Value>),
     /// A map.
-    Map(Vec<(String, Value)>),
+    Map(Map),
 }
+
+/// Entries of a map, and which of them a reader has asked for.
+#[derive(Debug, Clone)]
+pub struct Map {
+    entries: Vec<(String, Value)>,
+    asked: Vec<Cell<bool>>,
+}
+
+impl Map {
+    fn new(entries: Vec<(String, Value)>) -> Self {
+        Self { asked: vec![Cell::new(false); entries.len()], entries }
+    }
+
+    /// All of them; none counts as asked for.
+    pub fn all(&self) -> &[(String, Value)] {
+        &self.entries
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Hash for Map {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.entries.hash(state);
+    }
+}
+
+/// Paths that [`Value::unread`] gives at the most, and how deep it looks.
+const UNREAD_MAX: usize = 200;
+const DEPTH_MAX: usize = 64;
 
 impl Value {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let Self::Map(entries) = self else { return None };
-        entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        let Self::Map(map) = self else { return None };
+        let at = map.entries.iter().position(|(name, _)| name == key)?;
+        map.asked[at].set(true);
+        Some(&map.entries[at].1)
     }
 
     /// The value at the end of a path of keys.
@@ -69,9 +106,44 @@ impl Value {
 
     /// Entries of a map; of anything else, none.
     pub fn entries(&self) -> &[(String, Value)] {
-        match self {
-            Self::Map(entries) => entries,
+        let Self::Map(map) = self else { return &[] };
+        map.asked.iter().for_each(|asked| asked.set(true));
+        &map.entries
+    }
+
+    /// Keys of a map, for a look at what there is.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let entries = match self {
+            Self::Map(map) => map.all(),
             _ => &[],
+        };
+        entries.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// Paths of entries that no reader has asked for, without what stands below them, each once.
+    pub fn unread(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        self.unread_below("", 0, &mut all);
+        all
+    }
+
+    fn unread_below(&self, path: &str, depth: usize, all: &mut Vec<String>) {
+        if depth > DEPTH_MAX || all.len() >= UNREAD_MAX {
+            return;
+        }
+        match self {
+            Self::Null | Self::Text(_) => {}
+            Self::List(items) => items.iter().for_each(|item| item.unread_below(path, depth + 1, all)),
+            Self::Map(map) => {
+                for ((key, value), asked) in map.entries.iter().zip(&map.asked) {
+                    let own = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    if asked.get() {
+                        value.unread_below(&own, depth + 1, all);
+                    } else if !all.contains(&own) {
+                        all.push(own);
+                    }
+                }
+            }
         }
     }
 
@@ -147,6 +219,6 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some((key, value)) = entries.next_entry::<Value, Value>()? {
             map.push((key.joined(), value));
         }
-        Ok(Value::Map(map))
+        Ok(Value::Map(Map::new(map)))
     }
 }

@@ -270,7 +270,7 @@ fn set(device: &str, kind: VirtualKind, key: &str, value: &str, model: &mut Mode
 }
 
 /// A value as the file has it.
-fn typed(row: &OptionRow, value: &str) -> Option<Toml> {
+pub fn typed(row: &OptionRow, value: &str) -> Option<Toml> {
     let lower = value.to_lowercase();
     match row.wire {
         Wire::Flag => match lower.as_str() {
