@@ -41,8 +41,8 @@ fn result(topology: &str, kernel: usize, lost: u32) -> Value {
     })
 }
 
-/// More topologies than the page shows at once.
-const ALIKE: usize = 60;
+/// More topologies than a browser lays out of the grid at once, and as many that it lays out when those are hidden.
+const ALIKE: usize = 90;
 
 /// Makes a page of some topologies on the first kernels, and uses it in a browser.
 fn use_page(name: &str, topologies: &[&str], kernels: usize) {
@@ -85,7 +85,8 @@ fn use_page(name: &str, topologies: &[&str], kernels: usize) {
 /// One after another: they share the packages.
 #[test]
 fn pages_work_by_their_address_by_clicks_and_by_keys() {
-    let alike: Vec<String> = (0..ALIKE).map(|number| format!("alike-{number}")).collect();
+    let alike = |name| (0..ALIKE).map(move |number| format!("{name}-{number}"));
+    let alike: Vec<String> = alike("alike").chain(alike("other")).collect();
     let mut many = vec!["needs-hardware", "port-queue-full", "vlan-drop"];
     many.extend(alike.iter().map(String::as_str));
     use_page("many", &many, KERNELS.len());

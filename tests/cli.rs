@@ -226,12 +226,73 @@ fn doctor_names_what_does_not_work_and_what_mends_it() {
         assert_eq!(finding["without"].is_string(), !is_whole, "{finding}");
     }
     let of = |part: &str| findings.iter().find(|finding| finding["part"] == part).expect("it is looked at");
-    for (part, command) in [("qemu", "qemu-system-x86"), ("ethtool", "ethtool"), ("iproute2", "iproute2")] {
+    for (part, package) in [("qemu", "qemu-system-x86"), ("compiler", "build-essential")] {
         assert_eq!(of(part)["state"], "missing", "{part}");
-        assert!(of(part)["command"].as_str().is_some_and(|shown| shown.contains(command)), "{part}");
+        assert_eq!(of(part)["package"], package);
+        assert!(of(part)["command"].as_str().is_none_or(|shown| shown.contains(package)), "{part}");
     }
     let parts = ["privileges", "kvm", "processors", "mirror", "cache", "running kernel", "user namespaces"];
     parts.into_iter().for_each(|part| assert!(of(part)["found"].is_string(), "{part}"));
+}
+
+/// What keeps a cache from being used is one finding, and all others are there.
+#[test]
+fn doctor_reports_a_cache_that_cannot_be_used() {
+    let bare = Bare::new();
+    let file = bare.file("file", "");
+    let mut no_place = bare.command(&["doctor", "--format", "json"]);
+    no_place.env_remove("LAB_CACHE").env_remove("XDG_CACHE_HOME").env_remove("HOME");
+    let mut is_a_file = bare.command(&["doctor", "--format", "json"]);
+    is_a_file.env("LAB_CACHE", &file);
+    for mut command in [no_place, is_a_file] {
+        let said = said(&mut command);
+        assert_eq!(said.code, Some(69), "{said:?}");
+        let document: Value = serde_json::from_str(&said.stdout).expect("one document");
+        let findings = document["findings"].as_array().expect("a list");
+        let cache = findings.iter().find(|finding| finding["part"] == "cache").expect("it is looked at");
+        assert_eq!((&cache["state"], &cache["required"]), (&"missing".into(), &true.into()));
+        assert!(cache["command"].as_str().is_some_and(|shown| shown.contains("LAB_CACHE")), "{cache}");
+        assert!(findings.len() > 15, "{document}");
+    }
+}
+
+/// `--fix` goes on behind what it cannot mend, and the table comes all the same.
+#[test]
+fn doctor_shows_what_is_left_behind_a_fix_that_failed() {
+    let bare = Bare::new();
+    let said = bare.lab(&["doctor", "--fix", "--mirror", "nowhere"]);
+    assert_eq!(said.code, Some(69), "{said:?}");
+    assert!(said.stdout.contains("missing mirror            nowhere is not the address"), "{said:?}");
+    assert!(said.stdout.contains("`lab run` lacks: qemu, kernel "), "{said:?}");
+    assert!(said.stderr.contains("error: qemu: "), "{said:?}");
+}
+
+/// What another version of the lab wrote is refused by name, place and version, with what to do.
+#[test]
+fn results_and_snapshots_of_a_later_format_are_refused() {
+    let bare = Bare::new();
+    let result = bare.file("r.json", "{\n  \"format\": 2,\n  \"cells\": [],\n  \"lab\": \"9.0.0\"\n}\n");
+    let result = result.display().to_string();
+    std::fs::create_dir_all(bare.cache().join("last-matrix")).expect("a folder");
+    std::fs::copy(&result, bare.cache().join("last-matrix/result.json")).expect("a copy");
+    for arguments in [&["report", "merge", &result][..], &["report", "html", &result], &["accept"]] {
+        let said = said(bare.command(arguments).env_remove("CI"));
+        assert_eq!(said.code, Some(65), "{arguments:?}: {said:?}");
+        let place = format!("{}.json:2:3: ", if arguments == ["accept"] { "result" } else { "r" });
+        for words in [&place[..], "format 2", "up to 1", "(9.0.0)", "hint: "] {
+            assert!(said.stderr.contains(words), "{words}: {said:?}");
+        }
+    }
+    let snapshots = bare.dir.path().join("snapshots");
+    std::fs::create_dir_all(&snapshots).expect("a folder");
+    let file = "---\nsource: t\n---\nbehaviour of 6.12.57\n  outcome: pass\n  form: 9\n\n  trial main\n";
+    std::fs::write(snapshots.join("vlan-over-bond-tx-drop.snap"), file).expect("a snapshot");
+    let run = ["report", "causes", &topology(), "--snapshots", &snapshots.display().to_string()];
+    let said = bare.lab(&run);
+    assert_eq!(said.code, Some(65), "{said:?}");
+    for words in ["vlan-over-bond-tx-drop.snap", "line 6", "form 9", "up to 2", "lab accept"] {
+        assert!(said.stderr.contains(words), "{words}: {said:?}");
+    }
 }
 
 #[test]
@@ -259,7 +320,7 @@ fn version_names_the_pinned_kernels() {
     let count = kernels.select("all").expect("a set").len();
     assert!(said.stdout.starts_with(&format!("lab {}", env!("CARGO_PKG_VERSION"))), "{said:?}");
     assert!(said.stdout.contains(&format!("{count} kernels pinned, ")), "{said:?}");
-    assert!(said.stdout.ends_with("\ntopology files of format 1\n"), "{said:?}");
+    assert!(said.stdout.ends_with("\ntopology files of format 1, results of format 1\n"), "{said:?}");
 }
 
 #[test]

@@ -59,3 +59,23 @@ fn two_labs_that_need_a_package_at_once_install_it_once() {
     }
     assert_eq!(fs::read_to_string(dir.path().join("log")).unwrap(), "update\ninstall\n");
 }
+
+/// QEMU may be of a suite of its own, whose lists are fetched apart; all others are of one.
+#[test]
+fn doctor_installs_all_packages_with_one_update_of_the_lists() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root installs packages");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let apt = dir.path().join("apt-get");
+    fs::write(&apt, APT).unwrap();
+    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut doctor = Command::new(LAB);
+    doctor.args(["doctor", "--fix"]).env("PATH", dir.path()).env("LAB_CACHE", dir.path().join("cache"));
+    doctor.env_remove("LAB_QEMU").env("LAB_MIRROR", "http://127.0.0.1:9/debian");
+    let said = doctor.output().unwrap();
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    let count = |word: &str| log.lines().filter(|line| *line == word).count();
+    assert!(count("update") <= 2 && count("install") >= 2, "{log}{said:?}");
+}

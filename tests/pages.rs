@@ -36,6 +36,29 @@ fn commands_of_pages_print_what_the_pages_show() {
     assert!(count > 10, "{count} commands were carried out");
 }
 
+/// The guide's first topology of one's own: the file of `lab init` up to its fault, and what the guide has from there.
+#[test]
+fn the_topology_that_the_guide_makes_has_no_mistake() {
+    let guide = std::fs::read_to_string(shell::root().join("docs/first.md")).expect("a page");
+    let own = guide
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|text| text.split("```").next())
+        .expect("its part of the file");
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lab"));
+        let ended = command.args(arguments).current_dir(&folder).output().expect("cargo has built it");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    };
+    lab(&["init", "."]);
+    let file = |name: &str| folder.path().join("topologies").join(name);
+    let first = std::fs::read_to_string(file("first.toml")).expect("it was made");
+    let (begin, _) = first.split_once("[fault.down.cable]").expect("where the guide goes on");
+    std::fs::write(file("full-queue.toml"), format!("{begin}{own}")).expect("it can be written");
+    lab(&["topology", "check", "topologies/full-queue.toml"]);
+}
+
 #[test]
 fn output_of_a_page_is_compared_with_what_stands_for_any_lines() {
     let shown = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();

@@ -12,7 +12,7 @@ use bondlab_core::judge::outcome::Outcome;
 use bondlab_core::net::clean;
 use bondlab_core::report::matrix::{Cell, Matrix, is_acceptable, unattributed};
 use bondlab_core::report::rounds::Repetitions;
-use bondlab_core::report::{behaviour, grid, snapshot};
+use bondlab_core::report::{behaviour, format, grid, snapshot};
 use bondlab_host::ci;
 use bondlab_host::file;
 use bondlab_host::file::TEXT_BYTES_MAX;
@@ -83,10 +83,11 @@ fn last() -> Result<Matrix, Failure> {
             "error: there is no matrix to accept from ({error})\nhint: `lab matrix topologies/` first"
         ))
     })?;
+    let shown = path.display().to_string();
+    let text = format::current(&shown, &text).map_err(|error| Failure::invalid(format!("error: {error}")))?;
     serde_json::from_str(&clean::json(&text, &["reason", "text"])).map_err(|error| {
         Failure::invalid(format!(
-            "error: {} is of another version of the lab ({error})\nhint: run `lab matrix` again",
-            path.display()
+            "error: {shown} is of another version of the lab ({error})\nhint: run `lab matrix` again"
         ))
     })
 }

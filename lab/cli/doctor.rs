@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use bondlab_core::report::terminal::wrap;
+use bondlab_host::cache::Cache;
 use bondlab_host::install;
 use bondlab_host::inventory::{self, Finding, Mend, State};
 use clap::{Args, ValueEnum};
@@ -54,19 +55,32 @@ struct Shown<'a> {
     finding: &'a Finding,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
+    /// Debian's name of what is to be installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<&'static str>,
 }
 
 /// Looks at the machine.
 pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
-    let cache = provision::cache()?;
+    // A cache that cannot be used is a finding as others are.
+    let cache = Cache::open();
     let kernels = provision::kernels(None)?;
     let default = kernels.select(DEFAULT_KERNELS).map_err(|error| Failure::internal(&error))?;
-    let look = || inventory::take(&cache, &kernels, &default, args.mirror.as_deref());
+    let look = || inventory::take(cache.as_ref(), &kernels, &default, args.mirror.as_deref());
     let mut findings = look();
+    let mut failed = None;
     if args.fix {
         let provision = ProvisionArgs { no_install: false, mirror: args.mirror.clone() };
-        for finding in &findings {
-            fix(finding, &provision)?;
+        // What fails keeps nothing else from being mended.
+        for finding in findings.iter().filter(|finding| finding.mend.is_some()) {
+            if let Err(failure) = fix(finding, &provision) {
+                let failure = failure.of(&finding.part);
+                if finding.required && failed.is_none() {
+                    failed = Some(failure);
+                } else {
+                    eprintln!("{failure}");
+                }
+            }
         }
         findings = look();
     }
@@ -74,18 +88,23 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     match args.format {
         Format::Text => print!("{}", text(&findings, look::width())),
         Format::Json => {
-            let findings = findings.iter().map(|finding| Shown { finding, command: command(finding) });
+            let shown = |finding| Shown { finding, command: command(finding), package: package(finding) };
+            let findings = findings.iter().map(shown);
             let document = Document { complete, findings: findings.collect() };
             let json = serde_json::to_string_pretty(&document).map_err(|error| Failure::internal(&error))?;
             println!("{json}");
         }
     }
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(UNAVAILABLE) })
+    match failed {
+        Some(failure) => Err(failure),
+        None if complete => Ok(ExitCode::SUCCESS),
+        None => Ok(ExitCode::from(UNAVAILABLE)),
+    }
 }
 
-/// What is required has to succeed; for the rest the next look says what is still missing.
+/// Installs or downloads what is missing; the next look says what is still missing.
 fn fix(finding: &Finding, args: &ProvisionArgs) -> Result<(), Failure> {
-    let done = match &finding.mend {
+    match &finding.mend {
         None | Some(Mend::Command(_)) => Ok(()),
         Some(Mend::Package(install::QEMU_PACKAGE)) => provision::qemu(args).map(drop),
         Some(Mend::Package(package)) => provision::package(package, &finding.part),
@@ -96,23 +115,25 @@ fn fix(finding: &Finding, args: &ProvisionArgs) -> Result<(), Failure> {
                 .into_iter()
                 .try_for_each(|pin| provision::kernel(pin, args, &cache).map(drop))
         }
-    };
-    match done {
-        Err(failure) if !finding.required => {
-            eprintln!("{}: {failure}", finding.part);
-            Ok(())
-        }
-        done => done,
     }
 }
 
-/// What to type for a finding.
+/// What to type for a finding, if that is known.
 fn command(finding: &Finding) -> Option<String> {
-    Some(match finding.mend.as_ref()? {
-        Mend::Package(package) => install::command_line(package),
-        Mend::Kernel(name) => format!("lab kernels fetch {name}"),
-        Mend::Command(command) => command.clone(),
-    })
+    match finding.mend.as_ref()? {
+        Mend::Package(package) => {
+            install::has_apt().then(|| install::as_root(&install::command_line(package)))
+        }
+        Mend::Kernel(name) => Some(format!("lab kernels fetch {name}")),
+        Mend::Command(command) => Some(command.clone()),
+    }
+}
+
+fn package(finding: &Finding) -> Option<&'static str> {
+    match finding.mend {
+        Some(Mend::Package(package)) => Some(package),
+        _ => None,
+    }
 }
 
 /// A line for each finding, and below it what does not work and what mends it. Sentences are broken at `width`; a command stays in one
@@ -133,13 +154,39 @@ fn text(findings: &[Finding], width: usize) -> String {
         if let Some(without) = &finding.without {
             text += &wrap(&format!("without it: {without}"), indent, width);
         }
-        if let Some(command) = command(finding) {
-            text += &format!("{:indent$}mend it: {command}\n", "");
+        let mend = command(finding).or_else(|| {
+            Some(format!("install what Debian has as {}; there is no apt-get here", package(finding)?))
+        });
+        if let Some(mend) = mend {
+            text += &format!("{:indent$}mend it: {mend}\n", "");
         }
     }
-    if findings.iter().any(|finding| matches!(finding.mend, Some(Mend::Package(_) | Mend::Kernel(_)))) {
-        text += "\n`lab doctor --fix`, as root, installs and downloads what is missing.\n";
-    }
+    text += "\n";
+    text += &wrap(&end(findings), 0, width);
+    text
+}
+
+/// Whether topologies run, which of sixteen lines do not say at a glance, and what `--fix` would do.
+fn end(findings: &[Finding]) -> String {
+    let lacking = findings.iter().filter(|finding| finding.required && finding.state == State::Missing);
+    let lacking: Vec<&str> = lacking.map(|finding| finding.part.as_str()).collect();
+    let mut text = if lacking.is_empty() {
+        "`lab run` has what it needs.".to_owned()
+    } else {
+        format!("`lab run` lacks: {}.", lacking.join(", "))
+    };
+    let has = |is: fn(&Mend) -> bool| findings.iter().filter_map(|finding| finding.mend.as_ref()).any(is);
+    let packages = install::has_apt() && has(|mend| matches!(mend, Mend::Package(_)));
+    let kernels = has(|mend| matches!(mend, Mend::Kernel(_)));
+    // A kernel goes to the cache of whoever fetches it.
+    text += match (packages, kernels) {
+        (true, true) => {
+            " `lab doctor --fix` downloads the kernel to your own cache and, as root, installs the packages."
+        }
+        (true, false) => " `lab doctor --fix`, as root, installs the missing packages.",
+        (false, true) => " `lab doctor --fix` downloads the kernel.",
+        (false, false) => "",
+    };
     text
 }
 
@@ -175,6 +222,8 @@ limited kvm               /dev/kvm: No such file
                           and a third one that does not fit any
                           more
                           mend it: a command that is longer than the terminal is wide, and stays whole
+
+`lab run` has what it needs.
 ";
         assert_eq!(text(&findings(), 64), expected);
         let narrow = "\
@@ -186,7 +235,18 @@ limited kvm
     and a third one that does not fit
     any more
     mend it: a command that is longer than the terminal is wide, and stays whole
+
+`lab run` has what it needs.
 ";
         assert_eq!(text(&findings(), 40), narrow);
+    }
+
+    #[test]
+    fn the_end_names_what_is_required_and_missing() {
+        let mut findings = findings();
+        findings[0] = Finding { state: State::Missing, required: true, ..findings[0].clone() };
+        assert_eq!(end(&findings), "`lab run` lacks: privileges.");
+        findings[0].mend = Some(Mend::Kernel("6.12.57".to_owned()));
+        assert!(end(&findings).ends_with(" `lab doctor --fix` downloads the kernel."), "{}", end(&findings));
     }
 }

@@ -16,7 +16,7 @@ use bondlab_core::plan::stepping::Stepping;
 use bondlab_core::topology::Topology;
 use bondlab_host::exec;
 use bondlab_host::exec::error::ExecError;
-use bondlab_host::exec::{Ended, ExecCommand, Output, Verdict};
+use bondlab_host::exec::{Ended, ExecCommand, GUEST_PATH, Output, Verdict};
 use bondlab_host::kernel::pins::{KernelPin, Kernels};
 use bondlab_host::kernel::store::Kernel;
 use bondlab_host::terminal;
@@ -54,7 +54,7 @@ const TERMINAL: (u16, u16) = (24, 80);
 
 /// What every environment has that names nothing else.
 const ENVIRONMENT: [(&str, &str); 5] = [
-    ("PATH", "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("PATH", GUEST_PATH),
     ("HOME", concat!("/", "root")),
     ("USER", "root"),
     ("LOGNAME", "root"),

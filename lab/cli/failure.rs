@@ -86,6 +86,13 @@ impl Failure {
         Self { code, text: format!("error: {error}") }
     }
 
+    /// With what it is of, behind `error: `.
+    #[must_use]
+    pub fn of(self, part: &str) -> Self {
+        let text = self.text.strip_prefix("error: ").unwrap_or(&self.text);
+        Self { text: format!("error: {part}: {text}"), ..self }
+    }
+
     /// Tells the user, and gives the exit code.
     pub fn report(self) -> ExitCode {
         eprintln!("{self}");

@@ -33,7 +33,7 @@ use bondlab_core::plan::{Plan, RunOptions};
 use bondlab_core::report::document::Document;
 use bondlab_core::report::matrix::{Cell, Matrix, Measures, Policy, SnapshotStatus, judge};
 use bondlab_core::report::shard::{Costs, Shard};
-use bondlab_core::report::{shard, snapshot};
+use bondlab_core::report::{format, shard, snapshot};
 use bondlab_core::topology::{Setting, Topology};
 use bondlab_host::cache::Cache;
 use bondlab_host::ci;
@@ -526,7 +526,7 @@ fn remember(cache: &Cache, matrix: &Matrix) -> Result<(), Failure> {
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(matrix)?)?;
+        file.write_all(&serde_json::to_vec(&format::versioned(matrix))?)?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };

@@ -19,7 +19,7 @@ use bondlab_core::plan::record::Record;
 use bondlab_core::plan::stepping::{Origin, OriginError, Stepping};
 use bondlab_core::plan::{Mutation, Plan, Programs, RunOptions};
 use bondlab_core::report::terminal::Look;
-use bondlab_core::report::{markdown, pcapng, reproducer, snapshot, terminal};
+use bondlab_core::report::{format, markdown, pcapng, reproducer, snapshot, terminal};
 use bondlab_core::topology::lint::Finding;
 use bondlab_core::topology::source::Source;
 use bondlab_core::topology::{Setting, Topology};
@@ -185,7 +185,7 @@ pub fn carry_out(
     }
     if !is_one && args.format == Format::Json {
         let variants = serde_json::json!({ "variants": documents });
-        println!("{}", serde_json::to_string_pretty(&variants).expect("a result has text keys only"));
+        println!("{}", format::json(&variants).expect("a result has text keys only"));
     }
     if args.format == Format::Kcidb {
         println!("{}", annotations::kcidb(&documents.iter().collect::<Vec<_>>())?);
@@ -235,7 +235,7 @@ fn print(args: &RunArgs, run: &Run, text: impl FnOnce() -> String, is_one: bool)
         Format::Kcidb => {}
         Format::Json if !is_one => {}
         Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&run.document).expect("a result has text keys only"));
+            println!("{}", format::json(&run.document).expect("a result has text keys only"));
         }
     }
     // Standard output is the result's alone when a script reads it.

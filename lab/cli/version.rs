@@ -1,7 +1,8 @@
-//! What `lab --version` prints: the version, the commit of a release build, the pinned kernels, and the format of topology files.
+//! What `lab --version` prints: the version, the commit of a release build, the pinned kernels, and the formats of topology files and results.
 
 use std::sync::LazyLock;
 
+use bondlab_core::report::format;
 use bondlab_core::topology::NEWEST_FORMAT;
 use bondlab_host::kernel::pins::Kernels;
 
@@ -14,12 +15,12 @@ pub static SHORT: LazyLock<String> = LazyLock::new(|| {
     COMMIT.map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
 });
 
-/// [`SHORT`], which kernels are pinned, and which format of topology files it knows.
+/// [`SHORT`], which kernels are pinned, and which formats of topology files and results it knows.
 pub static LONG: LazyLock<String> = LazyLock::new(|| {
     let kernels = Kernels::built_in().ok().and_then(|kernels| {
         let names: Vec<String> = kernels.select("all").ok()?.iter().map(|pin| pin.name()).collect();
         Some(format!("\n{} kernels pinned, {} to {}", names.len(), names.first()?, names.last()?))
     });
-    let format = format!("\ntopology files of format {NEWEST_FORMAT}");
+    let format = format!("\ntopology files of format {NEWEST_FORMAT}, results of format {}", format::NEWEST);
     format!("{}{}{format}", *SHORT, kernels.unwrap_or_default())
 });

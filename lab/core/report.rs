@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod document;
 pub mod drawing;
 pub mod failover;
+pub mod format;
 pub mod github;
 pub mod grid;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use nix::unistd::{AccessFlags, access};
 use tempfile::TempDir;
 
 use crate::file::{At, FileError, NoTemporary};
+use crate::install;
 use bondlab_core::net::inner_path::FileName;
 
 /// The directories of a cache.
@@ -80,6 +81,21 @@ pub enum CacheError {
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl CacheError {
+    /// What to type, so that there is a cache that can be used.
+    #[must_use]
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Foreign { user, root, .. } => install::as_root(&format!("chown -R {user} {root}")),
+            Self::Open { root, .. } => format!("chmod -R o-w {root}"),
+            Self::NoTemporary(_) => "export TMPDIR=DIR, a directory that you may write to".to_owned(),
+            Self::NoPlace | Self::ReadOnly(_) | Self::File(_) => {
+                "export LAB_CACHE=DIR, a directory that you may write to".to_owned()
+            }
+        }
+    }
 }
 
 /// The cache directory.

@@ -25,6 +25,9 @@ use crate::vm::{Timeouts, warm};
 use bondlab_core::plan::exec::{ExecRequest, How, STATUS_TIMED_OUT};
 use bondlab_core::plan::record::Request;
 
+/// `PATH` of a program in a guest, whose root file system is this machine's.
+pub const GUEST_PATH: &str = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Longer than anybody waits.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cache::{Cache, CacheError};
@@ -35,6 +36,12 @@ pub enum InstallError {
     NotRoot {
         /// What to type.
         command: String,
+    },
+    /// Packages come onto this machine in another way.
+    #[error("there is no apt-get on this machine; install by hand what Debian has as {package}")]
+    NoApt {
+        /// What was to be installed.
+        package: String,
     },
     /// No mirror in the machine's own configuration.
     #[error("apt knows no mirror with the suite {suite}; install {package} by hand")]
@@ -108,6 +115,12 @@ fn backports_command(package: &str, suite: &str, targets: &str) -> String {
     }
 }
 
+/// `command`, as a user who may not be root types it.
+#[must_use]
+pub fn as_root(command: &str) -> String {
+    if nix::unistd::geteuid().is_root() { command.to_owned() } else { format!("sudo {command}") }
+}
+
 /// Installs `package` unless `is_there`; one lab at a time, for apt does not wait for the lock of its lists.
 ///
 /// # Errors
@@ -127,14 +140,22 @@ pub fn ensure(cache: &Cache, package: &str, is_there: impl Fn() -> bool) -> Resu
 
 /// QEMU on Debian 12 from its backports, with sources that apt is shown for this one call.
 fn install(package: &str) -> Result<(), InstallError> {
+    if !has_apt() {
+        return Err(InstallError::NoApt { package: package.to_owned() });
+    }
     if !nix::unistd::geteuid().is_root() {
-        return Err(InstallError::NotRoot { command: format!("sudo {}", command_line(package)) });
+        return Err(InstallError::NotRoot { command: as_root(&command_line(package)) });
     }
     let os_release = fs::read_to_string(OS_RELEASE).unwrap_or_default();
     match backports_of(package, &os_release) {
         Some(suite) => install_from(package, suite),
         None => {
-            apt_get(&[], &["update"])?;
+            // Once for all packages of one `lab doctor --fix`.
+            static IS_UPDATED: AtomicBool = AtomicBool::new(false);
+            if !IS_UPDATED.load(Ordering::Relaxed) {
+                apt_get(&[], &["update"])?;
+                IS_UPDATED.store(true, Ordering::Relaxed);
+            }
             apt_get(&[], &["install", "-y", "--no-install-recommends", package])
         }
     }

@@ -2,11 +2,13 @@
 //!
 //! It only looks: it loads no module, makes no namespace and contacts no mirror.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
+use crate::exec::GUEST_PATH;
 use crate::kernel::mirror::Mirrors;
 use crate::kernel::pins::{Archive, KernelPin, Kernels};
 use crate::kernel::store::Store;
@@ -89,24 +91,29 @@ impl Finding {
 
 /// All findings, in the order in which a run needs the parts.
 #[must_use]
-pub fn take(cache: &Cache, kernels: &Kernels, default: &[&KernelPin], mirror: Option<&str>) -> Vec<Finding> {
+pub fn take(
+    cache: Result<&Cache, &CacheError>,
+    kernels: &Kernels,
+    default: &[&KernelPin],
+    mirror: Option<&str>,
+) -> Vec<Finding> {
     let mut findings = vec![machine::privileges()];
     findings.extend(machine::qemu());
-    findings.push(machine::accelerator(&cache.path("")));
+    findings.push(machine::accelerator(cache.ok().map(|cache| cache.path("")).as_deref()));
     findings.push(machine::processors());
-    findings.extend(pinned(cache, default));
+    findings.push(cache.map_or_else(no_cache, |cache| cached(cache, kernels)));
+    findings.extend(pinned(cache.ok(), default));
     findings.push(mirrors(mirror));
-    findings.push(cached(cache, kernels));
     findings.extend(running_kernel::findings(Path::new("/")));
-    findings.extend(tools::findings(&std::env::var_os("PATH").unwrap_or_default()));
+    findings.extend(tools::findings(&std::env::var_os("PATH").unwrap_or_default(), OsStr::new(GUEST_PATH)));
     findings
 }
 
-fn pinned(cache: &Cache, default: &[&KernelPin]) -> Vec<Finding> {
-    let store = Store::new(cache.clone(), None);
+fn pinned(cache: Option<&Cache>, default: &[&KernelPin]) -> Vec<Finding> {
+    let store = cache.map(|cache| Store::new(cache.clone(), None));
     let finding = |pin: &&KernelPin| {
         let part = format!("kernel {}", pin.name());
-        if store.is_cached(pin) {
+        if store.as_ref().is_some_and(|store| store.is_cached(pin)) {
             return Finding::ok(part, "cached").required();
         }
         let size = pin.size().div_ceil(1_000_000);
@@ -126,6 +133,15 @@ fn mirrors(given: Option<&str>) -> Finding {
         Err(error) => Finding::missing("mirror", error.to_string(), without)
             .mended_by(Mend::Command("export LAB_MIRROR=URL, a mirror with dists and pool".to_owned())),
     }
+}
+
+/// The reason is the error's first line; a hint of its own would say the same as the command.
+fn no_cache(error: &CacheError) -> Finding {
+    let reason = error.to_string();
+    let without = "no kernel can be kept, and no topology runs on a kernel other than the running one";
+    Finding::missing("cache", reason.lines().next().unwrap_or_default(), without)
+        .mended_by(Mend::Command(error.mend()))
+        .required()
 }
 
 /// Below it a kernel with its saved machines may not fit any more.
@@ -170,7 +186,7 @@ fn contents(parts: &[prune::Part]) -> String {
     }
     let not_pinned = sum(|part| part.not_pinned);
     if not_pinned > unused {
-        text += &format!("; {not_pinned} MB besides pinned kernels: lab kernels prune --unused-days 0");
+        text += &format!("; {not_pinned} MB can be made again: lab kernels prune --unused-days 0");
     }
     text
 }
@@ -205,7 +221,7 @@ mod tests {
         assert_eq!(
             contents(&all),
             "164 MB (kernels 95, initramfs images 9, saved machines 60); 23 MB unused for a week: lab kernels prune; \
-             69 MB besides pinned kernels: lab kernels prune --unused-days 0"
+             69 MB can be made again: lab kernels prune --unused-days 0"
         );
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::look;
 use crate::cli::matrix::Format;
 use bondlab_core::report::document::Document;
 use bondlab_core::report::matrix::Matrix;
-use bondlab_core::report::{grid, junit, ktap};
+use bondlab_core::report::{format, grid, junit, ktap};
 
 /// Prints a matrix; nothing else goes to standard output.
 ///
@@ -16,7 +16,7 @@ pub fn print(format: Format, matrix: &Matrix) -> Result<(), Failure> {
     match format {
         Format::Text => print!("{}", grid::render_in(matrix, look::width())),
         Format::Json => {
-            println!("{}", serde_json::to_string_pretty(matrix).expect("a result has text keys only"));
+            println!("{}", format::json(matrix).expect("a result has text keys only"));
         }
         Format::Junit => print!("{}", junit::render(matrix)),
         Format::Ktap => print!("{}", ktap::render(matrix)),

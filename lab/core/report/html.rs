@@ -27,6 +27,8 @@ use crate::report::matrix::Matrix;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
+/// It stands before the grid, which it shows in slices while the rest of the page is read.
+const SLICES: &str = include_str!("html/slices.js");
 
 /// An empty statement between sections. A browser parses what it has of a file in one go, which takes it 0.1 s for a gallery; a
 /// script ends that, and it paints and answers before it goes on.
@@ -59,7 +61,7 @@ pub fn render(matrix: &Matrix) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(csp::policy(&style, &[SCRIPT, PAUSE]));
+                meta http-equiv="Content-Security-Policy" content=(csp::policy(&style, &[SCRIPT, PAUSE, SLICES]));
                 title { (title) }
                 style { (PreEscaped(&style)) }
             }
@@ -68,6 +70,7 @@ pub fn render(matrix: &Matrix) -> String {
                 header { h1 { (title) } (summary(matrix)) }
                 (controls::search())
                 main #results tabindex="-1" {
+                    script { (PreEscaped(SLICES)) }
                     (grid::section(matrix, &topologies))
                     @for some in topologies.chunks(SECTIONS_AT_ONCE) {
                         @for one in some { (topology::section(one)) }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::judge::outcome::Outcome;
 use crate::net::clean;
 use crate::report::behaviour::Behaviour;
 use crate::report::document::Document;
+use crate::report::format::{self, FormatError, Version};
 use crate::report::matrix::{Cell, Matrix, Measures, Part, Planned, Policy, SnapshotStatus, judge};
 use crate::report::snapshot;
 
@@ -28,6 +30,8 @@ struct Probe {
     cells: Option<IgnoredAny>,
     planned: Option<IgnoredAny>,
     variants: Option<IgnoredAny>,
+    format: Option<Value>,
+    lab: Option<Value>,
 }
 
 /// What `lab run` prints of a topology with parameters.
@@ -61,7 +65,9 @@ impl Kept {
         let one_line = clean::json(json, &[]);
         // Why a run ended, and its canonical text, have several lines; a drop reason, of the same name, has one.
         let lines = clean::json(json, &["reason", "text"]);
-        let probe: Probe = serde_json::from_str(&one_line).unwrap_or_default();
+        let mut probe: Probe = serde_json::from_str(&one_line).unwrap_or_default();
+        let version = Version::new(probe.format.take(), probe.lab.take());
+        let [one_line, lines] = [format::of(file, &one_line, &version)?, format::of(file, &lines, &version)?];
         if probe.cells.is_some() && probe.planned.is_none() {
             return Err(MergeError::NoPlan { file: file.into() });
         }
@@ -100,6 +106,9 @@ impl Kept {
 /// Why results do not make one matrix.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MergeError {
+    /// Of a version that this lab does not read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Not what `--format json` prints.
     #[error("{file}: no result of `lab run` or `lab matrix` with --format json: {reason}")]
     NoResult {

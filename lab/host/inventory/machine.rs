@@ -15,8 +15,8 @@ pub(super) fn privileges() -> Finding {
     if nix::unistd::geteuid().is_root() {
         return Finding::ok("privileges", "root");
     }
-    let without = "nothing is installed by the lab, and `--kernel host` needs user namespaces";
-    Finding::limited("privileges", format!("user {}", nix::unistd::geteuid()), without)
+    let without = "the lab installs no packages, and `--kernel host` needs user namespaces";
+    Finding::limited("privileges", format!("user {}, not root", nix::unistd::geteuid()), without)
 }
 
 pub(super) fn qemu() -> Vec<Finding> {
@@ -48,19 +48,19 @@ pub(super) fn qemu() -> Vec<Finding> {
         let without = "topologies with VFs run on substitutes, or are skipped; 8.0 and later have igb";
         Finding::limited("emulated NICs", "this version has no igb", without)
     };
-    let upgrade = || Mend::Command(install::command_line(install::QEMU_PACKAGE));
+    let upgrade = || Mend::Command(install::as_root(&install::command_line(install::QEMU_PACKAGE)));
     [warm.required(), nics]
         .map(|finding| if finding.without.is_some() { finding.mended_by(upgrade()) } else { finding })
         .into()
 }
 
 /// KVM, as far as the device, or an earlier run with this cache, tells without a boot.
-pub(super) fn accelerator(cache: &Path) -> Finding {
-    let boots = Qemu::find().ok().and_then(|qemu| accel::known(Choice::Auto, &qemu, cache)).map(|decision| {
-        match decision.accelerator {
-            Accelerator::Kvm => Ok(()),
-            Accelerator::Tcg => Err(decision.note.unwrap_or_default()),
-        }
+pub(super) fn accelerator(cache: Option<&Path>) -> Finding {
+    let known =
+        cache.zip(Qemu::find().ok()).and_then(|(cache, qemu)| accel::known(Choice::Auto, &qemu, cache));
+    let boots = known.map(|decision| match decision.accelerator {
+        Accelerator::Kvm => Ok(()),
+        Accelerator::Tcg => Err(decision.note.unwrap_or_default()),
     });
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     kvm(accel::open_device(), boots, &processor)
@@ -85,7 +85,7 @@ fn kvm(device: io::Result<()>, boots: Option<Result<(), String>>, processor: &st
     let found = accel::device_error(&error);
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Finding::limited(part, found, translated())
-            .mended_by(Mend::Command("sudo usermod -aG kvm $USER; newgrp kvm".to_owned()));
+            .mended_by(Mend::Command(install::as_root("usermod -aG kvm $USER; newgrp kvm")));
     }
     let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let module = [("vmx", "kvm_intel"), ("svm", "kvm_amd")]
@@ -93,7 +93,7 @@ fn kvm(device: io::Result<()>, boots: Option<Result<(), String>>, processor: &st
         .find(|(flag, _)| flags.split_whitespace().any(|word| word == *flag));
     match module {
         Some((_, module)) => Finding::limited(part, found, translated())
-            .mended_by(Mend::Command(format!("sudo modprobe {module}"))),
+            .mended_by(Mend::Command(install::as_root(&format!("modprobe {module}")))),
         // The firmware has it off, or this is a virtual machine whose host does not pass it on.
         None => {
             Finding::limited(part, format!("{found}; the processor shows neither vmx nor svm"), translated())

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::install;
 use crate::inventory::{Finding, Mend};
 
 /// The modules of most topologies, and what is not to be had without each.
@@ -77,7 +78,8 @@ fn user_namespaces(root: &Path) -> Finding {
     for (path, refusing, command) in refused {
         if value(path) == Some(refusing) {
             let found = format!("{} is {refusing}", path.replace('/', "."));
-            return Finding::missing(part, found, without).mended_by(Mend::Command(command.to_owned()));
+            return Finding::missing(part, found, without)
+                .mended_by(Mend::Command(install::as_root(command)));
         }
     }
     Finding::ok(part, "no setting forbids them")

@@ -8,32 +8,36 @@ use crate::inventory::{Finding, Mend};
 use crate::run::plugins::INSTALLED;
 
 /// A group of programs: the part, the package, the programs, and what does not work without them.
-const GROUPS: [(&str, &str, &[&str], &str); 7] = [
+type Group = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+/// Programs of this machine that are run in a guest.
+const IN_GUESTS: [Group; 6] = [
     ("iproute2", "iproute2", &["ip", "tc", "bridge"], "`lab shell` shows no links, queues and bridges"),
     ("ethtool", "ethtool", &["ethtool"], "`lab shell` shows no features and driver statistics"),
     ("tcpdump", "tcpdump", &["tcpdump"], "`lab shell` cannot watch frames"),
     ("bpftool", "bpftool", &["bpftool"], "`lab shell` cannot list BPF programs"),
     ("nftables", "nftables", &["nft"], "`lab shell` shows no nftables rules"),
     ("ping", "iputils-ping", &["ping"], "`lab shell` cannot ping"),
-    (
-        "compiler",
-        "build-essential",
-        &["cc", "make"],
-        "netdevsim is not built; topologies with it are skipped",
-    ),
 ];
 
-/// Findings for programs on `path`, the variable `PATH`.
-pub(super) fn findings(path: &OsStr) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = GROUPS.iter().map(|group| group_on(path, group)).collect();
+/// What builds netdevsim.
+const COMPILER: Group = (
+    "compiler",
+    "build-essential",
+    &["make", "gcc", "ld"],
+    "netdevsim is not built; topologies with it are skipped",
+);
+
+/// Findings for programs on `path`, the variable `PATH`, and for those that a guest finds on `guest_path`: a user's own has no
+/// /usr/sbin on Debian, a guest's has.
+pub(super) fn findings(path: &OsStr, guest_path: &OsStr) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = IN_GUESTS.iter().map(|group| group_on(guest_path, group)).collect();
+    findings.push(group_on(path, &COMPILER));
     findings.push(plugins());
     findings
 }
 
-fn group_on(
-    path: &OsStr,
-    (part, package, programs, without): &(&str, &'static str, &[&str], &str),
-) -> Finding {
+fn group_on(path: &OsStr, (part, package, programs, without): &Group) -> Finding {
     let is_there = |program: &&str| {
         let candidates = std::env::split_paths(path).map(|dir| dir.join(program));
         candidates
@@ -44,7 +48,7 @@ fn group_on(
     if missing.is_empty() {
         return Finding::ok(*part, there.join(" "));
     }
-    Finding::missing(*part, format!("{} not on PATH", missing.join(" ")), *without)
+    Finding::missing(*part, format!("not found: {}", missing.join(" ")), *without)
         .mended_by(Mend::Package(package))
 }
 
@@ -71,8 +75,17 @@ mod tests {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
         std::fs::create_dir(dir.path().join("bridge")).unwrap();
-        let found = findings(dir.path().as_os_str());
-        assert_eq!((found[0].state, found[0].found.as_str()), (State::Missing, "tc bridge not on PATH"));
+        let found = findings(OsStr::new(""), dir.path().as_os_str());
+        assert_eq!((found[0].state, found[0].found.as_str()), (State::Missing, "not found: tc bridge"));
         assert_eq!(found[0].mend, Some(Mend::Package("iproute2")));
+        // What a guest runs is not looked for where the user's own programs are, and the compiler is only there.
+        let found = findings(dir.path().as_os_str(), OsStr::new(""));
+        assert_eq!(found[0].found, "not found: ip tc bridge");
+        std::fs::write(dir.path().join("gcc"), "").unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(dir.path().join("gcc"), executable).unwrap();
+        let found = findings(dir.path().as_os_str(), OsStr::new(""));
+        let compiler = found.iter().find(|finding| finding.part == "compiler").unwrap();
+        assert_eq!(compiler.found, "not found: make ld");
     }
 }

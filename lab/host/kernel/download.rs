@@ -85,7 +85,7 @@ pub enum DownloadError {
     #[error("nothing to download with: neither apt's apt-helper nor curl is installed; install curl")]
     NoTransport,
     /// The transport said no.
-    #[error("cannot download {url}: {message}")]
+    #[error("cannot download {url}: {message}; try another mirror with LAB_MIRROR")]
     Failed {
         /// The address.
         url: String,

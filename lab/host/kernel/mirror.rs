@@ -22,6 +22,9 @@ pub enum MirrorError {
         "no Debian mirror is known on this machine; set LAB_MIRROR to the address of one (it has the directories dists and pool)"
     )]
     NoMirror,
+    /// A path, or a name without a scheme.
+    #[error("{0} is not the address of a mirror: it has no scheme, as in http://MIRROR/debian")]
+    NoScheme(String),
     /// The main archive's address does not tell that of the security archive.
     #[error("the address of the security archive cannot be derived from {0}; set LAB_MIRROR_SECURITY")]
     NoSecurity(String),
@@ -41,7 +44,8 @@ impl Mirrors {
         let mirror = given.map(str::to_owned).or_else(|| var("LAB_MIRROR"));
         let security = var("LAB_MIRROR_SECURITY").as_deref().map(trim);
         let mut mirrors = match mirror {
-            Some(address) => Mirrors::at(&address),
+            Some(address) if has_scheme(&address) => Mirrors::at(&address),
+            Some(address) => return Err(MirrorError::NoScheme(address)),
             None => from_uris(&apt_uris().unwrap_or_default()).ok_or(MirrorError::NoMirror)?,
         };
         mirrors.security = security.or(mirrors.security);
@@ -111,6 +115,13 @@ fn from_uris(lines: &str) -> Option<Mirrors> {
     Some(Mirrors { security: security.or(derived.security.clone()), ..derived })
 }
 
+/// Whether apt and curl take it as an address: `http://...`, `file:/...`.
+fn has_scheme(address: &str) -> bool {
+    address.split_once(":/").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|char| char.is_ascii_alphanumeric() || char == '+')
+    })
+}
+
 fn trim(address: &str) -> String {
     address.trim_end_matches('/').to_owned()
 }
@@ -149,5 +160,17 @@ mod tests {
         assert_eq!(from_uris(""), None);
         let odd = Mirrors::at("http://mirror.example/pub/deb");
         assert!(matches!(odd.base(Archive::DebianSecurity), Err(MirrorError::NoSecurity(_))));
+    }
+
+    #[test]
+    fn an_address_has_a_scheme() {
+        for address in
+            ["http://mirror.example/debian", "file:/srv/debian", "tor+http://mirror.example/debian"]
+        {
+            assert!(Mirrors::find(Some(address)).is_ok(), "{address}");
+        }
+        for word in ["mirror.example/debian", "/srv/debian", "a b:/c", ":/x"] {
+            assert_eq!(Mirrors::find(Some(word)), Err(MirrorError::NoScheme(word.to_owned())));
+        }
     }
 }

@@ -18,10 +18,16 @@
     return !verdict.value || found.includes(verdict.value);
   };
   // To lay out rows of many kernels takes a browser 1 to 5 ms each, so they are shown in slices, one a frame: larger ones where frames
-  // are short, smaller ones where they are long. To hide rows costs little.
-  const SLICE = 10, SLICE_MAX = 40, SLICE_MIN = 4, SHORT_MS = 25, LONG_MS = 45;
+  // are short, smaller ones where they are long. To hide rows costs little. A row that comes into sight because others are hidden
+  // costs as much as one that is shown again: it keeps its place, and is laid out in its turn.
+  const SLICE = 6, SLICE_MAX = 40, SLICE_MIN = 4, SHORT_MS = 25, LONG_MS = 45;
   let frame = 0;
-  const set = (section, isHidden) => { section.hidden = rows.get(section.id).hidden = isHidden; };
+  const set = (section, isHidden) => {
+    const row = rows.get(section.id);
+    section.hidden = row.hidden = isHidden;
+    row.classList.add("shown");
+  };
+  const isLaidOut = (row) => row.firstElementChild.checkVisibility?.({ contentVisibilityAuto: true }) ?? true;
   const isHidden = (section) => section.hidden || rows.get(section.id).hidden;
   const show = (all, slice, begun) => {
     cancelAnimationFrame(frame);
@@ -36,10 +42,16 @@
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const toShow = [];
     let count = 0;
+    // All are asked before one is changed.
+    const laidOut = new Set([...rows.values()].filter(isLaidOut));
     for (const section of sections) {
       const fits = hasVerdict(section) && (!changing.checked || section.dataset.differs === "true")
         && words.every((word) => textOf(section).includes(word));
-      if (fits && isHidden(section)) toShow.push(section);
+      const row = rows.get(section.id);
+      if (fits && (isHidden(section) || !laidOut.has(row))) {
+        toShow.push(section);
+        row.classList.remove("shown");
+      }
       if (!fits && !(section.hidden && rows.get(section.id).hidden)) set(section, true);
       count += fits;
     }

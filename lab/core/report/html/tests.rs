@@ -93,7 +93,7 @@ fn the_page_fetches_nothing() {
     }
 }
 
-/// The policy names the hashes of the style, of the script and of the pause; an attribute with either would be refused.
+/// The policy names the hashes of the style, of the scripts and of the pause; an attribute with either would be refused.
 #[test]
 fn the_policy_allows_no_inline_style_or_script() {
     let page = small();
@@ -104,9 +104,11 @@ fn the_policy_allows_no_inline_style_or_script() {
         rest.map(|rest| rest.split_once(end).expect("it ends").0.to_owned()).collect::<Vec<_>>()
     };
     let (styles, scripts) = (texts("<style>", "</style>"), texts("<script>", "</script>"));
-    let ([style], [pause, script]) = (&styles[..], &scripts[..]) else { panic!("{} scripts", scripts.len()) };
+    let ([style], [slices, pause, script]) = (&styles[..], &scripts[..]) else {
+        panic!("{} scripts", scripts.len())
+    };
     assert_eq!(pause, ";");
-    let policy = super::csp::policy(style, &[script, pause]);
+    let policy = super::csp::policy(style, &[script, pause, slices]);
     assert!(page.contains(&format!("content=\"{policy}\"")), "{policy}");
 }
 

@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use crate::net::version::KernelVersion;
 use crate::report::behaviour::Behaviour;
+use crate::report::snapshot::comparison::FORM;
 
 /// What separates metadata from text in a file.
 const FENCE: &str = "---";
@@ -16,6 +17,8 @@ const FENCE: &str = "---";
 const BEHAVIOUR: &str = "behaviour of ";
 /// Begins the heading of the features that devices of kernels have.
 const FEATURES_OF: &str = "features of ";
+/// Begins the line with the form of a behaviour, in a section.
+const FORM_LINE: &str = "  form: ";
 /// By how much the lines of a section are indented.
 const INDENT: &str = "  ";
 
@@ -28,6 +31,17 @@ pub enum SnapshotError {
     /// A line before the first section.
     #[error("line {0}: expected `behaviour of KERNELS` or `features of KERNELS`")]
     NoSection(usize),
+    /// A behaviour that a later lab wrote.
+    #[error(
+        "line {line}: a behaviour of form {form}, and this lab knows forms up to {FORM}: take a newer lab, or write the file again \
+         with `lab accept`"
+    )]
+    Newer {
+        /// Where it says so.
+        line: usize,
+        /// Its form.
+        form: u64,
+    },
     /// Two sections of one sort have the same kernel.
     #[error("line {line}: {kernel} has a section before this one")]
     Twice {
@@ -76,6 +90,7 @@ impl Accepted {
             return Err(SnapshotError::NoHeader);
         }
         let mut accepted = Self::default();
+        let newest: u64 = FORM.parse().expect("a number");
         // The section being read: its kernels, whether it is of features, its text.
         let mut section: Option<(Vec<Kernel>, bool, String)> = None;
         for (number, line) in lines {
@@ -92,6 +107,10 @@ impl Accepted {
                 }
                 section = Some((kernels, is_features, String::new()));
             } else if let Some((_, _, text)) = &mut section {
+                match line.strip_prefix(FORM_LINE).and_then(|form| form.parse().ok()) {
+                    Some(form) if form > newest => return Err(SnapshotError::Newer { line: number, form }),
+                    _ => {}
+                }
                 text.push_str(line.strip_prefix(INDENT).unwrap_or(line));
                 text.push('\n');
             } else if !line.is_empty() {
@@ -196,6 +215,18 @@ mod tests {
         let features =
             if features.is_empty() { String::new() } else { format!("\nfeatures\n  veth: {features}\n") };
         Behaviour::parse(&format!("{behaviour}{features}"))
+    }
+
+    #[test]
+    fn a_behaviour_of_a_later_lab_is_refused_with_its_line() {
+        let file = |form: &str| {
+            format!(
+                "---\nsource: t\n---\nbehaviour of 6.12.57\n  outcome: pass\n  form: {form}\n\n  trial main\n"
+            )
+        };
+        assert!(Accepted::parse(&file("1")).is_ok(), "what an earlier lab wrote");
+        assert!(Accepted::parse(&file(FORM)).is_ok());
+        assert_eq!(Accepted::parse(&file("3")), Err(SnapshotError::Newer { line: 6, form: 3 }));
     }
 
     #[test]

@@ -44,3 +44,29 @@ pub fn take(document: &mut Document<'_>) -> Option<Diagnostic> {
     };
     Some(Diagnostic { span: value.span(), message, hint })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a version 2 could be: a flow's `frames` is called `count` in version 1.
+    fn rename(document: &mut Document<'_>) {
+        document
+            .rename(&[Part::Key("flow".into()), Part::Key("f".into()), Part::Key("count".into())], "frames");
+    }
+
+    #[test]
+    fn a_migration_changes_a_document_before_it_is_read_and_keeps_its_places() {
+        let text = "[ns.a.dummy.x]\n[flow.f]\nfrom = \"a:x\"\nto = \"a:x\"\ncount = \"many\"\n";
+        let migrate: Migration = rename;
+        let (mut document, errors) = Document::parse(text);
+        assert!(errors.is_empty());
+        let before = document.read().unwrap_err();
+        migrate(&mut document);
+        let after = document.read().unwrap_err();
+        assert_ne!(format!("{before:?}"), format!("{after:?}"), "`count` is no key, and `many` no number");
+        let path = ["flow", "f", "frames"].map(|key| Part::Key(key.into()));
+        let value = document.value(&path).unwrap();
+        assert_eq!(&text[value.span()], "\"many\"", "an error names the place in the old file");
+    }
+}
