@@ -22,6 +22,7 @@ mod lint;
 mod look;
 mod manual;
 mod matrix;
+mod other_format;
 mod pcap;
 mod progress;
 mod provision;

@@ -431,3 +431,26 @@ fn a_topology_is_looked_at_without_a_machine() {
     assert_eq!(said.code, Some(65), "{said:?}");
     assert!(said.stderr.contains("missing key `mode`"), "{said:?}");
 }
+
+#[rstest]
+#[case(
+    "network:\n  version: 2\n  bonds:\n    bond0: {interfaces: [eno1], parameters: {mode: active-backup}}\n",
+    "netplan"
+)]
+#[case("auto bond0\niface bond0 inet manual\n  bond-slaves eno1 eno2\n", "/etc/network/interfaces")]
+#[case(
+    "Our bond drops:\n\n2: p0: <BROADCAST,UP> mtu 1500 qdisc mq state UP\n",
+    "ip link or ip address (text)"
+)]
+fn a_file_of_another_format_is_said_to_be_one(#[case] text: &str, #[case] format: &str) {
+    let bare = Bare::new();
+    let path = bare.file("mine", text).display().to_string();
+    for command in ["run", "lint"] {
+        let said = bare.lab(&[command, &path]);
+        let expected = format!(
+            "error: {path} is no topology: it has the format {format}\n\
+             hint: `lab import` makes a topology of it: lab import {path} | lab run -\n"
+        );
+        assert_eq!((said.code, said.stderr), (Some(65), expected), "{command}");
+    }
+}

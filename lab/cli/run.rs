@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::cli::failure::{DIFFERS, Failure, UNAVAILABLE};
 use crate::cli::look::LookArgs;
 use crate::cli::steps::Steps;
-use crate::cli::{PinsArgs, ProvisionArgs, annotations, drivers, pcap, provision, substitutes};
+use crate::cli::{PinsArgs, ProvisionArgs, annotations, drivers, other_format, pcap, provision, substitutes};
 use bondlab_core::judge::mutation;
 use bondlab_core::judge::outcome::Outcome;
 use bondlab_core::net::clean;
@@ -418,14 +418,15 @@ pub fn read_stepping(path: &Path, hypothesis: Option<&str>) -> Result<(Topology,
 /// Reads and checks all variants of a topology file, with the first 16 digits of the SHA-256 of the text; `-` is standard input.
 pub fn read_variants(path: &Path, set: &[Setting]) -> Result<(Vec<Topology>, String), Failure> {
     let (name, source) = read_source(path)?;
-    let all = Topology::variants_of(&name, &source, set).map_err(|errors| Failure::topology(&errors))?;
+    let all = Topology::variants_of(&name, &source, set)
+        .map_err(|errors| other_format::refused(&errors, &source))?;
     Ok((all, hex(&Sha256::digest(source.text()))[..16].to_owned()))
 }
 
 /// All variants, with what lint finds in any of them.
 pub fn read_and_lint(path: &Path) -> Result<(Vec<Topology>, Vec<Finding>), Failure> {
     let (name, source) = read_source(path)?;
-    Topology::parse_and_lint(&name, &source).map_err(|errors| Failure::topology(&errors))
+    Topology::parse_and_lint(&name, &source).map_err(|errors| other_format::refused(&errors, &source))
 }
 
 /// A topology's name, and its text with what it includes.

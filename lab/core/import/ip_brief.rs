@@ -86,6 +86,7 @@ impl<'t> Row<'t> {
             _ => None,
         });
         link.mac = link.mac.or(self.mac);
+        link.is_bond_port |= flags.contains(&"SLAVE");
         if let Some(parent) = self.parent {
             ip_text::above(self.name, parent, model);
         } else if flags.contains(&"MASTER") && !flags.contains(&"NOARP") {

@@ -91,6 +91,8 @@ pub struct Link {
     pub flag: Option<String>,
     /// The bond, bridge, team or VRF that it is a port of.
     pub controller: Option<IfName>,
+    /// Whether it has IFF_SLAVE: it is a port of a bond, which the text may not name.
+    pub is_bond_port: bool,
     /// Its Ethernet address.
     pub mac: Option<Mac>,
     /// The address it was made with, where it has another one now.
@@ -307,6 +309,8 @@ pub struct Model {
     pub attached: Option<(Kind, Option<u16>)>,
     /// CNI configurations.
     pub networks: Vec<Network>,
+    /// The command that printed the document that is being read, where the text shows it.
+    pub command: Option<String>,
     /// Links that refer to others by number, of the text that is being read.
     pub numbers: Vec<Number>,
     /// Pods' annotations.

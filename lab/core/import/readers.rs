@@ -169,6 +169,8 @@ fn configurations(text: &str, lines: &[Line<'_>], readers: &[OfDocuments], model
     }
     for document in &found.all {
         if let Some(reader) = readers.iter().find(|reader| (reader.is_known)(&document.value)) {
+            let above = lines.iter().rev().find(|line| line.begins && line.number < document.line);
+            model.command = above.map(|line| line.text.to_owned());
             (reader.read)(&document.value, document.line, model);
             left(reader, &document.value, model);
         }

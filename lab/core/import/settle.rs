@@ -286,10 +286,37 @@ fn bonds(model: &mut Model) {
             }
         }
     }
+    ports_without_bond(model);
     for name in model.bonds() {
         ports(&name, model);
         mode(&name, model);
         delays(&name, model);
+    }
+}
+
+/// `ip -br link` names no controller: a link with IFF_SLAVE is a port of the only bond without ports, or of that with its address.
+fn ports_without_bond(model: &mut Model) {
+    let bonds: Vec<IfName> = model.bonds().into_iter().filter(|bond| model.ports(bond).is_empty()).collect();
+    let is_alone = |link: &Link| link.is_bond_port && link.controller.is_none() && link.kind != Kind::Bond;
+    let alone: Vec<IfName> =
+        model.links.iter().filter(|(_, link)| is_alone(link)).map(|(name, _)| name.clone()).collect();
+    for port in alone {
+        let has_address_of = |bond: &&IfName| {
+            let (port, bond) = (model.links[&port].mac, model.links[*bond].mac);
+            port.is_some() && port == bond
+        };
+        let bond = if let [only] = &bonds[..] { Some(only) } else { bonds.iter().find(has_address_of) };
+        match bond {
+            Some(bond) => {
+                model.note(format!(
+                    "{port}: the text does not name its bond; by its flag SLAVE it is {bond}'s"
+                ));
+                model.port(bond.as_str(), port.as_str());
+            }
+            None => model.note(format!(
+                "{port}: it has the flag SLAVE, and the text does not show of which bond it is a port"
+            )),
+        }
     }
 }
 

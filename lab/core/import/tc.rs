@@ -30,10 +30,9 @@ pub fn read(lines: &[Line<'_>], model: &mut Model) {
     for line in lines {
         if line.begins {
             reader = Reader::default();
-            if let Some(words) = command(line.text) {
-                if words[0] == "tc" {
-                    reader.asked = after(line.text, "dev").map(str::to_owned);
-                    reader.hook = hook(line.text);
+            if command(line.text).is_some() {
+                if let Some((device, hook)) = asked(line.text) {
+                    (reader.asked, reader.hook) = (device.map(str::to_owned), hook);
                 }
                 continue;
             }
@@ -74,6 +73,12 @@ fn counted(device: &str, of: Of, packets: u64, drops: u64, model: &mut Model) {
         Of::Hooks => link.filter_drops = Some(drops),
         Of::Drop => link.filter_drops = Some(link.filter_drops.unwrap_or(0).max(drops)),
     }
+}
+
+/// The device and the hook that a command of `tc` asks for: its output does not name them.
+pub fn asked(text: &str) -> Option<(Option<&str>, Option<&'static str>)> {
+    let is_tc = command(text).is_some_and(|words| words[0] == "tc");
+    is_tc.then(|| (after(text, "dev"), hook(text)))
 }
 
 fn hook(text: &str) -> Option<&'static str> {

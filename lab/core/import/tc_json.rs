@@ -9,29 +9,37 @@ pub fn is_known(value: &Value) -> bool {
     value.items().iter().any(|item| is_qdisc(item) || is_filter(item))
 }
 
+/// `tc -j qdisc show dev X` prints no `dev` (`print_qdisc()` of iproute2).
 fn is_qdisc(item: &Value) -> bool {
-    item.get("kind").is_some() && item.get("handle").is_some() && item.get("dev").is_some()
+    let has = |key: &str| item.get(key).is_some();
+    has("kind") && has("handle") && (has("dev") || has("root") || has("parent"))
 }
 
 fn is_filter(item: &Value) -> bool {
     item.get("kind").is_some() && item.get("protocol").is_some() && item.get("pref").is_some()
 }
 
-/// Reads a document.
+/// Reads a document. What it does not name is what the command above asked for.
 pub fn read(value: &Value, line: usize, model: &mut Model) {
+    let command = model.command.clone().unwrap_or_default();
+    let (device, hook) = tc::asked(&command).unwrap_or_default();
     for item in value.items() {
+        let device = item.text_of("dev").or(device);
         if is_qdisc(item) {
             model.found("tc -j qdisc", line);
-            qdisc(item, model);
+            match device {
+                Some(device) => qdisc(item, device, model),
+                None => model.note("tc -j qdisc: the text does not name its device"),
+            }
         } else if is_filter(item) {
             model.found("tc -j filter", line);
-            filter(item, model);
+            filter(item, device, hook, model);
         }
     }
 }
 
-fn qdisc(item: &Value, model: &mut Model) {
-    let (Some(kind), Some(device)) = (item.text_of("kind"), item.text_of("dev")) else { return };
+fn qdisc(item: &Value, device: &str, model: &mut Model) {
+    let Some(kind) = item.text_of("kind") else { return };
     if device == "lo" || model.link(device).is_none() {
         return;
     }
@@ -51,11 +59,11 @@ fn qdisc(item: &Value, model: &mut Model) {
     }
 }
 
-fn filter(item: &Value, model: &mut Model) {
+fn filter(item: &Value, device: Option<&str>, hook: Option<&str>, model: &mut Model) {
     // A filter has no handle in the entry that only opens its list.
     let Some(options) = item.get("options") else { return };
-    let device = item.text_of("dev").unwrap_or("a device that the text does not name").to_owned();
-    let hook = item.text_of("parent").unwrap_or("a hook that the text does not name").to_owned();
+    let device = device.unwrap_or("a device that the text does not name").to_owned();
+    let hook = item.text_of("parent").or(hook).unwrap_or("a hook that the text does not name").to_owned();
     let kind = item.text_of("kind").unwrap_or_default();
     if kind == "bpf" {
         let name = options.text_of("bpf_name").or_else(|| options.at(&["prog", "name"])?.text());
