@@ -233,6 +233,13 @@ for (const width of [390, 900, 1500]) {
   await tab.$$eval(".topology:nth-of-type(-n+6) details", (all) => all.forEach((one) => { one.open = true; }));
   const opened = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(`at ${width} an open account is no wider than the window`, opened <= 0, opened);
+  const cut = await tab.evaluate(() => {
+    const flow = document.querySelector("details.account[open] svg.flow");
+    if (!flow) return [];
+    flow.scrollIntoView();
+    return [...flow.querySelectorAll("text")].map((one) => one.getBoundingClientRect()).filter((one) => one.left < 0 || one.right > innerWidth).map((one) => [one.left, one.right]);
+  });
+  check(`at ${width} what is written in a flow's diagram is in sight`, cut.length === 0, cut);
   await tab.screenshot({ path: `${folder}/open-${width}.png` });
   await tab.close();
 }
