@@ -113,6 +113,8 @@ await noneWaits("a search leaves no row waiting");
 await new Promise((done) => setTimeout(done, 300));
 check("a frame lays out some rows that a search brings into sight", await ofFrame() <= ROWS_OF_FRAME, await ofFrame());
 await tab.evaluate(() => { document.querySelector("#search").value = ""; document.querySelector("#verdict").dispatchEvent(new Event("change")); });
+// To measure what waits is said on the console.
+await noneWaits("nor does the end of a search");
 const over = await tab.$$eval("#grid td a", (all) => all.filter((one) => one.scrollWidth > one.parentElement.clientWidth).map((one) => one.className + one.textContent));
 check("no verdict is wider than its cell", over.length === 0, over.slice(0, 5));
 await tab.close();
@@ -233,6 +235,15 @@ for (const width of [390, 900, 1500]) {
   await tab.$$eval(".topology:nth-of-type(-n+6) details", (all) => all.forEach((one) => { one.open = true; }));
   const opened = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(`at ${width} an open account is no wider than the window`, opened <= 0, opened);
+  const cut = await tab.evaluate(async () => {
+    const flow = document.querySelector("details.account[open] svg.flow");
+    if (!flow) return [];
+    flow.closest(".topology").scrollIntoView();
+    // What comes into sight is laid out in a frame of its own: before, to measure it is said on the console.
+    await new Promise((done) => setTimeout(done, 300));
+    return [...flow.querySelectorAll("text")].map((one) => one.getBoundingClientRect()).filter((one) => one.left < 0 || one.right > innerWidth).map((one) => [one.left, one.right]);
+  });
+  check(`at ${width} what is written in a flow's diagram is in sight`, cut.length === 0, cut);
   await tab.screenshot({ path: `${folder}/open-${width}.png` });
   await tab.close();
 }

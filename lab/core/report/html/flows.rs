@@ -46,16 +46,17 @@ pub fn diagram(flow: &FlowDocument) -> Markup {
         figure {
             figcaption { b { (flow.name) } ", " (flow.socket) " socket, " (flow.from) " to " (flow.to) }
             svg.flow viewBox={ "0 0 " (WIDTH) " " (height) } {
-                text.from x=(FROM_X - 18) y=(middle - 2) { (clip(&flow.from).chars().take(19).collect::<String>()) }
-                @for (row, note) in notes.iter().enumerate() {
-                    text.from.soft x=(FROM_X - 18) y=(middle + 13 + 14 * row as u64) { (note) }
-                }
                 rect y=(begin) {}
                 @for (band, from, to, thick) in &placed {
                     path class=(band.class) stroke-width=(thick)
                         d={ "M" (FROM_X) " " (from) "C" (FROM_X + 80) " " (from) " " (TO_X - 80) " " (to) " " (TO_X) " " (to) } {}
                     text x=(TO_X + 8) y=(to - 2) { tspan { (band.frames) } " " (clip(&band.what)) }
                     text.soft x=(TO_X + 8) y=(to + 12) { (clip(&band.place)) }
+                }
+                // Behind the bands: on a phone it is on them.
+                text.from x=(FROM_X - 18) y=(middle - 2) { (clip(&flow.from).chars().take(19).collect::<String>()) }
+                @for (row, note) in notes.iter().enumerate() {
+                    text.from.soft x=(FROM_X - 18) y=(middle + 13 + 14 * row as u64) { (note) }
                 }
             }
         }
