@@ -430,6 +430,48 @@ fn container(writer: &mut Writer) -> Option<String> {
     Some(port)
 }
 
+/// A bridge on a VLAN, with options, a table of VLANs and a container beside it.
+fn bridge(writer: &mut Writer, vlan: &str) {
+    let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
+    let bridge = format!("{name}x{}", writer.networks);
+    let container = container(writer).map_or(String::new(), |port| format!(", \"{port}\""));
+    writer.table("bridge", &bridge);
+    _ = writeln!(writer.toml, "ports = [\"{vlan}\"{container}]");
+    for option in BRIDGE {
+        writer.maybe(10, option);
+    }
+    let filters = writer.random.is(50);
+    if filters {
+        let id = 2 + writer.random.below(100);
+        let more = if writer.random.is(50) { format!(", {{ id = {id} }}") } else { String::new() };
+        _ = writeln!(
+            writer.toml,
+            "vlan_filtering = true\nvlans = [{{ id = 1, pvid = true, untagged = true }}{more}]"
+        );
+    }
+    writer.addresses();
+    if filters && writer.random.is(70) {
+        writer.table("bridge", &bridge);
+        // The table of a port of it.
+        let header = format!("[ns.node.bridge.\"{bridge}\"]\n");
+        let of_port = format!("[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]\n");
+        let at = writer.toml.rfind(&header).expect("it was just written");
+        writer.toml.replace_range(at.., &of_port);
+        let (pvid, untagged) = (writer.random.is(70), writer.random.is(50));
+        _ = writeln!(
+            writer.toml,
+            "vlans = [{{ id = 1, untagged = {untagged}, pvid = {pvid} }}, {{ id = 200, to = 220 }}]"
+        );
+    } else if writer.random.is(60) {
+        _ = writeln!(writer.toml, "[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]");
+    } else {
+        return;
+    }
+    for option in BRIDGE_PORT {
+        writer.maybe(10, option);
+    }
+}
+
 /// What stands on a VLAN: an address, a bridge, or devices as pods have them.
 fn above(writer: &mut Writer, vlan: &str) {
     match writer.random.below(7) {
@@ -445,46 +487,7 @@ fn above(writer: &mut Writer, vlan: &str) {
             _ = writeln!(writer.toml, "table = {}\nports = [\"{vlan}\"]", 10 + number);
             writer.maybe(50, &format!("addresses = [\"10.99.{number}.1/32\"]"));
         }
-        0 => {
-            let name = format!("br{}", vlan.rsplit('.').next().unwrap_or_default());
-            let bridge = format!("{name}x{}", writer.networks);
-            let container = container(writer).map_or(String::new(), |port| format!(", \"{port}\""));
-            writer.table("bridge", &bridge);
-            _ = writeln!(writer.toml, "ports = [\"{vlan}\"{container}]");
-            for option in BRIDGE {
-                writer.maybe(10, option);
-            }
-            let filters = writer.random.is(50);
-            if filters {
-                let id = 2 + writer.random.below(100);
-                let more = if writer.random.is(50) { format!(", {{ id = {id} }}") } else { String::new() };
-                _ = writeln!(
-                    writer.toml,
-                    "vlan_filtering = true\nvlans = [{{ id = 1, pvid = true, untagged = true }}{more}]"
-                );
-            }
-            writer.addresses();
-            if filters && writer.random.is(70) {
-                writer.table("bridge", &bridge);
-                // The table of a port of it.
-                let header = format!("[ns.node.bridge.\"{bridge}\"]\n");
-                let of_port = format!("[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]\n");
-                let at = writer.toml.rfind(&header).expect("it was just written");
-                writer.toml.replace_range(at.., &of_port);
-                let (pvid, untagged) = (writer.random.is(70), writer.random.is(50));
-                _ = writeln!(
-                    writer.toml,
-                    "vlans = [{{ id = 1, untagged = {untagged}, pvid = {pvid} }}, {{ id = 200, to = 220 }}]"
-                );
-            } else if writer.random.is(60) {
-                _ = writeln!(writer.toml, "[ns.node.bridge.\"{bridge}\".port.\"{vlan}\"]");
-            } else {
-                return;
-            }
-            for option in BRIDGE_PORT {
-                writer.maybe(10, option);
-            }
-        }
+        0 => bridge(writer, vlan),
         1 => {
             let mode = writer.random.one(&["private", "vepa", "bridge"]);
             writer.table("macvlan", &format!("mac{}", writer.networks));

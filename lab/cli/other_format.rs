@@ -27,5 +27,5 @@ fn recognised(path: &str, text: &str) -> Option<String> {
     let known = Known { kernels: &[], causes: &[] };
     let source = import::Source { name: path.to_owned(), text: text.to_owned() };
     let imported = import::import("imported", &[source], &known).ok()?;
-    imported.found.first().and_then(|found| found.split(" (").next()).map(str::to_owned)
+    imported.found.first().and_then(|found| found.rsplit_once(" (")).map(|(format, _)| format.to_owned())
 }
