@@ -37,7 +37,8 @@ impl<'p> Steps<'p> {
                 is_step(op).then(|| format!("  {}", first_line(op)))
             }
             Record::OpFailed { trial, op, error, .. } => {
-                Some(format!("  {}: {error}", first_line(self.op(*trial, *op)?)))
+                let step = first_line(self.op(*trial, *op)?);
+                Some(if error.what == step { format!("  {error}") } else { format!("  {step}: {error}") })
             }
             Record::Sent { flow, accepted, refused, .. } => {
                 let name = &self.plan.flows.get(usize::from(*flow))?.flow.name;
@@ -99,6 +100,7 @@ fn broken(line: &str, width: usize) -> String {
 mod tests {
     use super::*;
     use bondlab_core::plan::lower::lower;
+    use bondlab_core::plan::record::OpError;
     use bondlab_core::topology::Topology;
 
     const TEXT: &str = r#"
@@ -130,6 +132,20 @@ flood = "f"
         let lines: Vec<String> =
             begin.into_iter().chain(done).filter_map(|record| Steps::new(&plan).line(&record)).collect();
         assert_eq!(lines, ["trial main", "  inject cut: down b:p"], "{plan}");
+    }
+
+    #[test]
+    fn a_step_that_the_kernel_refused_is_named_once() {
+        let topology = Topology::parse("t", "t.toml", TEXT).unwrap_or_else(|errors| panic!("{errors}"));
+        let plan = lower(&topology);
+        let op =
+            (0..).zip(&plan.trials[0].ops).find_map(|(number, op)| is_step(op).then_some(number)).unwrap();
+        let failed = |what: &str| {
+            let error = OpError { what: what.into(), errno: Some("EBUSY".into()), text: None };
+            Steps::new(&plan).line(&Record::OpFailed { trial: 0, op, error, is_unsupported: false })
+        };
+        assert_eq!(failed("inject cut: down b:p").as_deref(), Some("  inject cut: down b:p: EBUSY"));
+        assert_eq!(failed("set b:p down").as_deref(), Some("  inject cut: down b:p: set b:p down: EBUSY"));
     }
 
     #[test]

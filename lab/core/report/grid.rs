@@ -550,4 +550,15 @@ mod tests {
             assert!(text.contains(expected), "{expected:?} in {text}");
         }
     }
+
+    #[test]
+    fn a_run_that_was_not_made_has_no_behaviour_to_compare() {
+        let good = snapshot::behaviour(&finished("t", "6.1.1", Outcome::Pass, 0, 0));
+        for outcome in [Outcome::Error, Outcome::BootFail] {
+            let cell = judge(ended("t", "6.1.1", outcome, "the disk is full"), "t.toml", Some(&good), LOCAL);
+            let kernels = ["6.1.1".to_owned()];
+            let text = render(&Matrix::new(vec![cell], &["t".to_owned()], &kernels, Measures::default()));
+            assert!(text.contains("the disk is full") && !text.contains("another behaviour"), "{text}");
+        }
+    }
 }

@@ -122,6 +122,10 @@ fn peer(kind: &LinkKind) -> Option<&DeviceRef> {
     }
 }
 
+fn vfs(count: usize) -> String {
+    format!("{count} VF{}", if count == 1 { "" } else { "s" })
+}
+
 fn detail(kind: &LinkKind) -> String {
     match kind {
         LinkKind::Bond(bond) => bond.mode.to_string(),
@@ -132,8 +136,8 @@ fn detail(kind: &LinkKind) -> String {
         LinkKind::Bridge { vlan_filtering: true, .. } => "vlan_filtering".into(),
         LinkKind::Tun(tun) if tun.backpressure => "backpressure".into(),
         LinkKind::Nic(nic) => nic.driver.to_string(),
-        LinkKind::Pf(nic) => format!("{}, {} VFs", nic.driver, nic.vfs.len()),
-        LinkKind::Netdevsim(device) if !device.vfs.is_empty() => format!("{} VFs", device.vfs.len()),
+        LinkKind::Pf(nic) => format!("{}, {}", nic.driver, vfs(nic.vfs.len())),
+        LinkKind::Netdevsim(device) if !device.vfs.is_empty() => vfs(device.vfs.len()),
         LinkKind::Vf { index, .. } => index.to_string(),
         _ => String::new(),
     }

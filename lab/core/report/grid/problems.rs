@@ -93,7 +93,9 @@ fn why(cell: &Cell, above: Option<&Above<'_>>, width: usize) -> String {
             for line in reason.lines().filter(|line| line.starts_with("next: ")) {
                 let _ = writeln!(out, "  {line}");
             }
-            if status == SnapshotStatus::Differs {
+            // Of a run that the lab could not make nothing was seen.
+            let is_seen = !matches!(outcome, Outcome::Error | Outcome::BootFail);
+            if status == SnapshotStatus::Differs && is_seen {
                 out += "  another behaviour was accepted\n";
             }
         }
