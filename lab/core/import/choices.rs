@@ -65,11 +65,7 @@ impl Choices<'_> {
     fn aggregation(&mut self) {
         let uplink = &self.model.links[&self.focus.uplink];
         let mode = uplink.options.get("mode").cloned().unwrap_or_default();
-        let Some(partner) = self.far.partners.get(&self.focus.uplink).cloned() else { return };
-        // Without a port that has carrier the switch has no such bond.
-        if self.ports(&self.alive).is_empty() {
-            return;
-        }
+        let Some(partner) = self.partner() else { return };
         let is_lacp = mode == "802.3ad";
         // Frames of a static channel find their way by the switch's table of addresses, too.
         if !is_lacp && self.focus.symptom != Symptom::Silence {
@@ -143,6 +139,12 @@ impl Choices<'_> {
         self.sections.extend([table, lag, bridge.with("ports", texts([partner.to_owned(), second, up]))]);
     }
 
+    /// The switch's bond; without a port that has carrier it has none.
+    fn partner(&self) -> Option<String> {
+        let partner = self.far.partners.get(&self.focus.uplink);
+        partner.filter(|_| !self.ports(&self.alive).is_empty()).cloned()
+    }
+
     fn ports(&self, nics: &[IfName]) -> Vec<String> {
         nics.iter().filter_map(|nic| self.far.ports.get(nic)).cloned().collect()
     }
@@ -157,8 +159,10 @@ impl Choices<'_> {
     /// A VLAN that the switch's ports do not have.
     fn vlan(&mut self) {
         let Some((own, all)) = self.tags() else { return };
-        let partner = self.far.partners.get(&self.focus.uplink).cloned();
-        let entrances = partner.map_or_else(|| self.ports(&self.alive), |partner| vec![partner]);
+        let entrances = self.partner().map_or_else(|| self.ports(&self.alive), |partner| vec![partner]);
+        if entrances.is_empty() {
+            return;
+        }
         let about = format!("the switch does not have VLAN {own} at the node's port");
         let name = "switch-port-lacks-vlan";
         self.lacks(name, &about, own, &all, &entrances, |_| true);

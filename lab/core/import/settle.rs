@@ -294,9 +294,12 @@ fn bonds(model: &mut Model) {
     }
 }
 
-/// `ip -br link` names no controller: a link with IFF_SLAVE is a port of the only bond without ports, or of that with its address.
+/// `ip -br link` names no controller: a link with IFF_SLAVE is a port of the only bond, of the only one without ports, or of that with
+/// its address.
 fn ports_without_bond(model: &mut Model) {
-    let bonds: Vec<IfName> = model.bonds().into_iter().filter(|bond| model.ports(bond).is_empty()).collect();
+    let all = model.bonds();
+    let bonds: Vec<IfName> =
+        all.iter().filter(|bond| all.len() == 1 || model.ports(bond).is_empty()).cloned().collect();
     let is_alone = |link: &Link| link.is_bond_port && link.controller.is_none() && link.kind != Kind::Bond;
     let alone: Vec<IfName> =
         model.links.iter().filter(|(_, link)| is_alone(link)).map(|(name, _)| name.clone()).collect();
