@@ -47,9 +47,8 @@ impl Flow {
         let by_ipv4 = link.addresses.iter().any(|own| own.prefix < 32 && own.contains(address.address));
         let by_ipv6 = far.address6(&opposite).is_some_and(|address| is_near(address.address));
         let can_ping = !is_in_vrf && (by_ipv4 || by_ipv6);
-        let name_of_flow = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
         Some(Self {
-            name: name_of_flow,
+            name: name_of_flow(model, name),
             from: format!("{}:{name}", place(link)),
             to: format!("gateway:{opposite}"),
             can_ping,
@@ -71,6 +70,18 @@ impl Flow {
             Section::table(&["flow", name]).with("from", self.from.as_str()).with("to", self.to.as_str());
         let family = (self.is_ipv6 && socket == Some("ping")).then_some("ipv6");
         section.maybe("socket", socket).maybe("family", family).with("frames", frames)
+    }
+}
+
+/// A device's name in the letters that a flow's may have, with a number where an earlier device has the same: `bond0.7` and `bond0-7`.
+fn name_of_flow(model: &Model, name: &IfName) -> String {
+    let letters =
+        |name: &IfName| name.as_str().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
+    let own = letters(name);
+    let earlier = model.links.keys().take_while(|other| *other != name).filter(|other| letters(other) == own);
+    match earlier.count() {
+        0 => own,
+        more => format!("{own}-{}", more + 1),
     }
 }
 
