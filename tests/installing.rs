@@ -37,16 +37,22 @@ fn command(dir: &Path) -> Command {
     command
 }
 
+/// A folder for `PATH` that has the test's own `apt-get`, and nothing else.
+fn folder_with_apt() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let apt = dir.path().join("apt-get");
+    fs::write(&apt, APT).unwrap();
+    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
 #[test]
 fn two_labs_that_need_a_package_at_once_install_it_once() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: only root installs packages");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let apt = dir.path().join("apt-get");
-    fs::write(&apt, APT).unwrap();
-    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = folder_with_apt();
     let both = [0; 2].map(|_| command(dir.path()).spawn().unwrap());
     for lab in both {
         let output = lab.wait_with_output().unwrap();
@@ -67,10 +73,7 @@ fn doctor_installs_all_packages_with_one_update_of_the_lists() {
         eprintln!("skipped: only root installs packages");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let apt = dir.path().join("apt-get");
-    fs::write(&apt, APT).unwrap();
-    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = folder_with_apt();
     let mut doctor = Command::new(LAB);
     doctor.args(["doctor", "--fix"]).env("PATH", dir.path()).env("LAB_CACHE", dir.path().join("cache"));
     doctor.env_remove("LAB_QEMU").env("LAB_MIRROR", "http://127.0.0.1:9/debian");
