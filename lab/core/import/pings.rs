@@ -20,6 +20,8 @@ pub struct Ping {
     is_far: bool,
     /// Whether a line of an answer was there, and none yet that counts them.
     is_answered: bool,
+    /// Requests that arping says it has sent, a line before it counts the answers.
+    probes: Option<u32>,
 }
 
 impl Ping {
@@ -28,7 +30,7 @@ impl Ping {
         let payload = value_of(words, "-s").and_then(|payload| payload.parse().ok());
         let near = device(words, given, model);
         let device = near.clone().or_else(|| by_route(words, model));
-        Self { is_far: near.is_none(), device, payload, is_answered: false }
+        Self { is_far: near.is_none(), device, payload, ..Self::default() }
     }
 
     /// `PING 192.0.2.1 (192.0.2.1) from 192.0.2.10 bond0: 56(84) bytes of data.`, where no command stands above it.
@@ -38,7 +40,7 @@ impl Ping {
         let named = named.rfind(|name| model.links.contains_key(name));
         let payload = words[..at].last()?.split('(').next()?.parse().ok();
         Some(match named {
-            Some(_) => Self { device: named, payload, is_far: false, is_answered: false },
+            Some(_) => Self { device: named, payload, ..Self::default() },
             None => Self { payload, ..Self::asked(&words[..at], given, model) },
         })
     }
@@ -71,9 +73,12 @@ impl Ping {
         if is_reply {
             self.is_answered = true;
             model.found("ping", 0);
+        } else if let Some(probes) = probes(text) {
+            self.probes = Some(probes);
         } else if let Some((got, sent)) = statistics(text) {
             self.is_answered = false;
             model.found("ping", 0);
+            let sent = u32::max(sent, self.probes.take().unwrap_or(0));
             self.counted(got, sent, model);
         }
     }
@@ -126,8 +131,13 @@ fn by_route(words: &[&str], model: &Model) -> Option<IfName> {
     route.or_else(|| of_family().find(|route| route.to.is_none()))?.dev.clone()
 }
 
-/// `5 packets transmitted, 5 received, 0% packet loss`, of BusyBox `5 packets received`, of arping `Sent 3 probes (3 broadcast(s))` and
-/// `Received 3 response(s)`: answers and requests.
+/// `Sent 3 probes (1 broadcast(s))`.
+fn probes(text: &str) -> Option<u32> {
+    text.strip_prefix("Sent ")?.split_once(" probe")?.0.parse().ok()
+}
+
+/// `5 packets transmitted, 5 received, 0% packet loss`, of BusyBox `5 packets received`, of arping
+/// `Received 3 response(s)`: answers and requests, at least.
 fn statistics(text: &str) -> Option<(u32, u32)> {
     if let Some((sent, rest)) = text.split_once(" packets transmitted, ") {
         let got = rest.split_whitespace().next()?.parse().ok()?;
@@ -141,6 +151,18 @@ fn statistics(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_arping_that_got_a_part_of_its_answers_does_not_work() {
+        let seen = |received: u32| {
+            let mut model = Model::default();
+            let mut ping = Ping { device: "bond0".parse().ok(), ..Ping::default() };
+            ping.line("Sent 3 probes (1 broadcast(s))", &mut model);
+            ping.line(&format!("Received {received} response(s)"), &mut model);
+            (model.seen.len(), model.notes.len())
+        };
+        assert_eq!([seen(3), seen(2), seen(0)], [(1, 0), (0, 1), (1, 0)]);
+    }
 
     #[rstest::rstest]
     #[case("5 packets transmitted, 5 received, 0% packet loss, time 4005ms", Some((5, 5)))]
