@@ -93,6 +93,27 @@ fn a_parameter_that_a_file_of_a_matrix_does_not_have_cannot_be_set() {
     );
 }
 
+/// A wrong file is no reason to fetch kernels first.
+#[test]
+fn what_a_matrix_reads_is_read_before_anything_is_fetched() {
+    let bare = Bare::new();
+    bare.file("vlan-over-bond-tx-drop.snap", "no snapshot");
+    let (dir, topology) = (bare.dir.path().display().to_string(), topology());
+    for arguments in [["--shard=1/2", "--times=absent.json"], ["--snapshots", dir.as_str()]] {
+        let said = bare.lab(&[&["matrix", &topology, "--kernels", "all"][..], &arguments[..]].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (Some(65), ""), "{said:?}");
+        assert!(!bare.cache().exists(), "not even a cache: {said:?}");
+    }
+}
+
+#[test]
+fn a_mirror_that_cannot_be_used_is_said_once() {
+    let said =
+        Bare::new().lab(&["matrix", &topology(), "--kernels", "quick", "--mirror", "http://127.0.0.1:9"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(69), ""), "{said:?}");
+    assert_eq!(said.stderr.matches("security archive").count(), 1, "{said:?}");
+}
+
 #[test]
 fn an_unknown_kernel_is_answered_with_the_known_ones() {
     let said = Bare::new().lab(&["run", &topology(), "--kernel", "nonsense", "--no-install"]);

@@ -243,6 +243,9 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     let chosen = provision::select(&pins, &args.kernels)?;
     // In the order of versions, whatever the order they are named in: ranges are written in it.
     let chosen: Vec<&KernelPin> = pins.pins().filter(|pin| chosen.contains(pin)).collect();
+    // Files are read before anything is fetched: one that is wrong is said at once.
+    let own = args.shard.map(|shard| own_cells(args, shard, &sources, &chosen)).transpose()?;
+    let accepted = Arc::new(Accepted::of(args, &sources)?);
     let cache = provision::cache()?;
     let (mut kernels, absent) = absent::fetch_all(&chosen, &args.provision, &cache)?;
     if sources.iter().any(|source| plan::needs_netdevsim(&source.topology)) {
@@ -265,7 +268,6 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
             source.substituted = substitutes::for_all(&mut topology).then_some(topology);
         }
     }
-    let accepted = Arc::new(Accepted::of(args, &sources)?);
     let needing = sources.iter().map(|source| &source.topology).find(|it| plan::needs_drivers(it));
     let with_drivers = |pin: &&KernelPin| match (needing, pins.with_drivers(pin)) {
         (Some(topology), Some(generic)) => match absent::why(generic, &args.provision, &cache) {
@@ -276,7 +278,6 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode, Failure> {
     };
     let with_drivers = chosen.iter().map(with_drivers).collect::<Result<_, _>>()?;
     let chosen = chosen.into_iter().cloned().collect();
-    let own = args.shard.map(|shard| own_cells(args, shard, &sources, &kernels)).transpose()?;
     let shared = Arc::new(Shared {
         own,
         bench,
@@ -306,9 +307,9 @@ fn own_cells(
     args: &MatrixArgs,
     shard: Shard,
     sources: &[Source],
-    kernels: &[Kernel],
+    kernels: &[&KernelPin],
 ) -> Result<(Shard, BTreeSet<(String, String)>), Failure> {
-    let on: Vec<String> = kernels.iter().map(|kernel| kernel.id.clone()).collect();
+    let on: Vec<String> = kernels.iter().map(|pin| pin.name()).collect();
     let planned = sources.iter().map(|source| (source.topology.name.clone(), on.clone())).collect();
     let mut costs = Costs::default();
     for (_, matrix) in report::matrices(&args.times)? {

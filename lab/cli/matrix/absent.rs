@@ -1,5 +1,7 @@
 //! Kernels that are not on this machine and may not be downloaded: a matrix runs the other cells.
 
+use std::collections::BTreeSet;
+
 use crate::cli::failure::Failure;
 use crate::cli::{ProvisionArgs, provision};
 use bondlab_host::cache::Cache;
@@ -26,6 +28,9 @@ pub fn fetch_all(
             Err(failure) => failures.push(failure.to_string()),
         }
     }
+    // What is wrong with a mirror is wrong for each kernel.
+    let mut said = BTreeSet::new();
+    failures.retain(|failure| said.insert(failure.clone()));
     let whys: Vec<&str> = absent.iter().flatten().map(String::as_str).collect();
     if !failures.is_empty() {
         return Err(Failure::unavailable(failures.join("\n")));
