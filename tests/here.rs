@@ -123,6 +123,17 @@ fn documents(output: &Output) -> Result<Vec<Document>, String> {
     }
 }
 
+/// A copy of what `lab run` printed, in the folder that `LAB_CELLS` names: vagrant/provision.sh brings it to the host.
+fn keep(topology: &Path, printed: &[u8]) {
+    let Some(folder) = std::env::var_os("LAB_CELLS") else { return };
+    let name = topology
+        .strip_prefix(root().join("topologies"))
+        .expect("it is of the gallery")
+        .with_extension("json");
+    let name = name.to_string_lossy().replace('/', "-");
+    fs::write(Path::new(&folder).join(name), printed).expect("the folder of LAB_CELLS takes a result");
+}
+
 /// The topology's name, the kernel it was written for.
 fn head(path: &Path) -> (String, Option<String>) {
     let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
@@ -155,6 +166,7 @@ fn each_topology_does_what_it_should_on_the_running_kernel() {
     for path in topologies() {
         let (name, written_for) = head(&path);
         let output = lab_run(&path).output().expect("the lab starts");
+        keep(&path, &output.stdout);
         let judged = |document: Document| {
             let name = document.topology.clone();
             let cell =

@@ -4,7 +4,7 @@
 #   vagrant/build-box.sh bookworm        # $HOME/.cache/bondlab/boxes/bookworm.box
 #
 # The packages come from the mirror that this machine's apt is configured with (or LAB_MIRROR, LAB_MIRROR_SECURITY).
-# LAB_BOX_KERNEL names another kernel package, LAB_BOX_DIR another place for the box.
+# LAB_BOX_KERNEL names another kernel package, LAB_BOX_DIR another place for the box, LAB_BOX_APT an option of apt.
 set -eu
 
 suite=${1:?usage: vagrant/build-box.sh SUITE, for example bookworm or trixie}
@@ -81,8 +81,11 @@ echo "suite $suite, kernel package $kernel" >&2
     [ -z "$security" ] || echo "deb $security $suite-security main"
 } > "$work/sources.list"
 packages=$kernel,systemd-sysv,systemd-resolved,dbus,udev,kmod,iproute2,openssh-server,sudo,rsync,procps,ca-certificates
-mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
-    --customize-hook="sh $work/customize.sh \"\$1\"" "$suite" "$work/root.tar" "$work/sources.list"
+# mmdebstrap keeps the reason of an error to itself when it is quiet.
+mmdebstrap --variant=minbase --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
+    ${LAB_BOX_APT:+--aptopt="$LAB_BOX_APT"} --customize-hook="sh $work/customize.sh \"\$1\"" \
+    "$suite" "$work/root.tar" "$work/sources.list" > "$work/mmdebstrap.log" 2>&1 ||
+    { cat "$work/mmdebstrap.log" >&2; exit 69; }
 
 # A disk with two partitions: a FAT one that the BIOS boots by syslinux, and the root file system.
 cat > "$work/fill.sh" <<'FILL'

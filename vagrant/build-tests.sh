@@ -5,15 +5,22 @@ set -eu
 cd "$(dirname "$0")/.."
 
 out=target/vagrant/tests
-messages=$(mktemp)
-trap 'rm -f "$messages"' EXIT
-cargo test --no-run --message-format=json-render-diagnostics > "$messages"
+new=$out.new
 mkdir -p "$out"
-rm -f "$out"/*
+# Each machine that comes up calls this, side by side with the others.
+exec 9> target/vagrant/.lock
+flock 9
+messages=$(mktemp)
+trap 'rm -rf "$messages" "$new"' EXIT
+cargo test --no-run --message-format=json-render-diagnostics > "$messages"
+rm -rf "$new"
+mkdir "$new"
 fields="s|.*\"src_path\":\"$PWD/\([^\"]*\)\".*\"executable\":\"\([^\"]*\)\".*|\2 \1|p"
 sed -n "$fields" "$messages" | while read -r program source; do
     # Debug information is two thirds of a program, and only gets in the way on a slow line.
-    strip --strip-debug -o "$out/${program##*/}" "$program" 2> /dev/null || cp "$program" "$out"
+    strip --strip-debug -o "$new/${program##*/}" "$program" 2> /dev/null || cp "$program" "$new"
     printf '%s\t%s\n' "$program" "$source"
-done > "$out/programs"
-[ -s "$out/programs" ] || { echo "error: cargo named no test program" >&2; exit 70; }
+done > "$new/programs"
+[ -s "$new/programs" ] || { echo "error: cargo named no test program" >&2; exit 70; }
+# What is as it was is not touched: another machine may be copying it.
+rsync --archive --no-times --checksum --delete "$new/" "$out/"
