@@ -2,8 +2,8 @@
 //! ends. In a CI machine this is what `cargo test` tests: that machine's own kernel.
 //!
 //! A topology's conditions are written for one kernel. Where there is an accepted snapshot of the running one, that
-//! decides; on a kernel without one, conditions that do not hold are reported but not failed. What the lab cannot vouch
-//! for fails on every kernel: a frame that is not accounted for, a hang, an error.
+//! decides; on a kernel without one, conditions that do not hold and options that it does not know are reported but not
+//! failed. What the lab cannot vouch for fails on every kernel: a frame that is not accounted for, a hang, an error.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -96,7 +96,9 @@ fn judge(cell: &Cell, written_for: Option<&str>, kernel: &str) -> Result<String,
             .map(|reason| format!("skip: {reason}"))
             .ok_or("a skip without a reason".into()),
         (outcome, status) if outcome.is_expected() => Ok(format!("{outcome} (snapshot: {status:?})")),
-        (Outcome::Fail, SnapshotStatus::New) if is_elsewhere && unattributed(document) == 0 => {
+        (Outcome::Fail | Outcome::Unsupported, SnapshotStatus::New)
+            if is_elsewhere && unattributed(document) == 0 =>
+        {
             Ok(format!("not what its file says of another kernel, and no snapshot of {kernel}"))
         }
         _ => Err(grid::problem(cell)),

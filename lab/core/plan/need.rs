@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::net::link::LinkKind;
 use crate::net::machine::Machine;
 use crate::net::qdisc::Qdisc;
+use crate::plan::shown;
 use crate::topology::Topology;
 use crate::topology::fault::{Fault, FilterKind, Hook};
 use crate::topology::mitigation::Change;
@@ -69,6 +70,8 @@ pub enum Need {
     },
     /// That a module is not there.
     WithoutModule(String),
+    /// A log of the kernel in which no other process of the machine has a part.
+    KernelLog,
 }
 
 impl Need {
@@ -109,9 +112,11 @@ impl Need {
             Self::Tap { .. } => vec!["tun".into()],
             Self::Netdevsim { .. } => vec!["netdevsim".into()],
             Self::Parameter { module, .. } => vec![module.clone()],
-            Self::Plugin(_) | Self::Processors(_) | Self::CommandLine(_) | Self::WithoutModule(_) => {
-                Vec::new()
-            }
+            Self::Plugin(_)
+            | Self::Processors(_)
+            | Self::CommandLine(_)
+            | Self::WithoutModule(_)
+            | Self::KernelLog => Vec::new(),
         }
     }
 
@@ -158,7 +163,7 @@ impl Need {
             Self::Driver(module) => format!("CONFIG_{}", module.to_uppercase()),
             Self::Netdevsim { .. } => "CONFIG_NETDEVSIM".into(),
             Self::Plugin(name) => name.clone(),
-            Self::Processors(_) | Self::CommandLine(_) | Self::WithoutModule(_) => {
+            Self::Processors(_) | Self::CommandLine(_) | Self::WithoutModule(_) | Self::KernelLog => {
                 return "a machine of the lab's own, not --kernel host".into();
             }
             Self::Parameter { module, .. } => {
@@ -241,6 +246,7 @@ pub fn needs(topology: &Topology, of_mutants: &[Fault]) -> Vec<Need> {
         needs.insert(Need::Masquerade);
     }
     needs.extend(of_machine(&topology.machine));
+    needs.extend(shown::asks_for_log(topology).then_some(Need::KernelLog));
     needs.extend(topology.attachments.plugins().into_iter().map(Need::Plugin));
     for change in topology.scenario.mitigations.iter().flat_map(|mitigation| &mitigation.steps) {
         if let Change::Qdisc { qdisc, .. } = change {

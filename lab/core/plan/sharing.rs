@@ -112,6 +112,8 @@ fn is_once(need: &Need) -> bool {
         | Need::Cipher
         | Need::Action(_)
         | Need::Tap { .. } => false,
+        // Plans run one after the other, and each reads what is logged in its own time.
+        Need::KernelLog => false,
     }
 }
 

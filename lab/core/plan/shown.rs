@@ -8,6 +8,16 @@ use crate::topology::scenario::Step;
 
 /// One operation for all of it; none where nothing is asked for.
 pub fn asked(topology: &Topology) -> Option<Op> {
+    let all = all(topology);
+    (!all.is_empty()).then_some(Op::Show(all))
+}
+
+/// Whether some condition is about the kernel's log.
+pub fn asks_for_log(topology: &Topology) -> bool {
+    all(topology).iter().any(|shown| matches!(shown, Shown::KernelLog { .. }))
+}
+
+fn all(topology: &Topology) -> Vec<Shown> {
     let scenario = &topology.scenario;
     let waits = scenario.steps.iter().filter_map(|step| match step {
         Step::Wait { until, .. } => Some(until),
@@ -22,5 +32,5 @@ pub fn asked(topology: &Topology) -> Option<Op> {
             all.push(shown.clone());
         }
     }
-    (!all.is_empty()).then_some(Op::Show(all))
+    all
 }

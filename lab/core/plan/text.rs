@@ -40,6 +40,7 @@ impl Display for Need {
             Self::Parameter { module, name, value } => write!(f, "{name}={value} of module {module}"),
             Self::WithoutModule(module) => write!(f, "no module {module}"),
             Self::Driver(module) => write!(f, "driver {module}"),
+            Self::KernelLog => f.write_str("a kernel's log of its own"),
         }
     }
 }

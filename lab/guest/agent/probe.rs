@@ -12,6 +12,7 @@ use crate::agent::testbed::netns_error;
 use crate::device::links::LOOPBACK_IFINDEX;
 use crate::device::{configure, gadget, nat, netdevsim, nic, tap, tc};
 use crate::fault::{backlog, nft, nft_input, tcx, xdp};
+use crate::observe::kernel_log;
 use crate::pod::plugin;
 use crate::syscall::netns::{Namespace, Spares};
 use crate::syscall::rtnl::{Rtnl, RtnlError};
@@ -81,6 +82,7 @@ async fn lacks(need: &Need, scratch: &Namespace, rtnl: &Rtnl) -> Result<Vec<Stri
         Need::Processors(_) | Need::CommandLine(_) | Need::Parameter { .. } | Need::WithoutModule(_) => {
             return Ok(why_not(machine::obstacle(need)));
         }
+        Need::KernelLog => return Ok(why_not(kernel_log::obstacle())),
         // An association without it is refused with ENOENT.
         Need::Cipher => return Ok(Vec::new()),
         Need::Action(kind) => try_action(rtnl, kind).await,

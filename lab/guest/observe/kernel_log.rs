@@ -14,6 +14,11 @@ const CLEAR_ONCE: &str = "/sys/kernel/debug/clear_warn_once";
 /// A record is not longer (PRINTK_MESSAGE_MAX and its properties).
 const RECORD_BYTES_MAX: usize = 8192;
 
+/// Why the log of this kernel is not read, if it is not: other processes of a machine write to it, and make the kernel write.
+pub fn obstacle() -> Option<String> {
+    (!init::is_machine()).then(|| "other processes have a part in this one's".into())
+}
+
 /// The kernel's log from one moment on.
 pub struct Reader {
     file: File,
@@ -22,7 +27,7 @@ pub struct Reader {
 impl Reader {
     /// What is logged from here on. None on a kernel that others use as well, or that does not show its log.
     pub fn start() -> Option<Self> {
-        if !init::is_machine() {
+        if obstacle().is_some() {
             return None;
         }
         // Kernels without debugfs print such lines in the first trial only.
@@ -50,5 +55,16 @@ impl Reader {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A topology that asks for the log is skipped there, and not judged by a log that was not read.
+    #[test]
+    fn the_log_of_a_machine_that_others_use_is_not_read() {
+        assert!(obstacle().is_some() && Reader::start().is_none());
     }
 }
