@@ -11,6 +11,7 @@ use crate::cli::{PinsArgs, look, provision};
 use bondlab_core::judge::outcome::Outcome;
 use bondlab_core::net::clean;
 use bondlab_core::report::matrix::{Cell, Matrix, is_acceptable, unattributed};
+use bondlab_core::report::plural::s;
 use bondlab_core::report::rounds::Repetitions;
 use bondlab_core::report::{behaviour, format, grid, snapshot};
 use bondlab_host::ci;
@@ -143,7 +144,7 @@ fn refusal(cell: &Cell) -> Option<String> {
         return Some(format!("{alike} of {rounds} rounds say the same: a snapshot has what each run says"));
     }
     let frames = unattributed(&cell.document);
-    (frames > 0).then(|| format!("{frames} frames are unaccounted for, which no snapshot covers"))
+    (frames > 0).then(|| format!("unaccounted for: {frames} frame{}, which no snapshot covers", s(frames)))
 }
 
 fn name(cell: &Cell) -> String {

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::failure::Failure;
 use bondlab_core::plan::Plan;
 use bondlab_core::report::pcapng;
+use bondlab_core::report::plural::s;
 use bondlab_host::file::{At, FileError};
 use bondlab_host::run::runner::Run;
 
@@ -40,6 +41,7 @@ pub fn write(folder: &Path, plan: &Plan, run: &Run) -> Result<(), Failure> {
     };
     write_all().map_err(|error| Failure::unavailable_for(&error))?;
     let frames: usize = files.iter().map(|file| file.frames).sum();
-    eprintln!("wrote {} files with {frames} frames to {}", files.len(), folder.display());
+    let (count, folder) = (files.len(), folder.display());
+    eprintln!("wrote {count} file{} with {frames} frame{} to {folder}", s(count), s(frames));
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod markdown;
 pub mod matrix;
 pub mod merge;
 pub mod pcapng;
+pub mod plural;
 pub mod reference;
 pub mod reproducer;
 pub mod rounds;

@@ -538,7 +538,7 @@ mod tests {
             (finished("t", "6.1.1", Outcome::Pass, 3, 0), Some(&good), "FAIL t on 6.1.1: differs"),
             (finished("t", "6.1.1", Outcome::Pass, 3, 0), Some(&good), "100 delivered | 97 delivered"),
             (finished("t", "6.1.1", Outcome::Fail, 3, 0), None, "all arrive: expected 0, observed 3"),
-            (finished("t", "6.1.1", Outcome::Pass, 3, 2), None, "2 frames are unaccounted for"),
+            (finished("t", "6.1.1", Outcome::Pass, 3, 2), None, "unaccounted for: 2 frames"),
             (ended("t", "6.1.1", Outcome::Skip, skip), None, "SKIP t on 6.1.1: 6.1.1-amd64 cannot"),
             (ended("t", "6.1.1", Outcome::Skip, skip), None, "lacks: igb, sch_x"),
             (ended("t", "6.1.1", Outcome::Hang, hang), None, "next: run it again"),

@@ -24,6 +24,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::judge::outcome::Outcome;
 use crate::report::drawing::svg;
 use crate::report::matrix::Matrix;
+use crate::report::plural::s;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -94,9 +95,8 @@ fn title(matrix: &Matrix) -> String {
             format!("{} on {}: {}", document.topology, document.kernel.id, document.outcome)
         }
         (_, topologies, kernels) => {
-            let s = |count: usize| if count == 1 { "" } else { "s" };
-            let (ies, s) = (if topologies == 1 { "y" } else { "ies" }, s(kernels));
-            format!("{topologies} topolog{ies} on {kernels} kernel{s}")
+            let ies = if topologies == 1 { "y" } else { "ies" };
+            format!("{topologies} topolog{ies} on {kernels} kernel{}", s(kernels))
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::plan::op::Op;
 use crate::plan::record::Record;
 use crate::plan::tapped::{FRAME_BYTES_MAX, Missed, TappedFrame};
+use crate::report::plural::s;
 
 /// Block types.
 const SECTION: u32 = 0x0a0d_0d0a;
@@ -147,10 +148,14 @@ fn encode(
 pub fn missing(missed: &Missed) -> Option<String> {
     let mut parts = Vec::new();
     if missed.cut > 0 {
-        parts.push(format!("cut: {} later frames did not fit", missed.cut));
+        parts.push(format!("cut: {} later frame{} did not fit", missed.cut, s(missed.cut)));
     }
     if missed.overrun > 0 {
-        parts.push(format!("the tap's own buffer was full for {} frames", missed.overrun));
+        parts.push(format!(
+            "the tap's own buffer was full for {} frame{}",
+            missed.overrun,
+            s(missed.overrun)
+        ));
     }
     if let Some(why) = &missed.failed {
         parts.push(format!("the tap ended early: {}", clean::line(why)));
@@ -280,7 +285,7 @@ mod tests {
         assert_eq!(blocks[2].1, sent.concat());
         let statistics = String::from_utf8_lossy(blocks[4].1).into_owned();
         assert!(
-            statistics.contains("2 later frames did not fit; the tap's own buffer was full for 1 frames")
+            statistics.contains("2 later frames did not fit; the tap's own buffer was full for 1 frame")
         );
     }
 

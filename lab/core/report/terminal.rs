@@ -16,6 +16,7 @@ use crate::report::document::{
     Timing, TrialDocument,
 };
 use crate::report::drawing::tree;
+use crate::report::plural::s;
 use crate::topology::scenario::{CountsAt, Socket};
 
 pub use crate::report::terminal::look::{Detail, Look};
@@ -52,9 +53,12 @@ pub fn render_as(document: &Document, about: Option<&str>, look: &Look) -> Strin
 /// All that is said of a run that came to its end.
 fn body(out: &mut String, document: &Document, is_verbose: bool, width: usize) {
     if let Some(main) = document.trials.iter().find(|trial| trial.name == "main") {
-        out.push('\n');
-        trial(out, main, width);
-        seen(out, document, main);
+        let mut said = String::new();
+        trial(&mut said, main, width);
+        seen(&mut said, document, main);
+        if !said.is_empty() {
+            let _ = write!(out, "\n{said}");
+        }
     }
     if is_verbose {
         for other in document.trials.iter().filter(|trial| trial.name != "main") {
@@ -232,7 +236,7 @@ fn seen(out: &mut String, document: &Document, main: &TrialDocument) {
         let _ = writeln!(out, "{subject}: {value}");
     }
     for (capture, count) in &main.captured {
-        let _ = writeln!(out, "capture {capture}: {count} frames");
+        let _ = writeln!(out, "capture {capture}: {count} frame{}", s(*count));
     }
 }
 
@@ -242,9 +246,10 @@ fn flow(out: &mut String, flow: &FlowDocument) {
     let refused = if refused.is_empty() { "none refused".into() } else { refused.join(", ") };
     let _ = writeln!(
         out,
-        "{}: {} frames, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered{}",
+        "{}: {} frame{}, {} -> {} by {} socket\n  {} accepted, {refused}; {} delivered{}",
         flow.name,
         flow.asked,
+        s(flow.asked),
         flow.from,
         flow.to,
         flow.socket,
@@ -354,10 +359,11 @@ fn checks(out: &mut String, document: &Document) {
     };
     let _ = writeln!(
         out,
-        "\n{held} of {} checks hold; {frames} frames in {} trial{}{rounds}, {unattributed} unattributed",
+        "\n{held} of {} checks hold; {frames} frame{} in {} trial{}{rounds}, {unattributed} unattributed",
         judged.len(),
+        s(frames),
         document.trials.len(),
-        if document.trials.len() == 1 { "" } else { "s" }
+        s(document.trials.len())
     );
     for check in skipped {
         let _ = writeln!(out, "  SKIP {}\n    {}, {}", check.name, check.expected, check.observed);
@@ -445,5 +451,16 @@ mod tests {
         assert!(normal.contains("About it.") && normal.contains("node\n└─ p0 dummy\n"), "{normal}");
         assert!(!normal.contains("PASS check that is pass"), "{normal}");
         assert!(with(Detail::Verbose).contains("  PASS check that is pass\n"));
+    }
+
+    #[test]
+    fn a_run_without_a_flow_has_no_empty_paragraph_and_one_frame_is_no_frames() {
+        let mut document = document();
+        document.trials[0].flows.clear();
+        let empty = render(&document, None);
+        assert!(!empty.contains("\n\n\n"), "{empty}");
+        document.trials[0].captured.insert("announced".into(), 1);
+        let seen = render(&document, None);
+        assert!(seen.contains("\n\ncapture announced: 1 frame\n\n"), "{seen}");
     }
 }

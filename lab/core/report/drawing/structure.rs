@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::net::link::{Link, LinkKind};
 use crate::net::mode::VlanProtocol;
 use crate::net::name::DeviceRef;
+use crate::report::plural::s;
 use crate::topology::Topology;
 
 /// The links of a topology as it was run, those that attaching pods brings included.
@@ -123,7 +124,7 @@ fn peer(kind: &LinkKind) -> Option<&DeviceRef> {
 }
 
 fn vfs(count: usize) -> String {
-    format!("{count} VF{}", if count == 1 { "" } else { "s" })
+    format!("{count} VF{}", s(count))
 }
 
 fn detail(kind: &LinkKind) -> String {

@@ -8,6 +8,7 @@ use crate::judge::outcome::Outcome;
 use crate::report::document::{CheckDocument, Document};
 use crate::report::grid::{WIDTH, differences, in_a_line, wrap};
 use crate::report::matrix::{BehaviourGroup, Behaviours, Cell, Matrix, SnapshotStatus, between};
+use crate::report::plural::s;
 use crate::report::{behaviour, snapshot};
 
 /// What is not as expected, with what to do next: cells of one topology that say the same are shown once, and what the
@@ -111,7 +112,7 @@ fn why(cell: &Cell, above: Option<&Above<'_>>, width: usize) -> String {
         },
         (None, _) if crate::report::matrix::unattributed(document) > 0 => {
             let frames = crate::report::matrix::unattributed(document);
-            let _ = writeln!(out, ": {frames} frames are unaccounted for, which no snapshot covers");
+            let _ = writeln!(out, ": unaccounted for: {frames} frame{}, which no snapshot covers", s(frames));
         }
         (None, SnapshotStatus::New) if cell.ran == Outcome::Pass => {
             out += ": no snapshot is accepted for it, and CI accepts none\n";

@@ -7,6 +7,7 @@ use crate::report::document::{Document, TrialDocument};
 use crate::report::html::places;
 use crate::report::html::topology::One;
 use crate::report::html::{flows, tables};
+use crate::report::plural::s;
 
 /// What a part of the account is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +91,7 @@ fn section(one: &One<'_>, names: &[&str], part: &Part<'_>, ran: usize) -> Markup
         Of::Checks | Of::Conclusions => pieces,
         Of::FirstTrial(name) => html! { h4 { "Trial " (name) } (pieces) },
         Of::Trial(_) => {
-            let s = if names.len() > 1 { "s" } else { "" };
-            html! { details { summary { "Trial" (s) " " (names.join(", ")) } (pieces) } }
+            html! { details { summary { "Trial" (s(names.len())) " " (names.join(", ")) } (pieces) } }
         }
     }
 }

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use crate::report::behaviour;
 use crate::report::document::{Document, TrialDocument};
 use crate::report::html::topology::One;
+use crate::report::plural::s;
 
 /// Of one trial, by what counts and the counter's name, its value on each kernel.
 type Rows = IndexMap<(String, String), Vec<Option<u64>>>;
@@ -49,10 +50,9 @@ fn body((names, rows): &Block<'_>, columns: &[Vec<usize>]) -> Markup {
     for ((of, name), values) in rows.iter().filter(|(_, values)| is_alike(values)) {
         alike.entry(of).or_default().extend(values[0].map(|value| format!("{name} {value}")));
     }
-    let s = if names.len() > 1 { "s" } else { "" };
     html! {
         tbody {
-            tr { th.trial scope="rowgroup" colspan=(columns.len() + 1) { "Trial" (s) " " (names.join(", ")) } }
+            tr { th.trial scope="rowgroup" colspan=(columns.len() + 1) { "Trial" (s(names.len())) " " (names.join(", ")) } }
             @for ((of, name), values) in rows.iter().filter(|(_, values)| !is_alike(values)) {
                 tr { th scope="row" { (of) " " (name) } (row(values, columns)) }
             }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::judge::account::TrialAccount;
 use crate::report::document::trial_document;
+use crate::report::plural::s;
 use crate::report::terminal::{trial, wrap};
 
 /// Renders what has become of every frame up to now. A frame without a place is not lost yet: where nothing but the end of a
@@ -13,14 +14,14 @@ pub fn render(account: &TrialAccount, width: usize) -> String {
     let mut open: Vec<String> = Vec::new();
     for flow in &mut document.flows {
         if flow.unattributed > 0 {
-            open.push(format!("{} frames of {}", flow.unattributed, flow.name));
+            open.push(format!("{} frame{} of {}", flow.unattributed, s(flow.unattributed), flow.name));
             flow.unattributed = 0;
         }
     }
     let mut out = String::new();
     trial(&mut out, &document, width);
     for (capture, count) in &document.captured {
-        let _ = writeln!(out, "capture {capture}: {count} frames");
+        let _ = writeln!(out, "capture {capture}: {count} frame{}", s(*count));
     }
     if !open.is_empty() {
         let text = format!(
