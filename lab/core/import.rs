@@ -25,6 +25,7 @@ pub(crate) mod ip_rule;
 pub(crate) mod ip_text;
 pub(crate) mod kernel;
 pub(crate) mod keyfile;
+pub(crate) mod link_options;
 pub(crate) mod model;
 pub(crate) mod nad;
 pub(crate) mod near_end;

@@ -3,7 +3,7 @@
 use crate::import::model::{Kind, Model, Seen};
 use crate::import::pings::Ping;
 use crate::import::text::{Line, after};
-use crate::import::{ip_rule, options, routes, text, virtual_links};
+use crate::import::{ip_rule, link_options, options, routes, text, virtual_links};
 use crate::net::address::Cidr;
 use crate::net::name::IfName;
 
@@ -187,6 +187,7 @@ fn set(words: &[&str], model: &mut Model) {
     {
         link.mtu = Some(mtu);
     }
+    link_options::of_command(name, rest, model);
 }
 
 /// Which errno senders got.

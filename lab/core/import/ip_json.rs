@@ -7,8 +7,24 @@ use crate::import::ip_text::{above, is_elsewhere, partner};
 use crate::import::model::{Kind, Model, Neighbour};
 use crate::import::routing::{self, Written};
 use crate::import::value::Value;
-use crate::import::{options, routes, virtual_links, vlan_flags};
+use crate::import::{link_options, options, routes, tc, virtual_links, vlan_flags};
 use crate::net::name::IfName;
+
+/// Keys of links, routes and neighbours that nobody sets, or that say what another key says. Timers and roles of spanning trees and of
+/// LACP are among them.
+pub const OF_KERNEL: &str = "\
+    ifindex link_index link_netnsid operstate linkmode link_type broadcast promiscuity allmulti min_mtu max_mtu \
+    inet6_addr_gen_mode num_tx_queues num_rx_queues gso_max_size gso_max_segs tso_max_size tso_max_segs gro_max_size \
+    gso_ipv4_max_size gro_ipv4_max_size altnames parentbus parentdev phys_port_name phys_port_id phys_switch_id event \
+    carrier_changes carrier_up_count carrier_down_count netns-immutable ifalias stats stats64 info_xstats info_slave_kind \
+    family scope label valid_life_time preferred_life_time dynamic noprefixroute temporary mngtmpaddr secondary protocol \
+    uid pref cache expires used confirmed updated refcnt lladdr router ad_aggregator_id ad_actor_oper_port_state \
+    ad_actor_oper_port_state_str ad_partner_oper_port_state ad_partner_oper_port_state_str bcqueuelen usedbcqueuelen \
+    macaddr_count hello_timer tcn_timer topology_change_timer gc_timer bridge_id root_id root_port root_path_cost \
+    topology_change topology_change_detected fdb_n_learned message_age_timer forward_delay_timer hold_timer \
+    topology_change_ack config_pending designated_bridge designated_port designated_cost designated_root port_id port_no \
+    id no numtxqueues weight persist over_errors multicast length_errors crc_errors frame_errors fifo_errors missed_errors nohandler \
+    collisions aborted_errors carrier_errors heartbeat_errors window_errors compressed missed";
 
 /// Whether a document is of this format.
 pub fn is_known(value: &Value) -> bool {
@@ -40,6 +56,8 @@ pub fn read(value: &Value, line: usize, model: &mut Model) {
             link(item, model);
         } else if is_route(item) && item.text_of("protocol") != Some("kernel") {
             route(item, model);
+        } else {
+            item.pass_over();
         }
     }
 }
@@ -65,6 +83,7 @@ fn route(item: &Value, model: &mut Model) {
     let hops = item.items_of("nexthops");
     if hops.len() > 1 {
         model.note(format!("route to {to}: it has several next hops; the first is taken"));
+        hops[1..].iter().for_each(Value::pass_over);
     }
     let from = hops.first().unwrap_or(item);
     let metrics = item.items_of("metrics").iter().find_map(|metrics| metrics.text_of("mtu"));
@@ -88,7 +107,10 @@ fn route(item: &Value, model: &mut Model) {
 
 fn link(item: &Value, model: &mut Model) {
     let flags: Vec<&str> = item.texts_of("flags").collect();
-    let Some(name) = item.text_of("ifname").filter(|_| !flags.contains(&"LOOPBACK")) else { return };
+    let Some(name) = item.text_of("ifname").filter(|_| !flags.contains(&"LOOPBACK")) else {
+        item.pass_over();
+        return;
+    };
     let controller = item.text_of("master");
     let kind = item.at(&["linkinfo", "info_kind"]).and_then(Value::text);
     let is_port_of_bond = flags.contains(&"SLAVE");
@@ -102,6 +124,13 @@ fn link(item: &Value, model: &mut Model) {
         link.qdisc = item.text_of("qdisc").map(str::to_owned).or(link.qdisc.take());
         link.mac = item.text_of("address").and_then(|mac| mac.parse().ok()).or(link.mac);
         link.permanent_mac = item.text_of("permaddr").and_then(|mac| mac.parse().ok()).or(link.permanent_mac);
+        link_options::flags(link, &flags);
+    }
+    link_options::of_json(name, item, model);
+    if let Some(xdp) = item.get("xdp") {
+        let program = xdp.at(&["prog", "name"]).and_then(Value::text);
+        tc::program_seen(name, "XDP", program.unwrap_or("without a name"), model);
+        xdp.pass_over();
     }
     if let Some(controller) = controller {
         model.port(controller, name);

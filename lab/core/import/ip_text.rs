@@ -4,7 +4,7 @@ use crate::import::bridge_options::{self, Of};
 use crate::import::model::{Kind, Model};
 use crate::import::text::{Line, after};
 use crate::import::virtual_links::VRF_WITHOUT_TABLE;
-use crate::import::{options, tc, virtual_links, vlan_flags, wrapped};
+use crate::import::{link_options, options, tc, virtual_links, vlan_flags, wrapped};
 use crate::net::name::IfName;
 
 /// What is being read.
@@ -85,6 +85,8 @@ impl Reader {
         }
         link.mtu = after(rest, "mtu").and_then(|mtu| mtu.parse().ok()).or(link.mtu);
         link.qdisc = after(rest, "qdisc").map(str::to_owned).or(link.qdisc.take());
+        link_options::flags(link, &flags);
+        link_options::of_words(name, rest, model);
         if let Some(controller) = after(rest, "master") {
             let kind = if flags.contains(&"SLAVE") { Kind::Bond } else { Kind::Bridge };
             model.port(controller, name);
@@ -136,6 +138,9 @@ impl Reader {
     }
 
     fn hardware(&self, device: &str, first: &str, text: &str, model: &mut Model) {
+        if text.contains(" protodown on") {
+            link_options::proto_down(device, model);
+        }
         if first == "link/ether" {
             let mac = text.split_whitespace().nth(1).and_then(|mac| mac.parse().ok());
             let permanent = after(text, "permaddr").and_then(|mac| mac.parse().ok());

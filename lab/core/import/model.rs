@@ -119,6 +119,8 @@ pub struct Link {
     pub logged_no_partner: bool,
     /// Options of a bond, by the words of a topology.
     pub options: IndexMap<&'static str, String>,
+    /// Options that each link has, by the keys of a topology.
+    pub common: IndexMap<&'static str, toml::Value>,
     /// Options of a bond's port, by the words of a topology; without those that are the kernel's defaults.
     pub port_options: IndexMap<&'static str, i64>,
     /// Options of a bridge's port, by the keys of a topology; without those that are the kernel's defaults.
@@ -144,6 +146,13 @@ pub struct Link {
 }
 
 impl Link {
+    /// Whether the text shows that it, its queue or its filters lost frames on their way out.
+    pub fn has_dropped(&self) -> bool {
+        let of_queue = self.queue.as_ref().and_then(|queue| queue.drops);
+        let of_link = self.counters.get("tx_dropped").copied();
+        [of_link, of_queue, self.filter_drops].into_iter().flatten().any(|drops| drops > 0)
+    }
+
     /// Whether its ports are cabled as one: a bond or a team.
     pub fn is_bundle(&self) -> bool {
         self.kind == Kind::Bond || self.is(VirtualKind::Team)

@@ -8,8 +8,8 @@ use crate::import::draft::{Draft, Section, texts};
 use crate::import::far_end::{FarEnd, is_dead, macsec_key, place};
 use crate::import::model::{Kind, Link, Model, Place, PortVlan, Queue};
 use crate::import::options::{self, SPECS};
-use crate::import::routing;
 use crate::import::settle::DEPTH_MAX;
+use crate::import::{link_options, routing};
 use crate::net::link_option::words::VirtualKind;
 use crate::net::name::IfName;
 
@@ -275,6 +275,8 @@ fn common(model: &Model, link: &Link, section: Section) -> Section {
     let mtu = link.mtu.filter(|mtu| !is_usual(*mtu) && (68..=65535).contains(mtu)).map(i64::from);
     let is_down = link.up == Some(false) && !is_port;
     let section = section.maybe("mtu", mtu).maybe("up", is_down.then_some(false));
+    let others = link.common.iter().filter(|(key, value)| !link_options::is_default(link, key, value));
+    let section = others.fold(section, |section, (key, value)| section.with(key, value.clone()));
     section.maybe("addresses", (!link.addresses.is_empty()).then(|| texts(&link.addresses)))
 }
 

@@ -40,8 +40,17 @@ struct OfDocuments {
     name: &'static str,
     is_known: fn(&Value) -> bool,
     read: fn(&Value, usize, &mut Model),
-    /// The format, where it is a configuration of which each key matters, and the part of it that is about links.
-    configures: Option<(&'static str, Part)>,
+    lists: Lists,
+}
+
+/// What is listed of a document, where no reader has asked for it.
+enum Lists {
+    /// Nothing: each key is looked at, or what is left is said by the reader itself.
+    Nothing,
+    /// Each key of a configuration, by the format's name: of the part that is about links.
+    Keys(&'static str, Part),
+    /// What a command of this name shows that somebody has set: not what is off or empty, nor these keys, with blanks between them.
+    Shown(&'static str, &'static str),
 }
 
 /// Keys of all kinds of documents that are not about links.
@@ -52,44 +61,49 @@ const OF_NO_USE: [&str; 8] =
 
 /// Readers of documents; the first that knows one reads it.
 const DOCUMENTS: [OfDocuments; 9] = [
-    OfDocuments { name: "ip_json", is_known: ip_json::is_known, read: ip_json::read, configures: None },
-    OfDocuments { name: "tc_json", is_known: tc_json::is_known, read: tc_json::read, configures: None },
+    OfDocuments {
+        name: "ip_json",
+        is_known: ip_json::is_known,
+        read: ip_json::read,
+        lists: Lists::Shown("ip -j", ip_json::OF_KERNEL),
+    },
+    OfDocuments { name: "tc_json", is_known: tc_json::is_known, read: tc_json::read, lists: Lists::Nothing },
     OfDocuments {
         name: "bridge_json",
         is_known: bridge::is_known,
         read: bridge::read_json,
-        configures: None,
+        lists: Lists::Nothing,
     },
     OfDocuments {
         name: "ip_rule_json",
         is_known: ip_rule::is_known,
         read: ip_rule::read_json,
-        configures: None,
+        lists: Lists::Nothing,
     },
-    OfDocuments { name: "nad", is_known: nad::is_known, read: nad::read, configures: None },
+    OfDocuments { name: "nad", is_known: nad::is_known, read: nad::read, lists: Lists::Nothing },
     OfDocuments {
         name: "nmstate",
         is_known: nmstate::is_known,
         read: nmstate::read,
-        configures: Some(("nmstate", all)),
+        lists: Lists::Keys("nmstate", all),
     },
     OfDocuments {
         name: "netplan",
         is_known: netplan::is_known,
         read: netplan::read,
-        configures: Some(("netplan", network)),
+        lists: Lists::Keys("netplan", network),
     },
     OfDocuments {
         name: "cloud_init",
         is_known: cloud_init::is_known,
         read: cloud_init::read,
-        configures: Some(("cloud-init", network)),
+        lists: Lists::Keys("cloud-init", network),
     },
     OfDocuments {
         name: "talos",
         is_known: talos::is_known,
         read: talos::read,
-        configures: Some(("Talos", talos::configuration)),
+        lists: Lists::Keys("Talos", talos::configuration),
     },
 ];
 
@@ -188,14 +202,23 @@ fn network(value: &Value) -> Option<&Value> {
     value.get("network").or(Some(value))
 }
 
-/// Says which keys of a configuration nobody has asked for.
+/// Says what of a document nobody has asked for.
 fn left(reader: &OfDocuments, value: &Value, model: &mut Model) {
-    let Some((format, part)) = reader.configures else { return };
-    for path in part(value).map_or_else(Vec::new, Value::unread) {
-        let (first, last) = (path.split('.').next(), path.rsplit('.').next());
-        let is_one = |of: &[&str], key: Option<&str>| key.is_some_and(|key| of.contains(&key));
-        if !is_one(&OF_DOCUMENTS, first) && !is_one(&OF_NO_USE, last) {
-            model.left(format, path);
+    match reader.lists {
+        Lists::Nothing => {}
+        Lists::Keys(format, part) => {
+            for path in part(value).map_or_else(Vec::new, |part| part.unread(&|_, _| true)) {
+                let (first, last) = (path.split('.').next(), path.rsplit('.').next());
+                let is_one = |of: &[&str], key: Option<&str>| key.is_some_and(|key| of.contains(&key));
+                if !is_one(&OF_DOCUMENTS, first) && !is_one(&OF_NO_USE, last) {
+                    model.left(format, path);
+                }
+            }
+        }
+        Lists::Shown(format, of_kernel) => {
+            let of_kernel: Vec<&str> = of_kernel.split_ascii_whitespace().collect();
+            let is_of_use = |key: &str, value: &Value| value.says_something() && !of_kernel.contains(&key);
+            value.unread(&is_of_use).into_iter().for_each(|path| model.left(format, path));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::import::model::{Kind, Link, Model, Place, PortVlan};
+use crate::import::model::{Kind, Link, Model, Place, PortVlan, Queue};
 use crate::import::options::{self, SPECS};
 use crate::import::{cables, virtual_links};
 use crate::net::name::IfName;
@@ -19,6 +19,7 @@ const PORTS_MAX: usize = 8;
 /// Decides what each link is.
 pub fn settle(model: &mut Model) {
     logged(model);
+    roots(model);
     cables::pairs(model);
     cables::settle(model);
     parents(model);
@@ -49,6 +50,13 @@ fn logged(model: &mut Model) {
         link.failures = link.failures.or(Some(failures).filter(|count| *count > 0));
     }
     notes.into_iter().for_each(|note| model.note(note));
+}
+
+/// The root queue that `ip link` names, where `tc` shows none.
+fn roots(model: &mut Model) {
+    for link in model.links.values_mut().filter(|link| link.queue.is_none()) {
+        link.queue = link.qdisc.take().map(|kind| Queue { kind, limit: None, packets: None, drops: None });
+    }
 }
 
 /// VLAN devices on a bridge of which the bridge, or a port of it, does not have the VLAN.
@@ -489,7 +497,7 @@ fn sizes(model: &mut Model) {
     }
 }
 
-/// NICs that nothing uses show nothing.
+/// NICs that nothing uses show nothing, unless they lose frames.
 fn unused(model: &mut Model) {
     let used: BTreeSet<IfName> = model.links.values().flat_map(|link| link.parent.clone()).collect();
     let is_used = |name: &IfName, link: &Link, model: &Model| {
@@ -499,6 +507,7 @@ fn unused(model: &mut Model) {
             || used.contains(name)
             || link.is_pooled
             || !model.ports(name).is_empty()
+            || link.has_dropped()
     };
     let idle: Vec<IfName> = model
         .links

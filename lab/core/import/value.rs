@@ -120,26 +120,55 @@ impl Value {
         entries.iter().map(|(key, _)| key.as_str())
     }
 
-    /// Paths of entries that no reader has asked for, without what stands below them, each once.
-    pub fn unread(&self) -> Vec<String> {
+    /// Takes all that is in it as asked for: it is of no use.
+    pub fn pass_over(&self) {
+        self.pass_over_below(0);
+    }
+
+    fn pass_over_below(&self, depth: usize) {
+        let entries = self.entries().iter().map(|(_, value)| value);
+        let below = entries.chain(self.items()).filter(|_| depth < DEPTH_MAX);
+        below.for_each(|value| value.pass_over_below(depth + 1));
+    }
+
+    /// Whether it says that something is there: not off, not zero, not empty.
+    pub fn says_something(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Text(text) => !matches!(text.as_str(), "" | "0" | "false" | "off" | "none" | "disabled"),
+            Self::List(items) => !items.is_empty(),
+            Self::Map(map) => !map.entries.is_empty(),
+        }
+    }
+
+    /// Paths of entries that no reader has asked for and that are of use, without what stands below them, each once.
+    pub fn unread(&self, is_of_use: &dyn Fn(&str, &Value) -> bool) -> Vec<String> {
         let mut all = Vec::new();
-        self.unread_below("", 0, &mut all);
+        self.unread_below("", 0, is_of_use, &mut all);
         all
     }
 
-    fn unread_below(&self, path: &str, depth: usize, all: &mut Vec<String>) {
+    fn unread_below(
+        &self,
+        path: &str,
+        depth: usize,
+        is_of_use: &dyn Fn(&str, &Value) -> bool,
+        all: &mut Vec<String>,
+    ) {
         if depth > DEPTH_MAX || all.len() >= UNREAD_MAX {
             return;
         }
         match self {
             Self::Null | Self::Text(_) => {}
-            Self::List(items) => items.iter().for_each(|item| item.unread_below(path, depth + 1, all)),
+            Self::List(items) => {
+                items.iter().for_each(|item| item.unread_below(path, depth + 1, is_of_use, all))
+            }
             Self::Map(map) => {
                 for ((key, value), asked) in map.entries.iter().zip(&map.asked) {
                     let own = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                     if asked.get() {
-                        value.unread_below(&own, depth + 1, all);
-                    } else if !all.contains(&own) {
+                        value.unread_below(&own, depth + 1, is_of_use, all);
+                    } else if is_of_use(key, value) && !all.contains(&own) {
                         all.push(own);
                     }
                 }

@@ -284,9 +284,7 @@ mod tests {
         ];
         assert_eq!(blocks[2].1, sent.concat());
         let statistics = String::from_utf8_lossy(blocks[4].1).into_owned();
-        assert!(
-            statistics.contains("2 later frames did not fit; the tap's own buffer was full for 1 frame")
-        );
+        assert!(statistics.contains("2 later frames did not fit; the tap's own buffer was full for 1 frame"));
     }
 
     #[test]
