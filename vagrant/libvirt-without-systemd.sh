@@ -3,6 +3,9 @@
 #
 #   vagrant/libvirt-without-systemd.sh          # starts virtlogd and libvirtd
 #   vagrant/libvirt-without-systemd.sh stop     # ends those two, not the machines
+#
+# LAB_VAGRANT_DRIVER=qemu: libvirtd does not see a /dev/kvm that opens and does not work. It would wait for QEMU to answer with it, half a
+# minute twice before each machine, and forget what it has learnt.
 set -eu
 
 # Without virtlogd no machine starts: it writes their consoles.
@@ -11,6 +14,18 @@ daemons="virtlogd libvirtd"
 # The process id that a daemon wrote, if it is one that runs.
 pid_of() {
     pid=$(cat "/run/$1.pid" 2> /dev/null) && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$1" ] && echo "$pid"
+}
+
+# Starts a daemon. What is at /dev/kvm then is nothing that libvirt's user may open (virFileAccessibleAs()), and that in the daemon's
+# own mount namespace alone.
+start() {
+    hidden=/run/bondlab-no-kvm
+    if [ "${LAB_VAGRANT_DRIVER:-}" != qemu ] || [ ! -e /dev/kvm ]; then
+        "$@"
+        return
+    fi
+    (umask 777 && : > "$hidden")
+    unshare --mount sh -c 'mount --bind "$0" /dev/kvm && exec "$@"' "$hidden" "$@"
 }
 
 [ "$(id -u)" = 0 ] || { echo "error: run it as root" >&2; exit 77; }
@@ -26,6 +41,6 @@ for daemon in $daemons; do
         echo "error: $daemon is missing; get it with: apt-get install libvirt-daemon-system" >&2
         exit 69
     }
-    pid_of "$daemon" > /dev/null || "$daemon" --daemon --pid-file "/run/$daemon.pid"
+    pid_of "$daemon" > /dev/null || start "$daemon" --daemon --pid-file "/run/$daemon.pid"
 done
 virsh --connect qemu:///system version
