@@ -47,6 +47,9 @@ test_outside() {
         case $source:$program in
             # Texts in, texts out, whatever the kernel: `cargo test` runs them on the host, ten times as fast as emulation does.
             tests/pure.rs:* | lab/core/* | lab/macros/*) echo "$source: needs no machine, not run" ;;
+            tests/e2e.rs:* | tests/vm.rs:*)
+                if [ -n "${LAB_MATRIX:-}" ]; then run_tests "$source" "$program" --test-threads=1 --nocapture
+                else echo "$source: microVMs, which LAB_MATRIX asks for, not run"; fi ;;
             # One after the other, as the machine is slow: a test that measures time has it for itself. `packaged` asks cargo and
             # reads what rustc left beside the programs; neither is here.
             *:*/deps/*) run_tests "$source" "$program" --test-threads=1 --nocapture --skip packaged:: ;;

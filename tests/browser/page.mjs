@@ -217,6 +217,8 @@ await tab.close();
 const reader = await puppeteer.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--force-renderer-accessibility"] });
 tab = await reader.newPage();
 await tab.goto(address, { waitUntil: "load" });
+// Rows that wait for their frame are in no tree yet.
+await tab.waitForFunction(() => !document.querySelector("#grid tbody tr:nth-child(n+17):not(.shown)"), { timeout: 20000 });
 const roles = {};
 const count = (node) => { roles[node.role] = (roles[node.role] ?? 0) + 1; node.children?.forEach(count); };
 count(await tab.accessibility.snapshot({ interestingOnly: false, root: await tab.$("#grid") }));
