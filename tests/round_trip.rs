@@ -143,6 +143,8 @@ impl Writer {
             _ = writeln!(self.toml, "xmit_hash_policy = \"{policy}\"");
         }
         self.maybe(25, "mtu = 9000");
+        self.maybe(20, "txqueuelen = 100\ngroup = 12");
+        self.maybe(20, "allmulticast = true");
         if self.random.is(50) {
             self.addresses();
         }
@@ -196,6 +198,7 @@ impl Writer {
         self.maybe(10, "loose_binding = true");
         self.maybe(10, "egress_qos_map = { \"0\" = 1, \"5\" = 7 }\ningress_qos_map = { \"3\" = 4 }");
         self.maybe(20, "mtu = 1400");
+        self.maybe(20, "promisc = true\ngroup = 2147483647");
         name
     }
 }

@@ -105,6 +105,11 @@ impl Machine<'_> {
         if state.up && state.carrier {
             flags.push("LOWER_UP");
         }
+        for (key, flag) in [("promisc", "PROMISC"), ("allmulticast", "ALLMULTI")] {
+            if own_side::common(link, key) != 0 {
+                flags.push(flag);
+            }
+        }
         let parent = match &link.kind {
             LinkKind::Veth { peer } if is_pods(peer) => Some("if7".into()),
             LinkKind::Veth { peer } => self.is_own(peer).then(|| peer.name.to_string()),
@@ -120,12 +125,14 @@ impl Machine<'_> {
         let master = controller.map_or(String::new(), |owner| format!(" master {}", owner.device.name));
         let operstate = if state.up && state.carrier { "UP" } else { "DOWN" };
         format!(
-            "{}: {}{parent}: <{}> mtu {} qdisc {}{master} state {operstate} mode DEFAULT group default qlen 1000",
+            "{}: {}{parent}: <{}> mtu {} qdisc {}{master} state {operstate} mode DEFAULT group {} qlen {}",
             number + 2,
             link.device.name,
             flags.join(","),
             own_side::mtu(self.topology, link),
             state.queue.0,
+            own_side::common(link, "group"),
+            own_side::queue_len(link),
         )
     }
 

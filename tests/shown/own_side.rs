@@ -21,6 +21,19 @@ pub fn mtu(topology: &Topology, link: &Link) -> u32 {
     link.mtu.or_else(|| parent.map(|parent| mtu(topology, parent))).unwrap_or(1500)
 }
 
+/// An option that each link has; 0 without it.
+pub fn common(link: &Link, key: &str) -> i64 {
+    match link.extras.common.0.get(key) {
+        Some(Value::Number(number)) => *number,
+        _ => 0,
+    }
+}
+
+/// As a driver gives it to a link that asks for none (`tun_net_initialize()`, `ether_setup()`).
+pub fn queue_len(link: &Link) -> u32 {
+    link.txqueuelen.unwrap_or(if link.kind.word() == "tun" { 500 } else { 1000 })
+}
+
 /// VLANs of a bridge or of its port, with PVID and untagged. `br_vlan_init()`: without any of its own it has the first.
 pub fn vlans(bridge: &Link, port: &IfName) -> BTreeMap<u16, [bool; 2]> {
     let own = match bridge.extras.ports.get(port) {
@@ -95,6 +108,8 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
             let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
             let said =
                 format!("{kind}, mtu {}, up {}, addresses {addresses:?}", mtu(topology, link), link.up);
+            let common = ["group", "promisc", "allmulticast"].map(|key| common(link, key));
+            let said = format!("{said}, {common:?}, queue of {}", queue_len(link));
             (link.device.name.to_string(), said)
         })
         .collect();
