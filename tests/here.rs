@@ -96,9 +96,10 @@ fn judge(cell: &Cell, written_for: Option<&str>, kernel: &str) -> Result<String,
             .map(|reason| format!("skip: {reason}"))
             .ok_or("a skip without a reason".into()),
         (outcome, status) if outcome.is_expected() => Ok(format!("{outcome} (snapshot: {status:?})")),
-        (Outcome::Fail | Outcome::Unsupported, SnapshotStatus::New)
-            if is_elsewhere && unattributed(document) == 0 =>
-        {
+        (Outcome::Unsupported, SnapshotStatus::New) if unattributed(document) == 0 => {
+            Ok(format!("this kernel does not know an option, and no snapshot of {kernel}"))
+        }
+        (Outcome::Fail, SnapshotStatus::New) if is_elsewhere && unattributed(document) == 0 => {
             Ok(format!("not what its file says of another kernel, and no snapshot of {kernel}"))
         }
         _ => Err(grid::problem(cell)),
