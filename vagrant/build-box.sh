@@ -80,7 +80,7 @@ echo "suite $suite, kernel package $kernel" >&2
     echo "deb $mirror $suite-updates main"
     [ -z "$security" ] || echo "deb $security $suite-security main"
 } > "$work/sources.list"
-packages=$kernel,systemd-sysv,systemd-resolved,dbus,udev,kmod,iproute2,openssh-server,sudo,rsync,procps,ca-certificates
+packages=$kernel,systemd-sysv,systemd-resolved,dbus,udev,kmod,iproute2,openssh-server,openssh-client,sudo,rsync,procps,ca-certificates
 # mmdebstrap keeps the reason of an error to itself when it is quiet.
 mmdebstrap --variant=minbase --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
     ${LAB_BOX_APT:+--aptopt="$LAB_BOX_APT"} --customize-hook="sh $work/customize.sh \"\$1\"" \

@@ -44,6 +44,12 @@ pub fn vlans(bridge: &Link, port: &IfName) -> BTreeMap<u16, [bool; 2]> {
     own.iter().flat_map(|vlan| vlan.ids().map(|id| (id, [vlan.pvid, vlan.untagged]))).collect()
 }
 
+/// What a link of any kind has.
+fn of_any_kind(topology: &Topology, link: &Link) -> String {
+    let common = ["group", "promisc", "allmulticast"].map(|key| common(link, key));
+    format!("mtu {}, up {}, {common:?}, queue of {}", mtu(topology, link), link.up, queue_len(link))
+}
+
 /// What a machine's own side is, as far as it is the same however it is written: MTUs as they come out, options without defaults.
 pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
     let ns: NsName = NODE.parse().expect("a name");
@@ -106,10 +112,7 @@ pub fn own_side(topology: &Topology) -> BTreeMap<String, String> {
                 }
             };
             let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
-            let said =
-                format!("{kind}, mtu {}, up {}, addresses {addresses:?}", mtu(topology, link), link.up);
-            let common = ["group", "promisc", "allmulticast"].map(|key| common(link, key));
-            let said = format!("{said}, {common:?}, queue of {}", queue_len(link));
+            let said = format!("{kind}, addresses {addresses:?}, {}", of_any_kind(topology, link));
             (link.device.name.to_string(), said)
         })
         .collect();
