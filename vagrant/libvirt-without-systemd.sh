@@ -16,16 +16,18 @@ pid_of() {
     pid=$(cat "/run/$1.pid" 2> /dev/null) && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$1" ] && echo "$pid"
 }
 
-# Starts a daemon. What is at /dev/kvm then is nothing that libvirt's user may open (virFileAccessibleAs()), and that in the daemon's
-# own mount namespace alone.
+# Starts a daemon, in a mount namespace of its own where it is not to see /dev/kvm: what is there is nothing that libvirt's user may
+# open (virFileAccessibleAs()). libvirt cannot move such a mount to the namespace of a machine, so machines get none.
 start() {
-    hidden=/run/bondlab-no-kvm
     if [ "${LAB_VAGRANT_DRIVER:-}" != qemu ] || [ ! -e /dev/kvm ]; then
         "$@"
         return
     fi
-    (umask 777 && : > "$hidden")
-    unshare --mount sh -c 'mount --bind "$0" /dev/kvm && exec "$@"' "$hidden" "$@"
+    (umask 777 && : > /run/bondlab-no-kvm)
+    { cat /etc/libvirt/qemu.conf; echo 'namespaces = []'; } > /run/bondlab-qemu.conf
+    unshare --mount sh -c 'mount --bind /run/bondlab-no-kvm /dev/kvm
+        mount --bind /run/bondlab-qemu.conf /etc/libvirt/qemu.conf
+        exec "$@"' sh "$@"
 }
 
 [ "$(id -u)" = 0 ] || { echo "error: run it as root" >&2; exit 77; }
