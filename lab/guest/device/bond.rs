@@ -60,7 +60,23 @@ pub async fn change(bed: &Testbed, device: &DeviceRef, change: &BondChange) -> R
     message.header.index = bed.index(device).await?;
     message.attributes.push(LinkAttribute::LinkInfo(infos_of(bed, device, change).await?));
     let changed = bed.rtnl(&device.ns)?.change(RouteNetlinkMessage::NewLink(message), 0).await;
-    changed.map_err(|error| error.during(&what))
+    changed.map_err(|error| refused(bed, &asked, error.during(&what)))
+}
+
+/// A refusal, noted as one by a kernel that does not know a word of an option if it says so.
+pub fn refused(bed: &Testbed, asked: &[Asked], error: OpError) -> OpError {
+    bed.is_unsupported.set(is_unknown_word(asked, &error));
+    error
+}
+
+/// A value that is in no table of the option (`bond_opt_parse()`, `__bond_opt_set()`). Words of an option were checked before; a number
+/// may be out of range.
+fn is_unknown_word(asked: &[Asked], error: &OpError) -> bool {
+    let text = error.text.as_deref().unwrap_or_default();
+    let is_meant = |(row, _): &Asked| {
+        matches!(row.wire, Wire::Word8(_)) && text.ends_with(&format!(" {})", row.attribute))
+    };
+    text.starts_with("invalid option value") && asked.iter().any(is_meant)
 }
 
 /// Changed options of a bond or port, as IFLA_LINKINFO has them.
@@ -243,6 +259,20 @@ mod tests {
             ..BondOptions::default()
         };
         Bond { options, ..Bond::new(mode::BondMode::Ieee8023Ad, Vec::new()) }
+    }
+
+    #[test]
+    fn a_word_that_the_kernel_does_not_know_is_told_from_a_number_out_of_range() {
+        let asked = bond().values();
+        for (text, is_unknown) in [
+            ("invalid option value (at IFLA_LINKINFO IFLA_INFO_DATA IFLA_BOND_AD_LACP_RATE)", true),
+            ("invalid option value (at IFLA_LINKINFO IFLA_INFO_DATA IFLA_BOND_MIIMON)", false),
+            ("invalid option value (at IFLA_LINKINFO IFLA_INFO_DATA IFLA_BOND_AD_SELECT)", false),
+            ("unable to set option because of its mode (at IFLA_BOND_AD_LACP_RATE)", false),
+        ] {
+            let error = OpError { what: "x".into(), errno: Some("EINVAL".into()), text: Some(text.into()) };
+            assert_eq!(is_unknown_word(&asked, &error), is_unknown, "{text}");
+        }
     }
 
     #[test]

@@ -90,7 +90,11 @@ pub async fn create(bed: &mut Testbed, link: &Link, peer: Option<&Link>) -> Resu
             if let Some(parent) = parent {
                 message.attributes.push(LinkAttribute::Link(bed.index(parent).await?));
             }
-            make(bed.rtnl(&link.device.ns)?, message, &what).await?;
+            let made = make(bed.rtnl(&link.device.ns)?, message, &what).await;
+            made.map_err(|error| match &link.kind {
+                LinkKind::Bond(bond) => bond::refused(bed, &bond.values(), error),
+                _ => error,
+            })?;
             // A team takes no port before it has a mode.
             configure::set_team_mode(bed, link).await
         }
