@@ -17,7 +17,7 @@ pub fn paragraph(matrix: &Matrix, width: usize) -> String {
     }
     let mut out = String::new();
     if !kernels.is_empty() {
-        let said = "STAND-INS for NICs that the lab could not emulate: what these cells show is no behaviour of the NICs.";
+        let said = "SUBSTITUTES for NICs that the lab could not emulate: what these cells show is no behaviour of the NICs.";
         let _ = write!(out, "\n{}", sentence(said, width));
     }
     for ((topology, substitutions), kernels) in kernels {
