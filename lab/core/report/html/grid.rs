@@ -20,7 +20,7 @@ pub fn section(matrix: &Matrix, topologies: &[One<'_>]) -> Markup {
             p.hint {
                 "A row's letters are groups of kernels that behave alike; a thick line is where behaviour changes. "
                 span."mark pass" {} "pass, " span."mark xfail" {} "fails as accepted, " span."mark fail" {} "fail, "
-                span."mark skip" {} "skip, " span."mark unsupported" {} "unsupported (the kernel does not know an option); other verdicts are "
+                span."mark skip" {} "skip, " span."mark unsupported" {} "unsupported (the kernel does not know an option, or a word of one); other verdicts are "
                 "written out. "
                 "Tables of counters have what moved, the kernel's own frames included; counters that are 0 on all kernels are left out."
             }
