@@ -28,6 +28,9 @@ pub fn trials() -> Vec<Trial> {
         machine::trial("verdicts: an operation the kernel refuses is a failure", pin(), |_, _| {
             refused_operation()
         }),
+        machine::trial("verdicts: what was refused as expected excuses no later failure", pin(), |_, _| {
+            refused_behind_an_unknown_word()
+        }),
     ]
 }
 
@@ -57,4 +60,25 @@ fn refused_operation() {
     assert_eq!((code, &document["outcome"]), (1, &json!("fail")), "{document:#}");
     let refused = document["trials"][0]["refused"].as_str().expect("what was refused");
     assert!(refused.contains("enp2s0.7") && refused.contains("EINVAL"), "{refused}");
+}
+
+/// The kernel does not know the word of the first step (before 6.18), which is what the topology expects; that the second has no way
+/// to its next hop is a failure.
+fn refused_behind_an_unknown_word() {
+    let steps = r#"
+[ns.node.bond.bond0]
+mode = "802.3ad"
+up = false
+[[step]]
+set = "node:bond0"
+bond = { ad_select = "actor_port_prio" }
+refused = "EINVAL"
+[[step]]
+in = "node"
+add_route = { to = "198.51.100.0/24", via = "203.0.113.1" }
+"#;
+    let (code, document) = run(&format!("{steps}{CABLE}"));
+    assert_eq!((code, &document["outcome"]), (1, &json!("fail")), "{document:#}");
+    let refused = document["trials"][0]["refused"].as_str().expect("what was refused");
+    assert!(refused.contains("198.51.100.0/24"), "{refused}");
 }

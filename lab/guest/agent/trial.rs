@@ -132,6 +132,8 @@ impl<'a> Trial<'a> {
     ) -> Result<Vec<Record>, OpError> {
         let trial = self.number;
         let bed = &mut self.bed;
+        // What an attempt was refused says nothing of what fails after it.
+        bed.is_unsupported.set(false);
         self.restorer.before(bed, op, &self.plan.trials[usize::from(trial)].ops).await?;
         match op {
             Op::Attach { .. } | Op::Detach { .. } | Op::CheckPod { .. } => {

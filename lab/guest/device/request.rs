@@ -9,6 +9,7 @@ use crate::agent::testbed::{Testbed, netns_error};
 use crate::device::{addresses, bond, ethtool, mdb, nic, tc};
 use crate::observe::states;
 use crate::traffic::membership;
+use bondlab_core::net::bond::BondChange;
 use bondlab_core::net::name::DeviceRef;
 use bondlab_core::plan::record::OpError;
 use bondlab_core::topology::request::{ControllerRequest, LinkRequest, Request};
@@ -98,7 +99,10 @@ async fn change(bed: &Testbed, device: &DeviceRef, asked: &LinkRequest, mac: Add
         bed.rtnl(&device.ns)?.forget(&device.name);
         bed.rtnl(&moved.ns)?.forget(&moved.name);
     }
-    changed.map_err(|error| error.during(what))
+    changed.map_err(|error| {
+        let of_bond = asked.change.as_ref().map(BondChange::values).unwrap_or_default();
+        bond::refused(bed, &of_bond, error.during(what))
+    })
 }
 
 async fn read_back(
